@@ -1,0 +1,47 @@
+"""The command line of every script: a hyphen equals an underscore, and an unknown flag gets the nearest name."""
+
+import argparse
+import difflib
+import sys
+
+
+class CommandLine(argparse.ArgumentParser):
+    """An `ArgumentParser` that takes `--work-dir` for `--work_dir` and never guesses an abbreviated flag."""
+
+    def __init__(self, description: str):
+        super().__init__(
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+
+    def parse_args(self, args=None, namespace=None):
+        """Parse `args` (default: the process's own); exit with status 2 and the nearest flag name on an unknown flag."""
+        words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
+        values, unknown = self.parse_known_args(words, namespace)
+        if unknown:
+            self.error(self._describe_unknown(unknown[0]))
+        return values
+
+    def _describe_unknown(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"unexpected argument '{word}'; quote names that contain blanks, --help lists what is taken"
+        flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        nearest = difflib.get_close_matches(word.split("=")[0], flags, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else "--help lists the flags"
+        return f"unknown flag '{word}'; {hint}"
+
+
+def _underscored(word: str) -> str:
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return "--" + flag[2:].replace("-", "_") + equals + value
+
+
+def parse_bool(text: str) -> bool:
+    """Read `True` or `False` (any case, also 1, 0, yes, no) from a command line."""
+    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected True or False, got '{text}'")
+    return values[text.lower()]
