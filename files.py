@@ -1,0 +1,153 @@
+"""Files that are either whole or absent, and pickles that cannot run code.
+
+Every file a later run relies on is written under a temporary name and renamed when complete: a killed run leaves the
+old file or none. Pickles are read by an unpickler that knows containers, numbers, text and NumPy arrays and refuses the
+rest.
+"""
+
+import contextlib
+import errno
+import os
+import pickle
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+
+UNFINISHED = ".unfinished-"  # a file or folder of this prefix was being written when its process ended
+
+ADVICE = {
+    errno.ENOSPC: "free some disk space and run again",
+    errno.EDQUOT: "free some of your disk quota and run again",
+    errno.EROFS: "the disk is read-only, choose another folder",
+    errno.EACCES: "you may not write there, choose another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed, choose another folder",
+    errno.EEXIST: "a file stands where a folder is needed, choose another folder",
+    errno.EISDIR: "a folder stands where the file is needed, choose another name",
+}
+
+
+class RefusedPickleError(ValueError):
+    """A pickle asked for something that data never needs."""
+
+
+def make_folder(path: str | os.PathLike) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        OSError: naming the folder and what to do.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
+def explain_os_error(error: OSError, path: str | os.PathLike) -> OSError:
+    """Turn a failed write into an error of the same kind whose text names `path` and what to do."""
+    advice = ADVICE.get(error.errno, "choose another folder or look at the disk")
+    return OSError(error.errno, f"'{os.fspath(path)}' could not be written ({error.strerror}): {advice}")
+
+
+@contextlib.contextmanager
+def write_atomically(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
+    """Open a file for writing that appears under its name only when it is complete and on the disk.
+
+    Args:
+        path: the file; missing parent folders are made.
+        mode: "wb", or "w" for UTF-8 text with "\\n" line ends.
+    Yields:
+        the open temporary file, in the same folder.
+    Raises:
+        OSError: no space, no permission, no such place; the old file, if any, is untouched and the temporary one gone.
+    """
+    target = os.path.realpath(path)  # a link stays a link, the file behind it is replaced
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise explain_os_error(OSError(errno.EISDIR, "it exists and is no regular file"), path)
+    make_folder(os.path.dirname(target))
+    temporary = os.path.join(os.path.dirname(target), UNFINISHED + secrets.token_hex(8))
+    text_options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with open(temporary, mode, **text_options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.filename not in (None, temporary):  # raised by the caller's own work, not by this write
+            raise
+        raise explain_os_error(error, path) from error
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def dump_pickle(value: Any, path: str | os.PathLike) -> None:
+    """Pickle `value` to `path` in one piece (protocol 4, which every supported Python reads)."""
+    with write_atomically(path) as file:
+        pickle.dump(value, file, protocol=4)
+
+
+def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
+    """Read a pickle of plain data (any protocol, Python 2 or 3) without ever running code from it.
+
+    Args:
+        encoding: for text pickled by Python 2; "latin1" suits NumPy arrays, "bytes" leaves such text as bytes.
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is empty, cut off, no pickle, a Git LFS pointer, or asks for more than plain data.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"'{path}' does not exist or is no file; check the path")
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        if file.read(23) == b"version https://git-lfs":
+            raise ValueError(
+                f"'{path}' is a Git LFS pointer of {size} bytes, not the data; run git lfs pull or download it"
+            )
+        file.seek(0)
+        try:
+            return _PlainUnpickler(file, encoding=encoding).load()
+        except RefusedPickleError as error:
+            raise RefusedPickleError(f"'{path}' {error}") from None
+        except Exception as error:  # a damaged pickle may raise any type, the pickle documentation says so
+            reason = f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"'{path}' ({size} bytes) is no whole pickle file ({reason}); make it or download it again"
+            ) from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in PLAIN_TYPES:
+            raise RefusedPickleError(
+                f"asks for '{module}.{name}', which plain data never needs: refused, nothing in it was run; "
+                "do not use the file, get it from its source again"
+            )
+        return PLAIN_TYPES[module, name]
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """Stand in for `_codecs.encode`, by which protocols 0 to 2 store bytes."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes stored with the encoding '{encoding}', expected latin1")
+    return text.encode("latin1")
+
+
+def _list_plain_types() -> dict[tuple[str, str], Any]:
+    table = {("_codecs", "encode"): _encode_latin1, ("collections", "OrderedDict"): OrderedDict}
+    for kind in (bool, bytearray, bytes, complex, dict, float, frozenset, int, list, set, slice, str, tuple):
+        table["builtins", kind.__name__] = table["__builtin__", kind.__name__] = kind
+    table["__builtin__", "unicode"], table["__builtin__", "long"] = str, int
+    table["numpy", "ndarray"], table["numpy", "dtype"] = np.ndarray, np.dtype
+    for core in ("numpy.core", "numpy._core"):  # the name before and since NumPy 2
+        table[core + ".multiarray", "_reconstruct"] = np.zeros(1).__reduce__()[0]
+        table[core + ".multiarray", "scalar"] = np.float32(0).__reduce__()[0]
+        table[core + ".numeric", "_frombuffer"] = np.zeros(1).__reduce_ex__(5)[0]
+    return table
+
+
+PLAIN_TYPES = _list_plain_types()

@@ -1,0 +1,317 @@
+"""What the data scripts write and the readers read: clip records, lists of them, frame folders, official split files.
+
+A clip record is a pickle of `{"video": str, "label": int, "frames": [relative jpg path] or [jpeg bytes]}`; with bytes
+it also holds "checksums", the CRC-32 of each frame. The 3-tuple `(video, label, frames)` of older reproductions is read
+too. Frame paths are relative to the record's own folder, list lines to the list's own folder, always with "/".
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from files import dump_pickle, load_pickle, write_atomically
+
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+VIDEO_SUFFIXES = (
+    ".avi",
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ts",
+    ".ogv",
+)
+SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "splits", "ucf101")
+CLASSES_HEADER = "# classes:"
+
+
+@dataclass
+class ListEntry:
+    """One line of a list: a record, frame folder or video; a number that the line does not state is None."""
+
+    path: str
+    label: int | None
+    num_frames: int | None
+    line: int
+
+
+def read_record(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a clip record.
+
+    Returns:
+        dict of "video" (str), "label" (int from 0), "frames" (paths as stored, or bytes), and "checksums" where frames
+        are bytes and the record has them.
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a whole pickle, not plain data, or a field of a wrong type; names the file and the field.
+    """
+    path = os.fspath(path)
+    record = load_pickle(path, encoding="bytes")  # Python 2 text and JPEG bytes look the same until here
+    if isinstance(record, tuple) and len(record) == 3:
+        record = dict(zip(("video", "label", "frames"), record, strict=True))
+        if _is_list_of(record["frames"], (str, bytes)):  # the 2020 scripts sorted frames as text: _1, _10, _100, _2
+            frames = [_decode_path(frame) for frame in record["frames"]]
+            record["frames"] = sorted(frames, key=natural_order) if _is_list_of(frames, str) else frames
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"'{path}' holds a {type(record).__name__}, expected a record (dict or 3-tuple); make it with jpg2pkl.py"
+        )
+    return _check_record({_decode_path(key): value for key, value in record.items()}, path)
+
+
+def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write a clip record in one piece, after the same checks that `read_record` makes."""
+    dump_pickle(_check_record(record, os.fspath(path)), path)
+
+
+def _check_record(record: dict, path: str) -> dict[str, Any]:
+    video, label, frames = _decode_path(record.get("video")), record.get("label"), record.get("frames")
+    if not isinstance(video, str) or not video:
+        raise ValueError(_describe_field(path, "video", video, "the video's name as text"))
+    if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
+        raise ValueError(_describe_field(path, "label", label, "a class id, a whole number from 0"))
+    frames = [_decode_path(frame) for frame in frames] if isinstance(frames, (list, tuple)) else frames
+    if not (_is_list_of(frames, str) or _is_list_of(frames, bytes)):
+        raise ValueError(_describe_field(path, "frames", frames, "a list of paths or a list of JPEG bytes, not empty"))
+    checked = {"video": video, "label": int(label), "frames": frames}
+    if record.get("checksums") is not None:
+        checksums = record["checksums"]
+        if not _is_list_of(checksums, int) or len(checksums) != len(frames) or isinstance(frames[0], str):
+            raise ValueError(_describe_field(path, "checksums", checksums, "one whole number per packed frame"))
+        checked["checksums"] = list(checksums)
+    return checked
+
+
+def _describe_field(path: str, field: str, value: Any, expected: str) -> str:
+    got = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
+    return f"'{path}': field '{field}' is {got}, expected {expected}; make the record again with jpg2pkl.py"
+
+
+def _is_list_of(values: Any, kind: type | tuple) -> bool:
+    return isinstance(values, (list, tuple)) and len(values) > 0 and all(isinstance(value, kind) for value in values)
+
+
+def _decode_path(value: Any) -> Any:
+    """Decode text pickled by Python 2 (bytes here); the bytes of a JPEG or PNG file stay bytes."""
+    if isinstance(value, bytes) and not value.startswith((b"\xff\xd8", b"\x89PNG")):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
+    return value
+
+
+def natural_order(name: str) -> list:
+    """Sort key that compares the numbers in a name as numbers: frame_2 before frame_10, zero-padded or not."""
+    parts = re.split(r"([0-9]+)", name)  # text at even places, numbers at odd ones
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+
+
+def list_frames(folder: str | os.PathLike) -> list[str]:
+    """List the names of the JPEG and PNG files in a folder, in the order of the numbers in them.
+
+    Raises:
+        FileNotFoundError: no such folder.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"frame folder '{os.fspath(folder)}' does not exist; run avi2jpg.py first")
+    names = [name for name in os.listdir(folder) if name.lower().endswith(FRAME_SUFFIXES) and not name.startswith(".")]
+    return sorted(names, key=natural_order)
+
+
+def relative_path(path: str | os.PathLike, base: str | os.PathLike) -> str:
+    """Write `path` relative to the folder `base`, with "/"; the inverse of `resolve_path`."""
+    try:
+        return os.path.relpath(path, base).replace(os.sep, "/")
+    except ValueError:  # another drive (Windows)
+        return os.path.abspath(path).replace(os.sep, "/")
+
+
+def resolve_path(path: str, base: str | os.PathLike) -> str:
+    """Find a path that a record or list in the folder `base` names.
+
+    Returns:
+        `base`/`path` where that exists, else `path` as it is: the lists of 2020 are relative to the working directory.
+    """
+    joined = os.path.normpath(os.path.join(base, path))
+    return joined if os.path.exists(joined) else path
+
+
+def read_list(path: str | os.PathLike) -> tuple[list[ListEntry], list[str] | None]:
+    """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
+
+    A line is `record.pkl`, `frame_folder num_frames label` or `video_or_record label`; paths may contain blanks. A
+    header `# classes: ["A", "B"]` names the classes; other lines that start with # are comments.
+
+    Returns:
+        the entries, and the class names or None.
+    Raises:
+        FileNotFoundError: the list, or a file in it, does not exist (with the line number).
+        ValueError: an empty list, a line of no known form, a label outside the classes of the header.
+    """
+    path = os.fspath(path)
+    entries, class_names = [], None
+    for number, line in enumerate(read_lines(path, "data_list_gener.py makes it"), 1):
+        if line.startswith(CLASSES_HEADER):
+            class_names = _parse_class_names(line[len(CLASSES_HEADER) :], f"{path} line {number}")
+        elif line and not line.startswith("#"):
+            entries.append(_parse_entry(line, number, path))
+    if not entries:
+        raise ValueError(
+            f"{path}: the list is empty; run avi2jpg.py, jpg2pkl.py and data_list_gener.py, and read their summaries"
+        )
+    for entry in entries:
+        if class_names and entry.label is not None and entry.label >= len(class_names):
+            raise ValueError(
+                f"{path} line {entry.line}: label {entry.label}, expected 0 to {len(class_names) - 1} for the "
+                f"{len(class_names)} classes of its header; correct the line or the header"
+            )
+    return entries, class_names
+
+
+def _parse_entry(line: str, number: int, path: str) -> ListEntry:
+    words = line.rsplit(maxsplit=2)
+    if line.lower().endswith(".pkl"):
+        name, num_frames, label = line, None, None
+    elif len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
+        name, num_frames, label = words[0], int(words[1]), int(words[2])
+    elif len(words) >= 2 and words[-1].isdecimal():
+        name, num_frames, label = line.rsplit(maxsplit=1)[0], None, int(words[-1])
+    else:
+        raise ValueError(
+            f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
+            "'video label'; correct the line or make the list again with data_list_gener.py"
+        )
+    resolved = resolve_path(name, os.path.dirname(path))
+    if not os.path.exists(resolved):
+        raise FileNotFoundError(
+            f"{path} line {number}: '{name}' does not exist; run jpg2pkl.py, then data_list_gener.py"
+        )
+    return ListEntry(resolved, label, num_frames, number)
+
+
+def _parse_class_names(text: str, where: str) -> list[str]:
+    try:
+        names = json.loads(text)
+    except json.JSONDecodeError:
+        names = None
+    if not _is_list_of(names, str) or len(set(names)) != len(names):
+        raise ValueError(
+            f"{where}: got '{text.strip()[:60]}', expected a JSON list of different class names; correct the header"
+        )
+    return names
+
+
+def write_list(paths: Iterable[str], path: str | os.PathLike, class_names: list[str] | None = None) -> None:
+    """Write a list in one piece.
+
+    Args:
+        paths: the lines; paths in them already relative to the list's folder (`relative_path`).
+    """
+    with write_atomically(path, "w") as file:
+        if class_names:
+            file.write(f"{CLASSES_HEADER} {json.dumps(class_names, ensure_ascii=False)}\n")
+        file.writelines(line + "\n" for line in paths)
+
+
+def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
+    """Read the lines of a UTF-8 text file, blanks stripped at both ends.
+
+    Args:
+        origin: where such a file comes from, for the message when it is missing.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"'{path}' does not exist or is no file; {origin}")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+
+
+def find_split_folder(root: str | os.PathLike) -> str:
+    """Find the split files: in `<root>/ucfTrainTestlist`, else in `<root>` (as in 2020), else UCF-101's own."""
+    for folder in (os.path.join(root, "ucfTrainTestlist"), os.fspath(root)):
+        if os.path.isfile(os.path.join(folder, "classInd.txt")):
+            return folder
+    return SHIPPED_SPLITS
+
+
+def read_class_index(path: str | os.PathLike) -> list[str]:
+    """Read class names from a classInd.txt, whose lines are `id name` with ids from 1 in any order.
+
+    Returns:
+        the names; the one with id n in the file stands at n - 1, which is its label everywhere in the project.
+    """
+    names = {}
+    for number, line in enumerate(read_lines(path, "it comes with the split files of UCF-101"), 1):
+        words = line.split(maxsplit=1)
+        if words and (
+            len(words) < 2 or not words[0].isdecimal() or int(words[0]) in names or words[1] in names.values()
+        ):
+            raise ValueError(
+                f"{path} line {number}: got '{line}', expected 'id name', each id and name once; correct the line"
+            )
+        if words:
+            names[int(words[0])] = words[1]
+    if not names or sorted(names) != list(range(1, len(names) + 1)):
+        raise ValueError(f"{path}: got {len(names)} class ids, expected 1, 2, 3 ... without a gap; correct the file")
+    return [names[number] for number in sorted(names)]
+
+
+def read_split(path: str | os.PathLike, class_names: list[str] | None = None) -> list[tuple[str, str]]:
+    """Read a trainlist or testlist, whose lines are `Class/video.avi` and, in a trainlist, a class id from 1.
+
+    Args:
+        class_names: where given, each class must be one of them (any case) and each id must be its place, from 1.
+    Returns:
+        (class name, video name without suffix) of each line.
+    """
+    labels = {name.casefold(): label for label, name in enumerate(class_names or [])}
+    entries = []
+    for number, line in enumerate(read_lines(path, "it comes with the split files of UCF-101"), 1):
+        if not line:
+            continue
+        match = re.fullmatch(r"([^/]+)/(.+?)(?:\s+(\d+))?", line)
+        if not match:
+            raise ValueError(f"{path} line {number}: got '{line}', expected 'Class/video.avi' or 'Class/video.avi id'")
+        class_name, video, label = match.groups()
+        if class_names and class_name.casefold() not in labels:
+            raise ValueError(
+                f"{path} line {number}: class '{class_name}' is not in classInd.txt; add it there or correct the line"
+            )
+        if class_names and label and int(label) != labels[class_name.casefold()] + 1:
+            raise ValueError(
+                f"{path} line {number}: class id {label} for '{class_name}', but classInd.txt says "
+                f"{labels[class_name.casefold()] + 1}; correct one of them"
+            )
+        entries.append((class_name, strip_video_suffix(video)))
+    return entries
+
+
+def strip_video_suffix(name: str) -> str:
+    """Cut ".avi", ".mp4" ... off a video's name; other dots in it stay."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+
+
+def group_of(video_name: str) -> str:
+    """Find the group of a video: "g08" of v_Biking_g08_c01. Clips of one group show the same person or place."""
+    match = re.search(r"(?:^|_)(g\d+)(?=_|$)", video_name, re.IGNORECASE)
+    if not match:
+        raise ValueError(f"video '{video_name}' has no group in its name, expected one like 'g08' in v_Biking_g08_c01")
+    return match.group(1).lower()
