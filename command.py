@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import logging
 import sys
 
 
@@ -16,7 +17,7 @@ class CommandLine(argparse.ArgumentParser):
         )
 
     def parse_args(self, args=None, namespace=None):
-        """Parse `args` (default: the process's own); exit with status 2 and the nearest flag name on an unknown flag."""
+        """Parse `args` (default: the process's own); an unknown flag ends with status 2 and the nearest name."""
         words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
         values, unknown = self.parse_known_args(words, namespace)
         if unknown:
@@ -45,3 +46,17 @@ def parse_bool(text: str) -> bool:
     if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"expected True or False, got '{text}'")
     return values[text.lower()]
+
+
+def run_main(main) -> None:
+    """Run a script's `main()`; an error that the user can mend ends with its one sentence and status 1.
+
+    The whole traceback goes to the debug log, which `logger.log` keeps once logging is set up.
+    """
+    try:
+        sys.exit(main())
+    except (ValueError, FloatingPointError, OSError) as error:
+        logging.getLogger().debug("traceback", exc_info=True)
+        sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same command again to go on")

@@ -1,0 +1,244 @@
+"""Config texts: `.txt` (INI) and `.yaml` load to the same {SECTION: {key: value}}; signatures are the schema.
+
+A key is a parameter of what its section builds, so the signature of the class or function is the home of its default
+and of its type. Precedence: signature < text < command line.
+"""
+
+import ast
+import configparser
+import difflib
+import inspect
+import pathlib
+import types
+import typing
+
+import yaml
+
+SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
+MODES = ("TRAIN", "VALID", "TEST")
+
+# The keys of the 2020 reproductions and what they are called here; None: the key has no meaning any more.
+KEYS_2020 = {
+    "MODEL": {
+        "format": None,
+        "seg_num": "READER.num_segments",
+        "seglen": "READER.clip_len",
+        "image_mean": "READER.mean",
+        "image_std": "READER.std",
+        "num_layers": "MODEL.depth",
+    },
+    "TRAIN": {
+        "epoch": "RUN.epochs",
+        "use_gpu": "RUN.use_gpu",
+        "num_gpus": None,
+        "learning_rate": "OPTIMIZER.learning_rate",
+        "learning_rate_decay": "OPTIMIZER.learning_rate_decay",
+        "l2_weight_decay": "OPTIMIZER.weight_decay",
+        "momentum": "OPTIMIZER.momentum",
+        "total_videos": None,
+        "seg_num": "TRAIN.num_segments",
+    },
+    "VALID": {"seg_num": "VALID.num_clips"},  # scored one by one and averaged, no longer joined in time
+    "TEST": {"seg_num": "TEST.num_clips"},
+}
+KEYS_2020_ANY_MODE = {"target_size": "crop_size", "num_reader_threads": "num_workers", "buf_size": None}
+
+
+def load_config(path: str) -> dict:
+    """Read a config text.
+
+    Args:
+        path: `.txt`, `.ini` or `.cfg` (INI), `.yaml` or `.yml`.
+
+    Returns:
+        {SECTION: {key: value}} with every section of `SECTIONS`, values parsed by `parse_value`.
+
+    Raises:
+        FileNotFoundError: no such file; names the nearest one in its folder.
+        ValueError: a text that is neither dialect, an unknown section, or a key given twice.
+    """
+    file = pathlib.Path(path)
+    if not file.is_file():
+        neighbours = [str(one) for one in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
+        raise FileNotFoundError(f"config '{path}' does not exist{_nearest(str(file), neighbours)}")
+    text = file.read_text(encoding="utf-8-sig")
+    if file.suffix in (".yaml", ".yml"):
+        found = _read_yaml(text, path)
+    elif file.suffix in (".txt", ".ini", ".cfg"):
+        found = _read_ini(text, path)
+    else:
+        raise ValueError(f"config '{path}': expected a name that ends in .txt or .yaml")
+    config = {section: {} for section in SECTIONS}
+    for name, values in found.items():
+        section = str(name).upper()
+        if section not in config:
+            raise ValueError(f"{path}: unknown section [{name}]{_nearest(section, SECTIONS)}; known: {SECTIONS}")
+        if not isinstance(values, dict):
+            raise ValueError(f"{path}: section {name} holds {values!r}, expected `key: value` lines")
+        config[section].update(values)
+    return config
+
+
+def _read_ini(text: str, path: str) -> dict:
+    # `=` alone separates, so that keys may hold `:`; no interpolation, so that values may hold `%`.
+    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
+    parser.optionxform = str
+    try:
+        parser.read_string(text, source=path)
+        return {name: {key: parse_value(value) for key, value in parser[name].items()} for name in parser.sections()}
+    except (configparser.Error, ValueError) as error:
+        raise ValueError(f"{path}: not a config text: {' '.join(str(error).split())}") from error
+
+
+def _read_yaml(text: str, path: str) -> dict:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = {} if node is None else _yaml_value(node)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: not a config text: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected sections at the top, got {found!r}")
+    return found
+
+
+def _yaml_value(node: yaml.Node):
+    """Turn a YAML node into a value; plain scalars go through `parse_value`, since YAML 1.1 reads 1e-4 as text."""
+    if isinstance(node, yaml.SequenceNode):
+        return [_yaml_value(child) for child in node.value]
+    if isinstance(node, yaml.ScalarNode):
+        return parse_value(node.value) if node.style is None else node.value
+    values = {}
+    for key, child in node.value:
+        if key.value in values:
+            raise ValueError(f"line {key.start_mark.line + 1}: key '{key.value}' is given twice")
+        values[key.value] = _yaml_value(child)
+    return values
+
+
+def parse_value(text: str):
+    """Read one value the same way in every dialect and on the command line.
+
+    Python literals (`1e-4`, `[1, 2]`, `"a # b"`), `true`, `false`, `none`, `null` in any case, flow lists of bare
+    words (`[a, b]`), else the text itself without a trailing ` # comment`. An empty text is None.
+    """
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return _parse_bare(text.split(" #")[0].strip())
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parse_bare(text: str):
+    words = {"true": True, "false": False, "none": None, "null": None, "": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if text[0] not in "[{":
+        return text
+    try:
+        return _yaml_value(yaml.compose(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise ValueError(f"cannot read the value {text!r}; put text in quotes or close the bracket") from error
+
+
+def apply_overrides(config: dict, words: list) -> None:
+    """Set `SECTION.key=value` words (the `-o` flag) in `config`."""
+    for word in words:
+        place, equals, value = word.partition("=")
+        section, dot, key = place.strip().partition(".")
+        if not (equals and dot and key):
+            raise ValueError(f"-o {word}: expected SECTION.key=value, such as RUN.epochs=65")
+        if section.upper() not in SECTIONS:
+            raise ValueError(f"-o {word}: unknown section{_nearest(section.upper(), SECTIONS)}; known: {SECTIONS}")
+        config[section.upper()][key] = parse_value(value)
+
+
+def translate_2020(config: dict) -> list:
+    """Rename the keys of 2020 texts in place.
+
+    Returns:
+        Names (`SECTION.key`) of the keys that have no meaning any more and were left out.
+    """
+    dropped = []
+    for section in ("MODEL", *MODES):
+        table = dict(KEYS_2020.get(section, {}))
+        if section in MODES:
+            table.update({key: new and f"{section}.{new}" for key, new in KEYS_2020_ANY_MODE.items()})
+        for old in [key for key in config[section] if key in table]:
+            value = config[section].pop(old)
+            if table[old] is None:
+                dropped.append(f"{section}.{old}")
+            else:
+                new_section, new_key = table[old].split(".")
+                config[new_section].setdefault(new_key, value)
+    return dropped
+
+
+def fill_section(where: str, values: dict, builders: list, given: tuple = ()) -> dict:
+    """Check `values` against the signatures of what the section builds, and add the defaults.
+
+    Args:
+        where: what errors name, such as `configs/resnet.txt [MODEL]`.
+        values: the keys of the section; `name` picks the builder and is not checked here.
+        builders: classes or functions whose parameters are the keys.
+        given: parameters that the code passes and a text therefore cannot set.
+
+    Returns:
+        A new dict: every parameter, with the value of the text or of the signature.
+
+    Raises:
+        ValueError: an unknown key (with the nearest known one), or a value of the wrong type.
+    """
+    parameters, hints = {}, {}
+    for builder in builders:
+        function = builder.__init__ if inspect.isclass(builder) else builder
+        hints.update(typing.get_type_hints(function))
+        parameters.update({n: p for n, p in inspect.signature(builder).parameters.items() if n not in given})
+    filled = {"name": values["name"]} if "name" in values else {}
+    filled.update({n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty})
+    for key, value in values.items():
+        if key == "name":
+            continue
+        if key not in parameters:
+            raise ValueError(f"{where}: unknown key '{key}'{_nearest(key, parameters)}; known: {', '.join(parameters)}")
+        if not _fits(value, hints[key]):
+            expected = getattr(hints[key], "__name__", str(hints[key])) if not _options(hints[key]) else str(hints[key])
+            raise ValueError(f"{where}: {key}: expected {expected}, got {value!r}")
+        filled[key] = value
+    return filled
+
+
+def _options(hint) -> tuple:
+    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    return typing.get_args(hint) if is_union else ()
+
+
+def _fits(value, hint) -> bool:
+    """Whether a parsed value is of the annotated type; an int is a float, a bool is neither."""
+    if _options(hint):
+        return any(_fits(value, option) for option in _options(hint))
+    kind = typing.get_origin(hint) or hint
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if not isinstance(value, kind):
+        return False
+    arguments = typing.get_args(hint)
+    if kind is list and arguments:
+        return all(_fits(one, arguments[0]) for one in value)
+    return True
+
+
+def format_config(config: dict) -> str:
+    """Return the block that every run prints first: a header, `SECTION:` rows, `    key:value` rows, a rule."""
+    rows = ["---------------- Valid Arguments ----------------"]
+    for section in SECTIONS:
+        if config.get(section):
+            rows.append(f"{section}:")
+            rows.extend(f"    {key}:{value}" for key, value in config[section].items())
+    return "\n".join([*rows, "-------------------------------------------------"])
+
+
+def _nearest(word: str, known) -> str:
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{found[0]}'?" if found else ""

@@ -1,0 +1,145 @@
+"""What a run tells: lines on the screen and in `logger.log`, a jsonl file, and VisualDL."""
+
+import json
+import logging
+import os
+import sys
+
+import numpy as np
+import tqdm
+
+VDL_FILE = "vdlrecords.run.log"  # one name for all of a run: VisualDL shows only the newest file of a folder
+
+
+class ScreenHandler(logging.Handler):
+    """Prints log lines as they are, above a progress bar if one is being drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        tqdm.tqdm.write(self.format(record), file=sys.stdout)
+        sys.stdout.flush()
+
+
+def setup_logging(log_file: str | None) -> None:
+    """Send log lines to the screen as they are and to `log_file` (appended) with level, file and line before them.
+
+    Args:
+        log_file: None writes no file (the other ranks of a distributed run).
+    """
+    root = logging.getLogger()
+    for old in [one for one in root.handlers if getattr(one, "is_run_log", False)]:
+        root.removeHandler(old)
+        old.close()
+    handlers = [ScreenHandler(logging.INFO)]
+    if log_file is not None:
+        os.makedirs(os.path.dirname(log_file) or ".", exist_ok=True)
+        file = logging.FileHandler(log_file, encoding="utf-8")
+        file.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
+        handlers.append(file)
+    for handler in handlers:
+        handler.is_run_log = True
+        root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    for noisy in ("matplotlib", "PIL", "visualdl", "urllib3", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class RunLog:
+    """Writes a run's numbers to a jsonl file and to VisualDL; a fault of either is told once and stops nothing.
+
+    Args:
+        jsonl_file: one JSON object a line, with `step` and `epoch`; appended to.
+        vdl_dir: folder that `visualdl --logdir` is pointed at; None writes no VisualDL log.
+        first_step: update the run goes on from; later jsonl lines, of a run that was killed, are taken out.
+    """
+
+    def __init__(self, jsonl_file: str, vdl_dir: str | None, first_step: int = 0):
+        self.jsonl_file, self.vdl_dir = jsonl_file, vdl_dir
+        self.writer = None
+        os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
+        _keep_lines_before(jsonl_file, first_step)
+        if vdl_dir is not None:
+            self._guard(lambda: self._open_writer(first_step))
+
+    def _open_writer(self, first_step: int) -> None:
+        from visualdl import LogWriter  # here, so that a broken VisualDL stops nothing
+
+        path = os.path.join(self.vdl_dir, VDL_FILE)
+        if first_step == 0 and os.path.exists(path):
+            os.remove(path)  # a new run in an old folder: its curve starts anew
+        self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
+
+    def record(self, step: int, epoch: int, **values) -> None:
+        """Append one jsonl line."""
+        line = json.dumps({"step": step, "epoch": epoch, **values}, ensure_ascii=False)
+        with open(self.jsonl_file, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def scalars(self, step: int, values: dict) -> None:
+        """Add {tag: number} at `step` to VisualDL."""
+        for tag, value in values.items():
+            self._guard(lambda tag=tag, value=value: self.writer.add_scalar(tag=tag, value=float(value), step=step))
+
+    def image(self, step: int, tag: str, image: np.ndarray) -> None:
+        """Add a uint8 RGB picture (H, W, 3) to VisualDL."""
+        self._guard(lambda: self.writer.add_image(tag=tag, img=image, step=step))
+
+    def histograms(self, step: int, values: dict) -> None:
+        """Add {tag: array} as histograms to VisualDL."""
+        for tag, array in values.items():
+            flat = np.asarray(array, dtype=np.float64).reshape(-1)
+            self._guard(lambda tag=tag, flat=flat: self.writer.add_histogram(tag, flat, step, buckets=20))
+
+    def hyper_parameters(self, values: dict, metrics: list) -> None:
+        """Add a run's settings; `metrics` are the scalar tags that VisualDL compares runs by."""
+        plain = {key: one if isinstance(one, (int, float, str)) else str(one) for key, one in values.items()}
+        self._guard(lambda: self.writer.add_hparams(plain, metrics))
+
+    def close(self) -> None:
+        """Write out what VisualDL still holds."""
+        self._guard(lambda: self.writer.close())
+        self.writer = None
+
+    def _guard(self, action) -> None:
+        """Run a VisualDL call; any fault of it is logged once and ends VisualDL logging, never the run."""
+        if self.vdl_dir is None:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001  whatever a plotting tool raises must not cost a night of training
+            logging.getLogger().warning(f"VisualDL stopped logging to '{self.vdl_dir}': {error}; training goes on")
+            self.vdl_dir = None
+
+
+def _keep_lines_before(jsonl_file: str, first_step: int) -> None:
+    """Cut a jsonl file to the lines with `step` <= `first_step`; an unfinished last line of a killed run goes too."""
+    if not os.path.exists(jsonl_file):
+        return
+    kept = []
+    with open(jsonl_file, encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("}\n") and 0 < json.loads(line)["step"] <= first_step:
+                kept.append(line)
+    temporary = jsonl_file + ".tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(kept)
+    os.replace(temporary, jsonl_file)
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds as `h:mm:ss`."""
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def clip_rows(clips: np.ndarray, most_clips: int = 4, most_frames: int = 8) -> np.ndarray:
+    """Lay the first clips out as a picture, one row a clip, frames from left to right.
+
+    Args:
+        clips: uint8 (B, T, H, W, 3).
+
+    Returns:
+        uint8 (rows * H, columns * W, 3).
+    """
+    picks = np.linspace(0, clips.shape[1] - 1, min(most_frames, clips.shape[1])).round().astype(int)
+    return np.concatenate([np.concatenate(list(clip[picks]), axis=1) for clip in clips[:most_clips]], axis=0)

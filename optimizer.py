@@ -1,0 +1,138 @@
+"""Optimizers and learning-rate schedules: names in visible dicts, the learning rate a pure function of progress."""
+
+import difflib
+import math
+
+import paddle
+
+OPTIMIZERS = {
+    "momentum": paddle.optimizer.Momentum,
+    "sgd": paddle.optimizer.Momentum,  # what PyTorch users call SGD; momentum = 0 is plain SGD
+    "adam": paddle.optimizer.Adam,
+    "adamw": paddle.optimizer.AdamW,
+}
+SCHEDULES = ("constant", "multistep", "cosine", "plateau")
+
+
+class Schedule:
+    """The learning rate at any point of a run.
+
+    Args:
+        learning_rate: at `base_batch_size` samples an update.
+        batch_size: samples an update really sees; scales `learning_rate` linearly when `base_batch_size` is given.
+        epochs: length of the run.
+        steps_per_epoch: updates in an epoch.
+        schedule: one of `SCHEDULES`.
+        schedule_by: `epoch` holds the rate for a whole epoch, `step` changes it at every update.
+        milestones: epochs at which `multistep` multiplies by `learning_rate_decay`; None: 60 % and 85 % of the epochs.
+        learning_rate_decay: factor of `multistep` and `plateau`.
+        min_learning_rate: end of `cosine`, floor of `plateau`.
+        warmup_epochs: linear warm-up from `warmup_ratio` times the rate; may be a fraction.
+        plateau_patience: epochs without a better monitored value before `plateau` lowers the rate.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        batch_size: int,
+        epochs: int,
+        steps_per_epoch: int,
+        base_batch_size: int | None = None,
+        schedule: str = "multistep",
+        schedule_by: str = "epoch",
+        milestones: list | None = None,
+        learning_rate_decay: float = 0.1,
+        min_learning_rate: float = 0.0,
+        warmup_epochs: float = 0,
+        warmup_ratio: float = 0.1,
+        plateau_patience: int = 10,
+    ):
+        if schedule not in SCHEDULES:
+            raise ValueError(f"OPTIMIZER.schedule: expected one of {SCHEDULES}, got '{schedule}'")
+        if schedule_by not in ("epoch", "step"):
+            raise ValueError(f"OPTIMIZER.schedule_by: expected 'epoch' or 'step', got '{schedule_by}'")
+        self.scale = batch_size / base_batch_size if base_batch_size else 1.0
+        self.peak = learning_rate * self.scale
+        self.configured, self.batch_size, self.base_batch_size = learning_rate, batch_size, base_batch_size
+        self.epochs, self.steps_per_epoch = epochs, max(1, steps_per_epoch)
+        self.schedule, self.schedule_by = schedule, schedule_by
+        self.milestones = [0.6 * epochs, 0.85 * epochs] if milestones is None else milestones
+        self.decay, self.floor = learning_rate_decay, min_learning_rate
+        self.warmup_epochs, self.warmup_ratio = warmup_epochs, warmup_ratio
+        self.patience = plateau_patience
+        self.plateau = {"best": None, "bad_epochs": 0, "factor": 1.0}
+
+    def value(self, epoch: int, step: int) -> float:
+        """Return the learning rate of update `step` of epoch `epoch`, both from 0."""
+        progress = epoch + (step / self.steps_per_epoch if self.schedule_by == "step" else 0)
+        if progress < self.warmup_epochs:
+            done = progress / self.warmup_epochs
+            return self.peak * (self.warmup_ratio + (1 - self.warmup_ratio) * done)
+        if self.schedule == "multistep":
+            return self.peak * self.decay ** sum(progress >= milestone for milestone in self.milestones)
+        if self.schedule == "cosine":
+            done = (progress - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
+            return self.floor + (self.peak - self.floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        return max(self.peak * self.plateau["factor"], min(self.floor, self.peak))
+
+    def observe(self, value: float, is_better) -> None:
+        """Tell `plateau` the monitored value of an epoch; `is_better(new, old)` says which of two is better."""
+        state = self.plateau
+        if state["best"] is None or is_better(value, state["best"]):
+            state.update(best=value, bad_epochs=0)
+        else:
+            state["bad_epochs"] += 1
+        if state["bad_epochs"] > self.patience:
+            state.update(factor=state["factor"] * self.decay, bad_epochs=0)
+
+    def explain(self) -> str:
+        """Return one line: the rate, why it is that, and how it changes."""
+        why = "as configured"
+        if self.base_batch_size:
+            why = f"{self.configured:g} x {self.batch_size} / {self.base_batch_size} samples an update"
+        how = {
+            "constant": "constant",
+            "multistep": f"x {self.decay:g} at epochs {', '.join(f'{one:g}' for one in self.milestones)}",
+            "cosine": f"cosine to {self.floor:g} over {self.epochs} epochs",
+            "plateau": f"x {self.decay:g} after {self.patience} epochs without a better value",
+        }[self.schedule]
+        warmup = f", warm-up {self.warmup_epochs:g} epochs" if self.warmup_epochs else ""
+        return f"{self.peak:g} ({why}), {how} by {self.schedule_by}{warmup}"
+
+
+def build_optimizer(
+    model: paddle.nn.Layer,
+    name: str = "momentum",
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 1e-4,
+    decay_bn_and_bias: bool = True,
+    grad_clip: float | None = None,
+) -> paddle.optimizer.Optimizer:
+    """Build the optimizer of `model`'s trainable parameters; the engine sets its learning rate at every update.
+
+    Args:
+        name: a key of `OPTIMIZERS`.
+        momentum: of `momentum` and `sgd`; the first beta of `adam` and `adamw`.
+        nesterov: Nesterov momentum (`momentum` and `sgd` only).
+        weight_decay: L2 penalty; decoupled in `adamw`.
+        decay_bn_and_bias: False leaves parameters with one axis (batch norm, biases) out of the penalty.
+        grad_clip: largest global norm of all gradients; None clips nothing.
+    """
+    if name not in OPTIMIZERS:
+        nearest = difflib.get_close_matches(name, OPTIMIZERS, n=1)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'; {hint}known: {', '.join(OPTIMIZERS)}")
+    extra = {"beta1": momentum} if name.startswith("adam") else {"momentum": momentum, "use_nesterov": nesterov}
+    clip = None if grad_clip is None else paddle.nn.ClipGradByGlobalNorm(grad_clip)
+    groups = _group_parameters(model, weight_decay, decay_bn_and_bias)
+    return OPTIMIZERS[name](learning_rate=0.0, parameters=groups, weight_decay=weight_decay, grad_clip=clip, **extra)
+
+
+def _group_parameters(model, weight_decay: float, decay_bn_and_bias: bool) -> list:
+    trainable = [p for p in model.parameters() if not p.stop_gradient]
+    if decay_bn_and_bias:
+        return trainable
+    decayed = [p for p in trainable if len(p.shape) > 1]
+    spared = [p for p in trainable if len(p.shape) <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
