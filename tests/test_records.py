@@ -1,0 +1,273 @@
+"""Records, lists, frame order and split files."""
+
+import pickle
+import re
+import zlib
+
+import numpy as np
+import pytest
+
+from files import RefusedPickleError, load_pickle
+from records import (
+    SHIPPED_SPLITS,
+    ListEntry,
+    find_split_folder,
+    group_of,
+    list_frames,
+    read_class_index,
+    read_list,
+    read_record,
+    read_split,
+    relative_path,
+    resolve_path,
+    strip_video_suffix,
+    write_list,
+    write_record,
+)
+
+JPEG = b"\xff\xd8\xff\xe0 picture \xff\xd9"
+
+
+def dump(value, path, protocol=4):
+    path.write_bytes(pickle.dumps(value, protocol=protocol))
+    return path
+
+
+def test_record_of_paths_and_of_bytes_round_trip(tmp_path):
+    paths = {"video": "v_跳 g01", "label": 3, "frames": ["../a b/00001.jpg", "../a b/00002.jpg"]}
+    packed = {"video": "v", "label": 0, "frames": [JPEG, JPEG], "checksums": [zlib.crc32(JPEG)] * 2}
+    for record in (paths, packed):
+        write_record(record, tmp_path / "x.pkl")
+        assert read_record(tmp_path / "x.pkl") == record
+
+
+def test_labels_of_numpy_become_int(tmp_path):
+    label = read_record(dump({"video": "v", "label": np.int64(5), "frames": ["1.jpg"]}, tmp_path / "x.pkl"))["label"]
+    assert label == 5 and type(label) is int
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_tuple_of_2020_is_read_and_its_text_sorted_frames_are_put_in_order(tmp_path, protocol):
+    names = sorted(f"lyj/UCF-101_jpg/A_jpg/v_A_g08_c01/v_A_g08_c01_{n}.jpg" for n in range(1, 13))
+    record = read_record(dump(("v_A_g08_c01", 7, names), tmp_path / "x.pkl", protocol))
+    assert record["video"] == "v_A_g08_c01" and record["label"] == 7
+    assert [int(re.search(r"_(\d+)\.jpg", name)[1]) for name in record["frames"]] == list(range(1, 13))
+
+
+def test_tuple_with_packed_frames_keeps_their_order(tmp_path):
+    frames = [JPEG + b"2", JPEG + b"1"]
+    assert read_record(dump(("v", 0, frames), tmp_path / "x.pkl"))["frames"] == frames
+
+
+def test_record_of_python_2(tmp_path):
+    # protocol-2 pickle with Python 2 str everywhere: a UTF-8 path, then JPEG bytes
+    def text(value):
+        return b"U" + bytes([len(value)]) + value
+
+    for frame, expected in (("é/1.jpg".encode(), "é/1.jpg"), (JPEG, JPEG)):
+        body = b"\x80\x02" + text("vidé".encode()) + b"K\x04]" + text(frame) + b"a\x87."
+        (tmp_path / "two.pkl").write_bytes(body)
+        assert read_record(tmp_path / "two.pkl") == {"video": "vidé", "label": 4, "frames": [expected]}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("video", ""), ("video", 3), ("label", -1), ("label", "3"), ("label", True), ("label", 1.0), ("label", None),
+        ("frames", []), ("frames", "1.jpg"), ("frames", ["1.jpg", JPEG]), ("frames", [1]), ("frames", None),
+        ("checksums", [1]), ("checksums", ["a", "b"]),
+    ],
+)  # fmt: skip
+def test_bad_field_is_named(tmp_path, field, value):
+    record = {"video": "v", "label": 1, "frames": [JPEG, JPEG], field: value}
+    with pytest.raises(ValueError, match=rf"x.pkl': field '{field}' is .*, expected .*again with jpg2pkl.py"):
+        read_record(dump(record, tmp_path / "x.pkl"))
+    with pytest.raises(ValueError, match=f"field '{field}'"):
+        write_record(record, tmp_path / "y.pkl")
+    assert not (tmp_path / "y.pkl").exists()
+
+
+def test_what_is_no_record_is_named(tmp_path):
+    for value in ([1, 2], ("v", 1), np.zeros(3)):
+        with pytest.raises(ValueError, match="holds a .*expected a record"):
+            read_record(dump(value, tmp_path / "x.pkl"))
+
+
+def test_damaged_and_hostile_records(tmp_path):
+    whole = pickle.dumps({"video": "v", "label": 1, "frames": [JPEG]})
+    (tmp_path / "cut.pkl").write_bytes(whole[:-9])
+    with pytest.raises(ValueError, match="cut.pkl' .* is no whole pickle"):
+        read_record(tmp_path / "cut.pkl")
+    (tmp_path / "hostile.pkl").write_bytes(b"cposix\nsystem\n(S'touch " + bytes(tmp_path / "ran") + b"'\ntR.")
+    with pytest.raises(RefusedPickleError, match="posix.system"):
+        read_record(tmp_path / "hostile.pkl")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("pattern", ["{}.jpg", "{:05}.jpg", "img_{:02}.png", "v_A_g08_c01_{}.jpeg"])
+def test_frames_are_listed_in_numeric_order(tmp_path, pattern):
+    names = [pattern.format(number) for number in range(1, 121)]
+    for name in [*reversed(names), "notes.txt", ".hidden_1.jpg"]:
+        (tmp_path / name).write_bytes(b"")
+    assert list_frames(tmp_path) == names
+
+
+def test_missing_frame_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="frame folder '.*none' does not exist; run avi2jpg.py"):
+        list_frames(tmp_path / "none")
+
+
+def test_relative_paths_and_back(tmp_path, monkeypatch):
+    frame = tmp_path / "UCF-101_jpg" / "A b" / "1.jpg"
+    frame.parent.mkdir(parents=True)
+    frame.write_bytes(b"")
+    text = relative_path(frame, tmp_path / "train")
+    assert text == "../UCF-101_jpg/A b/1.jpg"
+    assert resolve_path(text, tmp_path / "train") == str(frame)  # although the folder 'train' does not exist
+    monkeypatch.chdir(tmp_path)
+    assert resolve_path("UCF-101_jpg/A b/1.jpg", "elsewhere") == "UCF-101_jpg/A b/1.jpg"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("train/v 1.pkl", "train/v_2.pkl", "clip 3.avi", "x.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "frames of 7").mkdir()
+    return tmp_path
+
+
+def test_list_of_every_line_form(tree):
+    lines = ["train/v 1.pkl", "", "# a remark", "frames of 7 16 2", "clip 3.avi 5", "train/v_2.pkl 4"]
+    (tree / "x.list").write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    entries, class_names = read_list(tree / "x.list")
+    assert class_names is None
+    assert entries == [
+        ListEntry(str(tree / "train/v 1.pkl"), None, None, 1),
+        ListEntry(str(tree / "frames of 7"), 2, 16, 4),
+        ListEntry(str(tree / "clip 3.avi"), 5, None, 5),
+        ListEntry(str(tree / "train/v_2.pkl"), 4, None, 6),
+    ]
+
+
+def test_list_round_trip_with_class_names(tree):
+    names = ["Brush Hair", "跳", 'quote"d']
+    write_list(["train/v 1.pkl", "train/v_2.pkl"], tree / "x.list", names)
+    entries, class_names = read_list(tree / "x.list")
+    assert class_names == names and [entry.line for entry in entries] == [2, 3]
+
+
+def test_list_relative_to_the_working_directory(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    (tree / "lists").mkdir()
+    (tree / "lists/x.list").write_text("train/v_2.pkl\n")
+    assert read_list("lists/x.list")[0][0].path == "train/v_2.pkl"
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", ValueError, "x.list: the list is empty; run avi2jpg.py"),
+        ('# classes: ["A"]\n\n', ValueError, "the list is empty"),
+        (
+            "train/v_2.pkl\npkl/none.pkl\n",
+            FileNotFoundError,
+            "x.list line 2: 'pkl/none.pkl' does not exist; run jpg2pkl",
+        ),
+        (
+            "x.mp4\n",
+            ValueError,
+            "x.list line 1: got 'x.mp4', expected 'record.pkl', 'frame_folder num_frames label' or",
+        ),
+        ("x.mp4 -1\n", ValueError, "x.list line 1: got 'x.mp4 -1', expected"),
+        ('# classes: ["A"]\nx.mp4 1\n', ValueError, "x.list line 2: label 1, expected 0 to 0 for the 1 classes"),
+        (
+            "# classes: A, B\nx.mp4 1\n",
+            ValueError,
+            "x.list line 1: got 'A, B', expected a JSON list of different class",
+        ),
+        ('# classes: ["A", "A"]\nx.mp4 1\n', ValueError, "expected a JSON list of different class names"),
+    ],
+)
+def test_bad_list(tree, text, error, message):
+    (tree / "x.list").write_text(text)
+    with pytest.raises(error, match=re.escape(message)):
+        read_list(tree / "x.list")
+
+
+def test_missing_list_and_list_in_another_encoding(tree):
+    with pytest.raises(FileNotFoundError, match="none.list' does not exist or is no file; data_list_gener.py makes it"):
+        read_list(tree / "none.list")
+    (tree / "gbk.list").write_bytes("跳.pkl".encode("gbk"))
+    with pytest.raises(ValueError, match="gbk.list' is not UTF-8 text .*save it as UTF-8"):
+        read_list(tree / "gbk.list")
+
+
+@pytest.mark.parametrize(("split", "num_train", "num_test"), [(1, 9537, 3783), (2, 9586, 3734), (3, 9624, 3696)])
+def test_official_splits_of_ucf101(split, num_train, num_test):
+    class_names = read_class_index(f"{SHIPPED_SPLITS}/classInd.txt")
+    train = read_split(f"{SHIPPED_SPLITS}/trainlist{split:02}.txt", class_names)
+    test = read_split(f"{SHIPPED_SPLITS}/testlist{split:02}.txt", class_names)
+    assert (len(set(train)), len(set(test)), len(class_names)) == (num_train, num_test, 101)
+    assert not {group_of(video) for _, video in train} & {group_of(video) for _, video in test}
+    assert {name for name, _ in train} == {name for name, _ in test} == set(class_names)
+    assert class_names[0] == "ApplyEyeMakeup" and class_names[100] == "YoYo"
+
+
+def test_class_ids_come_from_the_file_not_from_its_order(tmp_path):
+    (tmp_path / "classInd.txt").write_text("3 Alpha\n1 Zulu\n\n2 Tai Chi\n")
+    assert read_class_index(tmp_path / "classInd.txt") == ["Zulu", "Tai Chi", "Alpha"]
+
+
+@pytest.mark.parametrize("text", ["", "1 A\n3 B\n", "1 A\n1 B\n", "1 A\n2 A\n", "A 1\n", "0 A\n1 B\n", "1\n"])
+def test_bad_class_index(tmp_path, text):
+    (tmp_path / "classInd.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"classInd.txt( line \d)?: got .*correct the"):
+        read_class_index(tmp_path / "classInd.txt")
+
+
+def test_split_lines(tmp_path):
+    (tmp_path / "list.txt").write_text("Tai Chi/clip 1.5.avi 1\nTai Chi/a b.MP4\n\nB/plain 2\nB/v.2.x\n")
+    expected = [("Tai Chi", "clip 1.5"), ("Tai Chi", "a b"), ("B", "plain"), ("B", "v.2.x")]
+    assert read_split(tmp_path / "list.txt") == expected
+    assert read_split(tmp_path / "list.txt", ["tai chi", "b"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("v.avi 1", "list.txt line 1: got 'v.avi 1', expected 'Class/video.avi'"),
+        ("C/v.avi 1", "list.txt line 1: class 'C' is not in classInd.txt"),
+        ("B/v.avi 1", "list.txt line 1: class id 1 for 'B', but classInd.txt says 2"),
+    ],
+)
+def test_split_is_checked_against_the_class_index(tmp_path, line, message):
+    (tmp_path / "list.txt").write_text(line + "\n")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_split(tmp_path / "list.txt", ["A", "B"])
+
+
+def test_split_folder_of_the_tree_comes_before_the_shipped_one(tmp_path):
+    assert find_split_folder(tmp_path) == SHIPPED_SPLITS
+    (tmp_path / "classInd.txt").write_text("1 A\n")
+    assert find_split_folder(tmp_path) == str(tmp_path)
+    (tmp_path / "ucfTrainTestlist").mkdir()
+    (tmp_path / "ucfTrainTestlist/classInd.txt").write_text("1 A\n")
+    assert find_split_folder(tmp_path) == str(tmp_path / "ucfTrainTestlist")
+
+
+def test_group_names():
+    names = ["v_Biking_g08_c01", "v_HandStandPushups_G12_c3", "g1_x", "my_big_g003"]
+    assert [group_of(name) for name in names] == ["g08", "g12", "g1", "g003"]
+    for name in ("clip_1", "v_big08_c01", "v_g_c01", ""):
+        with pytest.raises(ValueError, match=f"video '{name}' has no group in its name, expected one like 'g08'"):
+            group_of(name)
+
+
+def test_only_video_suffixes_are_cut():
+    assert [strip_video_suffix(name) for name in ("a.AVI", "a.b.mp4", "v1.5", ".avi")] == ["a", "a.b", "v1.5", ".avi"]
+
+
+def test_written_record_is_plain_data(tmp_path):
+    write_record({"video": "v", "label": np.int32(1), "frames": ("1.jpg",)}, tmp_path / "x.pkl")
+    assert load_pickle(tmp_path / "x.pkl") == {"video": "v", "label": 1, "frames": ["1.jpg"]}
