@@ -5,6 +5,7 @@ written to a temporary file and renamed, and read without running anything that 
 place in it: every epoch draws from (seed, epoch), and both are there.
 """
 
+import fnmatch
 import pathlib
 
 import numpy as np
@@ -50,6 +51,17 @@ def load_checkpoint(path: str) -> dict:
     return state
 
 
+def prune_checkpoints(save_dir: str, pattern: str, max_keep: int) -> None:
+    """Delete all but the newest `max_keep` files of `save_dir` that match `pattern`, by name."""
+    for old in sorted(pathlib.Path(save_dir).glob(pattern + SUFFIX))[:-max_keep]:
+        old.unlink()
+
+
+def checkpoint_exists(path: str) -> bool:
+    """Whether `load_checkpoint` would find a file."""
+    return pathlib.Path(_with_suffix(path)).is_file()
+
+
 def _with_suffix(path: str) -> str:
     return str(path) if str(path).endswith(SUFFIX) else f"{path}{SUFFIX}"
 
@@ -59,13 +71,21 @@ def model_state(model: paddle.nn.Layer) -> dict:
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
-def restore_model(model: paddle.nn.Layer, weights: dict) -> None:
+def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = ()) -> list:
     """Load `weights` into `model`; every name and shape must agree.
+
+    Args:
+        ignore: name patterns such as `fc.*`; what matches keeps the model's own values.
+
+    Returns:
+        The names that were ignored.
 
     Raises:
         ValueError: missing, left-over or mismatched names, with the first few of each.
     """
-    own = {name: list(value.shape) for name, value in model.state_dict().items()}
+    ignored = [name for name in model.state_dict() if any(fnmatch.fnmatch(name, one) for one in ignore)]
+    weights = {name: value for name, value in weights.items() if not any(fnmatch.fnmatch(name, one) for one in ignore)}
+    own = {name: list(value.shape) for name, value in model.state_dict().items() if name not in ignored}
     faults = {
         "missing": [name for name in own if name not in weights],
         "left over": [name for name in weights if name not in own],
@@ -77,8 +97,11 @@ def restore_model(model: paddle.nn.Layer, weights: dict) -> None:
     }
     told = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in faults.items() if names]
     if told:
-        raise ValueError(f"the weights are of another model than {type(model).__name__}: {'; '.join(told)}")
-    model.set_state_dict({name: paddle.to_tensor(value) for name, value in weights.items()})
+        raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(told)}")
+    parameters = model.state_dict()
+    for name, value in weights.items():
+        parameters[name].set_value(value)
+    return ignored
 
 
 def optimizer_state(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> dict:

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import logging
+import os
 import sys
 
 
@@ -60,3 +61,13 @@ def run_main(main) -> None:
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; run the same command again to go on")
+
+
+def use_all_cores() -> None:
+    """Let Paddle use every core of this process; call it before Paddle is imported, which reads the number then.
+
+    A number that the user has set stands.
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    num_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(num_cores))

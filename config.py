@@ -239,6 +239,17 @@ def format_config(config: dict) -> str:
     return "\n".join([*rows, "-------------------------------------------------"])
 
 
+def differences(old: dict, new: dict) -> list:
+    """Return (SECTION.key, old value, new value) of the keys of MODEL to OPTIMIZER that two configs set differently."""
+    found = []
+    for section in SECTIONS[:-1]:  # RUN may differ: more epochs, another log interval
+        for key in {**old.get(section, {}), **new.get(section, {})}:
+            was, is_now = old.get(section, {}).get(key), new.get(section, {}).get(key)
+            if was != is_now:
+                found.append((f"{section}.{key}", was, is_now))
+    return found
+
+
 def _nearest(word: str, known) -> str:
     found = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{found[0]}'?" if found else ""

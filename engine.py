@@ -247,6 +247,17 @@ def validate(model: paddle.nn.Layer, loader, average_clips: str) -> dict:
     return {f"val/{name}": value for name, value in values.items()}
 
 
+def histogram_values(model: paddle.nn.Layer) -> dict:
+    """Return {`weights/<name>` and `gradients/<name>`: array} of the trainable parameters after an update."""
+    values = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.stop_gradient:
+            values[f"weights/{name}"] = parameter.numpy()
+            if parameter.grad is not None:
+                values[f"gradients/{name}"] = parameter.grad.numpy()
+    return values
+
+
 def memory_gib() -> float:
     """Return the peak memory in GiB: of the GPU where one is used, else of this process."""
     if paddle.device.get_device().startswith("gpu"):

@@ -49,24 +49,25 @@ class RunLog:
 
     Args:
         jsonl_file: one JSON object a line, with `step` and `epoch`; appended to.
-        vdl_dir: folder that `visualdl --logdir` is pointed at; None writes no VisualDL log.
-        first_step: update the run goes on from; later jsonl lines, of a run that was killed, are taken out.
+        vdl_dir: folder that `visualdl --logdir` is pointed at.
+        first_step: update the run goes on from. 0 starts both logs anew; else the jsonl lines after it, of a run that
+            was killed, are taken out. None adds to whatever is there.
     """
 
-    def __init__(self, jsonl_file: str, vdl_dir: str | None, first_step: int = 0):
-        self.jsonl_file, self.vdl_dir = jsonl_file, vdl_dir
-        self.writer = None
+    def __init__(self, jsonl_file: str, vdl_dir: str, first_step: int | None = 0):
+        self.jsonl_file, self.vdl_dir, self.writer = jsonl_file, vdl_dir, None
+        self.is_vdl_alive = True
         os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
-        _keep_lines_before(jsonl_file, first_step)
-        if vdl_dir is not None:
-            self._guard(lambda: self._open_writer(first_step))
+        if first_step is not None:
+            _keep_lines_until(jsonl_file, first_step)
+        self._guard(lambda: self._open_writer(is_new=first_step == 0))
 
-    def _open_writer(self, first_step: int) -> None:
+    def _open_writer(self, is_new: bool) -> None:
         from visualdl import LogWriter  # here, so that a broken VisualDL stops nothing
 
         path = os.path.join(self.vdl_dir, VDL_FILE)
-        if first_step == 0 and os.path.exists(path):
-            os.remove(path)  # a new run in an old folder: its curve starts anew
+        if is_new and os.path.exists(path):
+            os.remove(path)
         self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
 
     def record(self, step: int, epoch: int, **values) -> None:
@@ -102,16 +103,16 @@ class RunLog:
 
     def _guard(self, action) -> None:
         """Run a VisualDL call; any fault of it is logged once and ends VisualDL logging, never the run."""
-        if self.vdl_dir is None:
+        if not self.is_vdl_alive:
             return
         try:
             action()
         except Exception as error:  # noqa: BLE001  whatever a plotting tool raises must not cost a night of training
             logging.getLogger().warning(f"VisualDL stopped logging to '{self.vdl_dir}': {error}; training goes on")
-            self.vdl_dir = None
+            self.is_vdl_alive = False
 
 
-def _keep_lines_before(jsonl_file: str, first_step: int) -> None:
+def _keep_lines_until(jsonl_file: str, first_step: int) -> None:
     """Cut a jsonl file to the lines with `step` <= `first_step`; an unfinished last line of a killed run goes too."""
     if not os.path.exists(jsonl_file):
         return

@@ -1,5 +1,6 @@
 """A recipe: a config text and a command line, checked against what they build, and the builders themselves."""
 
+import argparse
 import dataclasses
 import inspect
 import logging
@@ -9,6 +10,7 @@ import random
 import numpy as np
 import paddle
 
+import command
 import config as texts
 import optimizer
 from models import MODELS, build_model
@@ -71,15 +73,30 @@ class RunSettings:
     histogram_interval: int = 5
     max_faults: int = 100
 
+    def check(self) -> None:
+        """Refuse values that no run can use; each with a sentence of its own."""
+        metrics = ("top1", "top5", "mean_class_accuracy", "loss")
+        if self.epochs < 1:
+            raise ValueError(f"RUN.epochs (--epoch): expected at least 1, got {self.epochs}")
+        if self.metric not in metrics:
+            raise ValueError(f"RUN.metric: expected one of {', '.join(metrics)}, got '{self.metric}'")
+        if self.rule not in (None, "greater", "less"):
+            raise ValueError(f"RUN.rule: expected 'greater' or 'less', got '{self.rule}'")
+        if min(self.eval_interval, self.log_interval, self.max_keep) < 1:
+            raise ValueError("RUN: eval_interval, log_interval and max_keep must be at least 1")
+
+    def is_validated(self, epoch: int) -> bool:
+        """Whether an epoch is validated; the last one always is."""
+        due = epoch >= self.val_begin and (epoch - self.val_begin) % self.eval_interval == 0
+        return due or epoch + 1 == self.epochs
+
     def is_better(self, new: float, old: float) -> bool:
         """Whether a monitored value is better than another."""
         rule = self.rule or ("less" if self.metric == "loss" else "greater")
-        if rule not in ("greater", "less"):
-            raise ValueError(f"RUN.rule: expected 'greater' or 'less', got '{rule}'")
         return new > old if rule == "greater" else new < old
 
 
-def read_recipe(path: str, settings: dict, words: list, root: str | None = None) -> dict:
+def read_recipe(path: str, settings: dict, words: list, root: str | None = None) -> tuple:
     """Read a config text and lay the command line over it.
 
     Args:
@@ -89,13 +106,11 @@ def read_recipe(path: str, settings: dict, words: list, root: str | None = None)
         root: folder whose `train.list`, `val.list` and `test.list` are used.
 
     Returns:
-        The resolved config; see `resolve`.
+        The resolved config (see `resolve`), and the names of 2020 keys that have no meaning any more.
     """
     config = texts.load_config(path)
     dropped = texts.translate_2020(config)
-    if dropped:
-        logging.info(f"{path}: these keys have no meaning any more and were left out: {', '.join(dropped)}")
-    return resolve(override(config, settings, words, root), path)
+    return resolve(override(config, settings, words, root), path), dropped
 
 
 def override(config: dict, settings: dict, words: list, root: str | None = None) -> dict:
@@ -147,9 +162,10 @@ def resolve(config: dict, source: str) -> dict:
     }
     if "num_classes" not in config["MODEL"]:
         resolved["MODEL"].pop("num_classes", None)  # the training list's class names decide
+    modes = {**config, "TEST": {**config["VALID"], **config["TEST"]}}  # a text without [TEST] tests as it validates
     for mode in texts.MODES:
-        texts.fill_section(f"{source} [{mode}]", config[mode], reading, READER_BY_CODE)
-        resolved[mode] = {"filelist": default_list(mode), **config[mode]}
+        texts.fill_section(f"{source} [{mode}]", modes[mode], reading, READER_BY_CODE)
+        resolved[mode] = {"filelist": default_list(mode), **modes[mode]}
     resolved["OPTIMIZER"] = texts.fill_section(
         f"{source} [OPTIMIZER]",
         {"name": "momentum", **config["OPTIMIZER"]},
@@ -160,8 +176,28 @@ def resolve(config: dict, source: str) -> dict:
     return resolved
 
 
-def choose_device(use_gpu: bool | None) -> str:
-    """Set and return Paddle's device.
+def add_shared_flags(parser: command.CommandLine) -> None:
+    """Add the flags that `train.py` and `test.py` share."""
+    parser.add_argument("--model_name", help="network, a key of models.MODELS")
+    parser.add_argument("--use_gpu", type=command.parse_bool, help="True or False; default: a GPU where there is one")
+    parser.add_argument("--batch_size", type=int, help="samples a step")
+    parser.add_argument("--save_dir", help="folder of checkpoints and results")
+    parser.add_argument("--root", help="folder that holds train.list, val.list, test.list")
+    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
+
+
+def shared_settings(args: argparse.Namespace, mode: str) -> dict:
+    """Return what those flags set, as {"SECTION.key": value or None}."""
+    return {
+        "MODEL.name": args.model_name,
+        "RUN.use_gpu": args.use_gpu,
+        f"{mode}.batch_size": args.batch_size,
+        "RUN.save_dir": args.save_dir,
+    }
+
+
+def choose_device(use_gpu: bool | None, deterministic: bool = False) -> str:
+    """Set and return Paddle's device; `deterministic` asks cuDNN for reproducible kernels.
 
     Raises:
         ValueError: `use_gpu` is True and there is no GPU, or Paddle has no CUDA.
@@ -173,12 +209,17 @@ def choose_device(use_gpu: bool | None) -> str:
         raise ValueError(f"--use_gpu True: Paddle {paddle.__version__} here {why}; run with --use_gpu False")
     if use_gpu is None:
         use_gpu = has_gpu
-    return paddle.set_device("gpu" if use_gpu else "cpu")
+    if deterministic and is_cuda_build:  # a CPU build refuses the flag's very name
+        paddle.set_flags({"FLAGS_cudnn_deterministic": True})
+    return str(paddle.set_device("gpu" if use_gpu else "cpu"))
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Seed Python, NumPy and Paddle from (seed, epoch), so that a resumed run draws what an unbroken one does."""
-    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]) % 2**31
+def seed_all(seed: int, draw: int) -> None:
+    """Seed Python, NumPy and Paddle from (seed, draw): draw 0 makes the weights, draw 1 + e is epoch e.
+
+    So a resumed run draws what an unbroken one does, and no random state needs saving.
+    """
+    state = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]) % 2**31
     random.seed(state)
     np.random.seed(state)
     paddle.seed(state)

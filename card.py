@@ -1,0 +1,91 @@
+"""The run card: what a run is about to do, on one screen, before it starts."""
+
+import platform
+import shutil
+
+import cv2
+import numpy as np
+import paddle
+
+import optimizer
+
+
+def describe_run(
+    config: dict, model: paddle.nn.Layer, train_loader, valid_loader, schedule: optimizer.Schedule, num_classes: int
+) -> str:
+    """Return the run card.
+
+    Args:
+        config: the resolved config.
+        valid_loader: None when the run does not validate.
+        num_classes: classes that the training list names.
+    """
+    run = config["RUN"]
+    num_parameters = count_parameters(model)
+    gmacs = count_macs(model, train_loader.input_shape) / 1e9
+    valid = "no validation"
+    if valid_loader is not None:
+        valid = f"{valid_loader.num_samples} to validate on ({config['VALID']['filelist']})"
+    steps = len(train_loader)
+    rows = {
+        "model": f"{type(model).__name__}, {num_parameters / 1e6:.2f} M parameters, {gmacs:.2f} GMACs a clip of "
+        + " x ".join(str(size) for size in train_loader.input_shape),
+        "data": f"{train_loader.num_samples} samples to train on ({config['TRAIN']['filelist']}), {valid}",
+        "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
+        "batch": f"{schedule.batch_size} samples an update, {steps} updates an epoch, {steps * run['epochs']} in all",
+        "learning rate": schedule.explain(),
+        "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}",
+        "checkpoints": _describe_disk(run, num_parameters),
+        "device": f"{paddle.device.get_device()}, {platform.machine()}, seed {run['seed']}",
+        "versions": describe_versions(),
+    }
+    width = max(len(name) for name in rows)
+    return "\n".join(f"{name:>{width}}  {text}" for name, text in rows.items())
+
+
+def describe_versions() -> str:
+    """Return one line that fixes the environment of a run."""
+    return (
+        f"Paddle {paddle.__version__}, NumPy {np.__version__}, OpenCV {cv2.__version__}, "
+        f"Python {platform.python_version()}"
+    )
+
+
+def count_parameters(model: paddle.nn.Layer) -> int:
+    """Count trainable values; batch norm's running statistics are not among them."""
+    return sum(int(np.prod(p.shape)) for p in model.parameters() if not p.stop_gradient)
+
+
+def count_macs(model: paddle.nn.Layer, input_shape: list) -> int:
+    """Count the multiply-adds of the convolution and linear layers for one input.
+
+    Args:
+        input_shape: without the batch axis, such as [3, 16, 112, 112].
+    """
+    counts = []
+
+    def count(layer, _, output):
+        if isinstance(layer, paddle.nn.Linear):
+            counts.append(int(np.prod(output.shape)) * layer.weight.shape[0])
+        else:  # a convolution's weight is (out, in / groups, *kernel)
+            counts.append(int(np.prod(output.shape)) * int(np.prod(layer.weight.shape[1:])))
+
+    kinds = (paddle.nn.Conv1D, paddle.nn.Conv2D, paddle.nn.Conv3D, paddle.nn.Linear)
+    hooks = [one.register_forward_post_hook(count) for one in model.sublayers() if isinstance(one, kinds)]
+    was_training = model.training
+    model.eval()
+    with paddle.no_grad():
+        model(paddle.zeros([1, *input_shape]))
+    for hook in hooks:
+        hook.remove()
+    if was_training:
+        model.train()
+    return sum(counts)
+
+
+def _describe_disk(run: dict, num_parameters: int) -> str:
+    # Weights and one momentum in float32 for each file: the last, the best, and the epochs kept.
+    num_files = 1 + run["validate"] + (run["max_keep"] if run["save_interval"] else 0)
+    needed_gib = num_files * num_parameters * 8 / 2**30
+    free_gib = shutil.disk_usage(".").free / 2**30
+    return f"{num_files} in {run['save_dir']}, about {needed_gib:.2f} GiB; {free_gib:.0f} GiB are free here"

@@ -1,0 +1,196 @@
+"""Score a trained network on a list.
+
+python test.py --weights checkpoints_models/resnet_model --use_gpu True
+python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out result.json
+"""
+
+import command
+
+if __name__ == "__main__":
+    command.use_all_cores()
+
+import argparse
+import logging
+import os
+
+import cv2
+
+import checkpoint
+import config as texts
+import engine
+import files
+import log
+import metrics
+import recipe
+import report
+from models import build_model
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python test.py --help`."""
+    parser = command.CommandLine("Score a trained network on a list.")
+    parser.add_argument("checkpoint", nargs="?", help="the same as --weights")
+    parser.add_argument("--weights", help="checkpoint, with or without .pdparams; default: the one train.py wrote")
+    parser.add_argument("--config", help="config text; default: the one inside the checkpoint")
+    recipe.add_shared_flags(parser)
+    parser.add_argument("--filelist", help="list to score")
+    parser.add_argument("--log_interval", type=int, help="batches between two progress lines")
+    parser.add_argument("--infer_topk", type=int, default=1, help="k of the top-k line and of the predictions in --out")
+    names = ("top_k_accuracy", "mean_class_accuracy")
+    parser.add_argument("--eval", nargs="+", choices=names, default=list(names), help="figures to print")
+    parser.add_argument("--average_clips", choices=("prob", "score"), help="average soft-max scores or logits")
+    parser.add_argument("--num_clips", type=int, help="clips of a video that are scored and averaged")
+    parser.add_argument("--crops", choices=("center", "three", "ten"), help="crops of a clip")
+    parser.add_argument("--flip", nargs="?", const=True, type=command.parse_bool, help="score mirrored views as well")
+    parser.add_argument("--out", help="result file: .json, .pkl or .csv")
+    args = parser.parse_args(words)
+    args.weights = args.checkpoint or args.weights
+    if args.weights is None:
+        args.weights = os.path.join(args.save_dir or "checkpoints_models", f"{args.model_name or 'resnet'}_model")
+    return args
+
+
+def main(words: list | None = None) -> None:
+    """Score the list that the command line asks for."""
+    args = parse_arguments(words)
+    if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
+        raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
+    state = checkpoint.load_checkpoint(args.weights)
+    config = read_config(args, state)
+    settings = recipe.RunSettings(**config["RUN"])
+    log.setup_logging(settings.log_file)
+    logging.info(args)
+    logging.info(texts.format_config(config))
+    recipe.choose_device(settings.use_gpu, settings.deterministic)
+
+    loader = recipe.open_loader(config, "TEST")
+    class_names = state.get("class_names") or loader.class_names or []
+    recipe.compare_classes(class_names, loader.class_names, config["TEST"]["filelist"])
+    model = build_model(**config["MODEL"])
+    checkpoint.restore_model(model, state["model"])
+    result = engine.evaluate(model, loader, settings.average_clips, settings.log_interval)
+    num_outputs = result["scores"].shape[1]
+    class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
+
+    summary = summarize(args, config, state, loader, result)
+    tell(args, summary, result, class_names)
+    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
+    write(args, save_dir, state, summary, result, class_names)
+
+
+def read_config(args: argparse.Namespace, state: dict) -> dict:
+    """Return the resolved config: of `--config` if given, else of the checkpoint, with the flags laid over it."""
+    flags = {
+        **recipe.shared_settings(args, "TEST"),
+        "TEST.filelist": args.filelist,
+        "TEST.num_clips": args.num_clips,
+        "TEST.crops": args.crops,
+        "TEST.flip": args.flip,
+        "RUN.average_clips": args.average_clips,
+        "RUN.log_interval": args.log_interval,
+        "RUN.overfit": 0,
+    }
+    if args.config:
+        return recipe.read_recipe(args.config, flags, args.override, args.root)[0]
+    if "config" not in state:
+        raise ValueError(f"'{args.weights}' holds weights only; name the config they were trained with: --config FILE")
+    return recipe.resolve(recipe.override(state["config"], flags, args.override, args.root), args.weights)
+
+
+def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict) -> dict:
+    """Return every figure of the result, where its weights come from, and how it was scored."""
+    section = {**config["READER"], **config["TEST"]}
+    protocol = ("filelist", "protocol", "num_clips", "crops", "flip", "num_segments", "clip_len", "frame_interval")
+    return {
+        **metrics.summarize(result["scores"], result["labels"]),
+        f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
+        "loss": result["loss"],
+        "num_samples": len(result["names"]),
+        "official_size": loader.official_size,
+        "chance": 1 / len(loader.class_names or result["scores"][0]),
+        "majority": metrics.majority_level(result["labels"]),
+        "weights": args.weights,
+        "chosen": describe_choice(args.weights, state, section["filelist"]),
+        "protocol": {
+            **{key: section[key] for key in protocol if key in section},
+            "average_clips": config["RUN"]["average_clips"],
+        },
+    }
+
+
+def describe_choice(weights: str, state: dict, filelist: str) -> str:
+    """Tell which epoch the weights are of and which list chose it; best-on-test and last epoch stand side by side."""
+    if "history" not in state:
+        return "weights without a history: which list chose them is not known"
+    epoch, best = state["epoch"] - 1, state["best"]
+    last = state["history"]
+    last_path = weights.removesuffix(checkpoint.SUFFIX).removesuffix("_best") + "_model"
+    is_best_file = weights.removesuffix(checkpoint.SUFFIX).endswith("_best")
+    if is_best_file and checkpoint.checkpoint_exists(last_path):
+        last = checkpoint.load_checkpoint(last_path)["history"]
+    if best is None:
+        return f"epoch {epoch}, the last one; no list chose it"
+    key = f"val/{best['metric']}"
+    best_text = f"best {best['metric']} {best['value']:.4f} in epoch {best['epoch']} on {best['filelist']}"
+    if os.path.abspath(best["filelist"]) == os.path.abspath(filelist):
+        best_text += " (OPTIMISTIC: the list that is scored chose it)"
+    last_text = (
+        f"last epoch {last[-1]['epoch']}: {last[-1][key]:.4f}" if key in last[-1] else "last epoch not validated"
+    )
+    if is_best_file:
+        return f"epoch {epoch}, {best_text}; {last_text}"
+    return f"epoch {epoch}, no list chose it; while training, {best_text}; {last_text}"
+
+
+def tell(args: argparse.Namespace, summary: dict, result: dict, class_names: list) -> None:
+    """Log the figures."""
+    logging.info(f"验证集准确率为:{summary['top1']}")
+    figures = []
+    if "top_k_accuracy" in args.eval:
+        ks = sorted({1, args.infer_topk, 5})
+        figures += [f"top-{min(k, len(class_names))} {100 * summary[f'top{k}']:.2f}%" for k in ks]
+    if "mean_class_accuracy" in args.eval:
+        figures.append(f"mean class accuracy {100 * summary['mean_class_accuracy']:.2f}%")
+    logging.info(", ".join(figures))
+    official = summary["official_size"]
+    of = "" if official in (None, summary["num_samples"]) else f" of the {official} that the official list names"
+    logging.info(
+        f"{summary['num_samples']} clips scored{of} ({summary['protocol']['filelist']}); chance "
+        f"{100 * summary['chance']:.2f}%, always the largest class {100 * summary['majority']:.2f}%"
+    )
+    logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
+    confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], len(class_names))
+    for label, guess, count in metrics.worst_pairs(confusion):
+        logging.info(f"  {class_names[label]} taken for {class_names[guess]}: {count} of {confusion[label].sum()}")
+    if summary["top1"] <= 1.5 * summary["chance"] and summary["num_samples"] > 30:
+        logging.warning("this is about chance: were the frames, records and lists made by one run of the data scripts?")
+
+
+def write(args, save_dir: str, state: dict, summary: dict, result: dict, class_names: list) -> None:
+    """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
+    base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+    confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], len(class_names))
+    report.write_per_class(f"{base}_classes.csv", confusion, class_names)
+    report.write_wrong_samples(f"{base}_wrong.csv", result, class_names)
+    report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
+    picture = report.draw_confusion(confusion, class_names)
+    with files.write_atomically(f"{base}_confusion.png") as file:
+        file.write(cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
+    logging.info(f"written: {base}_classes.csv, _wrong.csv, _scores.pkl, _confusion.png")
+    if args.out:
+        report.write_result(args.out, result, class_names, summary, args.infer_topk)
+        logging.info(f"written: {args.out}")
+    run_log = log.RunLog(f"{base}.jsonl", os.path.join(save_dir, "vdl"), None)
+    epoch = state.get("epoch", 1) - 1
+    figures = {f"test/{name}": summary[name] for name in ("top1", "top5", "mean_class_accuracy", "loss")}
+    run_log.record(state.get("step", 0), epoch, **figures)
+    run_log.scalars(epoch, figures)
+    run_log.image(epoch, "test/confusion", picture)
+    for label, accuracy in enumerate(metrics.per_class_accuracy(confusion)):
+        if accuracy == accuracy:  # a class without samples has no accuracy
+            run_log.scalars(label, {"test/class_accuracy": accuracy})
+    run_log.close()
+
+
+if __name__ == "__main__":
+    command.run_main(main)

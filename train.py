@@ -1,0 +1,168 @@
+"""Train a network.
+
+python train.py                                    # configs/resnet.txt
+python train.py --use_gpu True --epoch 65
+python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --resume auto
+"""
+
+import command
+
+if __name__ == "__main__":
+    command.use_all_cores()
+
+import argparse
+import dataclasses
+import logging
+import os
+import pathlib
+
+import card
+import checkpoint
+import config as texts
+import engine
+import log
+import recipe
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python train.py --help`."""
+    parser = command.CommandLine("Train a network as a config text says.")
+    parser.add_argument("config_text", nargs="?", help="the same as --config")
+    parser.add_argument("--config", default="configs/resnet.txt", help="config text (.txt or .yaml)")
+    recipe.add_shared_flags(parser)
+    parser.add_argument("--epoch", type=int, help="passes over the training list")
+    parser.add_argument("--learning_rate", type=float, help="overrides OPTIMIZER.learning_rate")
+    parser.add_argument("--pretrain", help="weights to start from")
+    parser.add_argument("--resume", nargs="?", const="auto", help="auto, or a checkpoint to go on from")
+    parser.add_argument("--validate", nargs="?", const=True, type=command.parse_bool, help="score the VALID list")
+    parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
+    parser.add_argument("--deterministic", nargs="?", const=True, type=command.parse_bool, help="slower GPU kernels")
+    parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
+    args = parser.parse_args(words)
+    args.config = args.config_text or args.config
+    return args
+
+
+def main(words: list | None = None) -> None:
+    """Run the training that the command line asks for."""
+    args = parse_arguments(words)
+    flags = {
+        **recipe.shared_settings(args, "TRAIN"),
+        "RUN.epochs": args.epoch,
+        "OPTIMIZER.learning_rate": args.learning_rate,
+        **{f"RUN.{key}": getattr(args, key) for key in ("pretrain", "resume", "validate", "seed", "deterministic")},
+        "RUN.overfit": args.overfit,
+    }
+    config, dropped = recipe.read_recipe(args.config, flags, args.override, args.root)
+    settings = recipe.RunSettings(**config["RUN"])
+    settings.check()
+    log.setup_logging(settings.log_file)
+    logging.info(args)
+    if dropped:
+        logging.info(f"{args.config}: keys with no meaning any more were left out: {', '.join(dropped)}")
+    recipe.choose_device(settings.use_gpu, settings.deterministic)
+    train(config, settings)
+
+
+def train(config: dict, settings: recipe.RunSettings) -> None:
+    """Train as a resolved config says."""
+    recipe.seed_all(settings.seed, 0)
+    train_loader = recipe.open_loader(config, "TRAIN")
+    class_names = recipe.settle_classes(config, train_loader)
+    valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
+    if valid_loader is not None:
+        recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
+    model, optimizer, schedule = recipe.build_training(config, len(train_loader))
+    logging.info(texts.format_config(config))
+
+    base = os.path.join(settings.save_dir, config["MODEL"]["name"])
+    progress = start(config, settings, base, class_names, model, optimizer, schedule)
+    logging.info(card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
+    if progress.epoch >= settings.epochs:
+        logging.info(f"{progress.epoch} epochs are done already; give a larger --epoch to go on")
+        return
+    run_log = log.RunLog(f"{base}_log.jsonl", os.path.join(settings.save_dir, "vdl"), progress.step)
+    if progress.step == 0:
+        run_log.hyper_parameters({**config["MODEL"], **config["OPTIMIZER"]}, ["train/loss", "val/top1"])
+    step = engine.TrainStep(model, engine.CrossEntropy(settings.label_smoothing), optimizer)
+
+    for epoch in range(progress.epoch, settings.epochs):
+        recipe.seed_all(settings.seed, 1 + epoch)
+        row = engine.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
+        if settings.histogram_interval and (epoch + 1) % settings.histogram_interval == 0:
+            run_log.histograms(epoch, engine.histogram_values(model))
+        if valid_loader is not None and settings.is_validated(epoch):
+            row.update(engine.validate(model, valid_loader, settings.average_clips))
+        is_best = note_epoch(row, progress, schedule, settings, config["VALID"]["filelist"])
+        run_log.scalars(epoch, row)
+        run_log.record(progress.step, epoch, **row)
+        state = {
+            "model": checkpoint.model_state(model),
+            "optimizer": checkpoint.optimizer_state(model, optimizer),
+            **dataclasses.asdict(progress),
+            "plateau": dict(schedule.plateau),
+            "config": config,
+            "class_names": class_names,
+            "versions": card.describe_versions(),
+        }
+        save(state, base, settings, is_best)
+
+    run_log.close()
+    logging.info(f"Final loss: [{row['train/loss']:.7g}]")
+    logging.info(f"weights of the last epoch: {base}_model; score them: python test.py --weights {base}_model")
+
+
+def start(config, settings, base, class_names, model, optimizer, schedule) -> engine.Progress:
+    """Load what the run goes on from (`resume`) or starts from (`pretrain`), and return how far it is."""
+    if settings.pretrain:
+        weights = checkpoint.load_checkpoint(settings.pretrain)["model"]
+        ignored = checkpoint.restore_model(model, weights, settings.ignore_weights or [])
+        kept = f"; left as initialised: {', '.join(ignored)}" if ignored else ""
+        logging.info(f"start from {settings.pretrain}: {len(weights)} tensors loaded{kept}")
+    path = f"{base}_model" if settings.resume == "auto" else settings.resume
+    if path is None or (settings.resume == "auto" and not checkpoint.checkpoint_exists(path)):
+        return engine.Progress()
+    state = checkpoint.load_checkpoint(path)
+    if "optimizer" not in state:
+        raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
+    recipe.compare_classes(state["class_names"], class_names, config["TRAIN"]["filelist"])
+    checkpoint.restore_model(model, state["model"])
+    checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
+    schedule.plateau.update(state["plateau"])
+    for place, old, new in texts.differences(state["config"], config):
+        logging.warning(f"--resume: {place} was {old!r} and is {new!r} now")
+    logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
+    return engine.Progress(state["epoch"], state["step"], state["history"], state["best"])
+
+
+def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelist: str) -> bool:
+    """Count the epoch, log its line, and tell whether it is the best validated one so far."""
+    epoch, key = progress.epoch, f"val/{settings.metric}"
+    is_best = key in row and (progress.best is None or settings.is_better(row[key], progress.best["value"]))
+    if is_best:
+        progress.best = {"metric": settings.metric, "value": row[key], "epoch": epoch, "filelist": filelist}
+    if key in row:
+        schedule.observe(row[key], settings.is_better)
+    progress.epoch += 1
+    progress.history.append({"epoch": epoch, **row})
+    told = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name.startswith(("train/", "val/")))
+    best = f"; best {settings.metric} so far" if is_best else ""
+    logging.info(
+        f"END epoch {epoch}: {told}, {row['time/clips_per_s']:.1f} clips/s, "
+        f"{log.format_duration(row['time/epoch_s'])}{best}"
+    )
+    return is_best
+
+
+def save(state: dict, base: str, settings: recipe.RunSettings, is_best: bool) -> None:
+    """Write the checkpoints that are due; the last one comes last, since a run is resumed from it."""
+    if is_best:
+        checkpoint.save_checkpoint(f"{base}_best", state)
+    if settings.save_interval and state["epoch"] % settings.save_interval == 0:
+        checkpoint.save_checkpoint(f"{base}_epoch_{state['epoch']:05d}", state)
+        checkpoint.prune_checkpoints(settings.save_dir, f"{pathlib.Path(base).name}_epoch_*", settings.max_keep)
+    checkpoint.save_checkpoint(f"{base}_model", state)
+
+
+if __name__ == "__main__":
+    command.run_main(main)
