@@ -1,0 +1,177 @@
+"""Many independent jobs over processes: one that fails, or kills its process, never stops the rest."""
+
+import csv
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from tqdm import tqdm
+
+from files import write_atomically
+
+PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk is at fault, not the item: all others would fail too
+
+
+@dataclass
+class Outcomes:
+    """What became of each item, by name: the function's value in `done`, or the reason in `failed`."""
+
+    done: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def count_cores() -> int:
+    """Count the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_jobs(function: Callable, items: dict[str, Any], workers: int, title: str, unit: str = "video") -> Outcomes:
+    """Call `function(argument)` for each `name: argument` of `items`, several at a time, with a progress bar.
+
+    Each call runs in a worker process, so that a decoder that crashes is one failed item. When this process ends,
+    however it ends, its workers end at once.
+
+    Args:
+        function: module-level function; it, its values and the arguments must be picklable.
+        workers: number of processes, 0 for one per core.
+        title: stands before the bar.
+        unit: what one item is, for the rate.
+    Raises:
+        OSError: the disk is full or read-only; what is done is done, the rest is not tried.
+    """
+    outcomes, waiting = Outcomes(), deque(items.items())
+    team = [_Worker(function) for _ in range(min(workers or count_cores(), len(items)))]
+    progress = _Progress(title, len(items), unit)
+    try:
+        for worker in team:
+            worker.give(*waiting.popleft())
+        while any(worker.item is not None for worker in team):
+            ready = wait([worker.pipe for worker in team if worker.item is not None])
+            for worker in [worker for worker in team if worker.pipe in ready]:
+                worker.take(outcomes)
+                progress.advance()
+                if waiting:
+                    worker.give(*waiting.popleft())
+    finally:
+        progress.close()
+        for worker in team:
+            worker.stop()
+    return outcomes
+
+
+def write_failures(failed: dict[str, str], path: str | os.PathLike) -> None:
+    """Write `item,reason` rows to a csv file; with nothing failed, remove the file of an earlier run."""
+    if not failed:
+        if os.path.exists(path):
+            os.remove(path)
+        return
+    with write_atomically(path, "w") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["item", "reason"])
+        writer.writerows(sorted(failed.items()))
+
+
+class _Worker:
+    """A process that does one item at a time; it is started anew when an item has killed it."""
+
+    def __init__(self, function: Callable):
+        self.function, self.item = function, None
+        self.start()
+
+    def start(self) -> None:
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=_work, args=(self.function, theirs), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the process holds the only other end, and its death can be read here
+
+    def give(self, name: str, argument: Any) -> None:
+        if not self.process.is_alive():
+            self.stop()
+            self.start()
+        self.item = name
+        self.pipe.send(argument)
+
+    def take(self, outcomes: Outcomes) -> None:
+        name, self.item = self.item, None
+        try:
+            value, reason, error_number = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            value, reason, error_number = None, _describe_death(self.process.exitcode), None
+        if error_number in HOPELESS:
+            raise OSError(f"stopped at {name}: {reason}")
+        if reason is None:
+            outcomes.done[name] = value
+        else:
+            outcomes.failed[name] = reason
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self.pipe.close()
+
+
+def _describe_death(exit_code: int) -> str:
+    if exit_code == -signal.SIGKILL:
+        return "the process was killed while working on it (out of memory? try fewer --workers)"
+    return f"the process crashed on it (exit code {exit_code})"
+
+
+def _work(function: Callable, pipe: Connection) -> None:
+    """Run in the worker: answer each argument with (value, reason, error number)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        argument = pipe.recv()
+        try:
+            answer = function(argument), None, None
+        except OSError as error:
+            answer = None, str(error), error.errno
+        except ValueError as error:
+            answer = None, str(error), None
+        except Exception as error:  # whatever one item does to a decoder, the others go on
+            answer = None, f"{type(error).__name__}: {error}", None
+        pipe.send(answer)
+
+
+def _end_with_parent() -> None:
+    """Without this a killed run would leave workers writing while the next run clears up behind it."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+class _Progress:
+    """A tqdm bar on a terminal, elsewhere a plain line every few seconds, both with rate and time left."""
+
+    def __init__(self, title: str, total: int, unit: str):
+        self.title, self.total, self.unit = title, total, unit
+        self.count, self.start_s = 0, time.monotonic()
+        self.printed_s = self.start_s
+        self.bar = tqdm(total=total, desc=title, unit=unit) if sys.stderr.isatty() else None
+
+    def advance(self) -> None:
+        self.count += 1
+        if self.bar is not None:
+            self.bar.update()
+        elif time.monotonic() - self.printed_s > PLAIN_INTERVAL_S or self.count == self.total:
+            self.printed_s = time.monotonic()
+            elapsed_s = max(self.printed_s - self.start_s, 1e-9)
+            left_s = elapsed_s / self.count * (self.total - self.count)
+            rate = f"{self.count / elapsed_s:.1f} {self.unit}s/s"
+            print(f"{self.title}: {self.count}/{self.total}, {rate}, {left_s:.0f} s left", flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
