@@ -1,0 +1,143 @@
+"""Laws that hold for every network in MODELS; a new network adds one row to CASES."""
+
+import dataclasses
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+
+import models
+
+
+@dataclasses.dataclass
+class Case:
+    """A small network of its kind: what to build it with (beside 4 classes), what it takes, what it weighs."""
+
+    arguments: dict
+    input_shape: tuple  # without the batch axis
+    num_params: int
+
+
+# Paddle's batch norm says this at every training step; it is no news here.
+pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
+
+NUM_CLASSES = 4
+CASES = {
+    "resnet": Case({"depth": 10, "widen_factor": 0.25}, (3, 8, 32, 32), num_params=913_908),
+}
+every_model = pytest.mark.parametrize("name", list(models.MODELS))
+
+
+def build(name, seed=0):
+    """Build the small network of a row."""
+    paddle.seed(seed)
+    return models.build_model(name, num_classes=NUM_CLASSES, **CASES[name].arguments)
+
+
+def draw_batch(name, num_samples, seed=0):
+    """Draw normally distributed inputs, float32."""
+    shape = (num_samples, *CASES[name].input_shape)
+    return paddle.to_tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def move_statistics(model, name):
+    """Run two training batches, so that batch-norm statistics are no longer the ones a new network has."""
+    model.train()
+    for seed in (10, 11):
+        model(draw_batch(name, 3, seed))
+    model.eval()
+
+
+def test_every_model_has_a_row():
+    assert set(CASES) == set(models.MODELS)
+
+
+@every_model
+def test_logits_have_a_row_per_sample_and_a_column_per_class(name):
+    model = build(name)
+    for mode in (model.train, model.eval):
+        mode()
+        logits = model(draw_batch(name, 3))
+        assert list(logits.shape) == [3, NUM_CLASSES]
+        assert logits.dtype == paddle.float32
+
+
+@every_model
+def test_parameter_count_is_the_recorded_one(name):
+    params = [param for param in build(name).parameters() if not param.stop_gradient]
+    assert sum(int(np.prod(param.shape)) for param in params) == CASES[name].num_params
+
+
+@every_model
+def test_every_parameter_gets_a_finite_gradient(name):
+    model = build(name)
+    model.train()
+    F.cross_entropy(model(draw_batch(name, 3)), paddle.to_tensor([0, 1, 2])).backward()
+    for param_name, param in model.named_parameters():
+        if not param.stop_gradient:
+            assert param.grad is not None, f"{param_name} has no gradient"
+            assert np.isfinite(param.grad.numpy()).all(), f"{param_name} has a gradient that is not finite"
+
+
+@every_model
+def test_in_evaluation_logits_do_not_depend_on_batch_mates(name):
+    model = build(name)
+    move_statistics(model, name)
+    batch = draw_batch(name, 3)
+    together = model(batch).numpy()
+    alone = np.concatenate([model(batch[i : i + 1]).numpy() for i in range(3)])
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5 * np.abs(together).max())
+    model.train()
+    # The counter-check: training logits do depend on them, so the comparison above can fail.
+    assert np.abs(model(batch[:2]).numpy() - model(batch).numpy()[:2]).max() > 1e-3 * np.abs(together).max()
+
+
+@every_model
+def test_same_seed_gives_same_weights_and_another_seed_others(name):
+    batch = draw_batch(name, 2)
+    first, again, other = (build(name, seed) for seed in (3, 3, 4))
+    for model in (first, again, other):
+        model.eval()
+    np.testing.assert_array_equal(first(batch).numpy(), again(batch).numpy())
+    assert np.abs(first(batch).numpy() - other(batch).numpy()).max() > 1e-3
+
+
+@every_model
+def test_weights_survive_a_round_trip_through_numpy(name):
+    model, other = build(name, 0), build(name, 1)
+    move_statistics(model, name)
+    arrays = {key: value.numpy() for key, value in model.state_dict().items()}
+    missing, unexpected = other.set_state_dict(arrays)
+    assert not missing and not unexpected
+    other.eval()
+    batch = draw_batch(name, 2)
+    np.testing.assert_array_equal(other(batch).numpy(), model(batch).numpy())
+
+
+@every_model
+def test_one_batch_can_be_learnt_by_heart(name):
+    model = build(name)
+    batch, labels = draw_batch(name, 4), paddle.arange(NUM_CLASSES)
+    optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=model.parameters())
+    model.train()
+    for _ in range(30):
+        loss = F.cross_entropy(model(batch), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    assert loss.item() < 0.1
+    model.eval()  # the running statistics have followed too
+    assert model(batch).argmax(axis=1).tolist() == labels.tolist()
+
+
+def test_unknown_name_gets_the_nearest_one():
+    with pytest.raises(ValueError, match=r"unknown model 'resent'; did you mean 'resnet'\? \(known: resnet"):
+        models.build_model("resent", num_classes=4)
+    with pytest.raises(ValueError, match=r"unknown model 'zzz'; \(known: resnet"):
+        models.build_model("zzz", num_classes=4)
+
+
+def test_arguments_reach_the_network():
+    model = models.build_model("resnet", num_classes=7, depth=10, widen_factor=0.125, in_channels=2)
+    assert list(model(paddle.zeros([1, 2, 4, 16, 16])).shape) == [1, 7]

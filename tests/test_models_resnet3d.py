@@ -1,0 +1,291 @@
+"""ResNet3D against the authors' network (golden vectors), and its parts against hand-made answers."""
+
+import math
+
+import golden_vectors
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from models.resnet3d import ResNet3D, ZeroPadShortcut, convert_torch_weights
+
+pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
+
+GOLDEN = [
+    "r3d_resnet10_B_conv1t3_cls400",
+    "r3d_resnet18_A",
+    "r3d_resnet18_B",
+    "r3d_resnet34_B",
+    "r3d_resnet50_B",
+    "r3d_resnet50_B_oddshape",
+    "r3d_resnet50_B_t2_nomaxpool_cls51",
+    "r3d_resnet101_B",
+]
+every_golden = pytest.mark.parametrize("name", GOLDEN)
+
+
+def build_golden(golden, gain):
+    """Build the network of a golden file, in evaluation mode, with its weights."""
+    config = golden["config"]
+    model = ResNet3D(
+        num_classes=config["n_classes"],
+        depth=config["depth"],
+        shortcut=config["shortcut_type"],
+        conv1_t_size=config["conv1_t_size"],
+        conv1_t_stride=config["conv1_t_stride"],
+        no_max_pool=config["no_max_pool"],
+        widen_factor=config["widen_factor"],
+        in_channels=config["n_input_channels"],
+    )
+    weights = convert_torch_weights(golden_vectors.draw_weights(golden, gain), model)
+    missing, unexpected = model.set_state_dict(weights)
+    assert not missing and not unexpected
+    model.eval()
+    return model
+
+
+def run_golden(model, golden):
+    """Give logits, loss and input after the backward pass."""
+    x = paddle.to_tensor(golden_vectors.draw_input(golden), stop_gradient=False)
+    logits = model(x)
+    # logsumexp: Paddle's CPU log_softmax and cross_entropy cut log-probabilities at -64, which gain 2 goes beyond.
+    labels = paddle.to_tensor(golden["labels"]).unsqueeze(1)
+    loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
+    loss.backward()
+    return logits.numpy(), loss.item(), x
+
+
+def l2_norm(tensor):
+    """Give the L2 norm, summed in float64: Paddle's own is off by 1e-3 on large float32 tensors on the CPU."""
+    return np.linalg.norm(tensor.numpy().astype(np.float64))
+
+
+def assert_gradients_match(model, x, norms, input_norm):
+    """Compare each trainable parameter's and the input's gradient norm with the reference's, to 1e-2."""
+    ours = {name: l2_norm(param.grad) for name, param in model.named_parameters() if not param.stop_gradient}
+    assert set(ours) == set(norms)
+    assert ours == pytest.approx(norms, rel=1e-2)
+    assert l2_norm(x.grad) == pytest.approx(input_norm, rel=1e-2)
+
+
+def assert_logits_match(logits, expected):
+    """Compare logits with the reference's, to 1e-4 of the largest."""
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def collect_norms(model):
+    """Give a dict that the next forward pass fills: layer name -> (shape, L2 norm) of its output."""
+    norms = {}
+
+    def keep(name):
+        return lambda _layer, _inputs, output: norms.update({name: (list(output.shape), l2_norm(output))})
+
+    for name, layer in model.named_sublayers():
+        layer.register_forward_post_hook(keep(name))
+    return norms
+
+
+def assert_inner_outputs_match(inner, features):
+    """Compare inner outputs in the order of the forward pass: the first that fails is where the networks part."""
+    for name, expected in features.items():
+        if name != "avgpool":  # no layer of ours
+            shape, norm = inner[name]
+            assert shape == expected["shape"], name
+            assert norm == pytest.approx(expected["l2"], rel=1e-4), name
+
+
+def detach_shortcuts(model):
+    """Stop the gradient at each type-A shortcut, as the official code does."""
+    for layer in model.sublayers():
+        if isinstance(layer, ZeroPadShortcut):
+            layer.register_forward_post_hook(lambda _layer, _inputs, output: output.detach())
+
+
+@pytest.mark.parametrize("gain", [2.0, 1.0])
+@every_golden
+def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
+    golden = golden_vectors.load_golden(name)
+    expected = golden if gain == 2.0 else golden["alt_gain1"]
+    model = build_golden(golden, gain)
+    detach_shortcuts(model)
+    inner = collect_norms(model)
+    logits, loss, x = run_golden(model, golden)
+    if gain == 2.0:
+        assert_inner_outputs_match(inner, golden["features"])
+    assert_logits_match(logits, expected["logits"])
+    assert loss == pytest.approx(expected["loss"], rel=1e-4)
+    assert_gradients_match(model, x, expected["grad_norms"], expected["input_grad_norm"])
+
+
+def test_gradient_passes_our_type_a_shortcut():
+    golden = golden_vectors.load_golden("r3d_resnet18_A")
+    model = build_golden(golden, 2.0)
+    logits, _, x = run_golden(model, golden)
+    assert_logits_match(logits, golden["logits"])
+    norms, input_norm = (golden[f"{key}_shortcut_not_detached"] for key in ("grad_norms", "input_grad_norm"))
+    assert_gradients_match(model, x, norms, input_norm)
+
+
+def test_forward_features_gives_the_stages_of_the_authors_network():
+    golden = golden_vectors.load_golden("r3d_resnet50_B_t2_nomaxpool_cls51")
+    with paddle.no_grad():
+        stages = build_golden(golden, 2.0).forward_features(paddle.to_tensor(golden_vectors.draw_input(golden)))
+    assert len(stages) == 4
+    for number, stage in enumerate(stages, start=1):
+        expected = golden["features"][f"layer{number}"]
+        assert list(stage.shape) == expected["shape"]
+        assert l2_norm(stage) == pytest.approx(expected["l2"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "depth, shortcut, num_params",
+    [
+        (18, "B", 33_255_717),
+        (34, "B", 63_565_349),
+        (50, "B", 46_405_925),
+        (101, "B", 85_452_069),
+        (152, "B", 117_610_789),
+        (200, "B", 126_810_405),
+        (18, "A", 33_081_893),
+        (50, "A", 43_629_349),
+    ],
+)
+def test_parameter_counts_are_those_of_the_authors_network(depth, shortcut, num_params):
+    with paddle.LazyGuard():  # shapes without values: a depth of 200 would otherwise take half a gigabyte
+        model = ResNet3D(101, depth, shortcut)
+    assert sum(int(np.prod(param.shape)) for param in model.parameters() if not param.stop_gradient) == num_params
+
+
+def test_golden_weights_are_drawn_by_the_rule_of_the_files():
+    for name in GOLDEN[:2]:
+        golden = golden_vectors.load_golden(name)
+        weights = golden_vectors.draw_weights(golden, golden["weights_rule"]["gain"])
+        for key, values in golden["weights_rule"]["check"].items():
+            np.testing.assert_allclose(weights[key].ravel()[:3], values, rtol=1e-6)
+        first = golden_vectors.draw_input(golden).ravel()[:4]
+        np.testing.assert_allclose(first, golden["input"]["check"]["first4"], rtol=1e-6)
+
+
+def test_type_a_shortcut_keeps_every_second_voxel_and_adds_zero_channels():
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5, 6)).astype(np.float32)
+    y = ZeroPadShortcut(3, 8, stride=2)(paddle.to_tensor(x)).numpy()
+    assert y.shape == (2, 8, 2, 3, 3)
+    np.testing.assert_array_equal(y[:, :3], x[:, :, [0, 2]][:, :, :, [0, 2, 4]][..., [0, 2, 4]])
+    assert not y[:, 3:].any()
+
+
+def test_widen_factor_is_rounded_down():
+    model = ResNet3D(4, depth=10, widen_factor=0.3)
+    assert [model.conv1.weight.shape[0], model.fc.weight.shape[0]] == [19, 153]  # 64 x 0.3 = 19.2, 512 x 0.3 = 153.6
+
+
+def test_stem_options_set_the_sizes():
+    clip = paddle.zeros([1, 2, 16, 32, 32])
+    plain = ResNet3D(4, depth=10, widen_factor=0.125, in_channels=2).forward_features(clip)
+    assert [list(x.shape) for x in plain] == [[1, 8, 8, 8, 8], [1, 16, 4, 4, 4], [1, 32, 2, 2, 2], [1, 64, 1, 1, 1]]
+    model = ResNet3D(4, depth=10, widen_factor=0.125, in_channels=2, conv1_t_size=5, conv1_t_stride=4, no_max_pool=True)
+    assert list(model.conv1.weight.shape) == [8, 2, 5, 7, 7]
+    assert list(model.forward_features(clip)[0].shape) == [1, 8, 4, 16, 16]
+
+
+def test_a_single_small_frame_is_enough():
+    model = ResNet3D(4, depth=10, widen_factor=0.125)
+    model.eval()
+    assert np.isfinite(model(paddle.ones([1, 3, 1, 1, 1])).numpy()).all()
+
+
+def test_initialisation_has_the_published_spread():
+    paddle.seed(0)
+    model = ResNet3D(101, depth=18)
+    for name, layer in model.named_sublayers():
+        if isinstance(layer, nn.Conv3D):
+            weight = layer.weight.numpy()
+            fan_out = weight.shape[0] * math.prod(weight.shape[2:])
+            assert weight.std() == pytest.approx(math.sqrt(2 / fan_out), rel=0.02), name
+            assert abs(weight.mean()) < 5 * weight.std() / math.sqrt(weight.size), name
+            assert layer.bias is None, name
+        elif isinstance(layer, nn.BatchNorm3D):
+            assert (layer.weight.numpy() == 1).all() and (layer.bias.numpy() == 0).all(), name
+    bound = 1 / math.sqrt(512)
+    for values in (model.fc.weight.numpy(), model.fc.bias.numpy()):
+        assert np.abs(values).max() <= bound
+        assert values.std() == pytest.approx(bound / math.sqrt(3), rel=0.15)
+
+
+def test_running_statistics_follow_a_batch_by_a_tenth():
+    model = ResNet3D(4, depth=10, widen_factor=0.125)
+    clip = paddle.to_tensor(np.random.default_rng(0).standard_normal((2, 3, 4, 16, 16)).astype(np.float32))
+    outputs = model.conv1(clip).numpy()
+    model.train()
+    model(clip)
+    statistics = model.state_dict()
+    mean, variance = outputs.mean(axis=(0, 2, 3, 4)), outputs.var(axis=(0, 2, 3, 4))
+    np.testing.assert_allclose(statistics["bn1._mean"].numpy(), 0.1 * mean, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(statistics["bn1._variance"].numpy(), 0.9 + 0.1 * variance, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 32, 32), (2, 8, 32, 32, 3), (3, 8, 32, 32), (2, 4, 3, 8, 32, 32)], ids=str)
+def test_input_of_another_layout_is_refused(shape):
+    model = ResNet3D(4, depth=10, widen_factor=0.125)
+    with pytest.raises(ValueError) as error:
+        model(paddle.zeros(shape))
+    assert f"ResNet3D: expected input (N, 3, T, H, W), got {shape}; check the reader's axis order" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"depth": 40}, "ResNet3D: depth must be one of 10, 18, 34, 50, 101, 152, 200, got 40"),
+        ({"shortcut": "C"}, "ResNet3D: shortcut must be 'A' or 'B', got 'C'"),
+        ({"widen_factor": 0.01}, "ResNet3D: widen_factor must be at least 1/64, got 0.01"),
+    ],
+)
+def test_bad_argument_is_named(arguments, message):
+    with pytest.raises(ValueError) as error:
+        ResNet3D(4, **arguments)
+    assert str(error.value) == message
+
+
+@pytest.fixture
+def small_model():
+    return ResNet3D(4, depth=10, widen_factor=0.125)
+
+
+@pytest.fixture
+def torch_weights(small_model):
+    """Zeros under the official names of `small_model`'s weights."""
+    weights = {}
+    for name, value in small_model.state_dict().items():
+        shape = value.shape[::-1] if name == "fc.weight" else value.shape
+        weights[name.replace("_mean", "running_mean").replace("_variance", "running_var")] = np.zeros(shape, np.float32)
+    return weights
+
+
+def test_conversion_turns_linear_weights_over_and_drops_counters(small_model, torch_weights):
+    torch_weights["fc.weight"] = np.arange(4 * 64, dtype=np.float32).reshape(4, 64)
+    torch_weights["bn1.running_var"] += 7
+    torch_weights["bn1.num_batches_tracked"] = np.asarray(5)
+    converted = convert_torch_weights(torch_weights, small_model)
+    assert set(converted) == set(small_model.state_dict())
+    np.testing.assert_array_equal(converted["fc.weight"], torch_weights["fc.weight"].T)
+    assert (converted["bn1._variance"] == 7).all()
+
+
+def test_conversion_names_what_does_not_fit(small_model, torch_weights):
+    del torch_weights["layer2.0.bn1.running_mean"]
+    torch_weights["layer9.weight"] = np.zeros(3)
+    torch_weights["fc.bias"] = np.zeros(400)
+    with pytest.raises(ValueError) as error:
+        convert_torch_weights(torch_weights, small_model)
+    assert "3 entries do not fit the model: layer2.0.bn1._mean is missing; " in str(error.value)
+    assert "layer9.weight is left over" in str(error.value)
+    assert "fc.bias has shape [400], the model [4]" in str(error.value)
+
+
+def test_conversion_of_a_deeper_network_shows_ten_misfits(small_model):
+    with paddle.LazyGuard():
+        deeper = ResNet3D(4, depth=34, widen_factor=0.125)
+    with pytest.raises(ValueError, match=r"; \.\.\.; build it with the depth"):
+        convert_torch_weights({name: np.zeros(value.shape) for name, value in deeper.state_dict().items()}, small_model)
