@@ -192,7 +192,8 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
     for builder in builders:
         function = builder.__init__ if inspect.isclass(builder) else builder
         hints.update(typing.get_type_hints(function))
-        parameters.update({n: p for n, p in inspect.signature(builder).parameters.items() if n not in given})
+        named = {n: p for n, p in inspect.signature(builder).parameters.items() if p.kind is not p.VAR_KEYWORD}
+        parameters.update({n: p for n, p in named.items() if n not in given and n != "name"})
     filled = {"name": values["name"]} if "name" in values else {}
     filled.update({n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty})
     for key, value in values.items():

@@ -1,5 +1,7 @@
 """What a run tells: lines on the screen and in `logger.log`, a jsonl file, and VisualDL."""
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -27,9 +29,10 @@ def setup_logging(log_file: str | None) -> None:
         log_file: None writes no file (the other ranks of a distributed run).
     """
     root = logging.getLogger()
-    for old in [one for one in root.handlers if getattr(one, "is_run_log", False)]:
-        root.removeHandler(old)
-        old.close()
+    for old in list(root.handlers):  # those of an earlier call, and the one that importing Paddle leaves behind
+        if getattr(old, "is_run_log", False) or getattr(old, "stream", None) is sys.stderr:
+            root.removeHandler(old)
+            old.close()
     handlers = [ScreenHandler(logging.INFO)]
     if log_file is not None:
         os.makedirs(os.path.dirname(log_file) or ".", exist_ok=True)
@@ -68,7 +71,8 @@ class RunLog:
         path = os.path.join(self.vdl_dir, VDL_FILE)
         if is_new and os.path.exists(path):
             os.remove(path)
-        self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints that it adds to an existing file
+            self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
 
     def record(self, step: int, epoch: int, **values) -> None:
         """Append one jsonl line."""
@@ -93,7 +97,7 @@ class RunLog:
 
     def hyper_parameters(self, values: dict, metrics: list) -> None:
         """Add a run's settings; `metrics` are the scalar tags that VisualDL compares runs by."""
-        plain = {key: one if isinstance(one, (int, float, str)) else str(one) for key, one in values.items()}
+        plain = {key: one if type(one) in (int, float, str) else str(one) for key, one in values.items()}
         self._guard(lambda: self.writer.add_hparams(plain, metrics))
 
     def close(self) -> None:

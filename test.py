@@ -106,7 +106,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
         "loss": result["loss"],
         "num_samples": len(result["names"]),
-        "official_size": loader.official_size,
+        "official_size": None,
         "chance": 1 / len(loader.class_names or result["scores"][0]),
         "majority": metrics.majority_level(result["labels"]),
         "weights": args.weights,

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# From nothing to a labelled video: environment, sample data, frames, records, lists, training, test, prediction.
+set -euo pipefail
+cd "$(dirname "$0")"
+source ./environment.sh
+prepare_environment
+
+ROOT=data/samples
+OUT=output/quickstart
+run() { echo; echo "\$ python $*"; "$PYTHON" "$@"; }
+
+run tools/make_samples.py --root $ROOT
+run avi2jpg.py --root $ROOT
+run jpg2pkl.py --root $ROOT
+run data_list_gener.py --root $ROOT
+run train.py configs/quickstart.txt --root $ROOT --save_dir $OUT
+run test.py --weights $OUT/resnet_model --out $OUT/result.json
+VIDEO=$(find $ROOT/UCF-101 -name '*_g01_c01.avi' | sort | head -n 1)
+run predict.py --weights $OUT/resnet_model --input "$VIDEO" --save_dir $OUT/predict
+
+"$PYTHON" - "$OUT" <<'PY'
+import glob, json, sys
+out = sys.argv[1]
+summary = json.load(open(f"{out}/result.json", encoding="utf-8"))["summary"]
+print(f"""
+Done. On sample data, made by tools/make_samples.py:
+  accuracy on held-out groups  {100 * summary['top1']:.1f}% of {summary['num_samples']} clips (chance {100 * summary['chance']:.1f}%)
+  training curves              {out}/vdl; to see them: visualdl --logdir {out}/vdl
+  labelled video               {glob.glob(f'{out}/predict/*.webm')[0]}
+  picture                      {glob.glob(f'{out}/predict/*.png')[0]}""")
+PY

@@ -1,0 +1,295 @@
+"""RGB clips from records or frame folders: random clips for training, the views of each video for evaluation.
+
+Everything leaves as uint8 (views, T, H, W, C), RGB; `Clips.prepare` makes the model's float input on the device.
+
+The views of a sample stand in this order: clip by clip in time; within a clip all crops, then (with `flip`, or the ten
+crops) the same crops mirrored; the crops in the order of `transforms.place_boxes`. Each view is a sample of its own for
+the model: its scores are averaged, its frames are never joined to those of another view.
+"""
+
+import os
+import re
+
+import numpy as np
+import paddle
+
+from reader import sampling, transforms
+from reader.frames import DamagedSampleError, Video, decode_frames, open_video
+from records import read_list
+
+# Of Kinetics, from the 3D-ResNet code; RGB order, 0 to 1.
+KINETICS_MEAN = [0.4345, 0.4051, 0.3775]
+KINETICS_STD = [0.2768, 0.2713, 0.2737]
+
+MODES = ("train", "valid", "test")
+TRAINING_CROPS = ("random", "corner", "resized")
+EVALUATION_CROPS = {"center": 1, "three": 3, "ten": 5}
+PROTOCOLS = ("clips", "windows")
+MOST_DRAWS = 10  # samples tried before a training run with damaged data stops
+
+
+class Clips(paddle.io.Dataset):
+    """Clips of the videos in a list; the key of a sample is its index or, for training, (epoch, index).
+
+    A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
+
+    Args:
+        filelist: list of records or frame folders, see `records.read_list`.
+        mode: "train" draws one clip a video; "valid" and "test" make the evaluation views.
+        num_classes: labels must be below it; None: the number of class names in the list, if it has them.
+        seed: of everything drawn in training.
+        num_segments: parts of the video that a clip is taken from; T = num_segments * clip_len.
+        clip_len: consecutive frames from each part.
+        frame_interval: 1 takes every frame, 2 every other.
+        short_size: the short side is scaled to it before `crop_size` is cut out ("random" crop, and all evaluation
+            crops); None: `crop_size`, so that the whole short side is seen.
+        crop_size: side of the square that the model sees, in pixels.
+        crop: of training. "random": a place in the frame scaled to `short_size`. "corner": the 3D-ResNet paper's five
+            scales and five places. "resized": a quarter of the frame or more, aspect 3/4 to 4/3, as in its later code.
+        flip_ratio: share of training clips that are mirrored.
+        flip_label_map: {label: label after mirroring}, for classes such as "left" and "right".
+        color_jitter: brightness, contrast and saturation change by up to this ratio in training.
+        erasing_ratio: share of training clips in which a box is blanked.
+        protocol: of evaluation. "clips": `num_clips` evenly placed clips. "windows": the 3D-ResNet paper's, the whole
+            video in windows of `clip_len` frames.
+        num_clips: clips a video in evaluation; one is its centre.
+        crops: of evaluation: "center", "three" along the long side, or "ten" (corners and centre, and mirrored).
+        flip: score each evaluation view mirrored as well.
+        mean: of the data in RGB order, 0 to 1.
+        std: of the data in RGB order, 0 to 1.
+
+    Raises:
+        ValueError: an argument that is out of range or does not go with another.
+        FileNotFoundError: the list or a file in it is missing.
+    """
+
+    def __init__(
+        self,
+        filelist: str,
+        mode: str = "train",
+        num_classes: int | None = None,
+        seed: int = 0,
+        num_segments: int = 1,
+        clip_len: int = 16,
+        frame_interval: int = 1,
+        short_size: int | None = None,
+        crop_size: int = 112,
+        crop: str = "random",
+        flip_ratio: float = 0.5,
+        flip_label_map: dict | None = None,
+        color_jitter: float = 0.0,
+        erasing_ratio: float = 0.0,
+        protocol: str = "clips",
+        num_clips: int = 1,
+        crops: str = "center",
+        flip: bool = False,
+        mean: list[float] = KINETICS_MEAN,
+        std: list[float] = KINETICS_STD,
+    ):
+        super().__init__()
+        self.filelist, self.mode, self.seed = filelist, mode, seed
+        self.num_segments, self.clip_len, self.frame_interval = num_segments, clip_len, frame_interval
+        self.short_size = crop_size if short_size is None else short_size
+        self.crop_size, self.crop = crop_size, crop
+        self.flip_ratio, self.color_jitter, self.erasing_ratio = flip_ratio, color_jitter, erasing_ratio
+        self.flip_label_map = {int(label): int(other) for label, other in (flip_label_map or {}).items()}
+        self.protocol, self.num_clips, self.crops, self.flip = protocol, num_clips, crops, flip
+        self.mean, self.std = mean, std
+        self._check_arguments()
+        self.entries, self.class_names = read_list(filelist)
+        self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
+        self._check_label_map()
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict:
+        """Read one sample.
+
+        Returns:
+            dict of `inputs` uint8 (views, T, H, W, C), one view in training; `label` int; `name` str; `faults`, what
+            was wrong with the samples that this one replaces (training only).
+
+        Raises:
+            ValueError: a label outside the classes or against the class names; in evaluation also a damaged record or
+                frame; in training ten of them in a row.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if self.mode != "train":
+            return {**self._read_views(index), "faults": []}
+        rng = np.random.default_rng([self.seed, epoch, index])
+        faults = []
+        while len(faults) < MOST_DRAWS:
+            try:
+                return {**self._draw_clip(index, rng), "faults": faults}
+            except DamagedSampleError as error:
+                faults.append(str(error))
+                index = int(rng.integers(len(self)))
+        raise ValueError(
+            f"{self.filelist}: {MOST_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; "
+            "data_list_gener.py lists them all"
+        )
+
+    def keep(self, indices: list[int]) -> None:
+        """Forget all samples but these."""
+        self.entries = [self.entries[index] for index in indices]
+
+    def find_class(self, index: int) -> int | str:
+        """Return what tells a sample's class from others: its label, or the class in the name of its record."""
+        entry = self.entries[index]
+        if entry.label is not None:
+            return entry.label
+        return _class_in_name(os.path.basename(entry.path)) or open_video(entry).label
+
+    @property
+    def input_shape(self) -> list[int]:
+        """What the model sees of one view: [3, T, H, W]."""
+        return [3, self.num_segments * self.clip_len, self.crop_size, self.crop_size]
+
+    def sample_bytes(self) -> int:
+        """Return about how much memory one sample takes, in bytes; windows are counted as 16 views."""
+        views = 1
+        if self.mode != "train":
+            flips = 2 if self.flip or self.crops == "ten" else 1
+            views = (16 if self.protocol == "windows" else self.num_clips) * EVALUATION_CROPS[self.crops] * flips
+        return views * self.num_segments * self.clip_len * self.crop_size**2 * 3
+
+    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
+        """Make the model's input on the current device.
+
+        Args:
+            inputs: uint8 (B, T, H, W, C).
+
+        Returns:
+            float32 (B, C, T, H, W): (pixel / 255 - mean) / std.
+        """
+        return normalize(inputs, self.mean, self.std)
+
+    def _draw_clip(self, index: int, rng: np.random.Generator) -> dict:
+        video = self._open(index)
+        indices = sampling.sample_clip(len(video.frames), self.clip_len, rng, self.num_segments, self.frame_interval)
+        frames = decode_frames(video, indices, lambda *size: (self._draw_box(*size, rng), (self.crop_size,) * 2))
+        label = video.label
+        if rng.random() < self.flip_ratio:
+            frames, label = np.ascontiguousarray(transforms.mirror(frames)), self.flip_label_map.get(label, label)
+        if self.color_jitter:
+            frames = transforms.jitter_color(frames, self.color_jitter, rng)
+        if rng.random() < self.erasing_ratio:
+            frames = transforms.erase(frames, 255 * np.array(self.mean), rng)
+        return {"inputs": frames[None], "label": label, "name": video.name}
+
+    def _draw_box(self, height: int, width: int, rng: np.random.Generator) -> tuple:
+        if self.crop == "corner":
+            return transforms.draw_corner_box(height, width, rng)
+        if self.crop == "resized":
+            return transforms.draw_resized_box(height, width, rng)
+        return transforms.draw_random_box(height, width, self.crop_size / self.short_size, rng)
+
+    def _read_views(self, index: int) -> dict:
+        video = self._open(index)
+        if self.protocol == "windows":
+            clips = sampling.slide_windows(len(video.frames), self.clip_len, self.frame_interval)
+        else:
+            clips = sampling.place_clips(
+                len(video.frames), self.clip_len, self.num_clips, self.num_segments, self.frame_interval
+            )
+        needed, places = np.unique(clips, return_inverse=True)
+        frames = decode_frames(video, needed, self._plan_whole_frame)
+        views = transforms.cut_views(frames, places.reshape(clips.shape), self.crop_size, self.crops, self.flip)
+        return {"inputs": views, "label": video.label, "name": video.name}
+
+    def _plan_whole_frame(self, height: int, width: int) -> tuple:
+        return (0, 0, height, width), transforms.scaled_size(height, width, self.short_size)
+
+    def _open(self, index: int) -> Video:
+        """Open a video and check its label against the classes."""
+        entry = self.entries[index]
+        video = open_video(entry)
+        where = f"{self.filelist} line {entry.line}: '{entry.path}'"
+        if video.label is None:
+            raise ValueError(f"{where} has no label; write the line as 'frame_folder num_frames label'")
+        if self.num_classes is not None and not 0 <= video.label < self.num_classes:
+            raise ValueError(
+                f"{where} has label {video.label}, expected 0 to {self.num_classes - 1} ({self.num_classes} classes); "
+                "run jpg2pkl.py and data_list_gener.py again, or correct MODEL.num_classes"
+            )
+        self._check_class(video, where)
+        return video
+
+    def _check_class(self, video: Video, where: str) -> None:
+        """Refuse a label that contradicts the class in the video's name or path: it is of another class numbering."""
+        labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
+        for name in (_class_in_name(video.name), _class_in_path(video)):
+            label = labels.get((name or "").casefold(), video.label)
+            if label != video.label:
+                raise ValueError(
+                    f"{where} has label {video.label}, but its video is of class '{name}', which has label {label} in "
+                    "this list: the record is of another class numbering; run jpg2pkl.py again"
+                )
+
+    def _check_label_map(self) -> None:
+        labels = {*self.flip_label_map.keys(), *self.flip_label_map.values()}
+        if self.num_classes is not None and not labels <= set(range(self.num_classes)):
+            raise ValueError(
+                f"reader clips: flip_label_map is {self.flip_label_map}, expected labels 0 to {self.num_classes - 1}"
+            )
+
+    def _check_arguments(self) -> None:
+        self._check_choices()
+        for name in ("num_segments", "clip_len", "frame_interval", "short_size", "crop_size", "num_clips"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"reader clips: {name} is {getattr(self, name)}, expected at least 1")
+        for name in ("flip_ratio", "color_jitter", "erasing_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"reader clips: {name} is {getattr(self, name)}, expected 0 to 1")
+        if self.seed < 0:
+            raise ValueError(f"reader clips: seed is {self.seed}, expected 0 or more")
+        if self.crop_size > self.short_size:
+            raise ValueError(
+                f"reader clips: crop_size {self.crop_size} is larger than short_size {self.short_size}, from which it "
+                "is cut; raise short_size or leave it out"
+            )
+        for name, values, low in (("mean", self.mean, 0), ("std", self.std, 1e-6)):
+            if len(values) != 3 or not all(low <= value <= 1 for value in values):
+                raise ValueError(f"reader clips: {name} is {values}, expected three numbers (red, green, blue), 0 to 1")
+
+    def _check_choices(self) -> None:
+        choices = {"mode": MODES, "crop": TRAINING_CROPS, "protocol": PROTOCOLS, "crops": tuple(EVALUATION_CROPS)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"reader clips: {name} is '{getattr(self, name)}', expected one of {', '.join(known)}")
+        if self.mode == "train":
+            return
+        if self.protocol == "windows" and (self.num_segments > 1 or self.num_clips > 1):
+            raise ValueError(
+                "reader clips: protocol windows scores the whole video; set num_segments and num_clips to 1"
+            )
+        if self.flip and self.crops == "ten":
+            raise ValueError("reader clips: crops ten holds the mirrored views already; set flip to False")
+        if self.flip_label_map and (self.flip or self.crops == "ten"):
+            raise ValueError(
+                "reader clips: a mirrored view of a class in flip_label_map shows another class; evaluate without flip "
+                "and without crops ten"
+            )
+
+
+def normalize(inputs: paddle.Tensor | np.ndarray, mean: list, std: list) -> paddle.Tensor:
+    """Turn uint8 (B, T, H, W, C) into float32 (B, C, T, H, W): (pixel / 255 - mean) / std, on the current device."""
+    inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
+    inputs = inputs.transpose([0, 4, 1, 2, 3])  # (B, T, H, W, C) -> (B, C, T, H, W)
+    mean, std = (np.array(values, np.float32).reshape(1, -1, 1, 1, 1) for values in (mean, std))
+    return inputs.astype("float32") * paddle.to_tensor(1 / (255 * std)) - paddle.to_tensor(mean / std)
+
+
+def _class_in_name(name: str) -> str | None:
+    """Return "Biking" for v_Biking_g08_c01, None for names of another form."""
+    match = re.match(r"v_(.+)_g\d+_c\d+", name)
+    return match.group(1) if match else None
+
+
+def _class_in_path(video: Video) -> str | None:
+    """Return the folder above the frame folder, such as Biking or Biking_jpg (2020); None where frames are packed."""
+    if isinstance(video.frames[0], bytes):
+        return None
+    folder = os.path.join(video.folder, os.path.dirname(video.frames[0]))
+    return os.path.basename(os.path.dirname(os.path.normpath(folder))).removesuffix("_jpg")

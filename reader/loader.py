@@ -1,0 +1,200 @@
+"""Batches: in this process or by worker processes, shuffled by (seed, epoch), the same with any number of workers."""
+
+import logging
+import os
+import shutil
+import sys
+import traceback
+
+import cv2
+import numpy as np
+import paddle
+
+MOST_DEFAULT_WORKERS = 8
+PREFETCHED = 2  # batches in flight per worker, Paddle's default
+SHARED_MEMORY = "/dev/shm"
+
+
+class Loader:
+    """Iterates over the batches of one epoch; `set_epoch` chooses which.
+
+    A batch is a dict: `inputs` uint8 Tensor (sum of views, T, H, W, C), `labels` int64 array (N,), `names` list of N,
+    `views` int64 array (N,), `faults` list of what was wrong with samples that were replaced. The views of the samples
+    stand one sample after the other in `inputs`.
+
+    Args:
+        dataset: `dataset[epoch, index]` gives dicts of `inputs` (views, ...), `label`, `name`, `faults`; it has
+            `class_names`, `prepare` and `sample_bytes`.
+        batch_size: samples a batch.
+        shuffle: draw a new order each epoch.
+        drop_last: leave out a last batch that is not full.
+        seed: of the order.
+        num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
+        use_shared_memory: how workers send batches; None: by shared memory where there is enough.
+
+    Raises:
+        ValueError: an argument that is out of range.
+    """
+
+    def __init__(
+        self,
+        dataset: paddle.io.Dataset,
+        batch_size: int,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int = 0,
+        num_workers: int | None = None,
+        use_shared_memory: bool | None = None,
+    ):
+        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers or 0, 0)):
+            if value < least:
+                raise ValueError(f"reader: {name} is {value}, expected at least {least}")
+        self.dataset = dataset
+        self.sampler = _BatchSampler(len(dataset), batch_size, shuffle, drop_last, seed)
+        if len(self.sampler) == 0:
+            raise ValueError(
+                f"reader: drop_last leaves no batch of {len(dataset)} samples by {batch_size}; lower batch_size"
+            )
+        self.num_workers = _default_num_workers() if num_workers is None else num_workers
+        self.use_shared_memory = use_shared_memory
+        if use_shared_memory is None and self.num_workers > 0:
+            in_flight = PREFETCHED * self.num_workers * batch_size * dataset.sample_bytes()
+            self.use_shared_memory = _has_shared_memory(in_flight)
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """Names of the classes by label, or None where the list has none."""
+        return self.dataset.class_names
+
+    @property
+    def num_samples(self) -> int:
+        """Samples an epoch, those that `drop_last` leaves out included."""
+        return len(self.dataset)
+
+    @property
+    def input_shape(self) -> list[int]:
+        """Shape of the model's input for one view, without the batch axis."""
+        return self.dataset.input_shape
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration reads; without it, epoch 0 is read again and again."""
+        self.sampler.epoch = epoch
+
+    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
+        """Make the model's input from a batch's `inputs`, on the current device."""
+        return self.dataset.prepare(inputs)
+
+    def __iter__(self):
+        """Yield the batches of the epoch.
+
+        Raises:
+            ValueError: a sample that cannot be read, in the words of the reader, also when a worker read it.
+        """
+        if self.num_workers == 0:
+            for keys in self.sampler:
+                yield _unpack(_collate([self.dataset[key] for key in keys]))
+            return
+        # New workers each epoch: persistent ones are never stopped, wait half a second between epochs (Paddle 2.6 and 3.3)
+        # and keep the batches of an iteration that was broken off.
+        workers = paddle.io.DataLoader(
+            _Guarded(self.dataset),
+            batch_sampler=self.sampler,
+            collate_fn=_collate,
+            num_workers=self.num_workers,
+            use_shared_memory=self.use_shared_memory,
+            worker_init_fn=_start_worker,
+        )
+        for batch in workers:
+            if batch["error"]:
+                raise (RuntimeError if batch["is_bug"] else ValueError)(batch["error"])
+            yield _unpack(batch)
+
+
+class _BatchSampler:
+    """Yields lists of (epoch, index): a sample's randomness depends on both."""
+
+    def __init__(self, num_samples: int, batch_size: int, shuffle: bool, drop_last: bool, seed: int):
+        self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
+        self.drop_last, self.seed, self.epoch = drop_last, seed, 0
+
+    def __len__(self) -> int:
+        return (self.num_samples if self.drop_last else self.num_samples + self.batch_size - 1) // self.batch_size
+
+    def __iter__(self):
+        order = np.arange(self.num_samples)
+        if self.shuffle:
+            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        for batch in range(len(self)):
+            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(self.epoch, int(index)) for index in chosen]
+
+
+class _Guarded(paddle.io.Dataset):
+    """Turns an error in a worker into a sample that carries its sentence; Paddle would only say that its queue died."""
+
+    def __init__(self, dataset: paddle.io.Dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        try:
+            return self.dataset[key]
+        except (ValueError, OSError) as error:
+            return {"error": str(error), "is_bug": False}
+        except Exception:  # a fault of the program, which only its traceback explains
+            return {"error": f"a reader process failed:\n{traceback.format_exc()}", "is_bug": True}
+
+
+def _collate(samples: list[dict]) -> dict:
+    """Join samples into a batch of one array and lists, which cross the process border on every Paddle version."""
+    for sample in samples:
+        if "error" in sample:
+            return {"inputs": np.zeros(1, np.uint8), **sample}
+    return {
+        "inputs": np.concatenate([sample["inputs"] for sample in samples]),
+        "labels": [int(sample["label"]) for sample in samples],
+        "names": [sample["name"] for sample in samples],
+        "views": [len(sample["inputs"]) for sample in samples],
+        "faults": [fault for sample in samples for fault in sample["faults"]],
+        "error": "",
+    }
+
+
+def _unpack(batch: dict) -> dict:
+    inputs = batch["inputs"]
+    return {
+        "inputs": inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs),
+        "labels": np.array(batch["labels"], np.int64),
+        "names": batch["names"],
+        "views": np.array(batch["views"], np.int64),
+        "faults": batch["faults"],
+    }
+
+
+def _start_worker(worker_id: int) -> None:
+    cv2.setNumThreads(0)  # each worker has one core to itself
+
+
+def _default_num_workers() -> int:
+    if sys.platform in ("win32", "darwin"):  # Paddle reads in one process there
+        return 0
+    return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def _has_shared_memory(needed_bytes: int) -> bool:
+    """Whether shared memory has room for the batches in flight; too little of it ends in a bus error (AI Studio)."""
+    if not os.path.isdir(SHARED_MEMORY):
+        return True
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free < needed_bytes:
+        logging.getLogger(__name__).warning(
+            f"{SHARED_MEMORY} has {free / 2**20:.0f} MiB free, batches in flight need {needed_bytes / 2**20:.0f} MiB: "
+            "workers send batches without shared memory, which is slower; lower num_workers or batch_size to avoid it"
+        )
+    return free >= needed_bytes

@@ -1,0 +1,66 @@
+"""The command line: hyphens, no abbreviations, the nearest flag, and errors in one sentence."""
+
+import logging
+
+import pytest
+
+import command
+
+
+def make_parser():
+    parser = command.CommandLine("A script.")
+    parser.add_argument("--save_dir", default="x")
+    parser.add_argument("--use_gpu", type=command.parse_bool)
+    return parser
+
+
+def test_a_hyphen_equals_an_underscore():
+    assert make_parser().parse_args(["--save-dir", "a-b"]).save_dir == "a-b"
+    assert make_parser().parse_args(["--save-dir=a-b"]).save_dir == "a-b"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--save_dri", "a"], "unknown flag '--save_dri'; did you mean --save_dir?"),
+        (["--save", "a"], "unknown flag '--save'"),
+        (["stray"], "unexpected argument 'stray'"),
+        (["--use_gpu", "maybe"], "expected True or False, got 'maybe'"),
+    ],
+)
+def test_unknown_words_are_refused_with_a_hint(words, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(words)
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text, value", [("True", True), ("False", False), ("true", True), ("0", False)])
+def test_booleans_are_read_as_in_2020(text, value):
+    assert make_parser().parse_args(["--use_gpu", text]).use_gpu is value
+
+
+def test_an_error_of_the_user_ends_in_one_sentence_and_its_traceback_is_logged(caplog):
+    def main():
+        raise FileNotFoundError("no list 'x'; run data_list_gener.py")
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(SystemExit) as caught:
+        command.run_main(main)
+    assert caught.value.code == "FileNotFoundError: no list 'x'; run data_list_gener.py"
+    assert "Traceback" in caplog.text
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    def main():
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        command.run_main(main)
+
+
+def test_the_users_thread_number_stands(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    command.use_all_cores()
+    assert command.os.environ["OMP_NUM_THREADS"] == "7"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    command.use_all_cores()
+    assert int(command.os.environ["OMP_NUM_THREADS"]) >= 1

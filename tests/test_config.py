@@ -1,0 +1,148 @@
+"""Config texts: both dialects, the 2020 keys, overrides, and every misspelling refused with a hint."""
+
+import pathlib
+
+import pytest
+from conftest import ROOT
+
+import config as texts
+
+VALUES = {
+    "1e-4": 1e-4,
+    "1:1": "1:1",
+    "[0.485, 0.456]": [0.485, 0.456],
+    "[a, b]": ["a", "b"],
+    "50, 100": [50, 100],
+    "True": True,
+    "false": False,
+    "none": None,
+    "": None,
+    '"resnet"': "resnet",
+    '"a # b"': "a # b",
+    "data/train.list  # where it stands": "data/train.list",
+    "50%": "50%",
+    "acc/RGBPose_1:1_top1": "acc/RGBPose_1:1_top1",
+    "0.1": 0.1,
+    "010": "010",
+}
+
+
+@pytest.mark.parametrize("text", VALUES)
+def test_values_are_parsed_alike_in_both_dialects(text, tmp_path):
+    ini, yaml = tmp_path / "a.txt", tmp_path / "a.yaml"
+    ini.write_text(f"[MODEL]\nsomeKey = {text}\n", encoding="utf-8")
+    yaml.write_text(f"MODEL:\n  someKey: {'[50, 100]' if text == '50, 100' else text}\n", encoding="utf-8")
+    expected = {"someKey": VALUES[text]}
+    assert texts.load_config(str(ini))["MODEL"] == expected
+    assert texts.load_config(str(yaml))["MODEL"] == expected
+    assert texts.parse_value(text) == VALUES[text]
+
+
+def test_a_key_may_hold_a_colon_and_a_slash(tmp_path):
+    (tmp_path / "a.txt").write_text("[RUN]\nacc/RGBPose_1:1_top1 = 2\n")
+    (tmp_path / "a.yaml").write_text("RUN:\n  acc/RGBPose_1:1_top1: 2\n")
+    for name in ("a.txt", "a.yaml"):
+        assert texts.load_config(str(tmp_path / name))["RUN"] == {"acc/RGBPose_1:1_top1": 2}
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.txt", "[MODLE]\nname = resnet\n", "unknown section [MODLE]; did you mean 'MODEL'?"),
+        ("a.yaml", "MODLE:\n  name: resnet\n", "unknown section [MODLE]; did you mean 'MODEL'?"),
+        ("a.txt", "[RUN]\nepochs = 1\nepochs = 2\n", "already exists"),
+        ("a.yaml", "RUN:\n  epochs: 1\n  epochs: 2\n", "line 3: key 'epochs' is given twice"),
+        ("a.txt", "epochs = 1\n", "no section headers"),
+        ("a.yaml", "RUN: 5\n", "section RUN holds 5"),
+        ("a.yaml", "- a\n", "expected sections at the top"),
+        ("a.txt", "[RUN]\nmetric = [top1\n", "close the bracket"),
+        ("a.json", "{}", "expected a name that ends in .txt or .yaml"),
+    ],
+)
+def test_a_broken_text_is_named(name, text, message, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError) as caught:
+        texts.load_config(str(tmp_path / name))
+    assert message in str(caught.value) and name in str(caught.value)
+
+
+def test_a_missing_file_names_the_nearest(tmp_path):
+    (tmp_path / "resnet.txt").write_text("[RUN]\n")
+    with pytest.raises(FileNotFoundError, match="resnt.txt' does not exist; did you mean .*resnet.txt"):
+        texts.load_config(str(tmp_path / "resnt.txt"))
+
+
+def test_overrides_win_and_bad_ones_are_told():
+    config = {section: {} for section in texts.SECTIONS}
+    config["RUN"]["epochs"] = 1
+    texts.apply_overrides(config, ["RUN.epochs=65", "OPTIMIZER.learning_rate=1e-4", "run.metric=a=b"])
+    assert config["RUN"] == {"epochs": 65, "metric": "a=b"} and config["OPTIMIZER"] == {"learning_rate": 1e-4}
+    with pytest.raises(ValueError, match="expected SECTION.key=value"):
+        texts.apply_overrides(config, ["epochs=65"])
+    with pytest.raises(ValueError, match="unknown section; did you mean 'OPTIMIZER'"):
+        texts.apply_overrides(config, ["OPTIMISER.learning_rate=1"])
+
+
+class Toy:
+    """A thing with typed parameters."""
+
+    def __init__(self, num_classes: int, width: float = 1.0, mean: list[float] | None = None, is_wide: bool = False):
+        self.arguments = (num_classes, width, mean, is_wide)
+
+
+def test_a_section_is_filled_from_the_signature():
+    filled = texts.fill_section("x [MODEL]", {"name": "toy", "num_classes": 3, "width": 2}, [Toy])
+    assert filled == {"name": "toy", "num_classes": 3, "width": 2, "mean": None, "is_wide": False}
+    assert texts.fill_section("x", filled, [Toy]) == filled  # resolving twice changes nothing
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"widht": 2.0}, "x [MODEL]: unknown key 'widht'; did you mean 'width'?; known: num_classes, width"),
+        ({"width": "wide"}, "x [MODEL]: width: expected float, got 'wide'"),
+        ({"width": True}, "x [MODEL]: width: expected float, got True"),
+        ({"num_classes": 2.5}, "x [MODEL]: num_classes: expected int, got 2.5"),
+        ({"num_classes": False}, "x [MODEL]: num_classes: expected int, got False"),
+        ({"is_wide": "Fasle"}, "x [MODEL]: is_wide: expected bool, got 'Fasle'"),
+        ({"mean": ["a"]}, "x [MODEL]: mean: expected list[float] | None, got ['a']"),
+    ],
+)
+def test_wrong_keys_and_types_are_refused(values, message):
+    with pytest.raises(ValueError) as caught:
+        texts.fill_section("x [MODEL]", values, [Toy])
+    assert str(caught.value).startswith(message)
+
+
+def test_the_2020_text_keeps_its_meaning():
+    config = texts.load_config(str(ROOT / "tests" / "data" / "resnet_2020.txt"))
+    dropped = texts.translate_2020(config)
+    assert dropped == ["MODEL.format", "TRAIN.buf_size", "TRAIN.num_gpus", "TRAIN.total_videos", "VALID.buf_size"]
+    assert config["MODEL"] == {"name": "resnet", "num_classes": 101, "depth": 50}
+    assert config["READER"]["clip_len"] == 16 and config["READER"]["mean"] == [0.485, 0.456, 0.406]
+    assert config["TRAIN"]["batch_size"] == 128 and config["TRAIN"]["crop_size"] == 112
+    assert config["VALID"]["num_clips"] == 7  # seven clips scored one by one, not one clip seven times as long
+    expected = {"learning_rate": 0.01, "learning_rate_decay": 0.1, "weight_decay": 1e-4, "momentum": 0.9}
+    assert config["OPTIMIZER"] == expected
+    assert config["RUN"] == {"epochs": 1, "use_gpu": True}
+
+
+def test_the_printed_block_has_the_2020_form():
+    config = {"MODEL": {"name": "resnet", "depth": 50}, "RUN": {}}
+    rows = texts.format_config(config).split("\n")
+    assert rows[0] == "---------------- Valid Arguments ----------------"
+    assert rows[1:4] == ["MODEL:", "    name:resnet", "    depth:50"]
+    assert set(rows[4]) == {"-"} and len(rows) == 5
+
+
+def test_differences_between_configs_are_listed():
+    old = {"MODEL": {"depth": 18}, "RUN": {"epochs": 1}}
+    new = {"MODEL": {"depth": 34}, "RUN": {"epochs": 2}}
+    assert texts.differences(old, new) == [("MODEL.depth", 18, 34)]
+
+
+@pytest.mark.parametrize("path", sorted(pathlib.Path(ROOT / "configs").glob("*.*")), ids=lambda path: path.name)
+def test_every_config_opens_with_its_paper_command_and_figure(path):
+    comment = [line for line in path.read_text(encoding="utf-8").split("\n") if line.startswith("#")]
+    head = "\n".join(comment)
+    assert "python train.py" in head and "expected:" in head.lower(), f"{path.name}: say the command and `expected:`"

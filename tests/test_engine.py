@@ -1,0 +1,160 @@
+"""The engine with hand-made models and loaders: what is averaged, what is counted, what stops a run."""
+
+import types
+
+import numpy as np
+import paddle
+import pytest
+
+import engine
+
+
+class FakeLoader:
+    """Batches given by hand; `prepare` hands the inputs on as they are."""
+
+    class_names = ["a", "b"]
+
+    def __init__(self, batches):
+        self.batches = batches
+        self.num_samples = sum(len(batch["names"]) for batch in batches)
+        self.epochs = []
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def set_epoch(self, epoch):
+        self.epochs.append(epoch)
+
+    def prepare(self, inputs):
+        return paddle.to_tensor(np.asarray(inputs, np.float32))
+
+
+def batch(logits, labels, names, views, faults=()):
+    return {
+        "inputs": np.asarray(logits, np.float32),
+        "labels": np.asarray(labels),
+        "names": names,
+        "views": np.asarray(views),
+        "faults": list(faults),
+    }
+
+
+class Identity(paddle.nn.Layer):
+    """Its input is its logits."""
+
+    def forward(self, x):
+        return x
+
+
+VIEWS = [[0.0, 2.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 1.0]]
+
+
+def test_views_are_scored_one_by_one_then_averaged():
+    loader = FakeLoader([batch(VIEWS[:3], [0, 1], ["x", "y"], [2, 1]), batch(VIEWS[3:], [1], ["z"], [2])])
+    result = engine.evaluate(Identity(), loader, "prob")
+    soft = np.exp(VIEWS) / np.exp(VIEWS).sum(axis=1, keepdims=True)
+    expected = [soft[:2].mean(axis=0), soft[2], soft[3:].mean(axis=0)]
+    assert result["names"] == ["x", "y", "z"] and result["labels"].tolist() == [0, 1, 1]
+    np.testing.assert_allclose(result["scores"], expected, rtol=1e-6)
+    assert result["loss"] == pytest.approx(-np.log([expected[0][0], expected[1][1], expected[2][1]]).mean(), rel=1e-6)
+
+
+def test_score_averages_logits():
+    loader = FakeLoader([batch(VIEWS[:2], [0], ["x"], [2])])
+    result = engine.evaluate(Identity(), loader, "score")
+    np.testing.assert_allclose(result["scores"], [[2.0, 1.0]])
+    assert result["loss"] == pytest.approx(np.log(1 + np.exp(-1)))
+    with pytest.raises(ValueError, match="average_clips: expected 'prob' or 'score', got 'mean'"):
+        engine.evaluate(Identity(), loader, "mean")
+
+
+def test_a_name_that_stands_twice_is_refused():
+    loader = FakeLoader([batch(VIEWS[:2], [0, 1], ["x", "x"], [1, 1])])
+    with pytest.raises(ValueError, match="sample 'x' stands twice"):
+        engine.evaluate(Identity(), loader)
+
+
+def test_evaluation_leaves_batch_norm_alone_and_takes_no_gradient():
+    model = paddle.nn.Sequential(paddle.nn.BatchNorm1D(2), paddle.nn.Linear(2, 2))
+    model.train()
+    before = model[0]._mean.numpy().copy()
+    engine.evaluate(model, FakeLoader([batch(VIEWS, [0] * 5, list("abcde"), [1] * 5)]))
+    assert (model[0]._mean.numpy() == before).all() and not model.training
+
+
+SETTINGS = types.SimpleNamespace(log_interval=2, max_faults=2, epochs=1, label_smoothing=0.0)
+CONSTANT = types.SimpleNamespace(value=lambda epoch, step: 0.1)
+
+
+class SilentLog:
+    """Keeps what a run logs."""
+
+    def __init__(self):
+        self.rows = []
+
+    def image(self, step, tag, image):
+        self.rows.append((step, tag))
+
+    def scalars(self, step, values):
+        self.rows.append((step, values))
+
+    def record(self, step, epoch, **values):
+        self.rows.append((step, epoch, values))
+
+
+def train(batches, logits_to_loss=None, progress=None):
+    model = paddle.nn.Linear(2, 2)
+    optimizer = paddle.optimizer.SGD(0.1, parameters=model.parameters())
+    step = engine.TrainStep(model, logits_to_loss or engine.CrossEntropy(), optimizer)
+    progress = progress or engine.Progress()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.log, "clip_rows", lambda clips: clips)
+        return engine.train_one_epoch(step, FakeLoader(batches), CONSTANT, progress, SilentLog(), SETTINGS), progress
+
+
+def test_the_last_short_batch_is_weighed_by_its_samples():
+    losses = iter([1.0, 1.0, 4.0])
+    batches = [batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1])] * 2 + [batch(VIEWS[:1], [0], ["c"], [1])]
+    row, progress = train(batches, lambda logits, labels: logits.sum() * 0 + next(losses))
+    assert row["train/loss"] == pytest.approx((2 + 2 + 4) / 5) and progress.step == 3
+    assert row["time/data"] + row["time/model"] + row["time/statistics"] == pytest.approx(1)
+
+
+def test_a_loss_that_is_not_finite_names_where_rate_and_samples():
+    losses = iter([1.0, float("inf"), 1.0])
+    batches = [batch(VIEWS[:2], [0, 1], [f"a{i}", f"b{i}"], [1, 1]) for i in range(3)]
+    with pytest.raises(FloatingPointError) as caught:
+        train(batches, lambda logits, labels: logits.sum() * 0 + next(losses), engine.Progress(epoch=3))
+    assert str(caught.value).startswith("epoch 3 step 1, learning rate 0.1: loss is inf; samples: a1, b1; lower")
+
+
+def test_damaged_samples_are_counted_named_and_limited(caplog):
+    damaged = batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1], ["x.pkl: truncated"])
+    with caplog.at_level("INFO"):
+        train([damaged, damaged])
+    assert "2 damaged samples in this epoch, replaced by other samples: x.pkl: truncated" in caplog.text
+    with pytest.raises(ValueError, match="3 damaged samples in this epoch, more than RUN.max_faults=2: x.pkl"):
+        train([damaged] * 3)
+
+
+def test_label_smoothing_follows_its_formula():
+    logits = paddle.to_tensor([[2.0, 0.0, 0.0]])
+    labels = paddle.to_tensor([0])
+    log_soft = np.log(np.exp([2.0, 0, 0]) / np.exp([2.0, 0, 0]).sum())
+    plain = engine.CrossEntropy()(logits, labels).item()
+    smooth = engine.CrossEntropy(0.3)(logits, labels).item()
+    assert plain == pytest.approx(-log_soft[0], rel=1e-5)
+    assert smooth == pytest.approx(-(0.8 * log_soft[0] + 0.1 * log_soft[1] + 0.1 * log_soft[2]), rel=1e-5)
+
+
+def test_gradients_stay_readable_after_an_update():
+    model = paddle.nn.Linear(2, 2)
+    optimizer = paddle.optimizer.SGD(0.0, parameters=model.parameters())
+    step = engine.TrainStep(model, engine.CrossEntropy(), optimizer)
+    loss, hits = step(paddle.to_tensor(VIEWS), paddle.to_tensor([0, 0, 1, 1, 1]), 0.1)
+    values = engine.histogram_values(model)
+    assert set(values) == {"weights/weight", "weights/bias", "gradients/weight", "gradients/bias"}
+    assert np.abs(values["gradients/weight"]).sum() > 0 and 0 <= hits.item() <= 5 and loss.item() > 0

@@ -1,0 +1,111 @@
+"""Learning rates against the formulas, and that each OPTIMIZER key reaches the update."""
+
+import math
+
+import numpy as np
+import paddle
+import pytest
+
+import optimizer
+
+
+def schedule(**arguments):
+    return optimizer.Schedule(
+        **{"learning_rate": 0.1, "batch_size": 8, "epochs": 20, "steps_per_epoch": 10, **arguments}
+    )
+
+
+def test_the_rate_scales_linearly_with_the_batch():
+    big = schedule(learning_rate=0.01, batch_size=16 * 4, base_batch_size=4 * 2)
+    assert big.value(0, 0) == pytest.approx(0.08)
+    assert "0.08 (0.01 x 64 / 8 samples an update)" in big.explain()
+    assert schedule(learning_rate=0.01).value(0, 0) == 0.01
+
+
+def test_decay_without_boundaries_is_at_60_and_85_percent():
+    rates = [schedule().value(epoch, 0) for epoch in range(20)]
+    assert rates == pytest.approx([0.1] * 12 + [0.01] * 5 + [0.001] * 3)
+    assert "x 0.1 at epochs 12, 17" in schedule().explain()
+
+
+def test_multistep_by_step_changes_within_an_epoch():
+    rates = schedule(milestones=[1.5], schedule_by="step")
+    assert [rates.value(1, step) for step in (4, 5)] == pytest.approx([0.1, 0.01])
+    assert schedule(milestones=[1.5]).value(1, 9) == 0.1  # by epoch it waits for the next one
+
+
+def test_cosine_ends_at_its_floor_and_starts_after_the_warm_up():
+    rates = schedule(schedule="cosine", schedule_by="step", warmup_epochs=5, min_learning_rate=0.01)
+    assert rates.value(0, 0) == pytest.approx(0.01)
+    assert rates.value(2, 5) == pytest.approx(0.1 * (0.1 + 0.9 * 0.5))
+    assert rates.value(5, 0) == pytest.approx(0.1)
+    expected = 0.01 + 0.09 * (1 + math.cos(math.pi * 14.9 / 15)) / 2
+    assert rates.value(19, 9) == pytest.approx(expected)
+
+
+def test_plateau_lowers_after_its_patience():
+    rates = schedule(schedule="plateau", plateau_patience=1, min_learning_rate=0.02)
+    for value in (0.5, 0.4, 0.3):
+        rates.observe(value, lambda new, old: new > old)
+    assert rates.value(3, 0) == pytest.approx(0.02)  # 0.01 would be under the floor
+    assert rates.plateau == {"best": 0.5, "bad_epochs": 0, "factor": 0.1}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [({"schedule": "cosin"}, "OPTIMIZER.schedule: expected one of"), ({"schedule_by": "iter"}, "schedule_by")],
+)
+def test_bad_schedules_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        schedule(**arguments)
+
+
+class Net(paddle.nn.Layer):
+    """One weight with two axes, one with one."""
+
+    def __init__(self):
+        super().__init__()
+        ones = paddle.nn.initializer.Constant(1.0)
+        self.linear = paddle.nn.Linear(1, 1, weight_attr=ones, bias_attr=ones)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+def update(steps=1, gradient=1.0, **arguments):
+    """Return (weight, bias) after updates with a constant gradient and a learning rate of 0.1."""
+    net = Net()
+    solver = optimizer.build_optimizer(net, **arguments)
+    for _ in range(steps):
+        solver.set_lr(0.1)
+        solver.clear_grad()
+        (gradient * net(paddle.ones([1, 1]))).sum().backward()
+        solver.step()
+    return net.linear.weight.item(), net.linear.bias.item()
+
+
+def test_momentum_follows_its_formula():
+    assert update(2, weight_decay=0.0, momentum=0.5) == pytest.approx((1 - 0.1 - 0.15, 1 - 0.1 - 0.15), rel=1e-5)
+    assert update(2, weight_decay=0.0, momentum=0.0, name="sgd") == pytest.approx((0.8, 0.8), rel=1e-5)
+    nesterov = update(1, weight_decay=0.0, momentum=0.5, nesterov=True)
+    assert nesterov == pytest.approx((1 - 0.1 * 1.5, 1 - 0.1 * 1.5), rel=1e-5)
+
+
+def test_weight_decay_can_spare_batch_norm_and_biases():
+    assert update(momentum=0.0, weight_decay=0.5) == pytest.approx((0.85, 0.85), rel=1e-5)
+    assert update(momentum=0.0, weight_decay=0.5, decay_bn_and_bias=False) == pytest.approx((0.85, 0.9), rel=1e-5)
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    weight, bias = update(gradient=100.0, momentum=0.0, weight_decay=0.0, grad_clip=1.0)
+    assert np.hypot(1 - weight, 1 - bias) == pytest.approx(0.1, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_moves_by_the_rate(name):
+    assert update(name=name, weight_decay=0.0) == pytest.approx((0.9, 0.9), rel=1e-4)
+
+
+def test_an_unknown_optimizer_names_the_nearest():
+    with pytest.raises(ValueError, match="unknown optimizer 'adm'; did you mean 'adam'"):
+        optimizer.build_optimizer(Net(), name="adm")
