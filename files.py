@@ -86,6 +86,24 @@ def write_atomically(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
             os.remove(temporary)
 
 
+def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
+    """Read the lines of a UTF-8 text file, blanks stripped at both ends.
+
+    Args:
+        origin: where such a file comes from, for the message when it is missing.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"'{path}' does not exist or is no file; {origin}")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return [line.strip() for line in file]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+
+
 def dump_pickle(value: Any, path: str | os.PathLike) -> None:
     """Pickle `value` to `path` in one piece (protocol 4, which every supported Python reads)."""
     with write_atomically(path) as file:

@@ -1,4 +1,4 @@
-"""What the data scripts write and the readers read: clip records, lists of them, frame folders, official split files.
+"""What the data scripts write and the readers read: clip records, lists of them, frame folders.
 
 A clip record is a pickle of `{"video": str, "label": int, "frames": [relative jpg path] or [jpeg bytes]}`; with bytes
 it also holds "checksums", the CRC-32 of each frame. The 3-tuple `(video, label, frames)` of older reproductions is read
@@ -14,25 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from files import dump_pickle, load_pickle, write_atomically
+from files import dump_pickle, load_pickle, read_lines, write_atomically
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
-VIDEO_SUFFIXES = (
-    ".avi",
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".webm",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".ts",
-    ".ogv",
-)
-SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "splits", "ucf101")
 CLASSES_HEADER = "# classes:"
 
 
@@ -223,95 +207,3 @@ def write_list(paths: Iterable[str], path: str | os.PathLike, class_names: list[
         if class_names:
             file.write(f"{CLASSES_HEADER} {json.dumps(class_names, ensure_ascii=False)}\n")
         file.writelines(line + "\n" for line in paths)
-
-
-def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
-    """Read the lines of a UTF-8 text file, blanks stripped at both ends.
-
-    Args:
-        origin: where such a file comes from, for the message when it is missing.
-    """
-    path = os.fspath(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"'{path}' does not exist or is no file; {origin}")
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"'{path}' is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-
-
-def find_split_folder(root: str | os.PathLike) -> str:
-    """Find the split files: in `<root>/ucfTrainTestlist`, else in `<root>` (as in 2020), else UCF-101's own."""
-    for folder in (os.path.join(root, "ucfTrainTestlist"), os.fspath(root)):
-        if os.path.isfile(os.path.join(folder, "classInd.txt")):
-            return folder
-    return SHIPPED_SPLITS
-
-
-def read_class_index(path: str | os.PathLike) -> list[str]:
-    """Read class names from a classInd.txt, whose lines are `id name` with ids from 1 in any order.
-
-    Returns:
-        the names; the one with id n in the file stands at n - 1, which is its label everywhere in the project.
-    """
-    names = {}
-    for number, line in enumerate(read_lines(path, "it comes with the split files of UCF-101"), 1):
-        words = line.split(maxsplit=1)
-        if words and (
-            len(words) < 2 or not words[0].isdecimal() or int(words[0]) in names or words[1] in names.values()
-        ):
-            raise ValueError(
-                f"{path} line {number}: got '{line}', expected 'id name', each id and name once; correct the line"
-            )
-        if words:
-            names[int(words[0])] = words[1]
-    if not names or sorted(names) != list(range(1, len(names) + 1)):
-        raise ValueError(f"{path}: got {len(names)} class ids, expected 1, 2, 3 ... without a gap; correct the file")
-    return [names[number] for number in sorted(names)]
-
-
-def read_split(path: str | os.PathLike, class_names: list[str] | None = None) -> list[tuple[str, str]]:
-    """Read a trainlist or testlist, whose lines are `Class/video.avi` and, in a trainlist, a class id from 1.
-
-    Args:
-        class_names: where given, each class must be one of them (any case) and each id must be its place, from 1.
-    Returns:
-        (class name, video name without suffix) of each line.
-    """
-    labels = {name.casefold(): label for label, name in enumerate(class_names or [])}
-    entries = []
-    for number, line in enumerate(read_lines(path, "it comes with the split files of UCF-101"), 1):
-        if not line:
-            continue
-        match = re.fullmatch(r"([^/]+)/(.+?)(?:\s+(\d+))?", line)
-        if not match:
-            raise ValueError(f"{path} line {number}: got '{line}', expected 'Class/video.avi' or 'Class/video.avi id'")
-        class_name, video, label = match.groups()
-        if class_names and class_name.casefold() not in labels:
-            raise ValueError(
-                f"{path} line {number}: class '{class_name}' is not in classInd.txt; add it there or correct the line"
-            )
-        if class_names and label and int(label) != labels[class_name.casefold()] + 1:
-            raise ValueError(
-                f"{path} line {number}: class id {label} for '{class_name}', but classInd.txt says "
-                f"{labels[class_name.casefold()] + 1}; correct one of them"
-            )
-        entries.append((class_name, strip_video_suffix(video)))
-    return entries
-
-
-def strip_video_suffix(name: str) -> str:
-    """Cut ".avi", ".mp4" ... off a video's name; other dots in it stay."""
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name
-
-
-def group_of(video_name: str) -> str:
-    """Find the group of a video: "g08" of v_Biking_g08_c01. Clips of one group show the same person or place."""
-    match = re.search(r"(?:^|_)(g\d+)(?=_|$)", video_name, re.IGNORECASE)
-    if not match:
-        raise ValueError(f"video '{video_name}' has no group in its name, expected one like 'g08' in v_Biking_g08_c01")
-    return match.group(1).lower()

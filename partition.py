@@ -1,0 +1,164 @@
+"""Who is in which class, and who trains and who tests: class ids, official split files, groups.
+
+Class ids come from a classInd.txt or from sorted names, never from the order of a directory. Videos are divided by the
+official lists or by whole groups (`gNN` in a name: one person or place), so that training and test share none.
+"""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from files import read_lines
+
+VIDEO_SUFFIXES = (
+    ".avi",
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ts",
+    ".ogv",
+)
+SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "splits", "ucf101")
+WAYS_ON = (  # how a user with nothing on the disk goes on; every data script says it
+    "download UCF-101 (https://www.crcv.ucf.edu/data/UCF101.php) and unpack it there, or put or mount UCF-101.zip "
+    "there; or run 'python tools/make_samples.py --root data/samples' and this script with '--root data/samples'"
+)
+
+
+def find_split_folder(root: str | os.PathLike) -> str:
+    """Find the split files: in `<root>/ucfTrainTestlist`, else in `<root>` (as in 2020), else UCF-101's own."""
+    for folder in (os.path.join(root, "ucfTrainTestlist"), os.fspath(root)):
+        if os.path.isfile(os.path.join(folder, "classInd.txt")) or os.path.isfile(
+            os.path.join(folder, "trainlist01.txt")
+        ):
+            return folder
+    return SHIPPED_SPLITS
+
+
+def number_classes(class_names: list[str], where: str | os.PathLike = "the class names") -> dict[str, int]:
+    """Give each class its label, its place in `class_names`; keys are case-folded (HandstandPushups, HandStandPushups).
+
+    Raises:
+        ValueError: two names that differ in case only, or not at all.
+    """
+    labels = {}
+    for label, name in enumerate(class_names):
+        if labels.setdefault(name.casefold(), label) != label:
+            raise ValueError(
+                f"{where}: '{class_names[labels[name.casefold()]]}' and '{name}' are one name but for upper and "
+                "lower case; correct one of them"
+            )
+    return labels
+
+
+def read_class_index(path: str | os.PathLike) -> list[str]:
+    """Read class names from a classInd.txt, whose lines are `id name` with ids from 1 in any order.
+
+    Returns:
+        the names; the one with id n in the file stands at n - 1, which is its label everywhere in the project.
+    Raises:
+        ValueError: a line of another form, an id or a name that comes twice, a gap in the ids.
+    """
+    names = {}
+    for number, line in enumerate(read_lines(path, "it comes with the split files of UCF-101"), 1):
+        words = line.split(maxsplit=1)
+        if not words:
+            continue
+        if len(words) < 2 or not words[0].isdecimal() or int(words[0]) in names:
+            raise ValueError(f"{path} line {number}: got '{line}', expected 'id name', each id once; correct the line")
+        names[int(words[0])] = words[1]
+    if not names or sorted(names) != list(range(1, len(names) + 1)):
+        raise ValueError(f"{path}: got {len(names)} class ids, expected 1, 2, 3 ... without a gap; correct the file")
+    class_names = [names[number] for number in sorted(names)]
+    number_classes(class_names, path)
+    return class_names
+
+
+def read_split(path: str | os.PathLike, class_names: list[str] | None = None) -> list[tuple[str, str]]:
+    """Read a trainlist or testlist, whose lines are `Class/video.avi` and, in a trainlist, a class id from 1.
+
+    Args:
+        class_names: where given, each class must be one of them (any case) and each id must be its place, from 1.
+    Returns:
+        (class name, video name without suffix) of each line.
+    Raises:
+        ValueError: a line of another form, an unknown class, an id that is not the class's; with the line number.
+    """
+    labels = number_classes(class_names or [])
+    entries = []
+    for number, line in enumerate(read_lines(path, "give the folder of your split files with --lists"), 1):
+        if not line:
+            continue
+        match = re.fullmatch(r"([^/]+)/(.+?)(?:\s+(\d+))?", line)
+        if not match:
+            raise ValueError(f"{path} line {number}: got '{line}', expected 'Class/video.avi' or 'Class/video.avi id'")
+        class_name, video, class_id = match.groups()
+        label = labels.get(class_name.casefold())
+        if class_names and label is None:
+            raise ValueError(f"{path} line {number}: class '{class_name}' is not in classInd.txt; correct one of them")
+        if class_names and class_id and int(class_id) != label + 1:
+            raise ValueError(
+                f"{path} line {number}: class id {class_id} for '{class_name}', but classInd.txt says {label + 1}; "
+                "correct one of them"
+            )
+        entries.append((class_name, strip_video_suffix(video)))
+    return entries
+
+
+def strip_video_suffix(name: str) -> str:
+    """Cut ".avi", ".mp4" ... off a video's name; other dots in it stay."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+
+
+def group_of(video_name: str) -> str:
+    """Find the group of a video: "g08" of v_Biking_g08_c01. Clips of one group show the same person or place."""
+    match = re.search(r"(?:^|_)(g\d+)(?=_|$)", video_name.rpartition("/")[2], re.IGNORECASE)
+    if not match:
+        raise ValueError(f"video '{video_name}' has no group in its name, expected one like 'g08' in v_Biking_g08_c01")
+    return match.group(1).lower()
+
+
+def group_or_name(video_name: str) -> str:
+    """Find the group of a video; one without a group in its name is a group of its own."""
+    try:
+        return group_of(video_name)
+    except ValueError:
+        return video_name
+
+
+def shared_groups(train: Iterable[str], test: Iterable[str]) -> list[str]:
+    """List the groups that have videos in both of two sets of names, so that a score on the second says little."""
+    return sorted({group_or_name(name) for name in train} & {group_or_name(name) for name in test})
+
+
+def hold_out_groups(classes: dict[str, int | str], ratio: float, seed: int) -> set[str]:
+    """Choose whole groups at random for a test or validation set, the same ones for the same seed.
+
+    Args:
+        classes: video name to class. Videos without a group are chosen class by class, so that each class has some.
+        ratio: share of the groups to hold out; at least one is, and at least one is left.
+    Returns:
+        the names of the videos held out.
+    """
+    pools = defaultdict(set)
+    for name, class_name in sorted(classes.items()):
+        group = group_or_name(name)
+        pools[class_name if group == name else None].add(group)
+    rng = np.random.default_rng(seed)
+    held_out = set()
+    for pool in pools.values():
+        groups = sorted(pool)
+        num_held_out = min(max(1, round(ratio * len(groups))), len(groups) - 1)
+        held_out.update(groups[place] for place in rng.permutation(len(groups))[:num_held_out])
+    return {name for name in classes if group_or_name(name) in held_out}

@@ -1,0 +1,114 @@
+"""Class ids, split files and groups."""
+
+import re
+
+import pytest
+
+from partition import (
+    SHIPPED_SPLITS,
+    find_split_folder,
+    group_of,
+    hold_out_groups,
+    number_classes,
+    read_class_index,
+    read_split,
+    shared_groups,
+    strip_video_suffix,
+)
+
+
+@pytest.mark.parametrize(("split", "num_train", "num_test"), [(1, 9537, 3783), (2, 9586, 3734), (3, 9624, 3696)])
+def test_official_splits_of_ucf101(split, num_train, num_test):
+    class_names = read_class_index(f"{SHIPPED_SPLITS}/classInd.txt")
+    train = read_split(f"{SHIPPED_SPLITS}/trainlist{split:02}.txt", class_names)
+    test = read_split(f"{SHIPPED_SPLITS}/testlist{split:02}.txt", class_names)
+    assert (len(set(train)), len(set(test)), len(class_names)) == (num_train, num_test, 101)
+    assert not {group_of(video) for _, video in train} & {group_of(video) for _, video in test}
+    assert {name for name, _ in train} == {name for name, _ in test} == set(class_names)
+    assert class_names[0] == "ApplyEyeMakeup" and class_names[100] == "YoYo"
+
+
+def test_class_ids_come_from_the_file_not_from_its_order(tmp_path):
+    (tmp_path / "classInd.txt").write_text("3 Alpha\n1 Zulu\n\n2 Tai Chi\n")
+    assert read_class_index(tmp_path / "classInd.txt") == ["Zulu", "Tai Chi", "Alpha"]
+
+
+@pytest.mark.parametrize("text", ["", "1 A\n3 B\n", "1 A\n1 B\n", "1 A\n2 A\n", "A 1\n", "0 A\n1 B\n", "1\n"])
+def test_bad_class_index(tmp_path, text):
+    (tmp_path / "classInd.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"classInd.txt( line \d)?: .*; correct (the|one of)"):
+        read_class_index(tmp_path / "classInd.txt")
+
+
+def test_split_lines(tmp_path):
+    (tmp_path / "list.txt").write_text("Tai Chi/clip 1.5.avi 1\nTai Chi/a b.MP4\n\nB/plain 2\nB/v.2.x\n")
+    expected = [("Tai Chi", "clip 1.5"), ("Tai Chi", "a b"), ("B", "plain"), ("B", "v.2.x")]
+    assert read_split(tmp_path / "list.txt") == expected
+    assert read_split(tmp_path / "list.txt", ["tai chi", "b"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("v.avi 1", "list.txt line 1: got 'v.avi 1', expected 'Class/video.avi'"),
+        ("C/v.avi 1", "list.txt line 1: class 'C' is not in classInd.txt"),
+        ("B/v.avi 1", "list.txt line 1: class id 1 for 'B', but classInd.txt says 2"),
+    ],
+)
+def test_split_is_checked_against_the_class_index(tmp_path, line, message):
+    (tmp_path / "list.txt").write_text(line + "\n")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_split(tmp_path / "list.txt", ["A", "B"])
+
+
+def test_split_folder_of_the_tree_comes_before_the_shipped_one(tmp_path):
+    assert find_split_folder(tmp_path) == SHIPPED_SPLITS
+    (tmp_path / "classInd.txt").write_text("1 A\n")
+    assert find_split_folder(tmp_path) == str(tmp_path)
+    (tmp_path / "ucfTrainTestlist").mkdir()
+    (tmp_path / "ucfTrainTestlist/classInd.txt").write_text("1 A\n")
+    assert find_split_folder(tmp_path) == str(tmp_path / "ucfTrainTestlist")
+
+
+def test_group_names():
+    names = ["v_Biking_g08_c01", "v_HandStandPushups_G12_c3", "g1_x", "my_big_g003"]
+    assert [group_of(name) for name in names] == ["g08", "g12", "g1", "g003"]
+    for name in ("clip_1", "v_big08_c01", "v_g_c01", ""):
+        with pytest.raises(ValueError, match=f"video '{name}' has no group in its name, expected one like 'g08'"):
+            group_of(name)
+
+
+def test_only_video_suffixes_are_cut():
+    assert [strip_video_suffix(name) for name in ("a.AVI", "a.b.mp4", "v1.5", ".avi")] == ["a", "a.b", "v1.5", ".avi"]
+
+
+def test_classes_are_numbered_by_place_whatever_the_case():
+    assert number_classes(["B", "a"]) == {"b": 0, "a": 1}
+    with pytest.raises(ValueError, match="'Run' and 'run' are one name but for upper and lower case; correct one"):
+        number_classes(["Run", "a", "run"])
+
+
+def test_groups_are_held_out_whole_and_the_same_for_the_same_seed():
+    classes = {f"v_{name}_g{group:02}_c{clip:02}": name for name in "AB" for group in range(1, 11) for clip in range(4)}
+    held_out = hold_out_groups(classes, 0.3, seed=1)
+    assert len(held_out) == 2 * 3 * 4
+    assert not shared_groups(held_out, set(classes) - held_out)
+    assert held_out == hold_out_groups(dict(reversed(classes.items())), 0.3, seed=1)
+    assert len({frozenset(hold_out_groups(classes, 0.3, seed)) for seed in range(8)}) > 3
+
+
+def test_videos_without_a_group_are_held_out_from_every_class():
+    classes = {f"{name}/{number}": name for name in "ABC" for number in range(10)}
+    held_out = hold_out_groups(classes, 0.2, seed=0)
+    assert sorted(name[0] for name in held_out) == list("AABBCC")
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.5, 0.99])
+def test_at_least_one_group_is_held_out_and_one_is_left(ratio):
+    classes = {"v_A_g01_c01": 0, "v_A_g02_c01": 0}
+    assert len(hold_out_groups(classes, ratio, seed=0)) == 1
+    assert hold_out_groups({"v_A_g01_c01": 0}, ratio, seed=0) == set()
+
+
+def test_shared_groups_are_named():
+    assert shared_groups(["v_A_g01_c01", "v_A_g02_c01", "x"], ["v_B_G02_c03", "x", "y"]) == ["g02", "x"]
