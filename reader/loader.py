@@ -97,8 +97,8 @@ class Loader:
             for keys in self.sampler:
                 yield _unpack(_collate([self.dataset[key] for key in keys]))
             return
-        # New workers each epoch: persistent ones are never stopped, wait half a second between epochs (Paddle 2.6 and 3.3)
-        # and keep the batches of an iteration that was broken off.
+        # New workers each epoch: persistent ones never end, wait half a second between epochs (Paddle 2.6 and 3.3) and
+        # keep the batches of an iteration that was broken off.
         workers = paddle.io.DataLoader(
             _Guarded(self.dataset),
             batch_sampler=self.sampler,

@@ -1,0 +1,57 @@
+"""Readers by name, and the loader that makes batches of them."""
+
+from collections import Counter
+
+from reader.clips import Clips
+from reader.loader import Loader
+
+READERS = {"clips": Clips}
+
+
+def build_loader(
+    name: str = "clips",
+    mode: str = "train",
+    batch_size: int = 8,
+    num_workers: int | None = None,
+    seed: int = 0,
+    overfit: int = 0,
+    drop_last: bool = False,
+    use_shared_memory: bool | None = None,
+    **reader_arguments,
+) -> Loader:
+    """Build the loader of a mode.
+
+    Args:
+        name: a key of `READERS`.
+        mode: "train" shuffles by (seed, epoch); "valid" and "test" keep the order of the list and every sample.
+        batch_size: samples (videos) a batch; in evaluation each brings all its views.
+        num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
+        seed: of the order, and of what the reader draws.
+        overfit: use only so many samples, spread over the classes; 0 uses all.
+        drop_last: in training, leave out a last batch that is not full.
+        use_shared_memory: how workers send batches; None: by shared memory where there is enough.
+        **reader_arguments: parameters of the reader, such as `filelist`.
+
+    Raises:
+        ValueError: an unknown name, an argument that is out of range, an empty list.
+        FileNotFoundError: the list or a file in it is missing.
+    """
+    if name not in READERS:
+        raise ValueError(f"build_loader: unknown reader '{name}', expected one of {', '.join(READERS)}")
+    if overfit < 0:
+        raise ValueError(f"build_loader: overfit is {overfit}, expected 0 or more samples")
+    dataset = READERS[name](mode=mode, seed=seed, **reader_arguments)
+    if overfit:
+        dataset.keep(_spread([dataset.find_class(index) for index in range(len(dataset))], overfit))
+    is_train = mode == "train"
+    return Loader(dataset, batch_size, is_train, drop_last and is_train, seed, num_workers, use_shared_memory)
+
+
+def _spread(classes: list, count: int) -> list[int]:
+    """Choose `count` samples: the first of each class in list order, then the second of each, and so on."""
+    seen, ranks = Counter(), []
+    for name in classes:
+        ranks.append(seen[name])
+        seen[name] += 1
+    chosen = sorted(range(len(classes)), key=ranks.__getitem__)[:count]
+    return sorted(chosen)

@@ -1,0 +1,101 @@
+"""Which frames make a clip: pure index maths, no file is read here.
+
+A clip holds `num_segments x clip_len` frames. A video is cut into `num_segments` equal parts and each part gives
+`clip_len` frames that stand `frame_interval` apart (TSN, arXiv:1608.00859, section 3.1). One segment is the consecutive
+clip of 3D-ResNet; eight segments of one frame each are TSN's uniform spread over the whole video. A video that is too
+short for its clip starts again from its first frame.
+
+Training draws the start of each segment, evaluation spaces the starts evenly over the same range.
+"""
+
+import numpy as np
+
+
+def sample_clip(
+    num_frames: int, clip_len: int, rng: np.random.Generator, num_segments: int = 1, frame_interval: int = 1
+) -> np.ndarray:
+    """Draw the frames of one training clip; every possible start in a part is equally likely.
+
+    Args:
+        num_frames: frames in the video, at least 1.
+        rng: draws one start per segment.
+
+    Returns:
+        (num_segments * clip_len,) int64 frame indices from 0 to num_frames - 1.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    first, last = _start_ranges(num_frames, clip_len, num_segments, frame_interval)
+    return _expand_starts(rng.integers(first, last + 1), num_frames, clip_len, frame_interval)
+
+
+def place_clips(
+    num_frames: int, clip_len: int, num_clips: int = 1, num_segments: int = 1, frame_interval: int = 1
+) -> np.ndarray:
+    """Place `num_clips` clips evenly for evaluation, each in the middle of its share of the possible starts.
+
+    One clip is the centre of the video (of each part, with several segments). The clips overlap where the video is too
+    short for them. MMAction2 (SampleFrames in test mode) places its clips by the same rule.
+
+    Returns:
+        (num_clips, num_segments * clip_len) int64 frame indices, the earliest clip first.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    _check_counts(num_clips=num_clips)
+    first, last = _start_ranges(num_frames, clip_len, num_segments, frame_interval)
+    num_starts = last - first + 1
+    middles = [((2 * clip + 1) * num_starts - 1) // (2 * num_clips) for clip in range(num_clips)]
+    return np.stack([_expand_starts(first + middle, num_frames, clip_len, frame_interval) for middle in middles])
+
+
+def slide_windows(num_frames: int, clip_len: int, frame_interval: int = 1, stride: int | None = None) -> np.ndarray:
+    """Cut a whole video into windows of `clip_len` frames: the inference protocol of the 3D-ResNet paper.
+
+    As in the official code (3D-ResNets-PyTorch, TemporalSubsampling, SlidingWindow, LoopPadding): the video is first
+    thinned to every `frame_interval`-th frame; a last window with too few frames repeats its own frames from its own
+    start, (96, 97, 98, 99, 96, 97, ...) for 100 frames and windows of 16, and ends the video.
+
+    Args:
+        stride: steps between window starts, in thinned frames; None: `clip_len`, so that windows do not overlap.
+
+    Returns:
+        (num_windows, clip_len) int64 frame indices. Every thinned frame is in a window if stride <= clip_len.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    stride = clip_len if stride is None else stride
+    _check_counts(num_frames=num_frames, clip_len=clip_len, frame_interval=frame_interval, stride=stride)
+    frames = np.arange(0, num_frames, frame_interval, dtype=np.int64)
+    windows = []
+    for start in range(0, len(frames), stride):
+        window = frames[start : start + clip_len]
+        windows.append(np.resize(window, clip_len))  # np.resize repeats a short window from its start
+        if len(window) < clip_len:
+            break
+    return np.stack(windows)
+
+
+def _start_ranges(num_frames: int, clip_len: int, num_segments: int, frame_interval: int) -> tuple:
+    """Return the first and the last possible start of each segment, two (num_segments,) int64 arrays."""
+    _check_counts(num_frames=num_frames, clip_len=clip_len, frame_interval=frame_interval, num_segments=num_segments)
+    span = (clip_len - 1) * frame_interval + 1
+    edges = np.arange(num_segments + 1, dtype=np.int64) * num_frames // num_segments
+    # A segment longer than its part starts with the part, but early enough to end with the video where it can.
+    first = np.minimum(edges[:-1], max(0, num_frames - span))
+    return first, np.maximum(first, edges[1:] - span)
+
+
+def _expand_starts(starts: np.ndarray, num_frames: int, clip_len: int, frame_interval: int) -> np.ndarray:
+    """Turn (num_segments,) starts into (num_segments * clip_len,) frame indices."""
+    indices = starts[:, None] + np.arange(clip_len) * frame_interval
+    return indices.reshape(-1) % num_frames
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"sampling: {name} is {count}, expected at least 1")

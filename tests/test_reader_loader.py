@@ -1,0 +1,228 @@
+"""Batches: the same with any number of workers, in any epoch, and after damage; errors reach the caller in words."""
+
+import logging
+import shutil
+
+import numpy as np
+import paddle
+import pytest
+from tiny_videos import frame_numbers, ramp_frame, write_ramps, write_video
+
+from reader import READERS, build_loader
+from records import write_list
+
+SMALL = {"clip_len": 4, "crop_size": 16}
+
+
+def load(filelist, epoch=0, **arguments):
+    """Read an epoch; return its batches with everything as plain numpy and lists."""
+    loader = build_loader(filelist=filelist, **{"num_workers": 0, "batch_size": 4, **SMALL, **arguments})
+    loader.set_epoch(epoch)
+    return [{**batch, "inputs": batch["inputs"].numpy()} for batch in loader]
+
+
+def names(batches):
+    return [name for batch in batches for name in batch["names"]]
+
+
+def assert_same(batches, others):
+    assert len(batches) == len(others)
+    for one, other in zip(batches, others, strict=True):
+        assert one["names"] == other["names"] and one["faults"] == other["faults"]
+        for key in ("inputs", "labels", "views"):
+            assert np.array_equal(one[key], other[key])
+
+
+def damage_one(root):
+    path = next((root / "jpg").rglob("v_B_g01_c01/00001.jpg"))
+    path.write_bytes(b"")
+    return path
+
+
+def test_a_batch_is_what_the_contract_says(tmp_path):
+    batches = load(write_ramps(tmp_path, num_videos=6), mode="valid", num_clips=3)
+    assert [set(batch) for batch in batches] == [{"inputs", "labels", "names", "views", "faults"}] * 2
+    first, last = batches
+    assert first["inputs"].shape == (12, 4, 16, 16, 3) and first["inputs"].dtype == np.uint8
+    assert last["inputs"].shape == (6, 4, 16, 16, 3)
+    assert first["labels"].dtype == np.int64 and first["labels"].tolist() == [0, 1, 0, 1]
+    assert first["views"].dtype == np.int64 and first["views"].tolist() == [3, 3, 3, 3]
+    assert last["names"] == ["v_A_g04_c01", "v_B_g05_c01"] and last["faults"] == []
+    assert [frame_numbers(view)[0] for view in first["inputs"][:3]] == [2, 8, 14]
+
+
+def test_loader_tells_its_size_and_prepares_on_the_device(tmp_path):
+    loader = build_loader(filelist=write_ramps(tmp_path, num_videos=5), batch_size=2, num_workers=0, **SMALL)
+    assert (len(loader), loader.num_samples, loader.class_names) == (3, 5, ["A", "B"])
+    batch = next(iter(loader))
+    assert isinstance(batch["inputs"], paddle.Tensor)
+    prepared = loader.prepare(batch["inputs"])
+    assert prepared.dtype == paddle.float32 and list(prepared.shape) == [2, 3, 4, 16, 16]
+
+
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_same_batches_with_and_without_workers(tmp_path, mode):
+    filelist = write_ramps(tmp_path, num_videos=7)
+    if mode == "train":
+        damage_one(tmp_path)
+    for epoch in (0, 1):
+        own = load(filelist, epoch, mode=mode, crop="resized", color_jitter=0.3, num_workers=0)
+        assert_same(own, load(filelist, epoch, mode=mode, crop="resized", color_jitter=0.3, num_workers=2))
+
+
+def test_workers_without_shared_memory(tmp_path):
+    filelist = write_ramps(tmp_path, num_videos=5)
+    assert_same(load(filelist), load(filelist, num_workers=2, use_shared_memory=False))
+
+
+def test_training_shuffles_by_seed_and_epoch(tmp_path):
+    filelist = write_ramps(tmp_path, num_videos=20, num_frames=4)
+    orders = [names(load(filelist, epoch, seed=seed)) for epoch in (0, 1) for seed in (0, 1)]
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert names(load(filelist, 1, seed=1)) == orders[3]
+    in_list_order = [f"v_{'AB'[n % 2]}_g{n:02d}_c01" for n in range(20)]
+    assert orders[0] != in_list_order
+    assert names(load(filelist, 3, mode="test")) == in_list_order
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_resumed_run_sees_the_same_batches(tmp_path, num_workers):
+    filelist = write_ramps(tmp_path, num_videos=5)
+    loader = build_loader(filelist=filelist, batch_size=4, num_workers=num_workers, **SMALL)
+    for epoch in range(3):
+        loader.set_epoch(epoch)
+        last = [{**batch, "inputs": batch["inputs"].numpy()} for batch in loader]
+    assert_same(last, load(filelist, epoch=2, num_workers=num_workers))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_iteration_broken_off_leaves_nothing_behind(tmp_path, num_workers):
+    filelist = write_ramps(tmp_path, num_videos=12, num_frames=4)
+    loader = build_loader(filelist=filelist, batch_size=1, num_workers=num_workers, **SMALL)
+    for _ in loader:
+        break
+    loader.set_epoch(1)
+    again = [{**batch, "inputs": batch["inputs"].numpy()} for batch in loader]
+    assert_same(again, load(filelist, epoch=1, batch_size=1))
+
+
+def test_last_batch_is_kept_unless_training_drops_it(tmp_path):
+    filelist = write_ramps(tmp_path, num_videos=5, num_frames=4)
+    assert [len(batch["names"]) for batch in load(filelist)] == [4, 1]
+    assert [len(batch["names"]) for batch in load(filelist, drop_last=True)] == [4]
+    assert [len(batch["names"]) for batch in load(filelist, mode="valid", drop_last=True)] == [4, 1]
+    with pytest.raises(ValueError, match="drop_last leaves no batch of 5 samples by 8; lower batch_size"):
+        load(filelist, batch_size=8, drop_last=True)
+
+
+def test_windows_of_videos_of_different_length_share_a_batch(tmp_path):
+    lengths = (4, 9, 17)
+    lines = [
+        write_video(tmp_path, f"v_A_g0{n}_c01", 0, [ramp_frame(t) for t in range(length)])
+        for n, length in enumerate(lengths)
+    ]
+    write_list(lines, tmp_path / "a.list", ["A"])
+    (batch,) = load(str(tmp_path / "a.list"), mode="test", protocol="windows")
+    assert batch["views"].tolist() == [1, 3, 5] and len(batch["inputs"]) == 9
+    starts = [frame_numbers(view)[0] for view in batch["inputs"]]
+    assert starts == [0, 0, 4, 8, 0, 4, 8, 12, 16]
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_damage_is_reported_in_training_and_stops_evaluation(tmp_path, num_workers):
+    filelist = write_ramps(tmp_path, num_videos=6, num_frames=4)
+    path = damage_one(tmp_path)
+    batches = load(filelist, num_workers=num_workers)
+    faults = [fault for batch in batches for fault in batch["faults"]]
+    assert faults and all(fault.startswith(f"{path}: 0 bytes") for fault in faults)
+    assert len(names(batches)) == 6 and "v_B_g01_c01" not in names(batches)
+    with pytest.raises(ValueError, match=f"^{path}: 0 bytes"):
+        load(filelist, mode="test", num_workers=num_workers)
+
+
+def test_an_error_in_a_worker_arrives_word_for_word(tmp_path):
+    filelist = write_ramps(tmp_path, num_videos=6, num_frames=4)
+    with pytest.raises(ValueError) as own:
+        load(filelist, mode="test", num_classes=1, num_workers=0)
+    with pytest.raises(ValueError) as from_worker:
+        load(filelist, mode="test", num_classes=1, num_workers=2)
+    assert str(from_worker.value) == str(own.value)
+    assert "v_B_g01_c01.pkl' has label 1, expected 0 to 0 (1 classes)" in str(own.value)
+
+
+def test_a_fault_of_the_program_in_a_worker_shows_its_traceback(tmp_path):
+    loader = build_loader(filelist=write_ramps(tmp_path, num_frames=4), num_workers=2, **SMALL)
+    loader.dataset.crop_size = "wide"
+    with pytest.raises(RuntimeError, match="(?s)a reader process failed:.*Traceback.*_draw_box.*TypeError"):
+        list(loader)
+
+
+def test_names_of_any_script_survive_workers(tmp_path):
+    video = "v_骑 Ж_g01_c01"
+    write_list([write_video(tmp_path, video, 0, [ramp_frame(0)])], tmp_path / "a.list", ["骑 Ж"])
+    for num_workers in (0, 2):
+        assert names(load(str(tmp_path / "a.list"), num_workers=num_workers)) == [video]
+
+
+def test_overfit_takes_the_first_samples_spread_over_the_classes(tmp_path):
+    lines = []
+    for label, count in enumerate((4, 2, 1)):
+        for number in range(count):
+            lines.append(write_video(tmp_path, f"v_{'ABC'[label]}_g0{number}_c01", label, [ramp_frame(0)]))
+    write_list(lines, tmp_path / "a.list", ["A", "B", "C"])
+
+    def chosen(count):
+        return [name[2:7] for name in names(load(str(tmp_path / "a.list"), mode="valid", overfit=count))]
+
+    assert chosen(2) == ["A_g00", "B_g00"]
+    assert chosen(5) == ["A_g00", "A_g01", "B_g00", "B_g01", "C_g00"]
+    assert len(chosen(0)) == len(chosen(99)) == 7
+
+
+def test_overfit_without_class_in_the_name_reads_the_records(tmp_path):
+    lines = [write_video(tmp_path, f"clip{n}", n // 3, [ramp_frame(0)]) for n in range(6)]
+    write_list(lines, tmp_path / "a.list")
+    assert names(load(str(tmp_path / "a.list"), mode="valid", overfit=2)) == ["clip0", "clip3"]
+
+
+def test_too_little_shared_memory_is_said_and_done_without(tmp_path, monkeypatch, caplog):
+    filelist = write_ramps(tmp_path, num_frames=4)
+    needed = 2 * 2 * 4 * 16 * 16 * 3 * 8  # two batches of eight clips for each of two workers
+    for free, enough in ((needed, True), (needed - 1, False)):
+        caplog.clear()
+        usage = shutil._ntuple_diskusage(2 * needed, needed, free)
+        monkeypatch.setattr("reader.loader.shutil.disk_usage", lambda path, usage=usage: usage)
+        with caplog.at_level(logging.WARNING):
+            loader = build_loader(filelist=filelist, num_workers=2, batch_size=8, **SMALL)
+        assert loader.use_shared_memory is enough
+        assert ("/dev/shm has 0 MiB free" in caplog.text) is not enough
+
+
+def test_default_number_of_workers_follows_the_cores(tmp_path, monkeypatch):
+    filelist = write_ramps(tmp_path, num_frames=4)
+    for cores, expected in ((1, 1), (4, 4), (64, 8)):
+        monkeypatch.setattr("reader.loader.os.sched_getaffinity", lambda pid, cores=cores: set(range(cores)))
+        assert build_loader(filelist=filelist, **SMALL).num_workers == expected
+
+
+def test_global_random_state_does_not_matter(tmp_path):
+    filelist = write_ramps(tmp_path, num_videos=5)
+    np.random.seed(1)
+    first = load(filelist, num_workers=2)
+    np.random.seed(2)
+    assert_same(first, load(filelist, num_workers=2))
+
+
+def test_wrong_arguments_are_named(tmp_path):
+    filelist = write_ramps(tmp_path, num_frames=4)
+    with pytest.raises(ValueError, match=f"unknown reader 'clip', expected one of {', '.join(READERS)}"):
+        build_loader(name="clip", filelist=filelist)
+    with pytest.raises(ValueError, match="overfit is -1"):
+        build_loader(filelist=filelist, overfit=-1)
+    with pytest.raises(ValueError, match="batch_size is 0, expected at least 1"):
+        build_loader(filelist=filelist, batch_size=0)
+    with pytest.raises(ValueError, match="num_workers is -2, expected at least 0"):
+        build_loader(filelist=filelist, num_workers=-2)
+    with pytest.raises(FileNotFoundError, match="none.list' does not exist"):
+        build_loader(filelist=str(tmp_path / "none.list"))
