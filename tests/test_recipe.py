@@ -1,0 +1,142 @@
+"""From a text and flags to what is built: precedence, defaults, class names, devices."""
+
+import paddle
+import pytest
+from conftest import ROOT
+from tiny import CONFIG, write_config
+
+import config as texts
+import recipe
+
+
+def read(tmp_path, settings=None, words=(), root=None, text=CONFIG):
+    path = write_config(tmp_path / "c.txt", text)
+    return recipe.read_recipe(str(path), settings or {}, list(words), root)[0]
+
+
+def test_signature_then_text_then_flags_then_words(tmp_path):
+    assert recipe.RunSettings().epochs == 65
+    assert read(tmp_path)["RUN"]["epochs"] == 3
+    assert read(tmp_path, {"RUN.epochs": 4})["RUN"]["epochs"] == 4
+    assert read(tmp_path, {"RUN.epochs": 4}, ["RUN.epochs=5"])["RUN"]["epochs"] == 5
+    assert read(tmp_path, {"RUN.epochs": None})["RUN"]["epochs"] == 3  # a flag that was not given
+
+
+def test_resolving_is_complete_and_changes_nothing_twice(tmp_path):
+    config = read(tmp_path)
+    assert config["MODEL"]["shortcut"] == "B" and config["READER"]["flip_ratio"] == 0.5
+    assert config["OPTIMIZER"]["momentum"] == 0.9 and "num_classes" not in config["MODEL"]
+    assert recipe.resolve(config, "x") == config
+
+
+@pytest.mark.parametrize(
+    "word, message",
+    [
+        ("MODEL.name=resnt", "[MODEL]: unknown name 'resnt'; known: resnet"),
+        ("MODEL.dept=18", "[MODEL] ResNet3D: unknown key 'dept'; did you mean 'depth'?"),
+        ("READER.name=films", "[READER]: unknown name 'films'; known: clips"),
+        ("READER.clip_length=8", "[READER]: unknown key 'clip_length'; did you mean 'clip_len'?"),
+        ("TRAIN.batchsize=8", "[TRAIN]: unknown key 'batchsize'; did you mean 'batch_size'?"),
+        ("TRAIN.seed=8", "[TRAIN]: unknown key 'seed'"),
+        ("VALID.num_clips=many", "[VALID]: num_clips: expected int, got 'many'"),
+        ("OPTIMIZER.learning_rat=1", "[OPTIMIZER]: unknown key 'learning_rat'; did you mean 'learning_rate'?"),
+        ("RUN.epoch=8", "[RUN]: unknown key 'epoch'; did you mean 'epochs'?"),
+    ],
+)
+def test_every_section_refuses_misspellings(tmp_path, word, message):
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path, words=[word])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.*")), ids=lambda path: path.name)
+def test_every_config_builds_its_model_and_optimizer(path):
+    config, dropped = recipe.read_recipe(str(path), {"MODEL.widen_factor": 0.125}, [])
+    config["MODEL"].setdefault("num_classes", 4)
+    model, optimizer, schedule = recipe.build_training(config, 10)
+    assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
+    assert type(model).__name__ == "ResNet3D"
+
+
+def test_lists_follow_the_root_and_validation_prefers_val_list(tmp_path):
+    config = read(tmp_path)
+    assert config["TRAIN"]["filelist"] == "data/train.list"
+    root = str(tmp_path / "own")
+    assert read(tmp_path, root=root)["VALID"]["filelist"] == f"{root}/test.list"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "val.list").write_text("x")
+    config = read(tmp_path, root=root)
+    assert [config[mode]["filelist"] for mode in texts.MODES] == [f"{root}/{n}.list" for n in ("train", "val", "test")]
+
+
+def test_the_2020_text_resolves_and_tests_as_it_validates():
+    config, dropped = recipe.read_recipe(str(ROOT / "tests/data/resnet_2020.txt"), {}, [], "lyj")
+    assert config["TEST"]["num_clips"] == 7 and config["TEST"]["filelist"] == "lyj/test.list"
+    assert config["MODEL"]["depth"] == 50 and "TRAIN.buf_size" in dropped
+    schedule = recipe.build_training({**config, "MODEL": {**config["MODEL"], "depth": 10, "widen_factor": 0.1}}, 1)[2]
+    assert schedule.milestones == [0.6, 0.85] and schedule.peak == 0.01  # of one epoch
+
+
+@pytest.mark.skipif(paddle.is_compiled_with_cuda(), reason="this Paddle has CUDA")
+def test_a_gpu_that_is_not_there_is_one_sentence_with_the_flag():
+    with pytest.raises(ValueError, match="--use_gpu True: Paddle .* is a CPU build; run with --use_gpu False"):
+        recipe.choose_device(True)
+    assert recipe.choose_device(None) == recipe.choose_device(False)
+
+
+def test_mixed_up_class_names_are_refused_with_the_first_difference():
+    recipe.compare_classes(["a", "b"], ["a", "b"], "x.list")
+    with pytest.raises(ValueError, match="x.list: class 1 is 'c' there and 'b' in the weights"):
+        recipe.compare_classes(["a", "b"], ["a", "c"], "x.list")
+    with pytest.raises(ValueError, match="class 2 is 'c' there and None in the weights"):
+        recipe.compare_classes(["a", "b"], ["a", "b", "c"], "x.list")
+
+
+class Named:
+    """A loader with class names."""
+
+    def __init__(self, class_names):
+        self.class_names = class_names
+
+
+def test_the_list_decides_the_number_of_classes(tmp_path, caplog):
+    config = read(tmp_path)
+    assert recipe.settle_classes(config, Named(["a", "b"])) == ["a", "b"] and config["MODEL"]["num_classes"] == 2
+    with pytest.raises(ValueError, match="names 3 classes, MODEL.num_classes is 2"):
+        recipe.settle_classes(config, Named(["a", "b", "c"]))
+    config["MODEL"]["num_classes"] = 4
+    assert recipe.settle_classes(config, Named(["a", "b"])) == ["a", "b"]
+    assert "names 2 classes, the model has 4 outputs" in caplog.text
+    assert recipe.settle_classes(config, Named(None)) == ["0", "1", "2", "3"]
+    with pytest.raises(ValueError, match="names no classes; run data_list_gener.py again"):
+        recipe.settle_classes(read(tmp_path), Named(None))
+
+
+def test_seeds_differ_by_epoch_and_repeat():
+    def draw(seed, epoch):
+        recipe.seed_all(seed, epoch)
+        return paddle.rand([3]).tolist()
+
+    assert draw(0, 1) == draw(0, 1)
+    assert len({tuple(draw(*pair)) for pair in ((0, 1), (0, 2), (1, 1), (1, 2))}) == 4
+
+
+def test_when_an_epoch_is_validated_and_which_value_is_better():
+    settings = recipe.RunSettings(epochs=10, eval_interval=3, val_begin=2)
+    assert [epoch for epoch in range(10) if settings.is_validated(epoch)] == [2, 5, 8, 9]
+    assert recipe.RunSettings().is_better(0.6, 0.5) and not recipe.RunSettings(rule="less").is_better(0.6, 0.5)
+    assert recipe.RunSettings(metric="loss").is_better(0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        ({"epochs": 0}, "expected at least 1, got 0"),
+        ({"metric": "top3"}, "RUN.metric: expected one of top1, top5"),
+        ({"rule": "more"}, "RUN.rule: expected 'greater' or 'less'"),
+        ({"log_interval": 0}, "must be at least 1"),
+    ],
+)
+def test_settings_no_run_can_use_are_refused(keys, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.RunSettings(**keys).check()
