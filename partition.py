@@ -6,33 +6,31 @@ official lists or by whole groups (`gNN` in a name: one person or place), so tha
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from files import read_lines
 
-VIDEO_SUFFIXES = (
-    ".avi",
-    ".mp4",
-    ".mkv",
-    ".mov",
-    ".webm",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".ts",
-    ".ogv",
-)
+VIDEO_SUFFIXES = tuple(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "splits", "ucf101")
+SIDES = ("train", "test")
 WAYS_ON = (  # how a user with nothing on the disk goes on; every data script says it
     "download UCF-101 (https://www.crcv.ucf.edu/data/UCF101.php) and unpack it there, or put or mount UCF-101.zip "
     "there; or run 'python tools/make_samples.py --root data/samples' and this script with '--root data/samples'"
 )
+
+
+@dataclass
+class Plan:
+    """Which video belongs where; its name is `video`, or `Class/video` where two classes have a video of that name."""
+
+    class_names: list[str]
+    labels: dict[str, dict[str, int]]  # "train", "test" -> video -> label
+    folders: dict[str, str]  # video -> its frame folder below --frames, for those that have frames
+    unlisted: list[str]  # frame folders that stand in neither list
 
 
 def find_split_folder(root: str | os.PathLike) -> str:
@@ -162,3 +160,58 @@ def hold_out_groups(classes: dict[str, int | str], ratio: float, seed: int) -> s
         num_held_out = min(max(1, round(ratio * len(groups))), len(groups) - 1)
         held_out.update(groups[place] for place in rng.permutation(len(groups))[:num_held_out])
     return {name for name in classes if group_or_name(name) in held_out}
+
+
+def fold(class_name: str, video: str) -> tuple[str, str]:
+    """Make names comparable: UCF-101 has HandstandPushups/v_HandStandPushups, the scripts of 2020 wrote Class_jpg."""
+    return class_name.casefold().removesuffix("_jpg"), video.casefold()
+
+
+def divide_by_lists(folders: dict[tuple[str, str], str], lists: str, split: int) -> Plan:
+    """Plan by trainlist and testlist; see `Plan`."""
+    index = os.path.join(lists, "classInd.txt")
+    class_names = read_class_index(index) if os.path.isfile(index) else None
+    entries = {side: read_split(os.path.join(lists, f"{side}list{split:02}.txt"), class_names) for side in SIDES}
+    class_names = class_names or sorted({class_name for side in SIDES for class_name, _ in entries[side]})
+    labels = number_classes(class_names, lists)
+    listed = {side: {fold(*entry): "/".join(entry) for entry in entries[side]} for side in SIDES}
+    names = name_videos({**listed["train"], **listed["test"], **folders})
+    plan = Plan(class_names, {}, {}, [])
+    for side in SIDES:
+        plan.labels[side] = {names[fold(*entry)]: labels[entry[0].casefold()] for entry in entries[side]}
+    for key, folder in folders.items():
+        if key in listed["train"] or key in listed["test"]:
+            plan.folders[names[key]] = folder
+        else:
+            plan.unlisted.append(folder)
+    if not plan.folders:
+        raise ValueError(
+            f"none of the {len(folders)} frame folders, such as '{folder}', stands in the lists of split {split} in "
+            f"'{lists}'; give your own lists with --lists, or use --split_by_group"
+        )
+    return plan
+
+
+def divide_by_group(folders: dict[tuple[str, str], str], lists: str, test_ratio: float, seed: int) -> Plan:
+    """Plan by groups; class ids come from the tree's own classInd.txt, else from the sorted names of its folders."""
+    index = os.path.join(lists, "classInd.txt")
+    names = name_videos(folders)
+    classes = {names[key]: folder.split("/")[0] for key, folder in folders.items()}
+    has_index = lists != SHIPPED_SPLITS and os.path.isfile(index)
+    class_names = read_class_index(index) if has_index else sorted(set(classes.values()))
+    labels = number_classes(class_names, lists)
+    unknown = sorted(name for name in set(classes.values()) if name.casefold() not in labels)
+    if unknown:
+        raise ValueError(f"'{index}' does not name the class '{unknown[0]}', which has frames; add it there")
+    held_out = hold_out_groups(classes, test_ratio, seed)
+    if not held_out:
+        raise ValueError(f"all {len(classes)} videos are of one group, so none can be held out; use lists of your own")
+    sides = {"train": classes.keys() - held_out, "test": held_out}
+    side_labels = {side: {name: labels[classes[name].casefold()] for name in sides[side]} for side in SIDES}
+    return Plan(class_names, side_labels, {names[key]: folder for key, folder in folders.items()}, [])
+
+
+def name_videos(videos: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """Name each video without its class, as in UCF-101, unless a video of another class has the same name."""
+    count = Counter(video for _, video in videos)
+    return {key: path.split("/", 1)[1] if count[key[1]] == 1 else path for key, path in videos.items()}

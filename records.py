@@ -17,6 +17,7 @@ import numpy as np
 from files import dump_pickle, load_pickle, read_lines, write_atomically
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
+PICTURE_STARTS = (b"\xff\xd8", b"\x89PNG")  # by which packed frames are told from paths
 CLASSES_HEADER = "# classes:"
 
 
@@ -88,7 +89,7 @@ def _is_list_of(values: Any, kind: type | tuple) -> bool:
 
 def _decode_path(value: Any) -> Any:
     """Decode text pickled by Python 2 (bytes here); the bytes of a JPEG or PNG file stay bytes."""
-    if isinstance(value, bytes) and not value.startswith((b"\xff\xd8", b"\x89PNG")):
+    if isinstance(value, bytes) and not value.startswith(PICTURE_STARTS):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
@@ -132,12 +133,14 @@ def resolve_path(path: str, base: str | os.PathLike) -> str:
     return joined if os.path.exists(joined) else path
 
 
-def read_list(path: str | os.PathLike) -> tuple[list[ListEntry], list[str] | None]:
+def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[ListEntry], list[str] | None]:
     """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
 
     A line is `record.pkl`, `frame_folder num_frames label` or `video_or_record label`; paths may contain blanks. A
     header `# classes: ["A", "B"]` names the classes; other lines that start with # are comments.
 
+    Args:
+        must_exist: refuse a list that names a file which does not exist.
     Returns:
         the entries, and the class names or None.
     Raises:
@@ -156,6 +159,10 @@ def read_list(path: str | os.PathLike) -> tuple[list[ListEntry], list[str] | Non
             f"{path}: the list is empty; run avi2jpg.py, jpg2pkl.py and data_list_gener.py, and read their summaries"
         )
     for entry in entries:
+        if must_exist and not os.path.exists(entry.path):
+            raise FileNotFoundError(
+                f"{path} line {entry.line}: '{entry.path}' does not exist; run jpg2pkl.py, then data_list_gener.py"
+            )
         if class_names and entry.label is not None and entry.label >= len(class_names):
             raise ValueError(
                 f"{path} line {entry.line}: label {entry.label}, expected 0 to {len(class_names) - 1} for the "
@@ -177,12 +184,7 @@ def _parse_entry(line: str, number: int, path: str) -> ListEntry:
             f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
             "'video label'; correct the line or make the list again with data_list_gener.py"
         )
-    resolved = resolve_path(name, os.path.dirname(path))
-    if not os.path.exists(resolved):
-        raise FileNotFoundError(
-            f"{path} line {number}: '{name}' does not exist; run jpg2pkl.py, then data_list_gener.py"
-        )
-    return ListEntry(resolved, label, num_frames, number)
+    return ListEntry(resolve_path(name, os.path.dirname(path)), label, num_frames, number)
 
 
 def _parse_class_names(text: str, where: str) -> list[str]:

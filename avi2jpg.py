@@ -1,0 +1,258 @@
+"""Videos to frames: `<Class>/<video>.avi` (any type OpenCV reads) becomes `<Class>/<video>/00001.jpg ...`.
+
+    python avi2jpg.py                                    data/UCF-101 or data/data*/UCF-101.zip -> data/UCF-101_jpg
+    python avi2jpg.py --root data/samples                the sample data of tools/make_samples.py
+    python avi2jpg.py --videos my.zip --frames my_jpg --short_size 128
+
+A zip file is read as it is: each worker unpacks one video at a time to a temporary file. Frames go to a temporary
+folder that is renamed when the video is complete, so a second run does only what is missing. Videos that could not be
+read whole are left out and named with the reason in failed.csv in the frames folder. Exit status: 0 if there are frames
+to go on with.
+"""
+
+import functools
+import glob
+import json
+import os
+import shutil
+import zipfile
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from command import CommandLine, run_main
+from files import UNFINISHED, explain_os_error, make_folder, write_atomically
+from jobs import run_jobs, write_failures
+from partition import VIDEO_SUFFIXES, WAYS_ON
+from records import natural_order
+
+TRUNCATED_RATIO = 0.9  # below this share of the announced frames a file counts as cut off; containers err by a few
+
+
+@dataclass
+class Video:
+    """A video file, or a member of the zip file `archive`."""
+
+    archive: str | None
+    path: str
+
+
+def parse_flags(argv: list[str] | None):
+    """Read the command line."""
+    parser = CommandLine("Turn videos into folders of JPEG frames.")
+    parser.add_argument("--root", default="data", help="the tree that holds all default places")
+    parser.add_argument(
+        "--videos", help="folder or zip file of <Class>/<video>; default <root>/UCF-101, UCF-101.zip ..."
+    )
+    parser.add_argument("--frames", help="where frames go; default <root>/UCF-101_jpg")
+    parser.add_argument(
+        "--short_size", type=int, default=0, help="scale larger frames to this short side, 0: as they are"
+    )
+    parser.add_argument("--fps", type=float, default=0, help="frames per second to keep at most, 0: all")
+    parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100")
+    parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
+    args = parser.parse_args(argv)
+    if args.short_size < 0 or args.fps < 0 or args.workers < 0 or not 1 <= args.quality <= 100:
+        parser.error("--short_size, --fps and --workers take 0 or more, --quality takes 1 to 100")
+    args.frames = args.frames or os.path.join(args.root, "UCF-101_jpg")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Extract what is missing, then say what was done."""
+    args = parse_flags(argv)
+    place, videos, failed = find_videos(args.videos, args.root)
+    settings = {"short_size": args.short_size, "fps": args.fps, "quality": args.quality}
+    prepare_frames_folder(args.frames, settings)
+    missing = {name: video for name, video in videos.items() if not os.path.isdir(os.path.join(args.frames, name))}
+    targets = {name: (video, os.path.join(args.frames, name)) for name, video in missing.items()}
+    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what FFmpeg has to say about damage goes to failed.csv
+    print(f"avi2jpg: {len(videos)} videos in {place}, {len(missing)} to extract to {args.frames}", flush=True)
+    try:
+        outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
+    finally:
+        remove_unfinished(args.frames)
+    failed.update(outcomes.failed)
+    csv_path = os.path.join(args.frames, "failed.csv")
+    write_failures(failed, csv_path)
+    there = len(videos) - len(missing)
+    print(
+        f"avi2jpg: {len(outcomes.done)} videos extracted ({sum(outcomes.done.values())} frames), {there} were there",
+        end="",
+    )
+    print(f", {len(failed)} FAILED, see {csv_path}" if failed else "")
+    for name in sorted(failed, key=natural_order)[:5]:
+        print(f"  {name}: {failed[name]}")
+    return 0 if outcomes.done or there else 1
+
+
+def find_videos(place: str | None, root: str) -> tuple[str, dict[str, Video], dict[str, str]]:
+    """Find the first place that holds videos.
+
+    Returns:
+        the place, videos by `Class/name`, and the reason for each file that cannot be taken.
+    Raises:
+        FileNotFoundError: no videos anywhere.
+        ValueError: `place` is a file but not a whole zip file.
+    """
+    roots = dict.fromkeys([root, os.path.join(root, "data"), "data", os.path.join("data", "data")])
+    places = [os.path.join(folder, "UCF-101") for folder in roots]
+    for folder in dict.fromkeys([root, "data"]):
+        places += [
+            os.path.join(folder, "UCF-101.zip"),
+            *sorted(glob.glob(os.path.join(glob.escape(folder), "data*", "UCF-101.zip"))),
+        ]
+    for candidate in [place] if place else places:
+        files = list_archive(candidate) if os.path.isfile(candidate) else list_folder(candidate)
+        videos, failed = index_videos(files)
+        if videos:
+            return candidate, videos, failed
+    looked = f"'{place}'" if place else f"'{os.path.join(root, 'UCF-101')}' or '{os.path.join(root, 'UCF-101.zip')}'"
+    raise FileNotFoundError(f"no <Class>/<video> files ({', '.join(VIDEO_SUFFIXES)}) in {looked}: {WAYS_ON}")
+
+
+def list_folder(place: str) -> list[Video]:
+    """List the files two levels below a folder."""
+    return [Video(None, path) for path in glob.glob(os.path.join(glob.escape(place), "*", "*"))]
+
+
+def list_archive(place: str) -> list[Video]:
+    """List the files of a zip file that lie in a folder."""
+    try:
+        with zipfile.ZipFile(place) as archive:
+            return [Video(place, name) for name in archive.namelist() if "/" in name.rstrip("/")]
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"'{place}' is no whole zip file ({error}); download it again, or unpack it and name the folder"
+        ) from error
+
+
+def index_videos(files: list[Video]) -> tuple[dict[str, Video], dict[str, str]]:
+    """Name each video `Class/name`, by the last two parts of its path; see `find_videos`."""
+    videos, failed = {}, {}
+    for video in sorted(files, key=lambda video: natural_order(video.path)):
+        class_name, file_name = video.path.replace(os.sep, "/").split("/")[-2:]
+        stem, suffix = os.path.splitext(file_name)
+        name = f"{class_name}/{stem}"
+        if suffix.lower() not in VIDEO_SUFFIXES or file_name.startswith(".") or class_name in ("", ".", ".."):
+            continue
+        if name in videos:
+            failed[video.path] = f"another video has the same class and name, '{videos[name].path}'; rename one of them"
+        else:
+            videos[name] = video
+    return videos, failed
+
+
+def prepare_frames_folder(frames: str, settings: dict) -> None:
+    """Make the folder, clear up behind a killed run, and refuse to mix frames made with other settings."""
+    make_folder(frames)
+    remove_unfinished(frames)
+    path = os.path.join(frames, "settings.json")
+    if any(entry.is_dir() and not entry.name.startswith(".") for entry in os.scandir(frames)):
+        if not os.path.isfile(path):
+            raise ValueError(
+                f"'{frames}' holds frames that this script did not make; move them away or choose another --frames"
+            )
+        with open(path, encoding="utf-8") as file:
+            made_with = json.load(file)
+        if made_with != settings:
+            flags = " ".join(f"--{key} {value}" for key, value in made_with.items())
+            raise ValueError(
+                f"'{frames}' holds frames made with {flags}; use these flags, choose another --frames, or delete it"
+            )
+    with write_atomically(path, "w") as file:
+        json.dump(settings, file)
+
+
+def remove_unfinished(frames: str) -> None:
+    """Remove the temporary files and folders that a killed or failed run left."""
+    for path in glob.glob(os.path.join(glob.escape(frames), UNFINISHED + "*")):
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: int) -> int:
+    """Write all frames of a video to the folder `job[1]`, which appears only when complete.
+
+    Returns:
+        the number of frames written.
+    Raises:
+        ValueError: the video cannot be read whole.
+    """
+    cv2.setNumThreads(1)
+    video, target = job
+    frames = os.path.dirname(os.path.dirname(target))
+    temporary = os.path.join(frames, f"{UNFINISHED}{os.getpid()}")
+    make_folder(temporary)
+    try:
+        path = unpack_member(video, temporary) if video.archive else video.path
+        num_frames = write_frames(path, temporary, short_size, fps, quality)
+        if video.archive:
+            os.remove(path)
+        make_folder(os.path.dirname(target))
+        os.rename(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return num_frames
+
+
+def unpack_member(video: Video, folder: str) -> str:
+    """Copy one member of a zip file to a file in `folder`."""
+    path = os.path.join(folder, "video" + os.path.splitext(video.path)[1])
+    archive = open_archive(video.archive, os.getpid())
+    with archive.open(video.path) as member, open(path, "wb") as file:
+        shutil.copyfileobj(member, file)
+    return path
+
+
+@functools.lru_cache(maxsize=1)
+def open_archive(path: str, process_id: int) -> zipfile.ZipFile:
+    """Open a zip file once per process: its table of contents is long, and a fork must not share its file position."""
+    return zipfile.ZipFile(path)
+
+
+def write_frames(path: str, folder: str, short_size: int, fps: float, quality: int) -> int:
+    """Decode a video to `folder`/00001.jpg ...; see `extract_video`."""
+    if os.path.getsize(path) == 0:
+        raise ValueError("the file is empty (0 bytes)")
+    capture = cv2.VideoCapture(path)
+    if not capture.isOpened():
+        raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
+    announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    if fps and not video_fps > 0:
+        raise ValueError("the file does not say its frame rate, so --fps cannot be applied")
+    keep_ratio = min(1, fps / video_fps) if fps else 1
+    num_read = num_written = 0
+    while capture.grab():
+        if num_read == 0 or int(num_read * keep_ratio + 1e-6) > int((num_read - 1) * keep_ratio + 1e-6):
+            frame = capture.retrieve()[1]
+            num_written += 1
+            write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{num_written:05}.jpg"), quality)
+        num_read += 1
+    if num_read == 0 or (num_read < TRUNCATED_RATIO * announced and num_read < announced - 2):
+        raise ValueError(f"only {num_read} of {announced:.0f} announced frames can be decoded: cut off or damaged")
+    return num_written
+
+
+def scale_frame(frame: np.ndarray, short_size: int) -> np.ndarray:
+    """Scale a larger (H, W, 3) frame down so that its short side is `short_size`; 0 keeps it."""
+    height, width = frame.shape[:2]
+    ratio = short_size / min(height, width)
+    if not 0 < ratio < 1:
+        return frame
+    return cv2.resize(frame, (round(width * ratio), round(height * ratio)), interpolation=cv2.INTER_AREA)
+
+
+def write_jpeg(frame: np.ndarray, path: str, quality: int) -> None:
+    """Write a frame; by hand, because cv2.imwrite neither says why it failed nor takes every path on every system."""
+    data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
+
+
+if __name__ == "__main__":
+    run_main(main)

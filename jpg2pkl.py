@@ -1,0 +1,227 @@
+"""Frame folders to clip records: one pkl per video in the training and the test folder.
+
+    python jpg2pkl.py                                data/UCF-101_jpg -> data/train, data/test by official split 1
+    python jpg2pkl.py --pack                         records that hold the JPEG bytes, each with a checksum
+    python jpg2pkl.py --split_by_group               no lists: whole groups (gNN in the names) are held out for testing
+
+Split files: `<root>/ucfTrainTestlist`, else `<root>` itself, else those of UCF-101. Labels come from classInd.txt or
+from sorted class names. A list's `Class/video.avi` meets the folder `Class/video` whatever the case of its letters. A
+second run writes what is missing or changed, and removes records that another split, class list or --pack put there.
+What failed, what the lists name but has no frames, and what no list names stands in failed.csv in the training folder.
+Exit status: 0 if there are records to go on with.
+"""
+
+import glob
+import json
+import os
+import zlib
+from dataclasses import dataclass
+
+from command import CommandLine, run_main
+from files import UNFINISHED, make_folder, write_atomically
+from jobs import Outcomes, run_jobs, write_failures
+from partition import (
+    WAYS_ON,
+    Plan,
+    divide_by_group,
+    divide_by_lists,
+    find_split_folder,
+    fold,
+    group_or_name,
+    shared_groups,
+)
+from records import PICTURE_STARTS, list_frames, natural_order, relative_path, write_record
+
+
+@dataclass
+class Job:
+    """One record to write."""
+
+    frames: str
+    record: str
+    video: str
+    label: int
+    pack: bool
+
+
+def parse_flags(argv: list[str] | None):
+    """Read the command line."""
+    parser = CommandLine("Turn frame folders into clip records, divided into training and test.")
+    parser.add_argument("--root", default="data", help="the tree that holds all default places")
+    parser.add_argument("--frames", help="folder of <Class>/<video>/ frame folders; default <root>/UCF-101_jpg")
+    parser.add_argument("--lists", help="folder of classInd.txt, trainlist01.txt, testlist01.txt")
+    parser.add_argument("--split", type=int, default=1, help="number of the split files, 1 to 3 for UCF-101")
+    parser.add_argument("--split_by_group", action="store_true", help="use no lists, hold out whole groups for testing")
+    parser.add_argument(
+        "--test_ratio", type=float, default=0.3, help="with --split_by_group: share of groups to test on"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="with --split_by_group: which groups")
+    parser.add_argument("--train", help="folder of the training records; default <root>/train")
+    parser.add_argument("--test", help="folder of the test records; default <root>/test")
+    parser.add_argument("--pack", action="store_true", help="store the JPEG bytes instead of their paths")
+    parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
+    args = parser.parse_args(argv)
+    if not 0 < args.test_ratio < 1 or args.workers < 0 or args.seed < 0:
+        parser.error("--test_ratio takes a share between 0 and 1, --workers and --seed take 0 or more")
+    args.frames = args.frames or os.path.join(args.root, "UCF-101_jpg")
+    args.train = args.train or os.path.join(args.root, "train")
+    args.test = args.test or os.path.join(args.root, "test")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write what is missing or changed, then say what was done."""
+    args = parse_flags(argv)
+    folders = list_frame_folders(args.frames)
+    lists = args.lists or find_split_folder(args.root)
+    if args.split_by_group:
+        plan = divide_by_group(folders, lists, args.test_ratio, args.seed)
+        alone = sorted(name for name in plan.folders if group_or_name(name) == name)
+        name_some(alone, "videos have no group (gNN) in their names, each is taken for a group of its own")
+    else:
+        plan = divide_by_lists(folders, lists, args.split)
+    places = {"train": args.train, "test": args.test}
+    jobs = {}
+    for side, place in places.items():
+        prepare_records_folder(place, args.frames, args.pack, plan, side)
+        for name in sorted(plan.labels[side].keys() & plan.folders.keys(), key=natural_order):
+            frames, record = os.path.join(args.frames, plan.folders[name]), os.path.join(place, name + ".pkl")
+            jobs[f"{side}/{name}"] = Job(frames, record, name, plan.labels[side][name], args.pack)
+    outcomes = run_jobs(make_record, jobs, args.workers, "jpg2pkl", unit="record")
+    report(plan, places, outcomes)
+    return 0 if outcomes.done else 1
+
+
+def list_frame_folders(frames: str) -> dict[tuple[str, str], str]:
+    """List the frame folders of a `<Class>/<video>/` tree.
+
+    Returns:
+        `Class/video` by case-folded class and video.
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: two of them differ only in upper and lower case.
+    """
+    folders = {}
+    for path in sorted(glob.glob(os.path.join(glob.escape(frames), "*", "*", "")), key=natural_order):
+        folder = relative_path(path, frames)
+        other = folders.setdefault(fold(*folder.split("/")), folder)
+        if other != folder:
+            raise ValueError(
+                f"'{frames}': '{other}' and '{folder}' are one name but for their case; remove one of them"
+            )
+    if not folders:
+        raise FileNotFoundError(
+            f"no <Class>/<video>/ frame folders in '{frames}'; run avi2jpg.py first; without videos for it, {WAYS_ON}"
+        )
+    return folders
+
+
+def prepare_records_folder(place: str, frames: str, pack: bool, plan: Plan, side: str) -> None:
+    """Remove records that this run would not write as they are, then note in settings.json what it will write.
+
+    Raises:
+        ValueError: the folder holds records of unknown origin, or packed ones whose frames are gone.
+    """
+    make_folder(place)
+    for path in glob.glob(os.path.join(glob.escape(place), "**", UNFINISHED + "*"), recursive=True):
+        os.remove(path)
+    settings = {"class_names": plan.class_names, "frames": relative_path(frames, place), "pack": pack}
+    path = os.path.join(place, "settings.json")
+    records = glob.glob(os.path.join(glob.escape(place), "**", "*.pkl"), recursive=True)
+    if os.path.isfile(path):
+        with open(path, encoding="utf-8") as file:
+            made_with = json.load(file)
+        videos = made_with.pop("videos")
+        names = {relative_path(record, place).removesuffix(".pkl"): record for record in records}
+        ours = names.keys() & videos.keys()
+        stale = [name for name in ours if made_with != settings or plan.labels[side].get(name) != videos[name]]
+        lost = [name for name in stale if name not in plan.folders]
+        if made_with["pack"] and lost:
+            raise ValueError(
+                f"'{place}' holds {len(lost)} packed records, such as '{min(lost)}', that do not belong to this run "
+                "and whose frames are gone; delete them yourself or choose another folder"
+            )
+        for name in stale:
+            os.remove(names[name])
+    elif records:
+        raise ValueError(
+            f"'{place}' holds {len(records)} records that this script did not make, whose class ids may be others; "
+            "move them away or choose another folder"
+        )
+    with write_atomically(path, "w") as file:
+        json.dump({**settings, "videos": plan.labels[side]}, file, ensure_ascii=False, indent=0)
+
+
+def make_record(job: Job) -> bool:
+    """Write a record unless it is there and its frames have not changed since.
+
+    The file gets the time of its newest frame, so that a later run need not open it to see whether it is current.
+
+    Returns:
+        whether it was written.
+    Raises:
+        ValueError: no frames, or one that is empty or no picture.
+    """
+    names = list_frames(job.frames)
+    if not names:
+        raise ValueError(f"'{job.frames}' holds no frames; delete it and run avi2jpg.py again")
+    changed_ns = os.stat(job.frames).st_mtime_ns
+    for name in names:
+        status = os.stat(os.path.join(job.frames, name))
+        changed_ns = max(changed_ns, status.st_mtime_ns)
+        if status.st_size == 0:
+            raise ValueError(f"frame {name} is empty (0 bytes); delete '{job.frames}' and run avi2jpg.py again")
+    if os.path.isfile(job.record) and os.stat(job.record).st_mtime_ns == changed_ns:
+        return False
+    record = {"video": job.video, "label": job.label}
+    if job.pack:
+        record["frames"] = [read_picture(os.path.join(job.frames, name)) for name in names]
+        record["checksums"] = [zlib.crc32(frame) for frame in record["frames"]]
+    else:
+        folder = relative_path(job.frames, os.path.dirname(job.record))
+        record["frames"] = [f"{folder}/{name}" for name in names]
+    write_record(record, job.record)
+    os.utime(job.record, ns=(changed_ns, changed_ns))
+    return True
+
+
+def read_picture(path: str) -> bytes:
+    """Read a JPEG or PNG file as it is."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if not data.startswith(PICTURE_STARTS):
+        raise ValueError(f"'{path}' is no JPEG or PNG picture; delete its folder and run avi2jpg.py again")
+    return data
+
+
+def report(plan: Plan, places: dict[str, str], outcomes: Outcomes) -> None:
+    """Print a summary and write failed.csv, which names all that has no record and why."""
+    failed = dict(outcomes.failed)
+    for side, place in places.items():
+        done = [was_written for item, was_written in outcomes.done.items() if item.startswith(side + "/")]
+        print(f"jpg2pkl: {place}: {len(done)} records of {len(plan.class_names)} classes, {sum(done)} written now")
+        missing = [name for name in plan.labels[side] if name not in plan.folders]
+        missing = [name for name in missing if not os.path.isfile(os.path.join(place, name + ".pkl"))]
+        failed.update({f"{side}/{name}": "the list names it, but it has no frames" for name in missing})
+        name_some(missing, f"videos of the {side} list have no frames (see failed.csv of avi2jpg.py)")
+    failed.update({folder: "its frames stand in neither list" for folder in plan.unlisted})
+    name_some(plan.unlisted, "frame folders stand in neither list, they get no record")
+    name_some(
+        shared_groups(plan.labels["train"], plan.labels["test"]),
+        "groups stand in train AND test: the test accuracy will be too good to be true",
+    )
+    name_some([f"{item} ({reason})" for item, reason in outcomes.failed.items()], "videos FAILED")
+    csv_path = os.path.join(places["train"], "failed.csv")
+    write_failures(failed, csv_path)
+    if failed:
+        print(f"jpg2pkl: all {len(failed)} are named in {csv_path}")
+
+
+def name_some(names: list[str], what: str) -> None:
+    """Print how many there are and the first few."""
+    if names:
+        print(f"jpg2pkl: WARNING: {len(names)} {what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+
+
+if __name__ == "__main__":
+    run_main(main)
