@@ -1,0 +1,268 @@
+"""Make the sample data: videos of an animated figure, and the same clips as skeletons, offline and in seconds.
+
+    python tools/make_samples.py --root data/samples
+
+A drawn person performs actions that only pose and motion tell apart; each group is another body. One animation gives
+all forms of a clip: an .avi file and split files as in UCF-101, an NTU RGB+D .skeleton file, and its joints in the
+skeleton pkl (`coco17.pkl` in pixels, `ntu25.pkl` in metres; frame_dir is the video's name). The points are exact, so
+their scores are all 1. The same flags give the same bytes, whatever the number of workers.
+"""
+
+import os
+import pathlib
+import shlex
+import struct
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from command import CommandLine
+from files import UNFINISHED, dump_pickle, make_folder, write_atomically
+from jobs import run_jobs
+from skeleton import NTU25
+from tools.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
+from tools.film import draw_frames, make_clothes, make_scene
+
+NUM_SPLITS = 3
+LIMITS = {  # flag: (least, most); a name has two digits for the group and two for the clip
+    "classes": (1, len(ACTIONS)),
+    "groups": (2, 99),
+    "clips": (1, 99),
+    "frames": (8, 10000),
+    "width": (32, 4096),
+    "height": (32, 4096),
+    "fps": (1, 240),
+    "workers": (0, 1024),
+}
+DEPTH_FOCAL, DEPTH_CENTRE = 365.5, (256, 212)  # Kinect v2's depth camera, pixels
+JOINT_FORMAT = "%.7f %.7f %.7f %.4f %.4f %.4f %.4f 1 0 0 0 2\n"  # last: orientation (none), tracking state (tracked)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What makes a clip: it holds the same action, label and group in every form."""
+
+    action: str
+    label: int
+    group: int
+    number: int
+    seed: int
+    num_frames: int
+    width: int
+    height: int
+    fps: int
+
+    @property
+    def name(self) -> str:
+        """The name of the video, as in UCF-101."""
+        return f"v_{self.action}_g{self.group:02d}_c{self.number:02d}"
+
+    @property
+    def skeleton_name(self) -> str:
+        """The name of the skeleton file, as in NTU RGB+D: the performer is the group, actions count from 1."""
+        return f"S001C001P{self.group:03d}R{self.number:03d}A{self.label + 1:03d}"
+
+
+def list_clips(num_classes: int, num_groups: int, num_clips: int, **properties) -> list[Clip]:
+    """List the clips of the first `num_classes` actions, sorted by name; a label is a place among the sorted names."""
+    return [
+        Clip(action, label, group, number, **properties)
+        for label, action in enumerate(sorted(list(ACTIONS)[:num_classes]))
+        for group in range(1, num_groups + 1)
+        for number in range(1, num_clips + 1)
+    ]
+
+
+def film_clip(clip: Clip, root: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Animate a clip and write its video and its .skeleton file.
+
+    Chance depends on group and clip only, never on the action: body, camera, room and timing cannot tell classes apart.
+
+    Returns:
+        COCO key points (T, 17, 2) in pixels of the video and NTU joints (T, 25, 3) in metres, both float32.
+    """
+    cv2.setNumThreads(1)  # the clips themselves are made in parallel
+    group_rng = np.random.default_rng([clip.seed, clip.group])
+    body, clothes = make_body(group_rng), make_clothes(group_rng)
+    rng = np.random.default_rng([clip.seed, clip.group, clip.number])
+    timing, is_left_handed = make_timing(clip.num_frames, body, rng), bool(rng.integers(2))
+    scene = make_scene(clip.width, clip.height, body, rng)
+    points = animate(clip.action, body, timing, is_left_handed)
+
+    frames = draw_frames(points, body, clothes, scene, rng)
+    write_video(frames, root / "UCF-101" / clip.action / f"{clip.name}.avi", clip)
+    seen = scene.camera.view(points)
+    pixels = scene.camera.project(seen)
+    text = format_skeleton(clip.group, seen[:, : NTU25.num_joints], pixels[:, : NTU25.num_joints])
+    with write_atomically(root / "nturgb+d_skeletons" / f"{clip.skeleton_name}.skeleton", "w") as file:
+        file.write(text)
+    return pixels[:, COCO_POINTS].astype(np.float32), seen[:, : NTU25.num_joints].astype(np.float32)
+
+
+def write_video(frames: Iterable[np.ndarray], path: pathlib.Path, clip: Clip) -> None:
+    """Write frames as Motion JPEG: each frame stands alone, so that compression does not tell the direction of time.
+
+    Raises:
+        OSError: the video could not be written, or not whole.
+    """
+    unfinished = path.with_name(UNFINISHED + path.name)
+    codec = cv2.VideoWriter_fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(unfinished), cv2.CAP_OPENCV_MJPEG, codec, clip.fps, (clip.width, clip.height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    if not _is_whole_avi(unfinished):  # OpenCV does not say when a write fails
+        unfinished.unlink(missing_ok=True)
+        raise OSError(f"'{path}' could not be written whole; see whether its disk is full or the folder read-only")
+    os.replace(unfinished, path)
+
+
+def _is_whole_avi(path: pathlib.Path) -> bool:
+    """Tell whether the length in the header, which is written last, is that of the file."""
+    if not path.is_file() or path.stat().st_size < 8:
+        return False
+    with open(path, "rb") as file:
+        return struct.unpack("<4xI", file.read(8))[0] + 8 == path.stat().st_size
+
+
+def format_skeleton(group: int, seen: np.ndarray, pixels: np.ndarray) -> str:
+    """Format joints as the text of an NTU RGB+D .skeleton file with one body.
+
+    Args:
+        group: gives the body's id.
+        seen: (T, 25, 3) metres, camera axes.
+        pixels: (T, 25, 2) in the video, written as the colour camera's.
+    """
+    depth_x = DEPTH_CENTRE[0] + DEPTH_FOCAL * seen[..., 0] / seen[..., 2]
+    depth_y = DEPTH_CENTRE[1] - DEPTH_FOCAL * seen[..., 1] / seen[..., 2]
+    numbers = np.concatenate([seen, depth_x[..., None], depth_y[..., None], pixels], axis=-1)
+    # Body line: id, clipped edges, left hand (confidence, state), right hand (same), restricted, lean x, y, tracked.
+    head = f"1\n{72057594037930000 + group} 0 1 1 1 1 0 0.0 0.0 2\n{NTU25.num_joints}\n"
+    joints_format = JOINT_FORMAT * NTU25.num_joints
+    return f"{len(seen)}\n" + "".join(head + joints_format % tuple(frame.ravel()) for frame in numbers)
+
+
+def find_held_out_groups(num_groups: int, split: int) -> set[int]:
+    """The test groups of split 0, 1 or 2: a quarter of all, at least one, other ones in each split while they last."""
+    num_held_out = max(1, round(num_groups / 4))
+    return {(split * num_held_out + place) % num_groups + 1 for place in range(num_held_out)}
+
+
+def write_split_files(clips: list[Clip], folder: pathlib.Path) -> None:
+    """Write classInd.txt, trainlist0N.txt (labels from 1) and testlist0N.txt as UCF-101 has them."""
+    classes = sorted({(clip.label, clip.action) for clip in clips})
+    texts = {"classInd.txt": "".join(f"{label + 1} {action}\n" for label, action in classes)}
+    for split in range(NUM_SPLITS):
+        train, test = divide_clips(clips, split)
+        texts[f"trainlist{split + 1:02d}.txt"] = "".join(
+            f"{clip.action}/{clip.name}.avi {clip.label + 1}\n" for clip in train
+        )
+        texts[f"testlist{split + 1:02d}.txt"] = "".join(f"{clip.action}/{clip.name}.avi\n" for clip in test)
+    for name, text in texts.items():
+        with write_atomically(folder / name, "w") as file:
+            file.write(text)
+
+
+def divide_clips(clips: list[Clip], split: int) -> tuple[list[Clip], list[Clip]]:
+    """Divide clips into training and test by group."""
+    held_out = find_held_out_groups(max(clip.group for clip in clips), split)
+    train = [clip for clip in clips if clip.group not in held_out]
+    return train, [clip for clip in clips if clip.group in held_out]
+
+
+def write_skeleton_pickles(clips: list[Clip], joints: list, root: pathlib.Path) -> None:
+    """Write coco17.pkl and ntu25.pkl: splits train1, test1, ... and one annotation per clip, one person each.
+
+    Args:
+        joints: for each clip, what `film_clip` returns.
+    """
+    names = {}
+    for split in range(NUM_SPLITS):
+        train, test = divide_clips(clips, split)
+        names[f"train{split + 1}"] = [clip.name for clip in train]
+        names[f"test{split + 1}"] = [clip.name for clip in test]
+    coco, ntu = [], []
+    for clip, (pixels, metres) in zip(clips, joints, strict=True):
+        annotation = {"frame_dir": clip.name, "label": clip.label, "total_frames": clip.num_frames}
+        size, scores = (clip.height, clip.width), np.ones((1, *pixels.shape[:2]), np.float32)
+        points = {"keypoint": pixels[None], "keypoint_score": scores}
+        coco.append({**annotation, "img_shape": size, "original_shape": size, **points})
+        ntu.append({**annotation, "keypoint": metres[None]})
+    dump_pickle({"split": names, "annotations": coco}, root / "coco17.pkl")
+    dump_pickle({"split": names, "annotations": ntu}, root / "ntu25.pkl")
+
+
+def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:
+    """Make all forms of the clips; lists and pickles come last, so a tree that has them is complete.
+
+    Raises:
+        ValueError: the folder holds videos of other classes, which are not ours to overwrite.
+        OSError: a file could not be written.
+    """
+    make_folder(root)
+    others = sorted({path.parent.name for path in root.glob("UCF-101/*/*.avi")} - set(ACTIONS))
+    if others:
+        raise ValueError(f"'{root}' holds videos of '{others[0]}', not made by this tool; choose another --root")
+    splits = root / "ucfTrainTestlist"
+    for path in [*splits.glob("*.txt"), root / "coco17.pkl", root / "ntu25.pkl"]:
+        path.unlink(missing_ok=True)
+    for action in {clip.action for clip in clips}:
+        make_folder(root / "UCF-101" / action)
+    outcomes = run_jobs(partial(film_clip, root=root), {clip.name: clip for clip in clips}, workers, "samples")
+    if outcomes.failed:
+        name, reason = next(iter(outcomes.failed.items()))
+        raise OSError(f"{name} and {len(outcomes.failed) - 1} more were not made: {reason}")
+    write_skeleton_pickles(clips, [outcomes.done[clip.name] for clip in clips], root)
+    write_split_files(clips, splits)
+
+
+def parse_flags(words: list[str] | None = None):
+    """Read the command line; a number out of its limits ends the program with one sentence."""
+    parser = CommandLine("Make sample videos and skeletons of an animated figure.")
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("data/samples"), help="folder to fill")
+    parser.add_argument("--seed", type=int, default=0, help="whole number from 0; another seed, other people")
+    parser.add_argument("--classes", type=int, default=len(ACTIONS), help="number of actions")
+    parser.add_argument("--groups", type=int, default=12, help="number of people; a quarter is held out for the test")
+    parser.add_argument("--clips", type=int, default=3, help="clips of each action by each person")
+    parser.add_argument("--frames", type=int, default=32, help="frames in a clip")
+    parser.add_argument("--width", type=int, default=160, help="pixels")
+    parser.add_argument("--height", type=int, default=120, help="pixels")
+    parser.add_argument("--fps", type=int, default=25, help="frames per second that the videos state")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0 = one per core")
+    flags = parser.parse_args(words)
+    for name, (least, most) in LIMITS.items():
+        if not least <= getattr(flags, name) <= most:
+            parser.error(f"--{name} is {getattr(flags, name)}, expected a number from {least} to {most}")
+    if flags.seed < 0:
+        parser.error(f"--seed is {flags.seed}, expected 0 or more")
+    return flags
+
+
+def main() -> None:
+    """Make the sample data and say what was made and what comes next."""
+    flags = parse_flags()
+    start_s = time.monotonic()
+    properties = {"seed": flags.seed, "num_frames": flags.frames, "fps": flags.fps}
+    clips = list_clips(flags.classes, flags.groups, flags.clips, width=flags.width, height=flags.height, **properties)
+    make_samples(clips, flags.root, flags.workers)
+    held_out = " ".join(f"g{group:02d}" for group in sorted(find_held_out_groups(flags.groups, split=0)))
+    print(f"{flags.root}: {len(clips)} videos with their skeletons made in {time.monotonic() - start_s:.1f} s")
+    print(f"classes: {flags.classes}; groups: {flags.groups}, held out in split 1: {held_out}")
+    files = [*flags.root.glob("UCF-101/*/v_*.avi"), *flags.root.glob("nturgb+d_skeletons/S*.skeleton")]
+    if len(files) > 2 * len(clips):
+        print(
+            f"{len(files) - 2 * len(clips)} files of a run with other flags stay; to be rid of them delete the folder"
+        )
+    print(f"next: python avi2jpg.py --root {shlex.quote(str(flags.root))}")
+
+
+if __name__ == "__main__":
+    main()
