@@ -142,15 +142,13 @@ def _read_size(picture: np.ndarray, name: str) -> tuple[int, int]:
 
 def _choose_reduction(box: tuple, out_size: tuple) -> int:
     """Return 8, 4, 2 or 1: the greatest reduction at which the box still has the pixels that are asked for."""
-    fits = [
-        reduction for reduction in REDUCED if box[2] >= reduction * out_size[0] and box[3] >= reduction * out_size[1]
-    ]
-    return fits[0] if fits else 1
+    fits = (by for by in REDUCED if box[2] >= by * out_size[0] and box[3] >= by * out_size[1])
+    return next(fits, 1)
 
 
 def _decode(picture: np.ndarray, name: str, reduction: int) -> np.ndarray:
     """Decode to (H, W, 3) uint8 BGR, H and W divided by `reduction`."""
-    # libjpeg fills the missing part of a cut-off file with gray and only OpenCV's console output would tell.
+    # Older OpenCV versions fill the missing part of a cut-off file with gray and only their console output would tell.
     is_whole = picture[0] != 0xFF or JPEG_END in picture[-64:].tobytes()
     try:
         frame = cv2.imdecode(picture, REDUCED.get(reduction, cv2.IMREAD_COLOR) | AS_STORED) if is_whole else None

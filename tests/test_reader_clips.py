@@ -10,7 +10,8 @@ from tiny_videos import frame_numbers, ramp_frame, write_frames, write_ramps, wr
 import reader.frames
 from files import dump_pickle
 from reader.clips import KINETICS_MEAN, KINETICS_STD, Clips
-from records import read_record, write_list, write_record
+from reader.frames import open_video
+from records import read_list, read_record, write_list, write_record
 
 SMALL = {"clip_len": 4, "crop_size": 16}
 
@@ -210,6 +211,14 @@ def test_frames_are_decoded_at_the_smallest_scale_that_serves(tmp_path, decoded,
     assert {flag & ~cv2.IMREAD_IGNORE_ORIENTATION for flag in decoded} == {flags[reduction]}
 
 
+@pytest.mark.parametrize("box, reduction", [((64, 32, 32, 96), 2), ((0, 0, 96, 32), 2), ((0, 64, 64, 64), 4)])
+def test_both_sides_of_a_crop_limit_the_reduction(tmp_path, decoded, box, reduction):
+    video = open_video(read_list(one_video(tmp_path, [ramp_frame(3, 96, 128)]))[0][0])
+    frames = reader.frames.decode_frames(video, np.array([0]), lambda height, width: (box, (16, 16)))
+    assert frames.shape == (1, 16, 16, 3)
+    assert decoded == [reader.frames.REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION]
+
+
 def test_reduced_decoding_shows_the_same_picture(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     frame = cv2.GaussianBlur(rng.integers(0, 256, (95, 131, 3)).astype(np.uint8), (0, 0), 6)
@@ -307,7 +316,7 @@ def empty(data):
 
 
 def cut_short(data):
-    return data[: len(data) // 2]
+    return data[:-100]
 
 
 def scramble(data):
@@ -319,7 +328,8 @@ def scramble(data):
     [(empty, "0 bytes, not a whole JPEG"), (cut_short, "cut short"), (scramble, "not a whole JPEG or PNG picture")],
 )
 def test_damaged_frame_is_replaced_in_training_and_an_error_in_evaluation(tmp_path, change, reason):
-    frames = [np.random.default_rng(7).integers(0, 256, (24, 32, 3)).astype(np.uint8)] * 4
+    noise = np.random.default_rng(7).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    frames = [cv2.GaussianBlur(noise, (0, 0), 1)] * 4
     lines = [write_video(tmp_path, f"v_A_g0{number}_c01", 0, frames) for number in (1, 2, 3)]
     write_list(lines, tmp_path / "train.list", ["A"])
     path = damage(tmp_path, "v_A_g02_c01", "00003.jpg", change)
@@ -329,6 +339,14 @@ def test_damaged_frame_is_replaced_in_training_and_an_error_in_evaluation(tmp_pa
     assert sample["faults"] and all(str(path) in fault and reason in fault for fault in sample["faults"])
     with pytest.raises(ValueError, match=f"v_A_g02_c01/00003.jpg: .*{reason}"):
         Clips(filelist, "valid", **SMALL)[1]
+
+
+def test_cut_short_frame_is_seen_where_opencv_says_nothing(tmp_path, monkeypatch):
+    filelist = one_video(tmp_path, ramp(4))
+    damage(tmp_path, "v_A_g01_c01", "00003.jpg", cut_short)
+    monkeypatch.setattr(reader.frames.cv2, "imdecode", lambda data, flag: np.full((24, 32, 3), 128, np.uint8))
+    with pytest.raises(ValueError, match="00003.jpg: .*cut short"):
+        Clips(filelist, "test", **SMALL)[0]
 
 
 def test_missing_frame(tmp_path):

@@ -39,9 +39,9 @@ def test_resize_of_a_flat_clip_is_flat_and_of_the_same_size_is_a_copy():
 
 
 def test_resize_by_two_or_more_averages():
-    checker = np.indices((16, 16)).sum(axis=0) % 2 * 200
-    frames = np.repeat(checker.astype(np.uint8)[None, :, :, None], 3, axis=3)
-    assert np.all(transforms.resize(frames, 4, 4) == 100)
+    stripes = np.zeros((1, 16, 16, 3), np.uint8)
+    stripes[:, :, ::4] = 200
+    assert np.all(transforms.resize(stripes, 4, 4) == 50)
 
 
 def test_random_box_reaches_every_place():
@@ -69,7 +69,7 @@ def test_resized_box_keeps_its_bounds():
     share, aspect = height * width / (160 * 160), width / height
     assert 0.24 < share.min() < 0.27 and share.max() > 0.9
     assert 0.73 < aspect.min() < 0.78 and 1.28 < aspect.max() < 1.36
-    assert abs(np.log(aspect).mean()) < 0.03  # drawn evenly on a log scale: no shape is preferred
+    assert abs(np.log(aspect).mean()) < 0.015  # drawn evenly on a log scale: no shape is preferred
 
 
 def test_resized_box_falls_back_to_the_centre():
