@@ -83,26 +83,13 @@ def main(argv: list[str] | None = None) -> int:
     """Check every record, write the lists, say what is in them."""
     args = parse_flags(argv)
     entries, class_names = find_entries(args)
-    items = {f"{side}: {entry.path}": entry for side in SIDES for entry in entries[side]}
-    check = functools.partial(check_entry, num_classes=len(class_names or []), line_format=args.format)
-    outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
-    csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
-    write_failures(outcomes.failed, csv_path)
-    if outcomes.failed:
-        print(f"data_list_gener: WARNING: {len(outcomes.failed)} bad records are left out, see {csv_path}")
-    for item in list(outcomes.failed)[:3]:
-        print(f"  {item}: {outcomes.failed[item]}")
-    clips = {
-        side: [outcomes.done[item] for item in items if item in outcomes.done and item.startswith(side)]
-        for side in SIDES
-    }
-    for side in SIDES:
-        if not clips[side]:
-            raise ValueError(f"no good record is left for the {side} list; '{csv_path}' says what is wrong with each")
+    clips = check_entries(entries, class_names, args)
     if args.val_ratio:
         held_out = hold_out_groups({clip.video: clip.label for clip in clips["train"]}, args.val_ratio, args.seed)
         clips["val"] = [clip for clip in clips["train"] if clip.video in held_out]
         clips["train"] = [clip for clip in clips["train"] if clip.video not in held_out]
+        if not clips["val"]:
+            raise ValueError(f"the videos in '{args.train}' are of one group, so --val_ratio cannot hold out any")
     elif os.path.isfile(args.val_list):
         os.remove(args.val_list)
         print(f"data_list_gener: removed {args.val_list} of an earlier run, whose videos are in the training list now")
@@ -115,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
-    """Find the records of both sides, and the class names that both agree on.
+    """Find the records of both sides, and the class names, which a side may leave open but not contradict.
 
     Raises:
         FileNotFoundError: a side has none.
@@ -129,14 +116,14 @@ def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
             entries[side], class_names[side] = list_records(place)
         class_names[side] = class_names[side] or read_own_classes(args.root)
     train, test = class_names["train"] or [], class_names["test"] or []
-    if train != test:
+    if train and test and train != test:
         pairs = enumerate(itertools.zip_longest(train, test))
         label, (train_name, test_name) = next((label, pair) for label, pair in pairs if pair[0] != pair[1])
         raise ValueError(
             f"label {label} is '{train_name}' in '{args.train}' but '{test_name}' in '{args.test}'; run jpg2pkl.py "
             "for both with the same class list"
         )
-    return entries, class_names["train"]
+    return entries, train or test or None
 
 
 def list_records(place: str) -> tuple[list[ListEntry], list[str] | None]:
@@ -159,6 +146,34 @@ def read_own_classes(root: str) -> list[str] | None:
     folder = find_split_folder(root)
     index = os.path.join(folder, "classInd.txt")
     return read_class_index(index) if folder != SHIPPED_SPLITS and os.path.isfile(index) else None
+
+
+def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | None, args) -> dict[str, list[Clip]]:
+    """Check all records, write failed.csv and give what is good, by side.
+
+    Raises:
+        ValueError: nothing good is left on a side.
+    """
+    items = {f"{side}: {entry.path}": entry for side in SIDES for entry in entries[side]}
+    num_repeated = sum(map(len, entries.values())) - len(items)
+    if num_repeated:
+        print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")
+    check = functools.partial(check_entry, num_classes=len(class_names or []), line_format=args.format)
+    outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
+    csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
+    write_failures(outcomes.failed, csv_path)
+    if outcomes.failed:
+        print(f"data_list_gener: WARNING: {len(outcomes.failed)} bad records are left out, see {csv_path}")
+    for item in list(outcomes.failed)[:3]:
+        print(f"  {item}: {outcomes.failed[item]}")
+    clips = {side: [] for side in SIDES}
+    for item in items:
+        if item in outcomes.done:
+            clips[item.partition(":")[0]].append(outcomes.done[item])
+    for side in SIDES:
+        if not clips[side]:
+            raise ValueError(f"no good record is left for the {side} list; '{csv_path}' says what is wrong with each")
+    return clips
 
 
 def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:

@@ -1,0 +1,297 @@
+"""Records to lists: every record checked, bad ones left out with the reason, groups kept apart."""
+
+import csv
+import os
+import pickle
+import re
+import shutil
+import zlib
+
+import pytest
+
+import data_list_gener
+from partition import shared_groups
+from records import read_list, read_record, write_record
+
+JPEG = b"\xff\xd8 picture \xff\xd9"
+CLASSES = ["Zumba", "Tai Chi 太极"]
+
+
+def add_record(root, side, video, label, num_frames=3, pack=False):
+    folder = root / "UCF-101_jpg" / CLASSES[label] / video
+    folder.mkdir(parents=True)
+    names = [f"{number:05}.jpg" for number in range(1, num_frames + 1)]
+    for name in names:
+        (folder / name).write_bytes(JPEG)
+    record = {
+        "video": video,
+        "label": label,
+        "frames": [f"../UCF-101_jpg/{CLASSES[label]}/{video}/{name}" for name in names],
+    }
+    if pack:
+        record.update(frames=[JPEG] * num_frames, checksums=[zlib.crc32(JPEG)] * num_frames)
+    write_record(record, root / side / f"{video}.pkl")
+    return root / side / f"{video}.pkl"
+
+
+def fill(root, pack=False):
+    for label, name in enumerate(("Zumba", "TaiChi")):
+        for group in range(1, 6):
+            add_record(root, "train" if group > 1 else "test", f"v_{name}_g{group:02}_c01", label, pack=pack)
+    for side in ("train", "test"):
+        (root / side / "settings.json").write_text('{"class_names": ["Zumba", "Tai Chi 太极"]}', encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return fill(tmp_path)
+
+
+def check(root, *flags):
+    return data_list_gener.main(["--root", str(root), "--workers", "2", *map(str, flags)])
+
+
+def read_videos(path):
+    entries, class_names = read_list(path)
+    return [read_record(entry.path)["video"] for entry in entries], class_names
+
+
+def read_reasons(root):
+    with open(root / "failed.csv", encoding="utf-8", newline="") as file:
+        return {re.search(r"v_\w+|[^/]*$", row["item"])[0]: row["reason"] for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_lists_name_every_record_relative_to_themselves_and_carry_the_classes(tmp_path, pack, capsys):
+    assert check(fill(tmp_path, pack)) == 0
+    lines = (tmp_path / "train.list").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == '# classes: ["Zumba", "Tai Chi 太极"]'
+    assert lines[1:] == [
+        f"train/v_{name}_g{group:02}_c01.pkl" for name in ("TaiChi", "Zumba") for group in (2, 3, 4, 5)
+    ]
+    assert read_videos(tmp_path / "test.list") == (["v_TaiChi_g01_c01", "v_Zumba_g01_c01"], CLASSES)
+    assert f"{tmp_path / 'train.list'}: 8 videos, 2 of 2 classes; Zumba 4, Tai Chi 太极 4" in capsys.readouterr().out
+    assert not (tmp_path / "failed.csv").exists() and not (tmp_path / "val.list").exists()
+
+
+def test_val_list_has_whole_groups_of_the_training_folder(tree):
+    assert check(tree, "--val_ratio", 0.25) == 0
+    train, val = read_videos(tree / "train.list")[0], read_videos(tree / "val.list")[0]
+    assert len(train) == 6 and len(val) == 2 and not set(train) & set(val)
+    assert not shared_groups(train, val)
+    assert len(read_videos(tree / "test.list")[0]) == 2
+    chosen = set()
+    for seed in range(6):
+        check(tree, "--val_ratio", 0.25, "--seed", seed)
+        chosen.add(tuple(read_videos(tree / "val.list")[0]))
+    assert len(chosen) > 1
+    check(tree, "--val_ratio", 0.25)
+    assert read_videos(tree / "val.list")[0] == val
+
+
+def test_one_group_gives_no_val_list(tree):
+    for group in (3, 4, 5):
+        for name in ("Zumba", "TaiChi"):
+            (tree / "train" / f"v_{name}_g{group:02}_c01.pkl").unlink()
+    with pytest.raises(ValueError, match="train' are of one group, so --val_ratio cannot hold out any"):
+        check(tree, "--val_ratio", 0.25)
+
+
+def test_val_list_of_an_earlier_run_does_not_stay_beside_the_full_training_list(tree, capsys):
+    check(tree, "--val_ratio", 0.25)
+    check(tree)
+    assert not (tree / "val.list").exists() and "removed" in capsys.readouterr().out
+    assert len(read_videos(tree / "train.list")[0]) == 8
+
+
+def change(path, **fields):
+    record = {**read_record(path), **fields}
+    path.write_bytes(pickle.dumps(record))
+
+
+def test_bad_records_are_left_out_and_named_with_the_reason(tree, capsys):
+    frames = tree / "UCF-101_jpg" / "Zumba"
+    zumba = [tree / "train" / f"v_Zumba_g{group:02}_c01.pkl" for group in (2, 3, 4, 5)]
+    taichi = [tree / "train" / f"v_TaiChi_g{group:02}_c01.pkl" for group in (2, 3, 4)]
+    (frames / "v_Zumba_g02_c01" / "00002.jpg").write_bytes(b"")
+    (frames / "v_Zumba_g03_c01" / "00003.jpg").unlink()
+    (frames / "v_Zumba_g04_c01" / "00004.jpg").write_bytes(JPEG)
+    change(zumba[3], label=2)
+    taichi[0].write_bytes(taichi[0].read_bytes()[:50])
+    taichi[1].write_bytes(b"cposix\nsystem\n(S'touch " + bytes(tree / "ran") + b"'\ntR.")
+    change(taichi[2], frames=[JPEG, JPEG + b"x"], checksums=[zlib.crc32(JPEG)] * 2)
+    assert check(tree) == 0
+    reasons = read_reasons(tree)
+    expected = {
+        "v_Zumba_g02_c01": "00002.jpg' is empty (0 bytes); delete its folder, run avi2jpg.py and jpg2pkl.py again",
+        "v_Zumba_g03_c01": "00003.jpg' does not exist; run avi2jpg.py, then jpg2pkl.py again",
+        "v_Zumba_g04_c01": "3 frames, but its folder holds 4; run jpg2pkl.py again",
+        "v_Zumba_g05_c01": "label 2, expected 0 to 1; run jpg2pkl.py again",
+        "v_TaiChi_g02_c01": "v_TaiChi_g02_c01.pkl' (50 bytes) is no whole pickle file",
+        "v_TaiChi_g03_c01": "asks for 'posix.system', which plain data never needs: refused, nothing in it was run",
+        "v_TaiChi_g04_c01": "frame 2 of 2 is damaged (checksum); delete it and run jpg2pkl.py again",
+    }
+    assert set(reasons) == set(expected)
+    assert not [(name, reasons[name]) for name in expected if expected[name] not in reasons[name]]
+    assert not (tree / "ran").exists()
+    assert read_videos(tree / "train.list")[0] == ["v_TaiChi_g05_c01"]
+    printed = capsys.readouterr().out
+    assert "WARNING: 7 bad records are left out, see" in printed
+    assert "train.list has one class only, 'Tai Chi 太极'; there is nothing to tell apart" in printed
+
+
+def test_cured_records_come_back_and_the_csv_goes(tree):
+    path = tree / "train" / "v_Zumba_g02_c01.pkl"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    check(tree)
+    assert list(read_reasons(tree)) == ["v_Zumba_g02_c01"] and len(read_videos(tree / "train.list")[0]) == 7
+    path.write_bytes(whole)
+    check(tree)
+    assert not (tree / "failed.csv").exists() and len(read_videos(tree / "train.list")[0]) == 8
+
+
+def test_nothing_good_left_is_an_error_and_the_old_list_stays(tree, run_script):
+    check(tree)
+    old = (tree / "test.list").read_text()
+    for path in (tree / "test").glob("*.pkl"):
+        path.write_bytes(b"")
+    done = run_script("data_list_gener.py", "--root", tree)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"no good record is left for the test list; '{tree / 'failed.csv'}' says what is wrong" in done.stderr
+    assert (tree / "test.list").read_text() == old
+
+
+def test_tuples_of_2020_are_checked_and_listed(tmp_path, monkeypatch):
+    (tmp_path / "classInd.txt").write_text("2 B\n1 A\n")
+    for side in ("train", "test"):
+        (tmp_path / side).mkdir()
+        for label, name in enumerate("AB"):
+            folder = tmp_path / "UCF-101_jpg" / f"{name}_jpg" / f"v_{side}_{name}"
+            folder.mkdir(parents=True)
+            names = sorted(f"v_{side}_{name}_{number}.jpg" for number in range(1, 12))
+            for frame in names:
+                (folder / frame).write_bytes(JPEG)
+            frames = [f"{folder.relative_to(tmp_path.parent)}/{frame}" for frame in names]  # relative to the old cwd
+            (tmp_path / side / f"v_{side}_{name}.pkl").write_bytes(pickle.dumps((f"v_{side}_{name}", label, frames)))
+    monkeypatch.chdir(tmp_path.parent)
+    assert check(tmp_path) == 0
+    assert read_videos(tmp_path / "train.list") == (["v_train_A", "v_train_B"], ["A", "B"])
+
+
+def test_records_of_unknown_classes_are_listed_without_a_header(tree, capsys):
+    for side in ("train", "test"):
+        (tree / side / "settings.json").unlink()
+    assert check(tree) == 0
+    assert read_videos(tree / "train.list")[1] is None
+    assert "8 videos, 2 of 2 classes; class 0 4, class 1 4" in capsys.readouterr().out
+
+
+def test_sides_that_number_classes_differently_are_refused(tree):
+    (tree / "test" / "settings.json").write_text('{"class_names": ["Zumba", "Yoga"]}')
+    with pytest.raises(
+        ValueError, match="label 1 is 'Tai Chi 太极' in '.*train' but 'Yoga' in '.*test'; run jpg2pkl.py"
+    ):
+        check(tree)
+    assert not (tree / "train.list").exists()
+
+
+def test_rawframes_lists_are_written_and_read(tree):
+    assert check(tree, "--format", "rawframes") == 0
+    lines = (tree / "train.list").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "UCF-101_jpg/Tai Chi 太极/v_TaiChi_g02_c01 3 1" and len(lines) == 8
+    entries, class_names = read_list(tree / "train.list")
+    assert [(entry.label, entry.num_frames) for entry in entries] == [(1, 3)] * 4 + [(0, 3)] * 4 and class_names is None
+
+    lists = ["--train", tree / "train.list", "--test", tree / "test.list"]
+    (tree / "UCF-101_jpg" / "Zumba" / "v_Zumba_g02_c01" / "00002.jpg").unlink()
+    (tree / "UCF-101_jpg" / "Zumba" / "v_Zumba_g03_c01" / "00002.jpg").write_bytes(b"")
+    shutil.rmtree(tree / "UCF-101_jpg" / "Zumba" / "v_Zumba_g04_c01")
+    outputs = ["--train_list", tree / "out" / "a.txt", "--test_list", tree / "out" / "b.txt"]
+    assert check(tree, "--format", "rawframes", *lists, *outputs) == 0
+    reasons = read_reasons(tree / "out")
+    assert reasons["v_Zumba_g02_c01"] == "line 5 says 3 frames, the folder holds 2; correct it"
+    assert "00002.jpg' is empty" in reasons["v_Zumba_g03_c01"] and "does not exist" in reasons["v_Zumba_g04_c01"]
+    written = (tree / "out" / "a.txt").read_text(encoding="utf-8").splitlines()
+    assert written == [f"../{line}" for line in lines[:4] + lines[7:]]
+
+
+def test_formats_that_do_not_fit_say_which_one_does(tmp_path):
+    fill(tmp_path, pack=True)
+    with pytest.raises(ValueError, match="no good record is left"):
+        check(tmp_path, "--format", "rawframes")
+    assert (
+        "packed, so it has no frame folder to list; use --format records" in read_reasons(tmp_path)["v_Zumba_g02_c01"]
+    )
+    (tmp_path / "x.txt").write_text("UCF-101_jpg/Zumba/v_Zumba_g02_c01 3 0\n")
+    with pytest.raises(ValueError, match="no good record is left"):
+        check(tmp_path, "--train", tmp_path / "x.txt", "--test", tmp_path / "x.txt")
+    assert "a frame folder, expected a record; use --format rawframes" in read_reasons(tmp_path)["v_Zumba_g02_c01"]
+
+
+def test_list_whose_labels_are_not_those_of_its_records(tree, capsys):
+    (tree / "x.txt").write_text(
+        "train/v_Zumba_g02_c01.pkl 1\ntrain/v_Zumba_g03_c01.pkl 0\nnone.pkl\nx.avi 1\nx.avi 1\n"
+    )
+    (tree / "x.avi").write_text("")
+    check(tree, "--train", tree / "x.txt")
+    reasons = read_reasons(tree)
+    assert reasons["v_Zumba_g02_c01"] == "label 0 in the record, but 1 in the list; make both again"
+    assert "'none.pkl' does not exist" in reasons["train: none.pkl"]
+    assert "a video, expected a record or a frame folder" in reasons["x.avi"]
+    assert "WARNING: 1 lines repeat another line of their list" in capsys.readouterr().out
+    assert read_videos(tree / "train.list") == (["v_Zumba_g03_c01"], CLASSES)
+
+
+def test_empty_list_and_missing_records(tree, tmp_path, run_script):
+    (tree / "empty.txt").write_text("\n")
+    with pytest.raises(ValueError, match="empty.txt: the list is empty"):
+        check(tree, "--train", tree / "empty.txt")
+    (tmp_path / "none").mkdir()
+    done = run_script("data_list_gener.py", cwd=tmp_path / "none")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for text in (
+        "no records (.pkl) in 'data/train'; run avi2jpg.py, then jpg2pkl.py",
+        "download UCF-101",
+        "make_samples.py",
+    ):
+        assert text in done.stderr
+
+
+def test_groups_in_train_and_test_are_warned_of(tree, capsys):
+    add_record(tree, "test", "v_Zumba_g02_c09", 0)
+    check(tree)
+    assert "WARNING: 1 groups stand in train AND test, such as g02" in capsys.readouterr().out
+
+
+def test_many_classes_are_shown_by_the_smallest_and_the_largest(tree, capsys):
+    names = ", ".join(f'"class {number}"' for number in range(20))
+    for side in ("train", "test"):
+        (tree / side / "settings.json").write_text(f'{{"class_names": [{names}]}}')
+    add_record(tree, "train", "v_Zumba_g06_c01", 0)
+    check(tree)
+    assert "9 videos, 2 of 20 classes; 0 (class 10) to 5 (class 0) per class" in capsys.readouterr().out
+
+
+def test_all_outputs_can_be_moved_and_names_may_hold_blanks(tree):
+    place = tree / "my lists 表"
+    flags = [f"--{side}-list={place / side}.txt" for side in ("train", "test", "val")]
+    assert check(tree, "--val-ratio", 0.25, *flags) == 0
+    assert sorted(os.listdir(place)) == ["test.txt", "train.txt", "val.txt"]
+    assert len(read_videos(place / "train.txt")[0]) == 6 and not (tree / "train.list").exists()
+
+
+def test_file_where_the_output_folder_should_be(tree):
+    (tree / "taken").write_text("")
+    with pytest.raises(OSError, match="could not be written .*a file stands where a folder is needed"):
+        check(tree, "--train_list", tree / "taken" / "train.list")
+
+
+@pytest.mark.parametrize("flags", [("--val_ratio", 1), ("--val_ratio", -0.1), ("--format", "video"), ("--rot", "x")])
+def test_flags_out_of_range(tree, flags, capsys):
+    with pytest.raises(SystemExit) as caught:
+        check(tree, *flags)
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert re.search("takes a share from 0 to below 1|invalid choice: 'video'|did you mean --root", message)
