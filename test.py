@@ -66,6 +66,8 @@ def main(words: list | None = None) -> None:
     loader = recipe.open_loader(config, "TEST")
     class_names = state.get("class_names") or loader.class_names or []
     recipe.compare_classes(class_names, loader.class_names, config["TEST"]["filelist"])
+    if "num_classes" not in config["MODEL"]:  # a --config that leaves it to the list
+        config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, state["model"])
     result = engine.evaluate(model, loader, settings.average_clips, settings.log_interval)
