@@ -222,10 +222,10 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
     announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if fps and not video_fps > 0:
         raise ValueError("the file does not say its frame rate, so --fps cannot be applied")
-    keep_ratio = min(1, fps / video_fps) if fps else 1
+    keep_ratio = fps / video_fps if fps else 1  # above 1, as with 1, every frame is kept
     num_read = num_written = 0
     while capture.grab():
-        if num_read == 0 or int(num_read * keep_ratio + 1e-6) > int((num_read - 1) * keep_ratio + 1e-6):
+        if num_read == 0 or int(num_read * keep_ratio) > int((num_read - 1) * keep_ratio):
             frame = capture.retrieve()[1]
             num_written += 1
             write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{num_written:05}.jpg"), quality)

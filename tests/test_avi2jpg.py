@@ -250,6 +250,15 @@ def test_decoder_that_crashes_is_one_failed_video(tree, monkeypatch):
     assert sorted(os.listdir(tree / "UCF-101_jpg")) == ["Biking", "Run", "failed.csv", "settings.json"]
 
 
+def test_what_a_killed_run_left_is_not_mixed_in(tree, monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: 7)  # process ids come again, in a container soon
+    for name in (".unfinished-7", ".unfinished-8"):
+        (tree / "UCF-101_jpg" / name).mkdir(parents=True)
+        (tree / "UCF-101_jpg" / name / "00099.jpg").write_bytes(b"half")
+    assert avi2jpg.main(["--root", str(tree), "--workers", "1"]) == 0
+    assert not list((tree / "UCF-101_jpg").rglob("00099.jpg"))
+
+
 def test_one_frame_and_odd_sizes(tmp_path):
     write_video(tmp_path / "UCF-101" / "A" / "one.avi", num_frames=1)
     write_video(tmp_path / "UCF-101" / "A" / "odd.avi", size=(97, 71))
@@ -271,7 +280,13 @@ def test_short_size_scales_down_but_never_up(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fps", "expected"), [(10, [0, 3, 6, 9, 12, 15]), (30, list(range(18))), (60, list(range(18)))]
+    ("fps", "expected"),
+    [
+        (10, [0, 3, 6, 9, 12, 15]),
+        (20, [0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17]),
+        (30, list(range(18))),
+        (60, list(range(18))),
+    ],
 )
 def test_fps_keeps_evenly_spaced_frames(tmp_path, fps, expected):
     write_video(tmp_path / "UCF-101" / "A" / "v.avi", num_frames=18, fps=30)

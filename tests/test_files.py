@@ -147,6 +147,13 @@ def test_write_makes_folders_and_replaces_whole(tmp_path):
     assert load_pickle(path) == [2] and os.listdir(path.parent) == ["x.pkl"]
 
 
+def test_who_has_the_old_file_open_goes_on_reading_it_whole(tmp_path):
+    dump_pickle(["old"] * 100, tmp_path / "x.pkl")
+    with open(tmp_path / "x.pkl", "rb") as old:
+        dump_pickle("new", tmp_path / "x.pkl")
+        assert pickle.load(old) == ["old"] * 100
+
+
 def test_text_is_utf8_with_unix_line_ends(tmp_path):
     with write_atomically(tmp_path / "x.txt", "w") as file:
         file.write("é\n")

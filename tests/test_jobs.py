@@ -40,6 +40,10 @@ def misbehave(kind):
     return kind
 
 
+def ignores_interrupts(_):
+    return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
 def tell_process(_):
     time.sleep(0.05)
     return os.getpid()
@@ -72,6 +76,10 @@ def test_failures_and_crashes_stop_nothing_and_keep_their_reason(workers):
         "exit": "the process crashed on it (exit code 7)",
         "killed": "the process was killed while working on it (out of memory? try fewer --workers)",
     }
+
+
+def test_ctrl_c_is_left_to_the_parent():
+    assert run_jobs(ignores_interrupts, {"a": 1}, 1, "asking").done == {"a": True}
 
 
 def test_full_disk_stops_at_once():
@@ -122,10 +130,14 @@ def test_workers_end_with_their_parent(tmp_path, number):
     marks.mkdir()
     environment = {**os.environ, "PYTHONPATH": ROOT}
     command = [sys.executable, script, marks]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     wait_until(lambda: len(os.listdir(marks)) == 2)
-    process.send_signal(number)
-    process.wait(timeout=10)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: the workers get it too, and must keep silent
+    else:
+        process.send_signal(number)
+    told = process.communicate(timeout=10)[1]
+    assert told.count("KeyboardInterrupt") == (number == signal.SIGINT)
     for name in os.listdir(marks):
         process_id = int(name.partition(".")[2])
         wait_until(functools.partial(has_ended, process_id))
