@@ -94,7 +94,9 @@ def main(argv: list[str] | None = None) -> int:
         os.remove(args.val_list)
         print(f"data_list_gener: removed {args.val_list} of an earlier run, whose videos are in the training list now")
     for side, chosen in clips.items():
-        write_clips(chosen, getattr(args, f"{side}_list"), class_names, args.format)
+        is_whole = side == "test" or not args.val_ratio  # val.list is taken out of the training list
+        size = read_official_size(getattr(args, side)) if is_whole else None
+        write_clips(chosen, getattr(args, f"{side}_list"), class_names, args.format, size)
     shared = shared_groups([clip.video for clip in clips["train"]], [clip.video for clip in clips["test"]])
     if shared:
         print(f"data_list_gener: WARNING: {len(shared)} groups stand in train AND test, such as {shared[0]}")
@@ -139,6 +141,15 @@ def list_records(place: str) -> tuple[list[ListEntry], list[str] | None]:
         with open(settings, encoding="utf-8") as file:
             class_names = json.load(file)["class_names"]
     return [ListEntry(path, None, None, 0) for path in sorted(paths, key=natural_order)], class_names
+
+
+def read_official_size(place: str) -> int | None:
+    """Return how many videos the split file names, as jpg2pkl.py noted it; None for records of other origin."""
+    settings = os.path.join(place, "settings.json")
+    if not os.path.isfile(settings):
+        return None
+    with open(settings, encoding="utf-8") as file:
+        return len(json.load(file).get("videos", [])) or None
 
 
 def read_own_classes(root: str) -> list[str] | None:
@@ -243,11 +254,13 @@ def check_files(paths: list[str]) -> None:
             )
 
 
-def write_clips(clips: list[Clip], path: str, class_names: list[str] | None, line_format: str) -> None:
+def write_clips(
+    clips: list[Clip], path: str, class_names: list[str] | None, line_format: str, official_size: int | None
+) -> None:
     """Write a list and print how many clips each class has in it."""
     place = os.path.dirname(path)
     if line_format == "records":
-        write_list([relative_path(clip.path, place) for clip in clips], path, class_names)
+        write_list([relative_path(clip.path, place) for clip in clips], path, class_names, official_size)
     else:  # without class names: PaddleVideo and MMAction2 would read the header as a clip
         write_list([f"{relative_path(clip.folder, place)} {clip.num_frames} {clip.label}" for clip in clips], path)
     count = Counter(clip.label for clip in clips)

@@ -19,6 +19,7 @@ from files import dump_pickle, load_pickle, read_lines, write_atomically
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_STARTS = (b"\xff\xd8", b"\x89PNG")  # by which packed frames are told from paths
 CLASSES_HEADER = "# classes:"
+OFFICIAL_HEADER = "# official_size:"
 
 
 @dataclass
@@ -199,13 +200,29 @@ def _parse_class_names(text: str, where: str) -> list[str]:
     return names
 
 
-def write_list(paths: Iterable[str], path: str | os.PathLike, class_names: list[str] | None = None) -> None:
+def read_official_size(path: str | os.PathLike) -> int | None:
+    """Return how many videos the official split file names, of which the list may hold fewer; None if not stated."""
+    for line in read_lines(path, "data_list_gener.py makes it"):
+        if line.startswith(OFFICIAL_HEADER):
+            return int(line[len(OFFICIAL_HEADER) :])
+    return None
+
+
+def write_list(
+    paths: Iterable[str],
+    path: str | os.PathLike,
+    class_names: list[str] | None = None,
+    official_size: int | None = None,
+) -> None:
     """Write a list in one piece.
 
     Args:
         paths: the lines; paths in them already relative to the list's folder (`relative_path`).
+        official_size: videos that the official split file names.
     """
     with write_atomically(path, "w") as file:
         if class_names:
             file.write(f"{CLASSES_HEADER} {json.dumps(class_names, ensure_ascii=False)}\n")
+        if official_size:
+            file.write(f"{OFFICIAL_HEADER} {official_size}\n")
         file.writelines(line + "\n" for line in paths)

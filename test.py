@@ -22,6 +22,7 @@ import files
 import log
 import metrics
 import recipe
+import records
 import report
 from models import build_model
 
@@ -108,7 +109,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
         "loss": result["loss"],
         "num_samples": len(result["names"]),
-        "official_size": None,
+        "official_size": records.read_official_size(section["filelist"]),
         "chance": 1 / len(loader.class_names or result["scores"][0]),
         "majority": metrics.majority_level(result["labels"]),
         "weights": args.weights,

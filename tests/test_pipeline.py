@@ -30,6 +30,7 @@ def test_the_scripts_run_without_arguments_on_the_default_places(run_script, sam
     printed = run_all(run_script, tmp_path, commands)
     entries, class_names = records.read_list(tmp_path / "data" / "test.list")
     assert len(class_names) >= 8 and len(entries) == len(class_names)
+    assert records.read_official_size(tmp_path / "data" / "test.list") == len(entries)
     assert f"{len(entries)} clips scored (data/test.list)" in printed[-1] and "验证集准确率为:" in printed[-1]
     state = checkpoint.load_checkpoint(tmp_path / "checkpoints_models" / "resnet_model")
     assert state["class_names"] == class_names and state["epoch"] == 1

@@ -55,6 +55,13 @@ def test_the_figures_and_where_they_come_from(score, capsys):
     assert summary["top1"] == right / 12 and len(result["samples"]) == 12
 
 
+def test_fewer_clips_than_the_official_list_names_are_told(score, trained, capsys):
+    text = (trained / "data" / "test.list").read_text(encoding="utf-8")
+    (trained / "data" / "part.list").write_text("# official_size: 3783\n" + text, encoding="utf-8")
+    assert score("--filelist", "data/part.list")["summary"]["official_size"] == 3783
+    assert "12 clips scored of the 3783 that the official list names (data/part.list)" in capsys.readouterr().out
+
+
 def test_the_result_files_agree_with_each_other(score, tmp_path):
     result = score("--infer_topk", "2")
     scores = files.load_pickle(tmp_path / "resnet_model_test_scores.pkl")
