@@ -45,7 +45,7 @@ install_missing() {
     if can_import paddle; then skip="$skip|^paddlepaddle"; fi
     if can_import cv2; then skip="$skip|^opencv"; fi
     cat "$@" | sed 's/ *#.*//' | grep -viE "$skip" >"$wanted"
-    "$PYTHON" -m pip freeze 2>/dev/null | grep -iE '^(paddlepaddle|numpy|opencv|protobuf)[a-z_-]*==' >"$fixed"
+    "$PYTHON" -m pip freeze 2>/dev/null | { grep -iE '^(paddlepaddle|numpy|opencv|protobuf)[a-z_-]*==' || true; } >"$fixed"
     if ! "$PYTHON" - "$wanted" <<'PY' >/dev/null 2>&1
 import importlib.metadata as metadata, re, sys
 for line in open(sys.argv[1]):
