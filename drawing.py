@@ -5,6 +5,7 @@ Pictures are RGB uint8 (H, W, 3). A class has the same colour in its bar, on the
 
 import bisect
 import colorsys
+import functools
 import os
 from dataclasses import dataclass
 
@@ -46,9 +47,12 @@ class Prediction:
 
     def find_window(self, index: int) -> Window:
         """Return the window whose middle is nearest to a frame."""
+        return self.windows[bisect.bisect_right(self._changes, index)]
+
+    @functools.cached_property
+    def _changes(self) -> list:
         middles = [(one.start + one.end) / 2 for one in self.windows]
-        changes = [(left + right) / 2 for left, right in zip(middles[:-1], middles[1:], strict=True)]
-        return self.windows[bisect.bisect_right(changes, index)]
+        return [(left + right) / 2 for left, right in zip(middles[:-1], middles[1:], strict=True)]
 
 
 def choose_size(height: int, width: int) -> tuple[int, int]:

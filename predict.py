@@ -99,7 +99,7 @@ def read_config(weights: str, state: dict) -> dict:
     """Return the resolved config inside a checkpoint."""
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, not how to prepare frames; give a checkpoint of train.py")
-    return recipe.resolve(recipe.override(state["config"], {"RUN.overfit": 0, "TEST.num_workers": 0}, []), weights)
+    return recipe.resolve(recipe.override(state["config"], {"TEST.num_workers": 0}, []), weights)
 
 
 def open_loader(config: dict):
