@@ -1,10 +1,14 @@
 """The command line of every script: a hyphen equals an underscore, and an unknown flag gets the nearest name."""
 
 import argparse
+import contextlib
 import difflib
+import importlib
+import io
 import logging
 import os
 import sys
+import warnings
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -63,11 +67,16 @@ def run_main(main) -> None:
         sys.exit("interrupted; run the same command again to go on")
 
 
-def use_all_cores() -> None:
-    """Let Paddle use every core of this process; call it before Paddle is imported, which reads the number then.
+def start_paddle() -> None:
+    """Import Paddle so that it uses every core of this process; call it before any other import of Paddle.
 
-    A number that the user has set stands.
+    Paddle reads the number of threads while it is imported; a number that the user has set stands. Its notes about that
+    number, about ccache and about batch norm tell a user of this project nothing and are left out.
     """
     has_affinity = hasattr(os, "sched_getaffinity")
     num_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(num_cores))
+    warnings.filterwarnings("ignore", message="No ccache found")
+    warnings.filterwarnings("ignore", message="When training, we now always track global mean")
+    with contextlib.redirect_stderr(io.StringIO()):
+        importlib.import_module("paddle")

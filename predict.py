@@ -10,7 +10,7 @@ test.py gives it. The drawn video is WebM (VP8): browsers play it, and pip's Ope
 import command
 
 if __name__ == "__main__":
-    command.use_all_cores()
+    command.start_paddle()
 
 import argparse
 import collections
@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 
 import cv2
@@ -34,7 +33,6 @@ import footage
 import log
 import recipe
 from models import build_model
-from reader import sampling, transforms
 
 WHOLE_S, WINDOW_S = 10, 2  # without --window_s: the longest video scored whole, and the windows of longer ones
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
@@ -70,7 +68,7 @@ def main(words: list | None = None) -> int:
     config = read_config(args.weights, state)
     log.setup_logging(config["RUN"]["log_file"])
     device = recipe.choose_device(args.use_gpu)
-    loader = open_loader(config)
+    reader = recipe.open_reader(config)
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, state["model"])
     class_names, average_clips = state["class_names"], config["RUN"]["average_clips"]
@@ -82,7 +80,7 @@ def main(words: list | None = None) -> int:
         base = os.path.join(args.save_dir, f"{name}_predict")
         try:
             fps, announced = footage.inspect(path, args.fps)
-            spans, scores = score_source(path, fps, args.window_s, model, loader, average_clips)
+            spans, scores = score_source(path, fps, args.window_s, model, reader, average_clips)
             prediction = describe(name, fps, spans, scores, class_names, args.top_k)
             tell(path, prediction, announced)
             write_pictures(path, base, prediction, lettering)
@@ -99,16 +97,7 @@ def read_config(weights: str, state: dict) -> dict:
     """Return the resolved config inside a checkpoint."""
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, not how to prepare frames; give a checkpoint of train.py")
-    return recipe.resolve(recipe.override(state["config"], {"TEST.num_workers": 0}, []), weights)
-
-
-def open_loader(config: dict):
-    """Open the TEST reader of a config for its arguments and its `prepare`; nothing is read from its list."""
-    with tempfile.TemporaryDirectory() as folder:
-        filelist = os.path.join(folder, "one.list")
-        with open(filelist, "w", encoding="utf-8") as file:
-            file.write(f"{folder} 1 0\n")
-        return recipe.open_loader({**config, "TEST": {**config["TEST"], "filelist": filelist}}, "TEST")
+    return recipe.resolve(state["config"], weights)
 
 
 class WindowBatches:
@@ -116,31 +105,20 @@ class WindowBatches:
 
     Args:
         windows: (first frame, scaled frames), see `cut_windows`.
-        loader: of the TEST section.
+        reader: of the TEST section.
 
     Attributes:
         spans: (first frame, frame after the last one) of the windows that have been read.
     """
 
-    def __init__(self, windows: Iterable, loader):
-        self.windows, self.prepare, self.reader, self.spans = windows, loader.prepare, loader.dataset, []
+    def __init__(self, windows: Iterable, reader):
+        self.windows, self.prepare, self.reader, self.spans = windows, reader.prepare, reader, []
 
     def __iter__(self):
         for start, frames in self.windows:
             self.spans.append((start, start + len(frames)))
-            views = make_views(np.stack(frames), self.reader)
+            views = self.reader.make_views(np.stack(frames))
             yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [len(views)]}
-
-
-def make_views(frames: np.ndarray, reader) -> np.ndarray:
-    """Cut the evaluation views of `reader` out of the scaled frames (T, H, W, 3) of a video or window."""
-    if reader.protocol == "windows":
-        clips = sampling.slide_windows(len(frames), reader.clip_len, reader.frame_interval)
-    else:
-        clips = sampling.place_clips(
-            len(frames), reader.clip_len, reader.num_clips, reader.num_segments, reader.frame_interval
-        )
-    return transforms.cut_views(frames, clips, reader.crop_size, reader.crops, reader.flip)
 
 
 def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tuple]:
@@ -163,12 +141,12 @@ def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tupl
         yield count - window, list(latest)
 
 
-def score_source(path: str, fps: float, window_s: float | None, model, loader, average_clips: str) -> tuple:
+def score_source(path: str, fps: float, window_s: float | None, model, reader, average_clips: str) -> tuple:
     """Score a video or frame folder, whole or by windows.
 
     Args:
         window_s: None: videos of up to `WHOLE_S` are scored whole, longer ones by windows of `WINDOW_S`.
-        loader: of the TEST section; it says how.
+        reader: of the TEST section; it says how.
         average_clips: `prob` or `score`, see `engine.evaluate`.
 
     Returns:
@@ -177,11 +155,10 @@ def score_source(path: str, fps: float, window_s: float | None, model, loader, a
     Raises:
         ValueError: no frame can be read.
     """
-    reader = loader.dataset
     one_clip = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
     window = max(round((window_s or WINDOW_S) * fps), one_clip)
     most_whole = round(WHOLE_S * fps) if window_s is None else window
-    batches = WindowBatches(cut_windows(footage.read_frames(path, reader.short_size), most_whole, window), loader)
+    batches = WindowBatches(cut_windows(footage.read_frames(path, reader.short_size), most_whole, window), reader)
     scores = engine.evaluate(model, batches, average_clips)["scores"]
     if average_clips == "score":  # these are logits
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))

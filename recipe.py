@@ -211,7 +211,8 @@ def choose_device(use_gpu: bool | None, deterministic: bool = False) -> str:
         use_gpu = has_gpu
     if deterministic and is_cuda_build:  # a CPU build refuses the flag's very name
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
-    return str(paddle.set_device("gpu" if use_gpu else "cpu"))
+    paddle.set_device("gpu" if use_gpu else "cpu")
+    return paddle.device.get_device()
 
 
 def seed_all(seed: int, draw: int) -> None:
@@ -233,6 +234,14 @@ def open_loader(config: dict, mode: str):
         section["filelist"] = config["TRAIN"]["filelist"]
     arguments = {"num_classes": config["MODEL"].get("num_classes"), "seed": config["RUN"]["seed"], "overfit": overfit}
     return build_loader(mode=mode.lower(), **arguments, **section)
+
+
+def open_reader(config: dict):
+    """Build the reader of the TEST section without a list, for frames that stand in none."""
+    reader_class = READERS[config["READER"]["name"]]
+    section = {**config["READER"], **config["TEST"], "filelist": None}
+    keys = inspect.signature(reader_class).parameters
+    return reader_class(mode="test", **{key: value for key, value in section.items() if key in keys})
 
 
 def settle_classes(config: dict, loader) -> list:

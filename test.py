@@ -7,7 +7,7 @@ python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out
 import command
 
 if __name__ == "__main__":
-    command.use_all_cores()
+    command.start_paddle()
 
 import argparse
 import logging
@@ -97,6 +97,7 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
         return recipe.read_recipe(args.config, flags, args.override, args.root)[0]
     if "config" not in state:
         raise ValueError(f"'{args.weights}' holds weights only; name the config they were trained with: --config FILE")
+    state["config"]["RUN"]["use_gpu"] = None  # the machine that trained may have been another
     return recipe.resolve(recipe.override(state["config"], flags, args.override, args.root), args.weights)
 
 

@@ -8,7 +8,7 @@ python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --res
 import command
 
 if __name__ == "__main__":
-    command.use_all_cores()
+    command.start_paddle()
 
 import argparse
 import dataclasses

@@ -34,7 +34,7 @@ class Clips(paddle.io.Dataset):
     A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
 
     Args:
-        filelist: list of records or frame folders, see `records.read_list`.
+        filelist: list of records or frame folders, see `records.read_list`; None: no samples, only `make_views`.
         mode: "train" draws one clip a video; "valid" and "test" make the evaluation views.
         num_classes: labels must be below it; None: the number of class names in the list, if it has them.
         seed: of everything drawn in training.
@@ -65,7 +65,7 @@ class Clips(paddle.io.Dataset):
 
     def __init__(
         self,
-        filelist: str,
+        filelist: str | None,
         mode: str = "train",
         num_classes: int | None = None,
         seed: int = 0,
@@ -96,7 +96,7 @@ class Clips(paddle.io.Dataset):
         self.protocol, self.num_clips, self.crops, self.flip = protocol, num_clips, crops, flip
         self.mean, self.std = mean, std
         self._check_arguments()
-        self.entries, self.class_names = read_list(filelist)
+        self.entries, self.class_names = ([], None) if filelist is None else read_list(filelist)
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
         self._check_label_map()
 
@@ -187,16 +187,28 @@ class Clips(paddle.io.Dataset):
 
     def _read_views(self, index: int) -> dict:
         video = self._open(index)
-        if self.protocol == "windows":
-            clips = sampling.slide_windows(len(video.frames), self.clip_len, self.frame_interval)
-        else:
-            clips = sampling.place_clips(
-                len(video.frames), self.clip_len, self.num_clips, self.num_segments, self.frame_interval
-            )
+        clips = self._place_clips(len(video.frames))
         needed, places = np.unique(clips, return_inverse=True)
         frames = decode_frames(video, needed, self._plan_whole_frame)
         views = transforms.cut_views(frames, places.reshape(clips.shape), self.crop_size, self.crops, self.flip)
         return {"inputs": views, "label": video.label, "name": video.name}
+
+    def make_views(self, frames: np.ndarray) -> np.ndarray:
+        """Cut the evaluation views out of all frames of a video, scaled to `short_size`, that stands in no list.
+
+        Args:
+            frames: uint8 (num_frames, H, W, 3).
+
+        Returns:
+            uint8 (views, T, crop_size, crop_size, 3).
+        """
+        return transforms.cut_views(frames, self._place_clips(len(frames)), self.crop_size, self.crops, self.flip)
+
+    def _place_clips(self, num_frames: int) -> np.ndarray:
+        """Return the frame indices of each evaluation clip of a video: (clips, T)."""
+        if self.protocol == "windows":
+            return sampling.slide_windows(num_frames, self.clip_len, self.frame_interval)
+        return sampling.place_clips(num_frames, self.clip_len, self.num_clips, self.num_segments, self.frame_interval)
 
     def _plan_whole_frame(self, height: int, width: int) -> tuple:
         return (0, 0, height, width), transforms.scaled_size(height, width, self.short_size)

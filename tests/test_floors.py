@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -269,7 +270,9 @@ def import_elsewhere(files, folder, root=ROOT):
         preload |= {name for name in list_imports(tree, "models") if name.split(".")[0] not in PROJECT}
     order = json.dumps([str(root), sorted(preload), [name_module(path, root) for path in files]])
     command = [sys.executable, "-W", "ignore", "-c", WATCH, order]
-    child = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    # Paddle sets this one at its first import, also for the children of a process that has imported it.
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    child = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert child.returncode == 0, child.stderr
     printed, _, seen = child.stdout.rpartition("CHANGES ")
     return printed, json.loads(seen)
