@@ -1,5 +1,6 @@
 """train.py on a tiny data set: every flag, every file, kills and resumes, and the faults that stop a run."""
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
 import checkpoint
+import files
+import test
 import train
 
 
@@ -280,6 +283,59 @@ def test_a_folder_that_cannot_be_written_is_told(tree, tmp_path, run_script):
     words = ["--config", tree / "c.txt", "--root", tree / "data", "--save_dir", "out"]
     ended = run_script("train.py", *words, cwd=tmp_path)
     assert ended.returncode == 1 and "out" in ended.stderr.strip().split("\n")[-1]
+
+
+@pytest.mark.parametrize("classes", [["Down"], ["Left", "Right"]], ids=["one class", "two classes"])
+def test_few_classes_train_and_score(tree, tmp_path, monkeypatch, capsys, classes):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data", classes=classes)
+    train.main(["--config", str(tree / "c.txt"), "--epoch", "1", "--save_dir", "out"])
+    test.main(["out/resnet_model"])
+    out = capsys.readouterr().out
+    assert f"chance {100 / len(classes):.2f}%" in out
+    assert (f"top-{len(classes)} 100.00%" in out) and "top-5" not in out
+
+
+def test_a_full_disk_is_told_and_leaves_the_last_checkpoint_whole(run, monkeypatch):
+    before = run("--epoch", "1")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="out/resnet_.*No space left on device"):
+        patch.setattr(files.os, "fsync", full)
+        run("--epoch", "2", "--resume", "auto")
+    assert same_weights(before, checkpoint.load_checkpoint("out/resnet_model"))
+    assert not [name for name in os.listdir("out") if "unfinished" in name or "tmp" in name]
+    assert run("--epoch", "2", "--resume", "auto")["epoch"] == 2
+
+
+def test_a_record_that_would_run_code_stops_the_run(tree, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data", per_class=2)
+    bad = tmp_path / "data" / "train" / "v_Left_g01_c01.pkl"
+    bad.write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(ValueError, match="v_Left_g01_c01.pkl.*system.*refused"):
+        train.main(["--config", str(tree / "c.txt"), "--epoch", "1", "--save_dir", "out"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_damaged_records_are_replaced_counted_and_named(tree, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data", per_class=2)
+    bad = tmp_path / "data" / "train" / "v_Left_g01_c01.pkl"
+    bad.write_bytes(bad.read_bytes()[:100])
+    words = ["--config", str(tree / "c.txt"), "--epoch", "1", "--save_dir", "out"]
+    train.main(words)
+    assert re.search(
+        r"1 damaged samples in this epoch, replaced by other samples: .*v_Left_g01_c01.pkl", capsys.readouterr().out
+    )
+    with pytest.raises(ValueError, match="more than RUN.max_faults=0: .*v_Left_g01_c01.pkl"):
+        train.main([*words, "-o", "RUN.max_faults=0"])
+    test_bad = tmp_path / "data" / "test" / "v_Left_g02_c01.pkl"
+    test_bad.write_bytes(test_bad.read_bytes()[:100])
+    with pytest.raises(ValueError, match="v_Left_g02_c01.pkl"):  # in evaluation no sample is replaced
+        test.main(["out/resnet_model"])
 
 
 def test_the_config_in_yaml_trains_the_same_network(run, tree, tmp_path):
