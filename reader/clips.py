@@ -288,7 +288,7 @@ class Clips(paddle.io.Dataset):
 def normalize(inputs: paddle.Tensor | np.ndarray, mean: list, std: list) -> paddle.Tensor:
     """Turn uint8 (B, T, H, W, C) into float32 (B, C, T, H, W): (pixel / 255 - mean) / std, on the current device."""
     inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
-    # Channel by channel, a tenth of the time of a transpose and two broadcasts on the CPU.
+    # Channel by channel: on the CPU less than half the time of a transpose and two broadcasts.
     channels = [
         paddle.scale(inputs[..., channel].astype("float32"), 1 / (255 * std[channel]), -mean[channel] / std[channel])
         for channel in range(3)
