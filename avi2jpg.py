@@ -42,13 +42,9 @@ def parse_flags(argv: list[str] | None):
     """Read the command line."""
     parser = CommandLine("Turn videos into folders of JPEG frames.")
     parser.add_argument("--root", default="data", help="the tree that holds all default places")
-    parser.add_argument(
-        "--videos", help="folder or zip file of <Class>/<video>; default <root>/UCF-101, UCF-101.zip ..."
-    )
+    parser.add_argument("--videos", help="folder or zip file of <Class>/<video>; default <root>/UCF-101 or .zip")
     parser.add_argument("--frames", help="where frames go; default <root>/UCF-101_jpg")
-    parser.add_argument(
-        "--short_size", type=int, default=0, help="scale larger frames to this short side, 0: as they are"
-    )
+    parser.add_argument("--short_size", type=int, default=0, help="scale larger frames to this short side, 0: do not")
     parser.add_argument("--fps", type=float, default=0, help="frames per second to keep at most, 0: all")
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100")
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
@@ -68,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     missing = {name: video for name, video in videos.items() if not os.path.isdir(os.path.join(args.frames, name))}
     targets = {name: (video, os.path.join(args.frames, name)) for name, video in missing.items()}
     os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what FFmpeg has to say about damage goes to failed.csv
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
     print(f"avi2jpg: {len(videos)} videos in {place}, {len(missing)} to extract to {args.frames}", flush=True)
     try:
         outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
@@ -78,10 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     csv_path = os.path.join(args.frames, "failed.csv")
     write_failures(failed, csv_path)
     there = len(videos) - len(missing)
-    print(
-        f"avi2jpg: {len(outcomes.done)} videos extracted ({sum(outcomes.done.values())} frames), {there} were there",
-        end="",
-    )
+    num_frames = sum(outcomes.done.values())
+    print(f"avi2jpg: {len(outcomes.done)} videos extracted ({num_frames} frames), {there} were there", end="")
     print(f", {len(failed)} FAILED, see {csv_path}" if failed else "")
     for name in sorted(failed, key=natural_order)[:5]:
         print(f"  {name}: {failed[name]}")
@@ -97,20 +91,22 @@ def find_videos(place: str | None, root: str) -> tuple[str, dict[str, Video], di
         FileNotFoundError: no videos anywhere.
         ValueError: `place` is a file but not a whole zip file.
     """
-    roots = dict.fromkeys([root, os.path.join(root, "data"), "data", os.path.join("data", "data")])
-    places = [os.path.join(folder, "UCF-101") for folder in roots]
-    for folder in dict.fromkeys([root, "data"]):
-        places += [
-            os.path.join(folder, "UCF-101.zip"),
-            *sorted(glob.glob(os.path.join(glob.escape(folder), "data*", "UCF-101.zip"))),
-        ]
-    for candidate in [place] if place else places:
+    for candidate in [place] if place else list_default_places(root):
         files = list_archive(candidate) if os.path.isfile(candidate) else list_folder(candidate)
         videos, failed = index_videos(files)
         if videos:
             return candidate, videos, failed
     looked = f"'{place}'" if place else f"'{os.path.join(root, 'UCF-101')}' or '{os.path.join(root, 'UCF-101.zip')}'"
     raise FileNotFoundError(f"no <Class>/<video> files ({', '.join(VIDEO_SUFFIXES)}) in {looked}: {WAYS_ON}")
+
+
+def list_default_places(root: str) -> list[str]:
+    """List where UCF-101 may be: unpacked, or as a zip file, which AI Studio mounts at data/data<number>/."""
+    places = [os.path.join(folder, "UCF-101") for folder in (root, os.path.join(root, "data"), "data", "data/data")]
+    for folder in (root, "data"):
+        mounted = glob.glob(os.path.join(glob.escape(folder), "data*", "UCF-101.zip"))
+        places += [os.path.join(folder, "UCF-101.zip"), *sorted(mounted)]
+    return places
 
 
 def list_folder(place: str) -> list[Video]:
@@ -138,7 +134,10 @@ def index_videos(files: list[Video]) -> tuple[dict[str, Video], dict[str, str]]:
         name = f"{class_name}/{stem}"
         if suffix.lower() not in VIDEO_SUFFIXES or file_name.startswith(".") or class_name in ("", ".", ".."):
             continue
-        if name in videos:
+        shown = video.path.encode("utf-8", "backslashreplace").decode()
+        if shown != video.path:
+            failed[shown] = "its path is not UTF-8 (unzipped with another encoding?); rename it"
+        elif name in videos:
             failed[video.path] = f"another video has the same class and name, '{videos[name].path}'; rename one of them"
         else:
             videos[name] = video

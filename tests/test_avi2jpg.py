@@ -184,6 +184,13 @@ def test_default_places_without_any_argument(tree, run_script, place):
     assert read_numbers(work / "data/UCF-101_jpg/Biking/v_Biking_g01_c01") == list(range(12))
 
 
+def test_another_root_finds_the_videos_where_2020_had_them(tree, run_script):
+    shutil.move(tree / "UCF-101", tree / "data" / "data" / "UCF-101")
+    done = run_script("avi2jpg.py", "--root", "lyj", cwd=tree)
+    assert done.returncode == 0, done.stderr
+    assert read_numbers(tree / "lyj/UCF-101_jpg/Biking/v_Biking_g01_c01") == list(range(12))
+
+
 def test_empty_folder_does_not_hide_the_zip_file(tree):
     (tree / "root" / "UCF-101" / "Biking").mkdir(parents=True)
     pack(tree, "UCF-101/", tree / "root" / "UCF-101.zip")
@@ -321,6 +328,15 @@ def test_names_with_blanks_and_other_letters(tmp_path, zipped):
         shutil.rmtree(root / "UCF-101")
     assert extract(root) == 0
     assert read_numbers(root / "UCF-101_jpg" / "Tai Chi 太极" / "clip 1.5 %d é") == list(range(8))
+
+
+def test_names_that_are_not_utf8_are_told(tree):
+    folder = os.fsencode(tree / "UCF-101") + b"/" + "跳".encode("gbk")  # what unzip makes of a Chinese Windows zip
+    os.mkdir(folder)
+    shutil.copy(tree / "UCF-101" / "Run" / "v_Run_g01_c01.avi", os.fsdecode(folder + b"/v.avi"))
+    assert extract(tree) == 0
+    (item, reason), *others = read_reasons(tree / "UCF-101_jpg" / "failed.csv").items()
+    assert item.endswith("\\udccc\\udcf8/v.avi") and reason.startswith("its path is not UTF-8") and not others
 
 
 def test_other_video_types_and_upper_case_endings(tmp_path):
