@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import paddle
 import pytest
 import visualdl
 from conftest import ROOT
@@ -249,13 +250,22 @@ def test_a_broken_visualdl_costs_no_training(run, monkeypatch, capsys):
     ],
 )
 def test_a_mistake_on_the_command_line_ends_in_one_sentence(tree, tmp_path, run_script, words, message):
-    if words[0] == "--use_gpu" and __import__("paddle").is_compiled_with_cuda():
+    if words[0] == "--use_gpu" and paddle.is_compiled_with_cuda():
         pytest.skip("this Paddle has CUDA")
     base = ["--config", tree / "c.txt", "--root", tree / "data"]
     ended = run_script("train.py", *base, *words, cwd=tmp_path)
     assert ended.returncode == 1
     assert message in ended.stderr.strip().split("\n")[-1]
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not paddle.is_compiled_with_cuda(), reason="needs a GPU and a CUDA build of Paddle")
+def test_a_gpu_learns_as_the_cpu_does(run):
+    words = ["--epoch", "1", "-o", "RUN.log_interval=3"]
+    on_gpu = run(*words, "--use_gpu", "True", "--deterministic", save_dir="gpu")["history"][0]
+    on_cpu = run(*words, "--use_gpu", "False", save_dir="cpu")["history"][0]
+    assert on_gpu["train/loss"] == pytest.approx(on_cpu["train/loss"], rel=1e-2)
 
 
 def test_all_cores_are_used_unless_the_user_says_otherwise(tmp_path):
