@@ -19,13 +19,14 @@ VIDEO=$(find $ROOT/UCF-101 -name '*_g01_c01.avi' | sort | head -n 1)
 run predict.py --weights $OUT/resnet_model --input "$VIDEO" --save_dir $OUT/predict
 
 "$PYTHON" - "$OUT" <<'PY'
-import glob, json, sys
+import glob, json, os, shutil, sys
 out = sys.argv[1]
+visualdl = "visualdl" if shutil.which("visualdl") else os.path.relpath(os.path.join(sys.prefix, "bin", "visualdl"))
 summary = json.load(open(f"{out}/result.json", encoding="utf-8"))["summary"]
 print(f"""
 Done. On sample data, made by tools/make_samples.py:
   accuracy on held-out groups  {100 * summary['top1']:.1f}% of {summary['num_samples']} clips (chance {100 * summary['chance']:.1f}%)
-  training curves              {out}/vdl; to see them: visualdl --logdir {out}/vdl
+  training curves              {out}/vdl; to see them: {visualdl} --logdir {out}/vdl
   labelled video               {glob.glob(f'{out}/predict/*.webm')[0]}
   picture                      {glob.glob(f'{out}/predict/*.png')[0]}""")
 PY
