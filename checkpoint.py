@@ -30,7 +30,7 @@ def load_checkpoint(path: str) -> dict:
     Returns:
         A dict whose `model` maps parameter names to arrays. A file of ours also has `optimizer`, `epoch` (epochs
         done), `step` (updates done), `plateau`, `history` (one dict an epoch), `best`, `config` (resolved sections),
-        `class_names` and `versions`.
+        `class_names`, `versions` and `role` (why the file was kept: `last`, `best` or `kept`).
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.

@@ -64,7 +64,7 @@ def run_main(main) -> None:
         logging.getLogger().debug("traceback", exc_info=True)
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; run the same command again to go on")
+        sys.exit("interrupted; run the same command again to go on, train.py with --resume auto")
 
 
 def start_paddle() -> None:

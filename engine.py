@@ -194,7 +194,7 @@ def _tell_faults(faults: list, what: str) -> str:
 
 def _progress_bar(loader, title: str) -> tqdm.tqdm:
     """A bar on a terminal, above which log lines are written; plain iteration elsewhere."""
-    return tqdm.tqdm(loader, title, leave=False, disable=not sys.stdout.isatty())
+    return tqdm.tqdm(loader, title, leave=False, unit="batch", disable=not sys.stdout.isatty())
 
 
 def evaluate(model: paddle.nn.Layer, loader, average_clips: str = "prob", log_interval: int = 0) -> dict:

@@ -126,24 +126,18 @@ def describe_choice(weights: str, state: dict, filelist: str) -> str:
     """Tell which epoch the weights are of and which list chose it; best-on-test and last epoch stand side by side."""
     if "history" not in state:
         return "weights without a history: which list chose them is not known"
-    epoch, best = state["epoch"] - 1, state["best"]
-    last = state["history"]
-    last_path = weights.removesuffix(checkpoint.SUFFIX).removesuffix("_best") + "_model"
-    is_best_file = weights.removesuffix(checkpoint.SUFFIX).endswith("_best")
-    if is_best_file and checkpoint.checkpoint_exists(last_path):
-        last = checkpoint.load_checkpoint(last_path)["history"]
+    epoch, best, history, is_best = state["epoch"] - 1, state["best"], state["history"], state["role"] == "best"
     if best is None:
-        return f"epoch {epoch}, the last one; no list chose it"
-    key = f"val/{best['metric']}"
-    best_text = f"best {best['metric']} {best['value']:.4f} in epoch {best['epoch']} on {best['filelist']}"
+        return f"epoch {epoch}, no list chose it"
+    last_path = weights.removesuffix(checkpoint.SUFFIX).removesuffix("_best") + "_model"
+    if is_best and checkpoint.checkpoint_exists(last_path):
+        history = checkpoint.load_checkpoint(last_path)["history"]  # how the run went on after its best epoch
+    value = history[-1].get(f"val/{best['metric']}")
+    last = f"last epoch {history[-1]['epoch']}: {'not validated' if value is None else f'{value:.4f}'}"
+    chosen = f"best {best['metric']} {best['value']:.4f} in epoch {best['epoch']} on {best['filelist']}"
     if os.path.abspath(best["filelist"]) == os.path.abspath(filelist):
-        best_text += " (OPTIMISTIC: the list that is scored chose it)"
-    last_text = (
-        f"last epoch {last[-1]['epoch']}: {last[-1][key]:.4f}" if key in last[-1] else "last epoch not validated"
-    )
-    if is_best_file:
-        return f"epoch {epoch}, {best_text}; {last_text}"
-    return f"epoch {epoch}, no list chose it; while training, {best_text}; {last_text}"
+        chosen += " (OPTIMISTIC: the list that is scored chose it)"
+    return f"epoch {epoch}, {chosen}; {last}" if is_best else f"epoch {epoch}, no list chose it; {chosen}; {last}"
 
 
 def tell(args: argparse.Namespace, summary: dict, result: dict, class_names: list) -> None:

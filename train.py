@@ -157,11 +157,11 @@ def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelis
 def save(state: dict, base: str, settings: recipe.RunSettings, is_best: bool) -> None:
     """Write the checkpoints that are due; the last one comes last, since a run is resumed from it."""
     if is_best:
-        checkpoint.save_checkpoint(f"{base}_best", state)
+        checkpoint.save_checkpoint(f"{base}_best", {**state, "role": "best"})
     if settings.save_interval and state["epoch"] % settings.save_interval == 0:
-        checkpoint.save_checkpoint(f"{base}_epoch_{state['epoch']:05d}", state)
+        checkpoint.save_checkpoint(f"{base}_epoch_{state['epoch']:05d}", {**state, "role": "kept"})
         checkpoint.prune_checkpoints(settings.save_dir, f"{pathlib.Path(base).name}_epoch_*", settings.max_keep)
-    checkpoint.save_checkpoint(f"{base}_model", state)
+    checkpoint.save_checkpoint(f"{base}_model", {**state, "role": "last"})
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -101,6 +102,12 @@ def test_the_best_weights_are_marked_where_the_scored_list_chose_them(score, cap
         r"epoch \d, best top1 [\d.]+ in epoch \d on data/test.list \(OPTIMISTIC.*; last epoch 1: [\d.]+",
         capsys.readouterr().out,
     )
+
+
+def test_a_renamed_best_file_is_still_known_for_what_it_is(score, trained, capsys):
+    shutil.copy(trained / "out" / "resnet_best.pdparams", trained / "out" / "mine.pdparams")
+    score(weights="out/mine")
+    assert "OPTIMISTIC" in capsys.readouterr().out
 
 
 def test_another_list_is_not_marked(score, trained, capsys):
