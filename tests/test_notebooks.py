@@ -1,0 +1,234 @@
+"""The notebook for AI Studio: what is committed of it, and what happens when somebody runs all of its cells."""
+
+import importlib.metadata
+import json
+import re
+import shutil
+import sys
+import zipfile
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "ucf101.ipynb"
+TINY_CONFIG = """# A network of a few thousand weights, for the notebook's road with UCF-101.
+[MODEL]
+name = resnet
+depth = 10
+widen_factor = 0.125
+conv1_t_size = 3
+
+[READER]
+clip_len = 4
+short_size = 32
+crop_size = 28
+num_workers = 0
+batch_size = 4
+
+[OPTIMIZER]
+learning_rate = 0.05
+"""
+
+
+def read_notebook():
+    """Return the notebook as its JSON says, without help of nbformat."""
+    return json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+
+
+def sources(kind):
+    """List the texts of all cells of a kind, `code` or `markdown`."""
+    return ["".join(cell["source"]) for cell in read_notebook()["cells"] if cell["cell_type"] == kind]
+
+
+# What is committed
+
+
+def test_the_notebook_is_stored_without_results():
+    for cell in read_notebook()["cells"]:
+        assert not cell.get("attachments") and cell["metadata"] == {}
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+    assert NOTEBOOK.stat().st_size < 60_000
+
+
+def test_the_notebook_names_no_machine():
+    absolute = r"(?<![\w.~/}*])/(?!dev/shm)(?!home/aistudio\b)\w[\w.]*/\w+|\b[A-Z]:\\"
+    assert re.search(absolute, "see /tmp/somebody") and re.search(absolute, "('/home/me')")
+    assert not re.search(absolute, "a/b/c, https://d.org/e/f, {g}/h/i, /home/aistudio/j")
+    for text in [*sources("code"), *sources("markdown")]:
+        assert not re.search(absolute, text), re.search(absolute, text)
+    assert read_notebook()["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def test_every_text_stands_in_chinese_and_in_english():
+    for text in sources("markdown"):
+        english = re.sub(r"`[^`]*`|\([^)]*\)|[一-鿿]", " ", text)
+        assert re.search("[一-鿿]", text) or text.startswith("## 6. VisualDL"), text
+        assert re.search(r"[A-Za-z]{2,}", english), text
+
+
+def test_the_files_it_names_are_there():
+    text = "\n".join([*sources("code"), *sources("markdown")])
+    scripts = re.findall(r'run\("python", "(\S+?)"', text)
+    data_scripts = ["tools/make_samples.py", "avi2jpg.py", "jpg2pkl.py", "data_list_gener.py"]
+    assert scripts == [*data_scripts, "train.py", "test.py", "predict.py"]
+    for name in {*scripts, *re.findall(r"configs/\w+\.txt", text), *re.findall(r"requirements[\w-]*\.txt", text)}:
+        assert (ROOT / name).is_file(), name
+
+
+# What happens when it runs
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A copy of the project in `<tmp>/work/project`, as it stands on AI Studio; nothing of the user's own Jupyter."""
+    pytest.importorskip("nbclient", reason="nbclient is not installed; see requirements-test.txt")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed; see requirements-test.txt")
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        (tmp_path / "jupyter" / name).mkdir(parents=True)
+        monkeypatch.setenv(name, str(tmp_path / "jupyter" / name))
+    project = tmp_path / "work" / "project"
+    for name in ("configs", "models", "reader", "tools", "splits", "notebooks"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("*.sh"), *ROOT.glob("requirements*.txt")]:
+        shutil.copy(path, project)
+    return project
+
+
+def execute(project, cwd, last="", extra=""):
+    """Run the cells of the copied notebook, `last` of them the one that holds this text, by this very Python.
+
+    Returns:
+        the notebook with its outputs, and all that its cells printed.
+    """
+    import nbformat
+    from ipykernel.kernelspec import write_kernel_spec
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpecManager
+    from nbclient import NotebookClient
+
+    kernels = project.parent.parent / "kernels"
+    if not kernels.exists():
+        write_kernel_spec(str(kernels / "here"))
+        assert json.loads((kernels / "here" / "kernel.json").read_text(encoding="utf-8"))["argv"][0] == sys.executable
+    specs = KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
+    manager = AsyncKernelManager(kernel_name="here", kernel_spec_manager=specs)
+    notebook = nbformat.read(str(project / "notebooks" / "ucf101.ipynb"), as_version=4)
+    nbformat.validate(notebook)
+    if last:
+        place = next(index for index, cell in enumerate(notebook.cells) if last in cell.source)
+        notebook.cells = notebook.cells[: place + 1]
+    if extra:
+        notebook.cells.append(nbformat.v4.new_code_cell(extra))
+    client = NotebookClient(notebook, km=manager, timeout=900, resources={"metadata": {"path": str(cwd)}})
+    client.execute()
+    faults = [output for cell in code_cells(notebook) for output in cell.outputs if output.output_type == "error"]
+    assert not faults
+    return notebook, printed(notebook)
+
+
+def code_cells(notebook):
+    """List the code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def printed(notebook):
+    """Join what all cells wrote to stdout."""
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return "".join(output.text for output in outputs if output.output_type == "stream")
+
+
+def shown(notebook, mime, holding):
+    """List the outputs of a type that the cell with the text `holding` shows."""
+    cell = next(cell for cell in code_cells(notebook) if holding in cell.source)
+    return [output.data[mime] for output in cell.outputs if mime in output.get("data", {})]
+
+
+def check_results(notebook, text, save_dir):
+    """Check the accuracy line and table, the four pictures, and the files that they are of."""
+    top1 = float(re.search(r"^验证集准确率为:(\S+)$", text, re.MULTILINE).group(1))
+    summary = json.loads((save_dir / "result.json").read_text(encoding="utf-8"))["summary"]
+    assert summary["top1"] == top1
+    (table,) = shown(notebook, "text/markdown", "display(Markdown")
+    assert f"| top-1 | **{100 * top1:.2f}%** |" in table
+    assert table.count("\n") > 10
+    for holding in ("plt.imread", "resnet_log.jsonl", "confusion.png", "predict.py"):
+        (picture,) = shown(notebook, "image/png", holding)
+        assert len(picture) > 5000, holding
+    for pattern in ("predict/*_predict.webm", "predict/*_predict.png", "predict/*.json", "vdl/*vdlrecords*"):
+        assert len(list(save_dir.glob(pattern))) == 1, pattern
+    return table
+
+
+@pytest.mark.long
+def test_the_whole_road_on_sample_data_and_again_after_a_restart(tree, monkeypatch):
+    monkeypatch.setenv("NOTEBOOK_EPOCHS", "1")
+    monkeypatch.setenv("NOTEBOOK_SAMPLE_FLAGS", "--groups 2 --clips 1 --frames 16 --width 96 --height 72")
+    notebook, text = execute(tree, tree / "notebooks")
+    table = check_results(notebook, text, tree / "output" / "samples")
+    assert "no UCF-101 found: sample data is used" in text and "sample data, not UCF-101" in table
+    command = "$ python train.py configs/quickstart.txt --root data/samples --save_dir output/samples --resume auto"
+    assert f"{command} --epoch 1\n" in text
+    assert f"NumPy  {importlib.metadata.version('numpy')}\n" in text and sys.executable in text
+
+    # AI Studio empties data/ when a project is closed, and keeps the rest.
+    shutil.rmtree(tree / "data")
+    monkeypatch.setenv("NOTEBOOK_EPOCHS", "2")
+    _, text = execute(tree, tree, last='run("python", "train.py"')
+    assert "resume from output/samples/resnet_model: 1 epochs" in text
+    assert "END epoch 1:" in text and "END epoch 0:" not in text
+
+
+@pytest.mark.long
+def test_the_whole_road_with_a_zip_file_that_ai_studio_mounts(tree, samples, tmp_path, monkeypatch):
+    """Sample videos under names of UCF-101, of either side of its split 1, stand in for the data set."""
+    names = {"Archery": "Bow", "Biking": "Kick", "Punch": "Punch"}
+    mounted = tmp_path / "data" / "data11460" / "UCF-101.zip"
+    mounted.parent.mkdir(parents=True)
+    with zipfile.ZipFile(mounted, "w") as archive:
+        for name, action in names.items():
+            for group, source in (("g01", 1), ("g08", 2), ("g09", 3)):
+                video = samples / "UCF-101" / action / f"v_{action}_g{source:02d}_c01.avi"
+                archive.write(video, f"UCF-101/{name}/v_{name}_{group}_c01.avi")
+    (tree / "configs" / "tiny.txt").write_text(TINY_CONFIG, encoding="utf-8")
+    for name, value in {"ROOT": tmp_path / "data", "CONFIG": "configs/tiny.txt", "FLAGS": "--use_gpu False"}.items():
+        monkeypatch.setenv(f"NOTEBOOK_{name}", str(value))
+    monkeypatch.setenv("NOTEBOOK_EPOCHS", "1")
+    notebook, text = execute(tree, tmp_path)  # the project lies in work/ below the notebook's folder
+    table = check_results(notebook, text, tree / "output" / "ucf101")
+    assert f"UCF-101: {mounted}" in text and "make_samples.py --root" not in text
+    assert table.startswith("| UCF-101 | |") and "sample" not in table
+    assert "| 随机水平 chance | 0.99% |" in table and "| 3，官方列表 official list 3783 |" in table
+    assert not (tmp_path / "data" / "UCF-101").exists()  # nothing was unpacked but the video to predict
+
+
+def test_a_failed_script_stops_the_notebook(tree):
+    from nbclient.exceptions import CellExecutionError
+
+    with pytest.raises(CellExecutionError) as caught:
+        execute(tree, tree, "os.chdir(", "run('python', 'avi2jpg.py', '--root', 'none', '--videos', 'none')")
+    assert "the command failed, its last lines say why" in str(caught.value)
+
+
+def test_without_the_project_the_first_cell_says_what_to_do(tree, tmp_path):
+    from nbclient.exceptions import CellExecutionError
+
+    (tree / "train.py").unlink()
+    with pytest.raises(CellExecutionError, match="no project near .*; put it into work/"):
+        execute(tree, tmp_path, last="os.chdir(")
+
+
+def test_a_command_that_is_interrupted_does_not_run_on(tree):
+    """The stop button: the notebook's Python gets a KeyboardInterrupt while it waits for a line."""
+    extra = (
+        "import signal, threading, time\n"
+        "stop = [threading.main_thread().ident, signal.SIGINT]\n"
+        "threading.Timer(1, signal.pthread_kill, stop).start()\n"
+        "try:\n"
+        '    run(\'python\', \'-c\', \'import time; open("begun", "w"); time.sleep(4); open("ran_on", "w")\')\n'
+        "except KeyboardInterrupt:\n"
+        "    time.sleep(5)\n"
+        "    print('begun:', os.path.exists('begun'), 'ran on:', os.path.exists('ran_on'))"
+    )
+    _, text = execute(tree, tree, "os.chdir(", extra)
+    assert "begun: True ran on: False" in text
