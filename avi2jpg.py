@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
     print(f"avi2jpg: {len(videos)} videos in {place}, {len(missing)} to extract to {args.frames}", flush=True)
+    cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
     try:
         outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
     finally:

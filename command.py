@@ -78,5 +78,6 @@ def start_paddle() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(num_cores))
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
+    importlib.import_module("zlib")  # Paddle 2.6 brings a copy that crashes Python's, unless that one is loaded first
     with contextlib.redirect_stderr(io.StringIO()):
         importlib.import_module("paddle")

@@ -42,7 +42,7 @@ prepare_environment() {
 install_missing() {
     local wanted fixed skip='^$'
     wanted=$(mktemp) fixed=$(mktemp)
-    if can_import paddle; then skip="$skip|^paddlepaddle"; fi
+    if can_import paddle; then skip="$skip|^(paddlepaddle|numpy|protobuf)"; fi  # whichever versions it runs with
     if can_import cv2; then skip="$skip|^opencv"; fi
     cat "$@" | sed 's/ *#.*//' | grep -viE "$skip" >"$wanted"
     "$PYTHON" -m pip freeze 2>/dev/null | { grep -iE '^(paddlepaddle|numpy|opencv|protobuf)[a-z_-]*==' || true; } >"$fixed"

@@ -18,10 +18,11 @@ class Schedule:
     """The learning rate at any point of a run.
 
     Args:
-        learning_rate: at `base_batch_size` samples an update.
-        batch_size: samples an update really sees; scales `learning_rate` linearly when `base_batch_size` is given.
+        batch_size: samples an update really sees.
         epochs: length of the run.
         steps_per_epoch: updates in an epoch.
+        learning_rate: of every update after the warm-up.
+        base_batch_size: scales `learning_rate` linearly by `batch_size / base_batch_size`; None: leaves it.
         schedule: one of `SCHEDULES`.
         schedule_by: `epoch` holds the rate for a whole epoch, `step` changes it at every update.
         milestones: epochs at which `multistep` multiplies by `learning_rate_decay`; None: 60 % and 85 % of the epochs.
@@ -33,10 +34,10 @@ class Schedule:
 
     def __init__(
         self,
-        learning_rate: float,
         batch_size: int,
         epochs: int,
         steps_per_epoch: int,
+        learning_rate: float = 0.01,
         base_batch_size: int | None = None,
         schedule: str = "multistep",
         schedule_by: str = "epoch",

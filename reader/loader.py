@@ -99,6 +99,7 @@ class Loader:
             return
         # New workers each epoch: persistent ones never end, wait half a second between epochs (Paddle 2.6 and 3.3) and
         # keep the batches of an iteration that was broken off.
+        cv2.setNumThreads(0)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
         workers = paddle.io.DataLoader(
             _Guarded(self.dataset),
             batch_sampler=self.sampler,

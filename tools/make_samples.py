@@ -216,6 +216,7 @@ def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:
         path.unlink(missing_ok=True)
     for action in {clip.action for clip in clips}:
         make_folder(root / "UCF-101" / action)
+    cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
     outcomes = run_jobs(partial(film_clip, root=root), {clip.name: clip for clip in clips}, workers, "samples")
     if outcomes.failed:
         name, reason = next(iter(outcomes.failed.items()))
