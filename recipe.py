@@ -227,9 +227,15 @@ def seed_all(seed: int, draw: int) -> None:
 
 
 def open_loader(config: dict, mode: str):
-    """Build the loader of a mode (`TRAIN`, `VALID`, `TEST`); with RUN.overfit, VALID reads the training samples."""
+    """Build the loader of a mode (`TRAIN`, `VALID`, `TEST`).
+
+    With RUN.overfit, training draws nothing, so that a sound network learns the samples by heart, and VALID reads the
+    training samples.
+    """
     overfit = config["RUN"]["overfit"]
     section = {**config["READER"], **config[mode]}
+    if overfit and mode == "TRAIN":
+        section["augment"] = False
     if overfit and mode == "VALID":
         section["filelist"] = config["TRAIN"]["filelist"]
     arguments = {"num_classes": config["MODEL"].get("num_classes"), "seed": config["RUN"]["seed"], "overfit": overfit}
@@ -285,15 +291,15 @@ def compare_classes(trained: list, listed: list | None, filelist: str) -> None:
     )
 
 
-def build_training(config: dict, steps_per_epoch: int) -> tuple:
-    """Build (model, optimizer, schedule) of a resolved config."""
+def build_training(config: dict, loader) -> tuple:
+    """Build (model, optimizer, schedule) of a resolved config for the training loader."""
     model = build_model(**config["MODEL"])
     section = dict(config["OPTIMIZER"])
     schedule_keys = inspect.signature(optimizer.Schedule).parameters
     schedule = optimizer.Schedule(
-        batch_size={**config["READER"], **config["TRAIN"]}["batch_size"],
+        batch_size=min({**config["READER"], **config["TRAIN"]}["batch_size"], loader.num_samples),
         epochs=config["RUN"]["epochs"],
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=len(loader),
         **{key: section.pop(key) for key in list(section) if key in schedule_keys},
     )
     return model, optimizer.build_optimizer(model, **section), schedule

@@ -72,7 +72,7 @@ def train(config: dict, settings: recipe.RunSettings) -> None:
     valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
     if valid_loader is not None:
         recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
-    model, optimizer, schedule = recipe.build_training(config, len(train_loader))
+    model, optimizer, schedule = recipe.build_training(config, train_loader)
     logging.info(texts.format_config(config))
 
     base = os.path.join(settings.save_dir, config["MODEL"]["name"])

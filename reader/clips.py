@@ -44,6 +44,7 @@ class Clips(paddle.io.Dataset):
         short_size: the short side is scaled to it before `crop_size` is cut out ("random" crop, and all evaluation
             crops); None: `crop_size`, so that the whole short side is seen.
         crop_size: side of the square that the model sees, in pixels.
+        augment: False takes the centre clip and crop in training too, and draws nothing.
         crop: of training. "random": a place in the frame scaled to `short_size`. "corner": the 3D-ResNet paper's five
             scales and five places. "resized": a quarter of the frame or more, aspect 3/4 to 4/3, as in its later code.
         flip_ratio: share of training clips that are mirrored.
@@ -74,6 +75,7 @@ class Clips(paddle.io.Dataset):
         frame_interval: int = 1,
         short_size: int | None = None,
         crop_size: int = 112,
+        augment: bool = True,
         crop: str = "random",
         flip_ratio: float = 0.5,
         flip_label_map: dict | None = None,
@@ -90,7 +92,7 @@ class Clips(paddle.io.Dataset):
         self.filelist, self.mode, self.seed = filelist, mode, seed
         self.num_segments, self.clip_len, self.frame_interval = num_segments, clip_len, frame_interval
         self.short_size = crop_size if short_size is None else short_size
-        self.crop_size, self.crop = crop_size, crop
+        self.crop_size, self.augment, self.crop = crop_size, augment, crop
         self.flip_ratio, self.color_jitter, self.erasing_ratio = flip_ratio, color_jitter, erasing_ratio
         self.flip_label_map = {int(label): int(other) for label, other in (flip_label_map or {}).items()}
         self.protocol, self.num_clips, self.crops, self.flip = protocol, num_clips, crops, flip
@@ -167,6 +169,9 @@ class Clips(paddle.io.Dataset):
 
     def _draw_clip(self, index: int, rng: np.random.Generator) -> dict:
         video = self._open(index)
+        if not self.augment:
+            centre = sampling.place_clips(len(video.frames), self.clip_len, 1, self.num_segments, self.frame_interval)
+            return self._cut_clips(video, centre, "center", flip=False)
         indices = sampling.sample_clip(len(video.frames), self.clip_len, rng, self.num_segments, self.frame_interval)
         frames = decode_frames(video, indices, lambda *size: (self._draw_box(*size, rng), (self.crop_size,) * 2))
         label = video.label
@@ -187,10 +192,13 @@ class Clips(paddle.io.Dataset):
 
     def _read_views(self, index: int) -> dict:
         video = self._open(index)
-        clips = self._place_clips(len(video.frames))
+        return self._cut_clips(video, self._place_clips(len(video.frames)), self.crops, self.flip)
+
+    def _cut_clips(self, video: Video, clips: np.ndarray, crops: str, flip: bool) -> dict:
+        """Decode what the clips (clips, T) of a video need, and cut their views."""
         needed, places = np.unique(clips, return_inverse=True)
         frames = decode_frames(video, needed, self._plan_whole_frame)
-        views = transforms.cut_views(frames, places.reshape(clips.shape), self.crop_size, self.crops, self.flip)
+        views = transforms.cut_views(frames, places.reshape(clips.shape), self.crop_size, crops, flip)
         return {"inputs": views, "label": video.label, "name": video.name}
 
     def make_views(self, frames: np.ndarray) -> np.ndarray:

@@ -100,6 +100,16 @@ def test_windows_score_the_whole_video(tmp_path):
     assert numbers == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]]
 
 
+def test_without_augmentation_a_training_clip_is_the_centre_view(tmp_path):
+    filelist = one_video(tmp_path, ramp(20))
+    drawn = {"crop": "resized", "flip_ratio": 1.0, "color_jitter": 0.5, "num_clips": 3, "flip": True}
+    still = Clips(filelist, "train", augment=False, **drawn, **SMALL)
+    centre = Clips(filelist, "test", **SMALL)[0]
+    for epoch in (0, 1):
+        sample = still[epoch, 0]
+        assert np.array_equal(sample["inputs"], centre["inputs"]) and sample["label"] == centre["label"]
+
+
 def test_training_clip_with_segments_and_interval(tmp_path):
     clips = Clips(one_video(tmp_path, ramp(24)), num_segments=2, clip_len=3, frame_interval=2, crop_size=16)
     for epoch in range(10):

@@ -9,6 +9,16 @@ import config as texts
 import recipe
 
 
+class Batches:
+    """What a training loader tells of itself."""
+
+    def __init__(self, num_samples, num_batches):
+        self.num_samples, self.num_batches = num_samples, num_batches
+
+    def __len__(self):
+        return self.num_batches
+
+
 def read(tmp_path, settings=None, words=(), root=None, text=CONFIG):
     path = write_config(tmp_path / "c.txt", text)
     return recipe.read_recipe(str(path), settings or {}, list(words), root)[0]
@@ -53,9 +63,15 @@ def test_every_section_refuses_misspellings(tmp_path, word, message):
 def test_every_config_builds_its_model_and_optimizer(path):
     config, dropped = recipe.read_recipe(str(path), {"MODEL.widen_factor": 0.125}, [])
     config["MODEL"].setdefault("num_classes", 4)
-    model, optimizer, schedule = recipe.build_training(config, 10)
+    model, optimizer, schedule = recipe.build_training(config, Batches(100, 10))
     assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
     assert type(model).__name__ == "ResNet3D"
+
+
+def test_the_rate_follows_the_batch_that_is_really_there(tmp_path):
+    config = read(tmp_path, words=["OPTIMIZER.base_batch_size=8", "TRAIN.batch_size=16", "MODEL.num_classes=3"])
+    assert recipe.build_training(config, Batches(100, 7))[2].peak == pytest.approx(0.1)  # 0.05 x 16 / 8
+    assert recipe.build_training(config, Batches(4, 1))[2].peak == pytest.approx(0.025)
 
 
 def test_lists_follow_the_root_and_validation_prefers_val_list(tmp_path):
@@ -73,7 +89,8 @@ def test_the_2020_text_resolves_and_tests_as_it_validates():
     config, dropped = recipe.read_recipe(str(ROOT / "tests/data/resnet_2020.txt"), {}, [], "lyj")
     assert config["TEST"]["num_clips"] == 7 and config["TEST"]["filelist"] == "lyj/test.list"
     assert config["MODEL"]["depth"] == 50 and "TRAIN.buf_size" in dropped
-    schedule = recipe.build_training({**config, "MODEL": {**config["MODEL"], "depth": 10, "widen_factor": 0.1}}, 1)[2]
+    config["MODEL"].update(depth=10, widen_factor=0.1)
+    schedule = recipe.build_training(config, Batches(128, 1))[2]
     assert schedule.milestones == [0.6, 0.85] and schedule.peak == 0.01  # of one epoch
 
 

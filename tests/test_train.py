@@ -146,7 +146,7 @@ def test_a_checkpoint_is_written_once_an_epoch(run, monkeypatch):
 
 
 def test_overfitting_few_samples_succeeds(run, capsys):
-    words = ["--overfit", "3", "--epoch", "50", "-o", "TRAIN.flip_ratio=0", "-o", "RUN.eval_interval=50"]
+    words = ["--overfit", "3", "--epoch", "50", "-o", "TRAIN.crop=resized", "-o", "RUN.eval_interval=50"]
     state = run(*words, "-o", "OPTIMIZER.learning_rate=0.02", "-o", "OPTIMIZER.schedule=constant")
     assert state["step"] == 50 and "3 samples to train on" in capsys.readouterr().out
     assert state["history"][-1]["train/top1"] == 1.0 and state["history"][-1]["val/top1"] == 1.0
