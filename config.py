@@ -202,8 +202,7 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
         if key not in parameters:
             raise ValueError(f"{where}: unknown key '{key}'{_nearest(key, parameters)}; known: {', '.join(parameters)}")
         if not _fits(value, hints[key]):
-            expected = getattr(hints[key], "__name__", str(hints[key])) if not _options(hints[key]) else str(hints[key])
-            raise ValueError(f"{where}: {key}: expected {expected}, got {value!r}")
+            raise ValueError(f"{where}: {key}: expected {_describe_type(hints[key])}, got {value!r}")
         filled[key] = value
     return filled
 
@@ -211,6 +210,15 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
 def _options(hint) -> tuple:
     is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     return typing.get_args(hint) if is_union else ()
+
+
+def _describe_type(hint) -> str:
+    """Write a type as in a signature; Python 3.10 spells some of them `typing.Optional[...]`."""
+    if _options(hint):
+        return " | ".join(_describe_type(option) for option in _options(hint))
+    if hint is types.NoneType:
+        return "None"
+    return str(hint) if typing.get_args(hint) else hint.__name__
 
 
 def _fits(value, hint) -> bool:
