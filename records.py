@@ -107,13 +107,15 @@ def natural_order(name: str) -> list:
 def list_frames(folder: str | os.PathLike) -> list[str]:
     """List the names of the JPEG and PNG files in a folder, in the order of the numbers in them.
 
+    Optical flow (`flow_x_00001.jpg`), which MMAction2 keeps beside its `img_00001.jpg`, is left out.
+
     Raises:
         FileNotFoundError: no such folder.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"frame folder '{os.fspath(folder)}' does not exist; run avi2jpg.py first")
-    names = [name for name in os.listdir(folder) if name.lower().endswith(FRAME_SUFFIXES) and not name.startswith(".")]
-    return sorted(names, key=natural_order)
+    pictures = [name for name in os.listdir(folder) if name.lower().endswith(FRAME_SUFFIXES)]
+    return sorted((name for name in pictures if not name.startswith((".", "flow_"))), key=natural_order)
 
 
 def relative_path(path: str | os.PathLike, base: str | os.PathLike) -> str:

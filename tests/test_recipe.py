@@ -66,6 +66,7 @@ def test_every_config_builds_its_model_and_optimizer(path):
     model, optimizer, schedule = recipe.build_training(config, Batches(100, 10))
     assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
     assert type(model).__name__ == "ResNet3D"
+    assert recipe.open_reader(config).mode == "test"  # what TEST takes from VALID must go together
 
 
 def test_the_rate_follows_the_batch_that_is_really_there(tmp_path):

@@ -200,3 +200,9 @@ def test_missing_list_and_list_in_another_encoding(tree):
 def test_written_record_is_plain_data(tmp_path):
     write_record({"video": "v", "label": np.int32(1), "frames": ("1.jpg",)}, tmp_path / "x.pkl")
     assert load_pickle(tmp_path / "x.pkl") == {"video": "v", "label": 1, "frames": ["1.jpg"]}
+
+
+def test_flow_beside_the_frames_is_left_out(tmp_path):
+    for name in ("img_00001.jpg", "img_00002.jpg", "flow_x_00001.jpg", "flow_y_00001.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    assert list_frames(tmp_path) == ["img_00001.jpg", "img_00002.jpg"]
