@@ -126,7 +126,7 @@ def describe_choice(weights: str, state: dict, filelist: str) -> str:
     """Tell which epoch the weights are of and which list chose it; best-on-test and last epoch stand side by side."""
     if "history" not in state:
         return "weights without a history: which list chose them is not known"
-    epoch, best, history, is_best = state["epoch"] - 1, state["best"], state["history"], state["role"] == "best"
+    epoch, best, history, is_best = state["epoch"] - 1, state["best"], state["history"], state.get("role") == "best"
     if best is None:
         return f"epoch {epoch}, no list chose it"
     last_path = weights.removesuffix(checkpoint.SUFFIX).removesuffix("_best") + "_model"
