@@ -130,7 +130,16 @@ def test_workers_end_with_their_parent(tmp_path, number):
     marks.mkdir()
     environment = {**os.environ, "PYTHONPATH": ROOT}
     command = [sys.executable, script, marks]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a job in the background ignores it
+    )
     wait_until(lambda: len(os.listdir(marks)) == 2)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # as a terminal does: the workers get it too, and must keep silent
