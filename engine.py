@@ -182,7 +182,8 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
         f"Loss at epoch {progress.epoch} step {index}: [{meter.last_loss:.7g}], acc: [{meter.last_top1:.7g}], "
         f"lr: {learning_rate:.6g}, {clips_per_s:.1f} clips/s, {shares}, eta {eta}, {memory_gib():.2f} GiB"
     )
-    values = {"train/step_loss": meter.last_loss, "train/step_top1": meter.last_top1, "train/lr": learning_rate}
+    # Tags of their own: the epoch's means stand under train/loss, train/top1 and train/lr on an axis of epochs.
+    values = {"train/step_loss": meter.last_loss, "train/step_top1": meter.last_top1, "train/step_lr": learning_rate}
     run_log.scalars(progress.step, values)
     run_log.record(progress.step, progress.epoch, **values)
 

@@ -70,7 +70,9 @@ def test_a_run_leaves_its_checkpoints_lines_and_curves(run, tmp_path, capsys):
     assert scalars | {"val/mean_class_accuracy", "val/loss"} <= set(tags["scalar"])
     assert tags["image"] == ["train/clips"] and "hyper_parameters" in tags
     assert {"weights/fc.weight", "gradients/conv1.weight"} <= set(tags["histogram"])
-    assert [one.id for one in reader.get_data("scalar", "val/top1")] == [0, 1]
+    for tag in ("val/top1", "train/lr", "train/loss"):  # one axis a tag: epochs
+        assert [one.id for one in reader.get_data("scalar", tag)] == [0, 1], tag
+    assert len(reader.get_data("scalar", "train/step_lr")) == 6
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run):
