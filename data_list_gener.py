@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"data_list_gener: removed {args.val_list} of an earlier run, whose videos are in the training list now")
     for side, chosen in clips.items():
         is_whole = side == "test" or not args.val_ratio  # val.list is taken out of the training list
-        size = read_official_size(getattr(args, side)) if is_whole else None
+        size = len(read_settings(getattr(args, side)).get("videos", [])) if is_whole else None
         write_clips(chosen, getattr(args, f"{side}_list"), class_names, args.format, size)
     shared = shared_groups([clip.video for clip in clips["train"]], [clip.video for clip in clips["test"]])
     if shared:
@@ -135,21 +135,17 @@ def list_records(place: str) -> tuple[list[ListEntry], list[str] | None]:
         raise FileNotFoundError(
             f"no records (.pkl) in '{place}'; run avi2jpg.py, then jpg2pkl.py; without videos for them, {WAYS_ON}"
         )
-    settings = os.path.join(place, "settings.json")
-    class_names = None
-    if os.path.isfile(settings):
-        with open(settings, encoding="utf-8") as file:
-            class_names = json.load(file)["class_names"]
+    class_names = read_settings(place).get("class_names")
     return [ListEntry(path, None, None, 0) for path in sorted(paths, key=natural_order)], class_names
 
 
-def read_official_size(place: str) -> int | None:
-    """Return how many videos the split file names, as jpg2pkl.py noted it; None for records of other origin."""
+def read_settings(place: str) -> dict:
+    """Return what jpg2pkl.py noted beside its records: class names, videos of the split; {} for other records."""
     settings = os.path.join(place, "settings.json")
     if not os.path.isfile(settings):
-        return None
+        return {}
     with open(settings, encoding="utf-8") as file:
-        return len(json.load(file).get("videos", [])) or None
+        return json.load(file)
 
 
 def read_own_classes(root: str) -> list[str] | None:

@@ -10,6 +10,8 @@ import sys
 import numpy as np
 import tqdm
 
+import files
+
 VDL_FILE = "vdlrecords.run.log"  # one name for all of a run: VisualDL shows only the newest file of a folder
 
 
@@ -48,7 +50,7 @@ def setup_logging(log_file: str | None) -> None:
 
 
 class RunLog:
-    """Writes a run's numbers to a jsonl file and to VisualDL; a fault of either is told once and stops nothing.
+    """Writes a run's numbers to a jsonl file and to VisualDL; a fault of VisualDL is told once and stops nothing.
 
     Args:
         jsonl_file: one JSON object a line, with `step` and `epoch`; appended to.
@@ -125,10 +127,8 @@ def _keep_lines_until(jsonl_file: str, first_step: int) -> None:
         for line in file:
             if line.endswith("}\n") and 0 < json.loads(line)["step"] <= first_step:
                 kept.append(line)
-    temporary = jsonl_file + ".tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
+    with files.write_atomically(jsonl_file, "w") as file:
         file.writelines(kept)
-    os.replace(temporary, jsonl_file)
 
 
 def format_duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ import logging
 import os
 
 import cv2
+import numpy as np
 
 import checkpoint
 import config as texts
@@ -76,9 +77,10 @@ def main(words: list | None = None) -> None:
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
     summary = summarize(args, config, state, loader, result)
-    tell(args, summary, result, class_names)
+    confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
+    tell(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    write(args, save_dir, state, summary, result, class_names)
+    write(args, save_dir, state, summary, result, confusion, class_names)
 
 
 def read_config(args: argparse.Namespace, state: dict) -> dict:
@@ -140,7 +142,7 @@ def describe_choice(weights: str, state: dict, filelist: str) -> str:
     return f"epoch {epoch}, {chosen}; {last}" if is_best else f"epoch {epoch}, no list chose it; {chosen}; {last}"
 
 
-def tell(args: argparse.Namespace, summary: dict, result: dict, class_names: list) -> None:
+def tell(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_names: list) -> None:
     """Log the figures."""
     logging.info(f"验证集准确率为:{summary['top1']}")
     figures = []
@@ -157,17 +159,17 @@ def tell(args: argparse.Namespace, summary: dict, result: dict, class_names: lis
         f"{100 * summary['chance']:.2f}%, always the largest class {100 * summary['majority']:.2f}%"
     )
     logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
-    confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], len(class_names))
     for label, guess, count in metrics.worst_pairs(confusion):
         logging.info(f"  {class_names[label]} taken for {class_names[guess]}: {count} of {confusion[label].sum()}")
     if summary["top1"] <= 1.5 * summary["chance"] and summary["num_samples"] > 30:
         logging.warning("this is about chance: were the frames, records and lists made by one run of the data scripts?")
 
 
-def write(args, save_dir: str, state: dict, summary: dict, result: dict, class_names: list) -> None:
+def write(
+    args, save_dir: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list
+) -> None:
     """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
-    confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], len(class_names))
     report.write_per_class(f"{base}_classes.csv", confusion, class_names)
     report.write_wrong_samples(f"{base}_wrong.csv", result, class_names)
     report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
