@@ -6,15 +6,15 @@ CVPR 2018, arXiv:1711.09577. Official repository: https://github.com/kenshohara/
 Where we differ: the official type-A shortcut is cut out of the gradient (it reads the tensor's data), so that nothing
 is learnt through it. Ours lets the gradient pass, as a residual network intends; the logits are the same.
 
-Parameter names are the official ones, so `convert_torch_weights` only has to turn Linear weights over and rename the
-running statistics.
+Parameter names are the official ones.
 """
 
 import math
 
-import numpy as np
 import paddle.nn.functional as F
 from paddle import nn
+
+from models.weights import keep_names
 
 
 def conv3d(in_channels: int, out_channels: int, kernel_size: tuple, stride=1) -> nn.Conv3D:
@@ -136,6 +136,8 @@ class ResNet3D(nn.Layer):
         ValueError: an unknown depth or shortcut, or a factor that leaves no channels.
     """
 
+    TORCH_SOURCES = {"3d-resnets-pytorch": keep_names}
+
     def __init__(
         self,
         num_classes: int,
@@ -199,41 +201,3 @@ class ResNet3D(nn.Layer):
                 f"ResNet3D: expected input (N, {self.in_channels}, T, H, W), got {tuple(x.shape)}; "
                 "check the reader's axis order, or MODEL.in_channels"
             )
-
-
-def convert_torch_weights(weights: dict, model: ResNet3D) -> dict:
-    """Turn a state dict with the official repository's names into one that `model.set_state_dict` takes.
-
-    Args:
-        weights: official name -> numpy array in PyTorch's layout.
-        model: the network the weights are for; it is not changed.
-    Returns:
-        Our name -> numpy array, for exactly the entries of `model.state_dict()`.
-    Raises:
-        ValueError: entries that are missing, left over or of another shape, by name.
-    """
-    linear = {f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
-    converted = {}
-    for name, value in weights.items():
-        if name.endswith("num_batches_tracked"):  # a step counter that Paddle's batch norm does not have
-            continue
-        name = name.replace("running_mean", "_mean").replace("running_var", "_variance")
-        converted[name] = np.ascontiguousarray(value.T if name in linear else value)
-    faults = _find_misfits(converted, model)
-    if faults:
-        raise ValueError(
-            f"convert_torch_weights: {len(faults)} entries do not fit the model: {'; '.join(faults[:10])}"
-            f"{'; ...' if len(faults) > 10 else ''}; build it with the depth, shortcut and num_classes of the file"
-        )
-    return converted
-
-
-def _find_misfits(weights: dict, model: nn.Layer) -> list:
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    faults = [f"{name} is missing" for name in shapes if name not in weights]
-    for name, value in weights.items():
-        if name not in shapes:
-            faults.append(f"{name} is left over")
-        elif list(value.shape) != shapes[name]:
-            faults.append(f"{name} has shape {list(value.shape)}, the model {shapes[name]}")
-    return faults

@@ -2,13 +2,13 @@
 
 import math
 
-import golden_vectors
 import numpy as np
 import paddle
 import pytest
 from paddle import nn
 
-from models.resnet3d import ResNet3D, ZeroPadShortcut, convert_torch_weights
+from models.resnet3d import ResNet3D, ZeroPadShortcut
+from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
@@ -25,32 +25,12 @@ GOLDEN = [
 every_golden = pytest.mark.parametrize("name", GOLDEN)
 
 
-def build_golden(golden, gain):
-    """Build the network of a golden file, in evaluation mode, with its weights."""
-    config = golden["config"]
-    model = ResNet3D(
-        num_classes=config["n_classes"],
-        depth=config["depth"],
-        shortcut=config["shortcut_type"],
-        conv1_t_size=config["conv1_t_size"],
-        conv1_t_stride=config["conv1_t_stride"],
-        no_max_pool=config["no_max_pool"],
-        widen_factor=config["widen_factor"],
-        in_channels=config["n_input_channels"],
-    )
-    weights = convert_torch_weights(golden_vectors.draw_weights(golden, gain), model)
-    missing, unexpected = model.set_state_dict(weights)
-    assert not missing and not unexpected
-    model.eval()
-    return model
-
-
-def run_golden(model, golden):
+def run_golden(model, reference):
     """Give logits, loss and input after the backward pass."""
-    x = paddle.to_tensor(golden_vectors.draw_input(golden), stop_gradient=False)
+    x = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
     logits = model(x)
     # logsumexp: Paddle's CPU log_softmax and cross_entropy cut log-probabilities at -64, which gain 2 goes beyond.
-    labels = paddle.to_tensor(golden["labels"]).unsqueeze(1)
+    labels = paddle.to_tensor(reference["labels"]).unsqueeze(1)
     loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
     loss.backward()
     return logits.numpy(), loss.item(), x
@@ -106,35 +86,35 @@ def detach_shortcuts(model):
 @pytest.mark.parametrize("gain", [2.0, 1.0])
 @every_golden
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
-    golden = golden_vectors.load_golden(name)
-    expected = golden if gain == 2.0 else golden["alt_gain1"]
-    model = build_golden(golden, gain)
+    reference = golden.load(name)
+    expected = reference if gain == 2.0 else reference["alt_gain1"]
+    model = golden.build(reference, gain)
     detach_shortcuts(model)
     inner = collect_norms(model)
-    logits, loss, x = run_golden(model, golden)
+    logits, loss, x = run_golden(model, reference)
     if gain == 2.0:
-        assert_inner_outputs_match(inner, golden["features"])
+        assert_inner_outputs_match(inner, reference["features"])
     assert_logits_match(logits, expected["logits"])
     assert loss == pytest.approx(expected["loss"], rel=1e-4)
     assert_gradients_match(model, x, expected["grad_norms"], expected["input_grad_norm"])
 
 
 def test_gradient_passes_our_type_a_shortcut():
-    golden = golden_vectors.load_golden("r3d_resnet18_A")
-    model = build_golden(golden, 2.0)
-    logits, _, x = run_golden(model, golden)
-    assert_logits_match(logits, golden["logits"])
-    norms, input_norm = (golden[f"{key}_shortcut_not_detached"] for key in ("grad_norms", "input_grad_norm"))
+    reference = golden.load("r3d_resnet18_A")
+    model = golden.build(reference, 2.0)
+    logits, _, x = run_golden(model, reference)
+    assert_logits_match(logits, reference["logits"])
+    norms, input_norm = (reference[f"{key}_shortcut_not_detached"] for key in ("grad_norms", "input_grad_norm"))
     assert_gradients_match(model, x, norms, input_norm)
 
 
 def test_forward_features_gives_the_stages_of_the_authors_network():
-    golden = golden_vectors.load_golden("r3d_resnet50_B_t2_nomaxpool_cls51")
+    reference = golden.load("r3d_resnet50_B_t2_nomaxpool_cls51")
     with paddle.no_grad():
-        stages = build_golden(golden, 2.0).forward_features(paddle.to_tensor(golden_vectors.draw_input(golden)))
+        stages = golden.build(reference, 2.0).forward_features(paddle.to_tensor(golden.draw_input(reference)))
     assert len(stages) == 4
     for number, stage in enumerate(stages, start=1):
-        expected = golden["features"][f"layer{number}"]
+        expected = reference["features"][f"layer{number}"]
         assert list(stage.shape) == expected["shape"]
         assert l2_norm(stage) == pytest.approx(expected["l2"], rel=1e-4)
 
@@ -156,16 +136,6 @@ def test_parameter_counts_are_those_of_the_authors_network(depth, shortcut, num_
     with paddle.LazyGuard():  # shapes without values: a depth of 200 would otherwise take half a gigabyte
         model = ResNet3D(101, depth, shortcut)
     assert sum(int(np.prod(param.shape)) for param in model.parameters() if not param.stop_gradient) == num_params
-
-
-def test_golden_weights_are_drawn_by_the_rule_of_the_files():
-    for name in GOLDEN[:2]:
-        golden = golden_vectors.load_golden(name)
-        weights = golden_vectors.draw_weights(golden, golden["weights_rule"]["gain"])
-        for key, values in golden["weights_rule"]["check"].items():
-            np.testing.assert_allclose(weights[key].ravel()[:3], values, rtol=1e-6)
-        first = golden_vectors.draw_input(golden).ravel()[:4]
-        np.testing.assert_allclose(first, golden["input"]["check"]["first4"], rtol=1e-6)
 
 
 def test_type_a_shortcut_keeps_every_second_voxel_and_adds_zero_channels():
@@ -255,46 +225,3 @@ def test_bad_argument_is_named(arguments, message):
     with pytest.raises(ValueError) as error:
         ResNet3D(4, **arguments)
     assert str(error.value) == message
-
-
-@pytest.fixture
-def small_model():
-    return ResNet3D(4, depth=10, widen_factor=0.125)
-
-
-@pytest.fixture
-def torch_weights(small_model):
-    """Zeros under the official names of `small_model`'s weights."""
-    weights = {}
-    for name, value in small_model.state_dict().items():
-        shape = value.shape[::-1] if name == "fc.weight" else value.shape
-        weights[name.replace("_mean", "running_mean").replace("_variance", "running_var")] = np.zeros(shape, np.float32)
-    return weights
-
-
-def test_conversion_turns_linear_weights_over_and_drops_counters(small_model, torch_weights):
-    torch_weights["fc.weight"] = np.arange(4 * 64, dtype=np.float32).reshape(4, 64)
-    torch_weights["bn1.running_var"] += 7
-    torch_weights["bn1.num_batches_tracked"] = np.asarray(5)
-    converted = convert_torch_weights(torch_weights, small_model)
-    assert set(converted) == set(small_model.state_dict())
-    np.testing.assert_array_equal(converted["fc.weight"], torch_weights["fc.weight"].T)
-    assert (converted["bn1._variance"] == 7).all()
-
-
-def test_conversion_names_what_does_not_fit(small_model, torch_weights):
-    del torch_weights["layer2.0.bn1.running_mean"]
-    torch_weights["layer9.weight"] = np.zeros(3)
-    torch_weights["fc.bias"] = np.zeros(400)
-    with pytest.raises(ValueError) as error:
-        convert_torch_weights(torch_weights, small_model)
-    assert "3 entries do not fit the model: layer2.0.bn1._mean is missing; " in str(error.value)
-    assert "layer9.weight is left over" in str(error.value)
-    assert "fc.bias has shape [400], the model [4]" in str(error.value)
-
-
-def test_conversion_of_a_deeper_network_shows_ten_misfits(small_model):
-    with paddle.LazyGuard():
-        deeper = ResNet3D(4, depth=34, widen_factor=0.125)
-    with pytest.raises(ValueError, match=r"; \.\.\.; build it with the depth"):
-        convert_torch_weights({name: np.zeros(value.shape) for name, value in deeper.state_dict().items()}, small_model)

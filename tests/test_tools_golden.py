@@ -1,0 +1,47 @@
+"""Golden vectors: weights and input are the ones that the authors' networks had."""
+
+import numpy as np
+import pytest
+
+from tools import golden
+
+
+@pytest.mark.parametrize("name", ["r3d_resnet10_B_conv1t3_cls400", "r3d_resnet18_A"])
+def test_weights_and_input_are_drawn_by_the_rule_of_the_files(name):
+    reference = golden.load(name)
+    weights = golden.draw_weights(reference, reference["weights_rule"]["gain"])
+    assert list(weights) == list(reference["state"])
+    for key, values in reference["weights_rule"]["check"].items():
+        np.testing.assert_allclose(weights[key].ravel()[:3], values, rtol=1e-6)
+    first = golden.draw_input(reference).ravel()[:4]
+    np.testing.assert_allclose(first, reference["input"]["check"]["first4"], rtol=1e-6)
+
+
+def test_gain_is_the_variance_of_tensors_with_two_axes_or_more():
+    reference = {"state": {"a.weight": [50, 40, 3], "a.bias": [50], "bn.weight": [50]}}
+    one, two = (golden.draw_weights(reference, gain) for gain in (1.0, 2.0))
+    assert one["a.weight"].var() * 120 == pytest.approx(1, rel=0.05)
+    np.testing.assert_allclose(two["a.weight"], np.sqrt(2) * one["a.weight"], rtol=1e-6)
+    for name in ("a.bias", "bn.weight"):
+        np.testing.assert_array_equal(two[name], one[name])
+
+
+def test_files_are_listed_by_pattern():
+    assert golden.list_names("r3d_resnet18_*") == ["r3d_resnet18_A", "r3d_resnet18_B"]
+    assert set(golden.list_names("r3d_*")) <= set(golden.list_names())
+
+
+def test_build_gives_the_network_of_the_file_with_its_weights():
+    reference = golden.load("r3d_resnet10_B_conv1t3_cls400")
+    model = golden.build(reference, 1.0)
+    assert not model.training
+    assert list(model.conv1.weight.shape) == [64, 3, 3, 7, 7]
+    weights = golden.draw_weights(reference, 1.0)
+    np.testing.assert_array_equal(model.fc.weight.numpy(), weights["fc.weight"].T)
+    np.testing.assert_array_equal(model.bn1.state_dict()["_variance"].numpy(), weights["bn1.running_var"])
+
+
+def test_a_file_of_an_unknown_source_is_named():
+    reference = {"reference": {"repository": "https://github.com/someone/Other-Net"}}
+    with pytest.raises(ValueError, match=r"no reading for files of 'other-net' \(known: 3d-resnets-pytorch"):
+        golden.build(reference, 2.0)

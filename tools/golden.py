@@ -1,0 +1,106 @@
+"""Golden vectors: what a published network computes from weights that follow from their names.
+
+Each JSON file of `tests/golden/` was made by running the authors' own PyTorch code. It stores names, shapes and
+results; weights and input are drawn again here, each tensor from a generator of its own, so that no file holds a
+single weight.
+"""
+
+import json
+import pathlib
+import zlib
+
+import numpy as np
+from paddle import nn
+
+from models import build_model
+from models.weights import convert_torch_weights
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
+
+
+def list_names(pattern: str = "*") -> list:
+    """List the golden files whose name matches `pattern`, without their suffix."""
+    return sorted(path.stem for path in FOLDER.glob(f"{pattern}.json"))
+
+
+def load(name: str) -> dict:
+    """Read `tests/golden/<name>.json`."""
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def draw_weights(golden: dict, gain: float) -> dict:
+    """Draw the state dict.
+
+    Args:
+        golden: a loaded file.
+        gain: variance gain of all tensors with two axes or more; 2 for the file's main results, 1 for `alt_gain1`.
+
+    Returns:
+        The authors' name -> float32 array in PyTorch's layout.
+    """
+    return {name: _draw_tensor(name, shape, gain) for name, shape in golden["state"].items()}
+
+
+def _draw_tensor(name, shape, gain):
+    rng = _generator(zlib.crc32(name.encode()))
+    if name.endswith("running_var"):
+        values = 0.5 + rng.random(shape)
+    else:
+        values = rng.standard_normal(shape)
+        if len(shape) > 1:
+            fan_in = np.prod(shape[1:])
+            values *= np.sqrt(gain / fan_in)
+        else:
+            values *= 0.1
+            if name.endswith("weight"):
+                values += 1.0
+    return np.asarray(values, np.float32)
+
+
+def draw_input(golden: dict) -> np.ndarray:
+    """Draw the input batch as float32."""
+    rng = _generator(golden["input"]["seed"])
+    return rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
+
+
+def _generator(seed):
+    # Not default_rng: the files name this bit generator, and numpy may change its default.
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def build(golden: dict, gain: float) -> nn.Layer:
+    """Build our network for a golden file, in evaluation mode, with the file's weights."""
+    repository = golden["reference"]["repository"].rpartition("/")[2].lower()
+    if repository not in READINGS:
+        raise ValueError(f"golden.build: no reading for files of '{repository}' (known: {', '.join(READINGS)})")
+    name, arguments = READINGS[repository](golden)
+    model = build_model(name, **arguments)
+    weights = model.TORCH_SOURCES[repository](draw_weights(golden, gain))
+    model.set_state_dict(convert_torch_weights(weights, model))
+    model.eval()
+    return model
+
+
+# Each reading takes a loaded file and gives (name in MODELS, arguments of that model).
+
+
+def read_3d_resnets(golden: dict) -> tuple:
+    """Read a file of Hara et al.'s repository."""
+    config = golden["config"]
+    arguments = {ours: config[theirs] for theirs, ours in HARA_ARGUMENTS.items() if theirs in config}
+    return HARA_MODELS[config["family"]], arguments
+
+
+HARA_MODELS = {"resnet": "resnet"}
+HARA_ARGUMENTS = {
+    "n_classes": "num_classes",
+    "depth": "depth",
+    "shortcut_type": "shortcut",
+    "conv1_t_size": "conv1_t_size",
+    "conv1_t_stride": "conv1_t_stride",
+    "no_max_pool": "no_max_pool",
+    "widen_factor": "widen_factor",
+    "n_input_channels": "in_channels",
+}
+
+READINGS = {"3d-resnets-pytorch": read_3d_resnets}  # by the repository's name, as in a model's TORCH_SOURCES
