@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 
 import optimizer
+import parallel
 
 
 def describe_run(
@@ -32,9 +33,11 @@ def describe_run(
         + " x ".join(str(size) for size in train_loader.input_shape),
         "data": f"{train_loader.num_samples} samples to train on ({config['TRAIN']['filelist']}), {valid}",
         "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
-        "batch": f"{schedule.batch_size} samples an update, {steps} updates an epoch, {steps * run['epochs']} in all",
+        "batch": f"{schedule.batch_size} samples an update{_describe_parts(run)}, {steps} updates an epoch, "
+        f"{steps * run['epochs']} in all",
         "learning rate": schedule.explain(),
         "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}",
+        **_describe_switches(run, model),
         "checkpoints": _describe_disk(run, num_parameters),
         "device": f"{paddle.device.get_device()}, {platform.machine()}, seed {run['seed']}",
         "versions": describe_versions(),
@@ -52,8 +55,9 @@ def describe_versions() -> str:
 
 
 def count_parameters(model: paddle.nn.Layer) -> int:
-    """Count trainable values; batch norm's running statistics are not among them."""
-    return sum(int(np.prod(p.shape)) for p in model.parameters() if not p.stop_gradient)
+    """Count the weights; batch norm's running statistics are not among them."""
+    statistics = ("_mean", "_variance")  # Paddle lists them as parameters
+    return sum(int(np.prod(p.shape)) for name, p in model.named_parameters() if not name.endswith(statistics))
 
 
 def count_macs(model: paddle.nn.Layer, input_shape: list) -> int:
@@ -83,9 +87,45 @@ def count_macs(model: paddle.nn.Layer, input_shape: list) -> int:
     return sum(counts)
 
 
+def _describe_parts(run: dict) -> str:
+    ranks, parts = parallel.num_ranks(), run["accumulate"]
+    told = [f"{ranks} processes"] if ranks > 1 else []
+    told += [f"in {parts} parts, batch norm over each of them"] if parts > 1 else []
+    told += ["batch norm over all processes"] if run["sync_bn"] else []
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _describe_switches(run: dict, model: paddle.nn.Layer) -> dict:
+    """Return the rows of what a plain run does not do."""
+    rows = {}
+    frozen = run["freeze_until"] or run["train_from"]
+    if frozen:
+        border = f"until {run['freeze_until']}" if run["freeze_until"] else f"before {run['train_from']}"
+        statistics = "kept" if run["freeze_statistics"] else "not kept"
+        count = sum(int(np.prod(p.shape)) for p in model.parameters() if not p.stop_gradient)
+        trained = f"{count / 1e6:.2f} M parameters are trained"
+        rows["frozen"] = f"{border}; {trained}; the frozen part's batch-norm statistics are {statistics}"
+    if run["amp_level"] != "O0":
+        is_gpu = paddle.device.get_device().startswith("gpu")
+        rows["precision"] = f"{run['amp_level']}, " + ("float16 with a loss scale" if is_gpu else "float32 on a CPU")
+    kinds = [f"{kind} alpha {run[f'{kind}_alpha']:g}" for kind in ("mixup", "cutmix") if run[f"{kind}_alpha"]]
+    if kinds:
+        rows["mixing"] = (
+            f"{' or '.join(kinds)}, {100 * run['mix_ratio']:g}% of the batches; training accuracy is of those"
+        )
+    if run["ema_decay"]:
+        rows["average"] = f"of the weights, decay {run['ema_decay']:g}; it is what is scored"
+    if run["early_stop_patience"]:
+        rows["early stop"] = (
+            f"after {run['early_stop_patience']} validations without a {run['metric']} better by more than "
+            f"{run['early_stop_min_delta']:g}"
+        )
+    return rows
+
+
 def _describe_disk(run: dict, num_parameters: int) -> str:
-    # Weights and one momentum in float32 for each file: the last, the best, and the epochs kept.
+    # Weights, one momentum and the average in float32 for each file: the last, the best, and the epochs kept.
     num_files = 1 + run["validate"] + (run["max_keep"] if run["save_interval"] else 0)
-    needed_gib = num_files * num_parameters * 8 / 2**30
+    needed_gib = num_files * num_parameters * (8 + 4 * bool(run["ema_decay"])) / 2**30
     free_gib = shutil.disk_usage(".").free / 2**30
     return f"{num_files} in {run['save_dir']}, about {needed_gib:.2f} GiB; {free_gib:.0f} GiB are free here"

@@ -14,6 +14,7 @@ import paddle
 import files
 
 SUFFIX = ".pdparams"
+MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2
 
 
 def save_checkpoint(path: str, state: dict) -> None:
@@ -30,7 +31,8 @@ def load_checkpoint(path: str) -> dict:
     Returns:
         A dict whose `model` maps parameter names to arrays. A file of ours also has `optimizer`, `epoch` (epochs
         done), `step` (updates done), `plateau`, `history` (one dict an epoch), `best`, `config` (resolved sections),
-        `class_names`, `versions` and `role` (why the file was kept: `last`, `best` or `kept`).
+        `class_names`, `versions`, `role` (why the file was kept: `last`, `best` or `kept`), `precision` (the loss scale
+        of a float16 run) and, in a run with RUN.ema_decay, `ema` (parameter name -> average).
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.
@@ -71,21 +73,29 @@ def model_state(model: paddle.nn.Layer) -> dict:
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
-def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = ()) -> list:
-    """Load `weights` into `model`; every name and shape must agree.
+def scoring_weights(state: dict) -> dict:
+    """Return the weights that a checkpoint is scored with: the moving average where it has one."""
+    return {**state["model"], **state.get("ema", {})}
+
+
+def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = (), allow_missing: list = ()) -> list:
+    """Load `weights` into `model`; every name and shape must agree but for what is allowed to differ.
 
     Args:
-        ignore: name patterns such as `fc.*`; what matches keeps the model's own values.
+        ignore: name patterns such as `fc.*`; what matches is left out, and the model keeps its own values.
+        allow_missing: name patterns such as `neck.*`; what matches keeps the model's own values if `weights` lacks it.
 
     Returns:
-        The names that were ignored.
+        The names that keep the model's own values.
 
     Raises:
         ValueError: missing, left-over or mismatched names, with the first few of each.
     """
-    ignored = [name for name in model.state_dict() if any(fnmatch.fnmatch(name, one) for one in ignore)]
-    weights = {name: value for name, value in weights.items() if not any(fnmatch.fnmatch(name, one) for one in ignore)}
-    own = {name: list(value.shape) for name, value in model.state_dict().items() if name not in ignored}
+    weights = {name: value for name, value in weights.items() if not _matches(name, ignore)}
+    state = model.state_dict()
+    kept = [name for name in state if _matches(name, ignore)]
+    kept += [name for name in state if name not in {**weights, **dict.fromkeys(kept)} and _matches(name, allow_missing)]
+    own = {name: list(value.shape) for name, value in state.items() if name not in kept}
     faults = {
         "missing": [name for name in own if name not in weights],
         "left over": [name for name in weights if name not in own],
@@ -98,10 +108,13 @@ def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = ()) -> l
     told = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in faults.items() if names]
     if told:
         raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(told)}")
-    parameters = model.state_dict()
     for name, value in weights.items():
-        parameters[name].set_value(value)
-    return ignored
+        state[name].set_value(value)
+    return kept
+
+
+def _matches(name: str, patterns: list) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def optimizer_state(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> dict:
@@ -111,10 +124,13 @@ def optimizer_state(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimize
     process to the next as soon as another layer is built first.
     """
     values = optimizer.state_dict()
+    masters = values.pop(MASTERS, {})
     state = {}
     for name, parameter in model.named_parameters():
         prefix = parameter.name + "_"
         slots = {key[len(prefix) :]: value.numpy() for key, value in values.items() if key.startswith(prefix)}
+        if parameter.name in masters:
+            slots[MASTERS] = masters[parameter.name].numpy()
         if slots:
             state[name] = slots
     return state
@@ -126,9 +142,11 @@ def restore_optimizer(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimi
     unknown = [name for name in state if name not in names]
     if unknown:
         raise ValueError(f"the optimizer state has {len(unknown)} parameters the model lacks, such as '{unknown[0]}'")
-    values = {
-        f"{names[name]}_{slot}": paddle.to_tensor(value)
-        for name, slots in state.items()
-        for slot, value in slots.items()
-    }
+    values, masters = {}, {}
+    for name, slots in state.items():
+        for slot, value in slots.items():
+            target, key = (masters, names[name]) if slot == MASTERS else (values, f"{names[name]}_{slot}")
+            target[key] = paddle.to_tensor(value)
+    if masters:
+        values[MASTERS] = masters
     optimizer.set_state_dict(values)

@@ -60,7 +60,7 @@ def run_main(main) -> None:
     """
     try:
         sys.exit(main())
-    except (ValueError, FloatingPointError, OSError) as error:
+    except (ValueError, FloatingPointError, MemoryError, OSError) as error:
         logging.getLogger().debug("traceback", exc_info=True)
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:

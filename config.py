@@ -248,11 +248,12 @@ def format_config(config: dict) -> str:
     return "\n".join([*rows, "-------------------------------------------------"])
 
 
-def differences(old: dict, new: dict) -> list:
-    """Return (SECTION.key, old value, new value) of the keys of MODEL to OPTIMIZER that two configs set differently."""
+def differences(old: dict, new: dict, run_keys: tuple = ()) -> list:
+    """Return (SECTION.key, old value, new value) where two configs differ, of RUN only `run_keys`."""
     found = []
-    for section in SECTIONS[:-1]:  # RUN may differ: more epochs, another log interval
-        for key in {**old.get(section, {}), **new.get(section, {})}:
+    for section in SECTIONS:
+        both = {**old.get(section, {}), **new.get(section, {})}
+        for key in both if section != "RUN" else run_keys:
             was, is_now = old.get(section, {}).get(key), new.get(section, {}).get(key)
             if was != is_now:
                 found.append((f"{section}.{key}", was, is_now))

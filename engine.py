@@ -1,9 +1,12 @@
-"""The engine: one training step, one epoch, one evaluation. It knows no model and no data set."""
+"""The engine: one epoch of training, one evaluation. It knows no model and no data set."""
 
+import contextlib
 import dataclasses
+import itertools
 import logging
 import sys
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import paddle
@@ -12,6 +15,7 @@ import tqdm
 
 import log
 import metrics
+import parallel
 
 
 @dataclasses.dataclass
@@ -29,36 +33,6 @@ class Progress:
     step: int = 0
     history: list = dataclasses.field(default_factory=list)
     best: dict | None = None
-
-
-class CrossEntropy:
-    """Mean cross-entropy of logits (N, num_classes) and labels (N,), with optional label smoothing."""
-
-    def __init__(self, label_smoothing: float = 0.0):
-        self.label_smoothing = label_smoothing
-
-    def __call__(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        if not self.label_smoothing:
-            return F.cross_entropy(logits, labels)
-        targets = F.label_smooth(F.one_hot(labels, logits.shape[1]), epsilon=self.label_smoothing)
-        return F.cross_entropy(logits, targets, soft_label=True)
-
-
-class TrainStep:
-    """One update: forward, loss, backward, update. Gradients stay readable until the next update."""
-
-    def __init__(self, model: paddle.nn.Layer, criterion, optimizer: paddle.optimizer.Optimizer):
-        self.model, self.criterion, self.optimizer = model, criterion, optimizer
-
-    def __call__(self, inputs: paddle.Tensor, labels: paddle.Tensor, learning_rate: float) -> tuple:
-        """Update the model; return (loss, number of right answers), both 0-D and still on the device."""
-        self.optimizer.set_lr(learning_rate)
-        self.optimizer.clear_grad()
-        logits = self.model(inputs)
-        loss = self.criterion(logits, labels)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(axis=1) == labels).astype("float32").sum()
 
 
 class Clock:
@@ -81,16 +55,22 @@ class Clock:
 
 
 class EpochMeter:
-    """Sums an epoch's losses and hits; the values come from the device only when `read` is called."""
+    """Sums an epoch's losses and hits over all processes; they leave the device only when `read` is called."""
 
     def __init__(self):
         self.pending = []
         self.num_samples, self.loss_sum, self.hits = 0, 0.0, 0.0
         self.last_loss, self.last_top1 = float("nan"), float("nan")
 
-    def add(self, where: str, names: list, loss: paddle.Tensor, hits: paddle.Tensor) -> None:
-        """Keep an update's tensors; `where` and `names` are told if its loss is not finite."""
-        self.pending.append((where, names, loss, hits))
+    def add(self, where: str, names: list, total: int, loss: paddle.Tensor, hits: paddle.Tensor) -> None:
+        """Keep an update's tensors.
+
+        Args:
+            where, names: told if the loss is not finite; `names` are this process's samples.
+            total: samples of all processes.
+            loss, hits: this process's share of the mean loss and of the right answers, 0-D.
+        """
+        self.pending.append((where, names, total, loss, hits))
 
     def read(self) -> None:
         """Read the pending values (the one host sync of the loop).
@@ -98,18 +78,19 @@ class EpochMeter:
         Raises:
             FloatingPointError: a loss is nan or infinite; names the first update and its samples.
         """
-        losses = paddle.stack([loss for _, _, loss, _ in self.pending]).numpy()
-        hits = paddle.stack([hit for _, _, _, hit in self.pending]).numpy()
-        for (where, names, _, _), loss, hit in zip(self.pending, losses, hits, strict=True):
+        values = paddle.stack([paddle.stack([loss, hits]) for *_, loss, hits in self.pending])
+        for (where, names, total, _, _), (loss, hits) in zip(
+            self.pending, parallel.add_up(values).numpy().tolist(), strict=True
+        ):
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"{where}: loss is {loss}; samples: {', '.join(names)}; lower OPTIMIZER.learning_rate, set "
                     "OPTIMIZER.grad_clip=40 or look at these samples, then go on with --resume auto"
                 )
-            self.num_samples += len(names)
-            self.loss_sum += float(loss) * len(names)
-            self.hits += float(hit)
-            self.last_loss, self.last_top1 = float(loss), float(hit) / len(names)
+            self.num_samples += total
+            self.loss_sum += loss * total
+            self.hits += hits
+            self.last_loss, self.last_top1 = loss, hits / total
         self.pending.clear()
 
     def means(self) -> dict:
@@ -121,8 +102,8 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
     """Train for one epoch.
 
     Args:
-        step: called with (inputs, labels, learning rate) for each batch; see `TrainStep`.
-        loader: yields batches with `inputs`, `labels`, `names` and `faults`; has `prepare`.
+        step: makes one update of each batch; see `step.TrainStep`.
+        loader: yields batches with `inputs`, `labels`, `names`, `faults` and `total`.
         schedule: gives the learning rate by (epoch, step in the epoch).
         progress: `step` is counted up; the caller counts `epoch`.
         settings: `log_interval`, `max_faults` and `epochs` are read.
@@ -131,20 +112,22 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
         Means of the epoch, the learning rate, time shares, clips/s, memory.
 
     Raises:
-        FloatingPointError: nan or infinite loss.
+        FloatingPointError: nan or infinite loss or weights.
+        MemoryError: the device has too little memory for a batch; proposes one that fits.
         ValueError: more than `max_faults` damaged samples.
     """
-    step.model.train()
+    step.begin_epoch()
     epoch, num_steps = progress.epoch, len(loader)
     loader.set_epoch(epoch)
     meter, clock, faults = EpochMeter(), Clock(), []
-    with _progress_bar(loader, f"epoch {epoch}") as batches:
+    advice = advise_batch(step.batch_size, settings.accumulate)
+    with _progress_bar(loader, f"epoch {epoch}") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
             clock.lap("data")
             learning_rate = schedule.value(epoch, index)
-            loss, hits = step(loader.prepare(batch["inputs"]), paddle.to_tensor(batch["labels"]), learning_rate)
-            where = f"epoch {epoch} step {index}, learning rate {learning_rate:g}"
-            meter.add(where, batch["names"], loss, hits)
+            names, total, labels = batch["names"], batch["total"], paddle.to_tensor(batch["labels"])
+            loss, hits = step(batch["inputs"], labels, learning_rate, progress.step, len(names) / total)
+            meter.add(f"epoch {epoch} step {index}, learning rate {learning_rate:g}", names, total, loss, hits)
             progress.step += 1
             faults.extend(batch["faults"])
             if len(faults) > settings.max_faults:
@@ -156,8 +139,10 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
                 meter.read()
             clock.lap("model")
             if is_due:
-                _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings)
+                precision = step.precision.describe()
+                _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings, precision)
             clock.lap("statistics")
+    check_finite(step.model, epoch)
     if faults:
         logging.warning(_tell_faults(faults, "replaced by other samples"))
     shares = {f"time/{part}": share for part, share in clock.shares().items()}
@@ -172,7 +157,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
     }
 
 
-def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings) -> None:
+def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings, precision) -> None:
     spent_s = sum(clock.spent_s.values())
     left = num_steps * (settings.epochs - progress.epoch) - index - 1
     shares = " ".join(f"{part} {100 * share:.0f}%" for part, share in clock.shares().items())
@@ -180,12 +165,55 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
     clips_per_s = meter.num_samples / spent_s
     logging.info(
         f"Loss at epoch {progress.epoch} step {index}: [{meter.last_loss:.7g}], acc: [{meter.last_top1:.7g}], "
-        f"lr: {learning_rate:.6g}, {clips_per_s:.1f} clips/s, {shares}, eta {eta}, {memory_gib():.2f} GiB"
+        f"lr: {learning_rate:.6g}, {clips_per_s:.1f} clips/s, {shares}, eta {eta}, {memory_gib():.2f} GiB{precision}"
     )
     # Tags of their own: the epoch's means stand under train/loss, train/top1 and train/lr on an axis of epochs.
     values = {"train/step_loss": meter.last_loss, "train/step_top1": meter.last_top1, "train/step_lr": learning_rate}
     run_log.scalars(progress.step, values)
     run_log.record(progress.step, progress.epoch, **values)
+
+
+def check_finite(model: paddle.nn.Layer, epoch: int) -> None:
+    """Refuse weights that are nan or infinite, before a checkpoint is made of them.
+
+    Raises:
+        FloatingPointError: names the first such tensor.
+    """
+    values = model.state_dict()
+    finite = paddle.stack([paddle.isfinite(value).all() for value in values.values()]).numpy()
+    if not finite.all():
+        name = list(values)[int(finite.argmin())]
+        raise FloatingPointError(
+            f"epoch {epoch}: '{name}' is not finite any more, no checkpoint is made of it; lower "
+            "OPTIMIZER.learning_rate or set OPTIMIZER.grad_clip=40, then go on from the epoch before with --resume auto"
+        )
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(advice: str) -> Iterator[None]:
+    """Turn Paddle's pages about memory that ran out into one sentence that ends with `advice`.
+
+    Raises:
+        MemoryError: in place of whatever Paddle raised.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, SystemError) as error:
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and "out of memory" not in text and "resourceexhausted" not in text:
+            raise
+        raise MemoryError(f"{paddle.device.get_device()} ran out of memory: {advice}") from error
+
+
+def advise_batch(batch_size: int | None, accumulate: int) -> str:
+    """Return the overrides that halve what the device holds at once and keep the samples of an update."""
+    if batch_size in (None, 1):
+        return "lower READER.clip_len or READER.crop_size, or take a smaller network"
+    smaller = max(size for size in range(1, batch_size) if batch_size % size == 0 and size <= batch_size // 2)
+    return (
+        f"go on with -o TRAIN.batch_size={smaller} -o RUN.accumulate={accumulate * batch_size // smaller}, "
+        f"which keeps {batch_size * accumulate} samples an update"
+    )
 
 
 def _tell_faults(faults: list, what: str) -> str:
@@ -214,23 +242,32 @@ def evaluate(model: paddle.nn.Layer, loader, average_clips: str = "prob", log_in
     if average_clips not in ("prob", "score"):
         raise ValueError(f"average_clips: expected 'prob' or 'score', got '{average_clips}'")
     model.eval()
-    names, labels, scores = [], [], []
-    with paddle.no_grad(), _progress_bar(loader, "evaluate") as batches:
+    scored, num_samples = [], 0
+    advice = "lower VALID.batch_size while training, TEST.batch_size for test.py"
+    with paddle.no_grad(), _progress_bar(loader, "evaluate") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
             logits = model(loader.prepare(batch["inputs"]))
             views = F.softmax(logits, axis=1) if average_clips == "prob" else logits
             starts = np.cumsum([0, *batch["views"][:-1]])
             counts = np.asarray(batch["views"])[:, None]
-            scores.append(np.add.reduceat(views.numpy().astype(np.float64), starts, axis=0) / counts)
-            labels.extend(int(label) for label in batch["labels"])
-            names.extend(batch["names"])
+            means = np.add.reduceat(views.numpy().astype(np.float64), starts, axis=0) / counts
+            scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
+            num_samples += len(means)
             if log_interval and (index + 1) % log_interval == 0:
-                logging.info(f"scored {len(names)} of {loader.num_samples} samples")
+                logging.info(f"scored {num_samples} of {loader.num_samples} samples")
+    names, labels, scores = _join(parallel.gather(scored))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")
-    scores, labels = np.concatenate(scores), np.asarray(labels)
     return {"names": names, "labels": labels, "scores": scores, "loss": _mean_loss(scores, labels, average_clips)}
+
+
+def _join(by_rank: list) -> tuple:
+    """Put the batches that were dealt out to the processes back in the order of the list."""
+    rounds = itertools.zip_longest(*by_rank)
+    batches = [batch for one_round in rounds for batch in one_round if batch is not None]
+    names, labels, scores = zip(*batches, strict=True)
+    return sum(names, []), np.asarray(sum(labels, [])), np.concatenate(scores)
 
 
 def _mean_loss(scores: np.ndarray, labels: np.ndarray, average_clips: str) -> float:

@@ -28,7 +28,7 @@ def setup_logging(log_file: str | None) -> None:
     """Send log lines to the screen as they are and to `log_file` (appended) with level, file and line before them.
 
     Args:
-        log_file: None writes no file (the other ranks of a distributed run).
+        log_file: None writes no file (the other processes of a run on several GPUs).
     """
     root = logging.getLogger()
     for old in list(root.handlers):  # those of an earlier call, and the one that importing Paddle leaves behind
@@ -53,15 +53,17 @@ class RunLog:
     """Writes a run's numbers to a jsonl file and to VisualDL; a fault of VisualDL is told once and stops nothing.
 
     Args:
-        jsonl_file: one JSON object a line, with `step` and `epoch`; appended to.
+        jsonl_file: one JSON object a line, with `step` and `epoch`; appended to. None: write nothing at all.
         vdl_dir: folder that `visualdl --logdir` is pointed at.
         first_step: update the run goes on from. 0 starts both logs anew; else the jsonl lines after it, of a run that
             was killed, are taken out. None adds to whatever is there.
     """
 
-    def __init__(self, jsonl_file: str, vdl_dir: str, first_step: int | None = 0):
+    def __init__(self, jsonl_file: str | None, vdl_dir: str, first_step: int | None = 0):
         self.jsonl_file, self.vdl_dir, self.writer = jsonl_file, vdl_dir, None
-        self.is_vdl_alive = True
+        self.is_vdl_alive = jsonl_file is not None
+        if jsonl_file is None:
+            return
         os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
         if first_step is not None:
             _keep_lines_until(jsonl_file, first_step)
@@ -78,6 +80,8 @@ class RunLog:
 
     def record(self, step: int, epoch: int, **values) -> None:
         """Append one jsonl line."""
+        if self.jsonl_file is None:
+            return
         line = json.dumps({"step": step, "epoch": epoch, **values}, ensure_ascii=False)
         with open(self.jsonl_file, "a", encoding="utf-8") as file:
             file.write(line + "\n")

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules: names in visible dicts, the learning rate a pure function of progress."""
+"""Which weights move, by which optimizer, how fast: names in visible dicts, the rate a pure function of progress."""
 
 import difflib
 import math
@@ -11,7 +11,7 @@ OPTIMIZERS = {
     "adam": paddle.optimizer.Adam,
     "adamw": paddle.optimizer.AdamW,
 }
-SCHEDULES = ("constant", "multistep", "cosine", "plateau")
+SCHEDULES = ("constant", "multistep", "cosine", "cosine_restarts", "plateau")
 
 
 class Schedule:
@@ -27,7 +27,9 @@ class Schedule:
         schedule_by: `epoch` holds the rate for a whole epoch, `step` changes it at every update.
         milestones: epochs at which `multistep` multiplies by `learning_rate_decay`; None: 60 % and 85 % of the epochs.
         learning_rate_decay: factor of `multistep` and `plateau`.
-        min_learning_rate: end of `cosine`, floor of `plateau`.
+        min_learning_rate: end of `cosine` and of each cycle of `cosine_restarts`, floor of `plateau`.
+        restart_epochs: length of the first cycle of `cosine_restarts` (Loshchilov, Hutter, ICLR 2017, 1608.03983).
+        restart_factor: each cycle is so many times as long as the one before.
         warmup_epochs: linear warm-up from `warmup_ratio` times the rate; may be a fraction.
         plateau_patience: epochs without a better monitored value before `plateau` lowers the rate.
     """
@@ -44,6 +46,8 @@ class Schedule:
         milestones: list | None = None,
         learning_rate_decay: float = 0.1,
         min_learning_rate: float = 0.0,
+        restart_epochs: float = 10,
+        restart_factor: float = 2,
         warmup_epochs: float = 0,
         warmup_ratio: float = 0.1,
         plateau_patience: int = 10,
@@ -52,6 +56,11 @@ class Schedule:
             raise ValueError(f"OPTIMIZER.schedule: expected one of {SCHEDULES}, got '{schedule}'")
         if schedule_by not in ("epoch", "step"):
             raise ValueError(f"OPTIMIZER.schedule_by: expected 'epoch' or 'step', got '{schedule_by}'")
+        if restart_epochs <= 0 or restart_factor < 1:
+            raise ValueError(
+                "OPTIMIZER: restart_epochs must be more than 0 and restart_factor at least 1, "
+                f"got {restart_epochs} and {restart_factor}"
+            )
         self.scale = batch_size / base_batch_size if base_batch_size else 1.0
         self.peak = learning_rate * self.scale
         self.configured, self.batch_size, self.base_batch_size = learning_rate, batch_size, base_batch_size
@@ -59,6 +68,7 @@ class Schedule:
         self.schedule, self.schedule_by = schedule, schedule_by
         self.milestones = [0.6 * epochs, 0.85 * epochs] if milestones is None else milestones
         self.decay, self.floor = learning_rate_decay, min_learning_rate
+        self.restart_epochs, self.restart_factor = restart_epochs, restart_factor
         self.warmup_epochs, self.warmup_ratio = warmup_epochs, warmup_ratio
         self.patience = plateau_patience
         self.plateau = {"best": None, "bad_epochs": 0, "factor": 1.0}
@@ -71,9 +81,13 @@ class Schedule:
             return self.peak * (self.warmup_ratio + (1 - self.warmup_ratio) * done)
         if self.schedule == "multistep":
             return self.peak * self.decay ** sum(progress >= milestone for milestone in self.milestones)
-        if self.schedule == "cosine":
-            done = (progress - self.warmup_epochs) / max(self.epochs - self.warmup_epochs, 1e-9)
-            return self.floor + (self.peak - self.floor) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        if self.schedule.startswith("cosine"):
+            done, length = progress - self.warmup_epochs, max(self.epochs - self.warmup_epochs, 1e-9)
+            if self.schedule == "cosine_restarts":
+                length = self.restart_epochs
+                while done >= length:
+                    done, length = done - length, length * self.restart_factor
+            return self.floor + (self.peak - self.floor) * (1 + math.cos(math.pi * min(done / length, 1.0))) / 2
         return max(self.peak * self.plateau["factor"], min(self.floor, self.peak))
 
     def observe(self, value: float, is_better) -> None:
@@ -95,10 +109,48 @@ class Schedule:
             "constant": "constant",
             "multistep": f"x {self.decay:g} at epochs {', '.join(f'{one:g}' for one in self.milestones)}",
             "cosine": f"cosine to {self.floor:g} over {self.epochs} epochs",
+            "cosine_restarts": f"cosine to {self.floor:g} over {self.restart_epochs:g} epochs, then again over "
+            f"{self.restart_factor:g} times as many",
             "plateau": f"x {self.decay:g} after {self.patience} epochs without a better value",
         }[self.schedule]
         warmup = f", warm-up {self.warmup_epochs:g} epochs" if self.warmup_epochs else ""
         return f"{self.peak:g} ({why}), {how} by {self.schedule_by}{warmup}"
+
+
+def freeze(model: paddle.nn.Layer, freeze_until: str | None, train_from: str | None) -> list:
+    """Take the first modules of a model out of the training, in the order in which the model lists them.
+
+    Args:
+        freeze_until: name of the last module that is frozen, such as `layer3` or `layer4.0`.
+        train_from: name of the first module that is trained; give one of the two, or none.
+
+    Returns:
+        The layers all of whose weights are frozen.
+
+    Raises:
+        ValueError: no module has that name (with the nearest one), or nothing would be left to train.
+    """
+    named = train_from or freeze_until
+    if named is None:
+        return []
+    key = "train_from" if train_from else "freeze_until"
+    modules = [name for name, layer in model.named_sublayers() if list(layer.parameters())]
+    if named not in modules:
+        nearest = difflib.get_close_matches(named, modules, n=1)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        top = [name for name in modules if "." not in name]
+        raise ValueError(f"RUN.{key}: no module '{named}'; {hint}modules: {', '.join(top)}")
+    weights = [name for name, _ in model.named_parameters()]
+    inside = [index for index, name in enumerate(weights) if name.startswith(named + ".")]
+    border = inside[0] if train_from else inside[-1] + 1
+    frozen = [weight for _, weight in list(model.named_parameters())[:border]]
+    for weight in frozen:
+        weight.stop_gradient = True
+    if all(weight.stop_gradient for weight in model.parameters()):
+        raise ValueError(f"RUN.{key}: '{named}' leaves nothing to train; name an earlier module")
+    known = {id(weight) for weight in frozen}
+    owners = [layer for layer in model.sublayers() if list(layer.parameters())]
+    return [layer for layer in owners if all(id(weight) in known for weight in layer.parameters())]
 
 
 def build_optimizer(

@@ -1,7 +1,6 @@
 """A recipe: a config text and a command line, checked against what they build, and the builders themselves."""
 
 import argparse
-import dataclasses
 import inspect
 import logging
 import os
@@ -13,87 +12,15 @@ import paddle
 import command
 import config as texts
 import optimizer
+import parallel
+import step
 from models import MODELS, build_model
 from reader import READERS, build_loader
+from settings import RunSettings
 
 # Parameters that the code passes, so that a text cannot set them.
-READER_BY_CODE = ("mode", "seed", "overfit", "num_classes")
+READER_BY_CODE = ("mode", "seed", "overfit", "num_classes", "rank", "num_ranks")
 OPTIMIZER_BY_CODE = ("model", "batch_size", "epochs", "steps_per_epoch")
-
-
-@dataclasses.dataclass
-class RunSettings:
-    """The section RUN: what a run does besides building its model, readers and optimizer.
-
-    Attributes:
-        epochs: passes over the training list.
-        use_gpu: True needs a GPU, False takes the CPU, None takes a GPU where there is one.
-        save_dir: folder of checkpoints, jsonl and VisualDL logs.
-        log_file: text log, appended to.
-        log_interval: updates between two log lines.
-        seed: of weights, sample order and augmentation.
-        deterministic: ask cuDNN for reproducible kernels (slower); a CPU run always is reproducible.
-        overfit: train and validate on so many training samples only; 0 takes all. The first thing to try on own data.
-        label_smoothing: 0 to 1.
-        validate: score the VALID list while training.
-        eval_interval: epochs between two validations.
-        val_begin: first epoch that is validated.
-        metric: `top1`, `top5`, `mean_class_accuracy` or `loss`; the best epoch by it is kept.
-        rule: `greater` or `less` is better; None: `less` for `loss`, else `greater`.
-        average_clips: `prob` or `score`, how a sample's views are averaged.
-        save_interval: keep every so-manieth epoch; 0 keeps only the last and the best.
-        max_keep: at most so many of those are kept, the newest.
-        resume: `auto` goes on from the last checkpoint in `save_dir` if there is one; or a checkpoint's path.
-        pretrain: weights to start from.
-        ignore_weights: name patterns (`fc.*`) of `pretrain` that are left out.
-        histogram_interval: epochs between two weight and gradient histograms; 0 writes none.
-        max_faults: damaged training samples an epoch may replace before the run stops.
-    """
-
-    epochs: int = 65
-    use_gpu: bool | None = None
-    save_dir: str = "checkpoints_models"
-    log_file: str = "logger.log"
-    log_interval: int = 10
-    seed: int = 0
-    deterministic: bool = False
-    overfit: int = 0
-    label_smoothing: float = 0.0
-    validate: bool = True
-    eval_interval: int = 1
-    val_begin: int = 0
-    metric: str = "top1"
-    rule: str | None = None
-    average_clips: str = "prob"
-    save_interval: int = 0
-    max_keep: int = 3
-    resume: str | None = None
-    pretrain: str | None = None
-    ignore_weights: list | None = None
-    histogram_interval: int = 5
-    max_faults: int = 100
-
-    def check(self) -> None:
-        """Refuse values that no run can use; each with a sentence of its own."""
-        metrics = ("top1", "top5", "mean_class_accuracy", "loss")
-        if self.epochs < 1:
-            raise ValueError(f"RUN.epochs (--epoch): expected at least 1, got {self.epochs}")
-        if self.metric not in metrics:
-            raise ValueError(f"RUN.metric: expected one of {', '.join(metrics)}, got '{self.metric}'")
-        if self.rule not in (None, "greater", "less"):
-            raise ValueError(f"RUN.rule: expected 'greater' or 'less', got '{self.rule}'")
-        if min(self.eval_interval, self.log_interval, self.max_keep) < 1:
-            raise ValueError("RUN: eval_interval, log_interval and max_keep must be at least 1")
-
-    def is_validated(self, epoch: int) -> bool:
-        """Whether an epoch is validated; the last one always is."""
-        due = epoch >= self.val_begin and (epoch - self.val_begin) % self.eval_interval == 0
-        return due or epoch + 1 == self.epochs
-
-    def is_better(self, new: float, old: float) -> bool:
-        """Whether a monitored value is better than another."""
-        rule = self.rule or ("less" if self.metric == "loss" else "greater")
-        return new > old if rule == "greater" else new < old
 
 
 def read_recipe(path: str, settings: dict, words: list, root: str | None = None) -> tuple:
@@ -180,7 +107,8 @@ def add_shared_flags(parser: command.CommandLine) -> None:
     """Add the flags that `train.py` and `test.py` share."""
     parser.add_argument("--model_name", help="network, a key of models.MODELS")
     parser.add_argument("--use_gpu", type=command.parse_bool, help="True or False; default: a GPU where there is one")
-    parser.add_argument("--batch_size", type=int, help="samples a step")
+    parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
+    parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", help="folder of checkpoints and results")
     parser.add_argument("--root", help="folder that holds train.list, val.list, test.list")
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
@@ -218,9 +146,11 @@ def choose_device(use_gpu: bool | None, deterministic: bool = False) -> str:
 def seed_all(seed: int, draw: int) -> None:
     """Seed Python, NumPy and Paddle from (seed, draw): draw 0 makes the weights, draw 1 + e is epoch e.
 
-    So a resumed run draws what an unbroken one does, and no random state needs saving.
+    So a resumed run draws what an unbroken one does, and no random state needs saving. Several processes make the same
+    weights and draw different dropout.
     """
-    state = int(np.random.SeedSequence([seed, draw]).generate_state(1)[0]) % 2**31
+    rank = [parallel.rank()] if draw and parallel.rank() else []
+    state = int(np.random.SeedSequence([seed, draw, *rank]).generate_state(1)[0]) % 2**31
     random.seed(state)
     np.random.seed(state)
     paddle.seed(state)
@@ -238,8 +168,27 @@ def open_loader(config: dict, mode: str):
         section["augment"] = False
     if overfit and mode == "VALID":
         section["filelist"] = config["TRAIN"]["filelist"]
-    arguments = {"num_classes": config["MODEL"].get("num_classes"), "seed": config["RUN"]["seed"], "overfit": overfit}
-    return build_loader(mode=mode.lower(), **arguments, **section)
+    if mode == "TRAIN":
+        section["batch_size"] = samples_per_update(config)
+    by_code = {
+        "num_classes": config["MODEL"].get("num_classes"),
+        "seed": config["RUN"]["seed"],
+        "overfit": overfit,
+        "rank": parallel.rank(),
+        "num_ranks": parallel.num_ranks(),
+    }
+    return build_loader(mode=mode.lower(), **by_code, **section)
+
+
+def device_batch_size(config: dict) -> int:
+    """Return the samples that the device holds at once in training."""
+    default = inspect.signature(build_loader).parameters["batch_size"].default
+    return {"batch_size": default, **config["READER"], **config["TRAIN"]}["batch_size"]
+
+
+def samples_per_update(config: dict) -> int:
+    """Return the samples of one update: of all batches that are accumulated, in all processes."""
+    return device_batch_size(config) * config["RUN"]["accumulate"] * parallel.num_ranks()
 
 
 def open_reader(config: dict):
@@ -292,14 +241,59 @@ def compare_classes(trained: list, listed: list | None, filelist: str) -> None:
 
 
 def build_training(config: dict, loader) -> tuple:
-    """Build (model, optimizer, schedule) of a resolved config for the training loader."""
+    """Build what a resolved config trains.
+
+    Returns:
+        The model, its optimizer, the schedule, and the layers that RUN.freeze_until or RUN.train_from freezes.
+    """
+    run, section = config["RUN"], dict(config["OPTIMIZER"])
     model = build_model(**config["MODEL"])
-    section = dict(config["OPTIMIZER"])
+    if run["sync_bn"]:
+        model = synchronize_batch_norm(model)
+    frozen = optimizer.freeze(model, run["freeze_until"], run["train_from"])
     schedule_keys = inspect.signature(optimizer.Schedule).parameters
     schedule = optimizer.Schedule(
-        batch_size=min({**config["READER"], **config["TRAIN"]}["batch_size"], loader.num_samples),
-        epochs=config["RUN"]["epochs"],
+        batch_size=min(samples_per_update(config), loader.num_samples),
+        epochs=run["epochs"],
         steps_per_epoch=len(loader),
         **{key: section.pop(key) for key in list(section) if key in schedule_keys},
     )
-    return model, optimizer.build_optimizer(model, **section), schedule
+    return model, optimizer.build_optimizer(model, **section), schedule, frozen
+
+
+def synchronize_batch_norm(model: paddle.nn.Layer) -> paddle.nn.Layer:
+    """Let every batch norm see the batch of all GPUs.
+
+    Raises:
+        ValueError: on a CPU, where Paddle cannot.
+    """
+    if not paddle.device.get_device().startswith("gpu"):
+        raise ValueError("RUN.sync_bn: Paddle synchronizes batch norm on GPUs only; leave it out with --use_gpu False")
+    return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: list) -> step.TrainStep:
+    """Build the step that RUN asks for; the model and the optimizer have their weights and state already."""
+    run = config["RUN"]
+    precision = mixing = average = None
+    if run["amp_level"] != "O0" and not paddle.device.get_device().startswith("gpu"):
+        logging.warning(f"RUN.amp_level={run['amp_level']}: Paddle computes in float16 on GPUs only; this is float32")
+    elif run["amp_level"] != "O0":
+        precision = step.MixedPrecision(run["amp_level"])
+    if isinstance(precision, step.MixedPrecision) and precision.level == "O2":
+        model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", master_weight=True, save_dtype="float32")
+    if run["mixup_alpha"] or run["cutmix_alpha"]:
+        mixing = step.Mixing(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
+    if run["ema_decay"]:
+        average = step.MovingAverage(model, run["ema_decay"])
+    return step.TrainStep(
+        model,
+        step.CrossEntropy(run["label_smoothing"]),
+        optimizer,
+        loader.prepare,
+        device_batch_size(config),
+        precision,
+        mixing,
+        average,
+        frozen if run["freeze_statistics"] else [],
+    )

@@ -12,6 +12,7 @@ if __name__ == "__main__":
 import argparse
 import logging
 import os
+import sys
 
 import cv2
 import numpy as np
@@ -22,10 +23,12 @@ import engine
 import files
 import log
 import metrics
+import parallel
 import recipe
 import records
 import report
 from models import build_model
+from settings import RunSettings
 
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
@@ -52,18 +55,22 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     return args
 
 
-def main(words: list | None = None) -> None:
+def main(words: list | None = None) -> int | None:
     """Score the list that the command line asks for."""
     args = parse_arguments(words)
+    if args.gpus > 1 and not parallel.is_launched():
+        folder = args.save_dir or os.path.dirname(args.weights) or "."
+        return parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
     if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
     state = checkpoint.load_checkpoint(args.weights)
     config = read_config(args, state)
-    settings = recipe.RunSettings(**config["RUN"])
-    log.setup_logging(settings.log_file)
+    settings = RunSettings(**config["RUN"])
+    log.setup_logging(settings.log_file if parallel.rank() == 0 else None)
     logging.info(args)
     logging.info(texts.format_config(config))
     recipe.choose_device(settings.use_gpu, settings.deterministic)
+    parallel.connect()
 
     loader = recipe.open_loader(config, "TEST")
     class_names = state.get("class_names") or loader.class_names or []
@@ -71,8 +78,10 @@ def main(words: list | None = None) -> None:
     if "num_classes" not in config["MODEL"]:  # a --config that leaves it to the list
         config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
-    checkpoint.restore_model(model, state["model"])
+    checkpoint.restore_model(model, checkpoint.scoring_weights(state))
     result = engine.evaluate(model, loader, settings.average_clips, settings.log_interval)
+    if parallel.rank():  # rank 0 has the scores of all, and tells
+        return
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 

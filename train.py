@@ -15,13 +15,16 @@ import dataclasses
 import logging
 import os
 import pathlib
+import sys
 
 import card
 import checkpoint
 import config as texts
 import engine
 import log
+import parallel
 import recipe
+from settings import SHAPING, RunSettings
 
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
@@ -43,9 +46,12 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     return args
 
 
-def main(words: list | None = None) -> None:
+def main(words: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = parse_arguments(words)
+    if args.gpus > 1 and not parallel.is_launched():
+        folder = args.save_dir or RunSettings.save_dir
+        return parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
     flags = {
         **recipe.shared_settings(args, "TRAIN"),
         "RUN.epochs": args.epoch,
@@ -54,17 +60,18 @@ def main(words: list | None = None) -> None:
         "RUN.overfit": args.overfit,
     }
     config, dropped = recipe.read_recipe(args.config, flags, args.override, args.root)
-    settings = recipe.RunSettings(**config["RUN"])
+    settings = RunSettings(**config["RUN"])
     settings.check()
-    log.setup_logging(settings.log_file)
+    log.setup_logging(settings.log_file if parallel.rank() == 0 else None)
     logging.info(args)
     if dropped:
         logging.info(f"{args.config}: keys with no meaning any more were left out: {', '.join(dropped)}")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
+    parallel.connect()
     train(config, settings)
 
 
-def train(config: dict, settings: recipe.RunSettings) -> None:
+def train(config: dict, settings: RunSettings) -> None:
     """Train as a resolved config says."""
     recipe.seed_all(settings.seed, 0)
     train_loader = recipe.open_loader(config, "TRAIN")
@@ -72,56 +79,79 @@ def train(config: dict, settings: recipe.RunSettings) -> None:
     valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
     if valid_loader is not None:
         recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
-    model, optimizer, schedule = recipe.build_training(config, train_loader)
+    model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
     logging.info(texts.format_config(config))
 
     base = os.path.join(settings.save_dir, config["MODEL"]["name"])
-    progress = start(config, settings, base, class_names, model, optimizer, schedule)
+    progress, state = start(config, settings, base, class_names, model, optimizer, schedule)
     logging.info(card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
-    if progress.epoch >= settings.epochs:
-        logging.info(f"{progress.epoch} epochs are done already; give a larger --epoch to go on")
+    if reason := find_end(progress, settings):
+        logging.info(reason)
         return
-    run_log = log.RunLog(f"{base}_log.jsonl", os.path.join(settings.save_dir, "vdl"), progress.step)
+    step = recipe.build_step(config, model, optimizer, train_loader, frozen)
+    step.restore(state)
+    is_main = parallel.rank() == 0
+    jsonl_file = f"{base}_log.jsonl" if is_main else None
+    run_log = log.RunLog(jsonl_file, os.path.join(settings.save_dir, "vdl"), progress.step)
     if progress.step == 0:
         run_log.hyper_parameters({**config["MODEL"], **config["OPTIMIZER"]}, ["train/loss", "val/top1"])
-    step = engine.TrainStep(model, engine.CrossEntropy(settings.label_smoothing), optimizer)
 
-    for epoch in range(progress.epoch, settings.epochs):
+    while not (reason := find_end(progress, settings)):
+        epoch = progress.epoch
         recipe.seed_all(settings.seed, 1 + epoch)
         row = engine.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
         if settings.histogram_interval and (epoch + 1) % settings.histogram_interval == 0:
             run_log.histograms(epoch, engine.histogram_values(model))
         if valid_loader is not None and settings.is_validated(epoch):
-            row.update(engine.validate(model, valid_loader, settings.average_clips))
+            with step.scored():
+                row.update(engine.validate(model, valid_loader, settings.average_clips))
         is_best = note_epoch(row, progress, schedule, settings, config["VALID"]["filelist"])
         run_log.scalars(epoch, row)
         run_log.record(progress.step, epoch, **row)
-        state = {
-            "model": checkpoint.model_state(model),
-            "optimizer": checkpoint.optimizer_state(model, optimizer),
-            **dataclasses.asdict(progress),
-            "plateau": dict(schedule.plateau),
-            "config": config,
-            "class_names": class_names,
-            "versions": card.describe_versions(),
-        }
-        save(state, base, settings, is_best)
+        if is_main:
+            save(pack(step, progress, schedule, config, class_names), base, settings, is_best)
 
     run_log.close()
+    logging.info(reason)
     logging.info(f"Final loss: [{row['train/loss']:.7g}]")
     logging.info(f"weights of the last epoch: {base}_model; score them: python test.py --weights {base}_model")
 
 
-def start(config, settings, base, class_names, model, optimizer, schedule) -> engine.Progress:
-    """Load what the run goes on from (`resume`) or starts from (`pretrain`), and return how far it is."""
+def find_end(progress: engine.Progress, settings: RunSettings) -> str | None:
+    """Return why a run that is so far trains no further, or None."""
+    if progress.epoch >= settings.epochs:
+        return f"{progress.epoch} epochs are done; a larger --epoch would go on"
+    return settings.find_stop(progress.history)
+
+
+def pack(step, progress: engine.Progress, schedule, config: dict, class_names: list) -> dict:
+    """Return everything that a run needs to go on as if nothing had happened."""
+    return {
+        "model": checkpoint.model_state(step.model),
+        "optimizer": checkpoint.optimizer_state(step.model, step.optimizer),
+        **step.state(),
+        **dataclasses.asdict(progress),
+        "plateau": dict(schedule.plateau),
+        "config": config,
+        "class_names": class_names,
+        "versions": card.describe_versions(),
+    }
+
+
+def start(config, settings, base, class_names, model, optimizer, schedule) -> tuple:
+    """Load what the run goes on from (`resume`) or starts from (`pretrain`).
+
+    Returns:
+        How far the run is, and the checkpoint it goes on from, {} for a new run.
+    """
     if settings.pretrain:
-        weights = checkpoint.load_checkpoint(settings.pretrain)["model"]
-        ignored = checkpoint.restore_model(model, weights, settings.ignore_weights or [])
-        kept = f"; left as initialised: {', '.join(ignored)}" if ignored else ""
-        logging.info(f"start from {settings.pretrain}: {len(weights)} tensors loaded{kept}")
+        begin(settings, model)
     path = f"{base}_model" if settings.resume == "auto" else settings.resume
-    if path is None or (settings.resume == "auto" and not checkpoint.checkpoint_exists(path)):
-        return engine.Progress()
+    is_found = path is not None and (settings.resume != "auto" or checkpoint.checkpoint_exists(path))
+    if len(set(parallel.gather(is_found))) > 1:
+        raise ValueError(f"--resume {settings.resume}: some processes find '{path}' and some do not; share the folder")
+    if not is_found:
+        return engine.Progress(), {}
     state = checkpoint.load_checkpoint(path)
     if "optimizer" not in state:
         raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
@@ -129,10 +159,23 @@ def start(config, settings, base, class_names, model, optimizer, schedule) -> en
     checkpoint.restore_model(model, state["model"])
     checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
     schedule.plateau.update(state["plateau"])
-    for place, old, new in texts.differences(state["config"], config):
+    for place, old, new in texts.differences(state["config"], config, SHAPING):
         logging.warning(f"--resume: {place} was {old!r} and is {new!r} now")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
-    return engine.Progress(state["epoch"], state["step"], state["history"], state["best"])
+    return engine.Progress(state["epoch"], state["step"], state["history"], state["best"]), state
+
+
+def begin(settings: RunSettings, model) -> None:
+    """Load the weights of `pretrain` and report what was taken, what was not, and what the model keeps."""
+    weights = checkpoint.scoring_weights(checkpoint.load_checkpoint(settings.pretrain))
+    ignore, allow_missing = settings.ignore_weights or [], settings.allow_missing or []
+    kept = checkpoint.restore_model(model, weights, ignore, allow_missing)
+    names = model.state_dict()
+    left_out = [name for name in weights if name not in names or name in kept]
+    logging.info(f"start from {settings.pretrain}: {len(names) - len(kept)} tensors loaded")
+    for what, which in (("left out of the file", left_out), ("left as initialised", kept)):
+        if which:
+            logging.info(f"  {what}: {', '.join(which)}")
 
 
 def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelist: str) -> bool:
@@ -154,7 +197,7 @@ def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelis
     return is_best
 
 
-def save(state: dict, base: str, settings: recipe.RunSettings, is_best: bool) -> None:
+def save(state: dict, base: str, settings: RunSettings, is_best: bool) -> None:
     """Write the checkpoints that are due; the last one comes last, since a run is resumed from it."""
     if is_best:
         checkpoint.save_checkpoint(f"{base}_best", {**state, "role": "best"})

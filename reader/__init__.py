@@ -17,6 +17,8 @@ def build_loader(
     overfit: int = 0,
     drop_last: bool = False,
     use_shared_memory: bool | None = None,
+    rank: int = 0,
+    num_ranks: int = 1,
     **reader_arguments,
 ) -> Loader:
     """Build the loader of a mode.
@@ -24,12 +26,13 @@ def build_loader(
     Args:
         name: a key of `READERS`.
         mode: "train" shuffles by (seed, epoch); "valid" and "test" keep the order of the list and every sample.
-        batch_size: samples (videos) a batch; in evaluation each brings all its views.
+        batch_size: samples (videos) a batch, of all processes together; in evaluation each brings all its views.
         num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
         seed: of the order, and of what the reader draws.
         overfit: use only so many samples, spread over the classes; 0 uses all.
         drop_last: in training, leave out a last batch that is not full.
         use_shared_memory: how workers send batches; None: by shared memory where there is enough.
+        rank, num_ranks: which of how many processes this is; see `Loader` for who reads what.
         **reader_arguments: parameters of the reader, such as `filelist`.
 
     Raises:
@@ -44,7 +47,8 @@ def build_loader(
     if overfit:
         dataset.keep(_spread([dataset.find_class(index) for index in range(len(dataset))], overfit))
     is_train = mode == "train"
-    return Loader(dataset, batch_size, is_train, drop_last and is_train, seed, num_workers, use_shared_memory)
+    drop_last = drop_last and is_train
+    return Loader(dataset, batch_size, is_train, drop_last, seed, num_workers, use_shared_memory, rank, num_ranks)
 
 
 def _spread(classes: list, count: int) -> list[int]:

@@ -19,18 +19,22 @@ class Loader:
     """Iterates over the batches of one epoch; `set_epoch` chooses which.
 
     A batch is a dict: `inputs` uint8 Tensor (sum of views, T, H, W, C), `labels` int64 array (N,), `names` list of N,
-    `views` int64 array (N,), `faults` list of what was wrong with samples that were replaced. The views of the samples
-    stand one sample after the other in `inputs`.
+    `views` int64 array (N,), `faults` list of what was wrong with samples that were replaced, `total` int, samples of
+    this batch in all processes. The views of the samples stand one sample after the other in `inputs`.
+
+    Several processes share an epoch: a shuffled batch is split among them, batches in list order are dealt out whole.
+    Where a last batch has none for a process, that gets a sample without a name, to be counted for nothing.
 
     Args:
         dataset: `dataset[epoch, index]` gives dicts of `inputs` (views, ...), `label`, `name`, `faults`; it has
             `class_names`, `prepare` and `sample_bytes`.
-        batch_size: samples a batch.
+        batch_size: samples a batch, of all processes together.
         shuffle: draw a new order each epoch.
         drop_last: leave out a last batch that is not full.
         seed: of the order.
         num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
         use_shared_memory: how workers send batches; None: by shared memory where there is enough.
+        rank, num_ranks: which of how many processes this is.
 
     Raises:
         ValueError: an argument that is out of range.
@@ -45,13 +49,15 @@ class Loader:
         seed: int = 0,
         num_workers: int | None = None,
         use_shared_memory: bool | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
     ):
         for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers or 0, 0)):
             if value < least:
                 raise ValueError(f"reader: {name} is {value}, expected at least {least}")
         self.dataset = dataset
-        self.sampler = _BatchSampler(len(dataset), batch_size, shuffle, drop_last, seed)
-        if len(self.sampler) == 0:
+        self.sampler = _BatchSampler(len(dataset), batch_size, shuffle, drop_last, seed, rank, num_ranks)
+        if self.sampler.num_batches == 0:
             raise ValueError(
                 f"reader: drop_last leaves no batch of {len(dataset)} samples by {batch_size}; lower batch_size"
             )
@@ -59,6 +65,8 @@ class Loader:
         self.use_shared_memory = use_shared_memory
         if use_shared_memory is None and self.num_workers > 0:
             in_flight = PREFETCHED * self.num_workers * batch_size * dataset.sample_bytes()
+            if shuffle:
+                in_flight //= num_ranks
             self.use_shared_memory = _has_shared_memory(in_flight)
 
     @property
@@ -68,7 +76,7 @@ class Loader:
 
     @property
     def num_samples(self) -> int:
-        """Samples an epoch, those that `drop_last` leaves out included."""
+        """Samples an epoch in all processes, those that `drop_last` leaves out included."""
         return len(self.dataset)
 
     @property
@@ -93,9 +101,12 @@ class Loader:
         Raises:
             ValueError: a sample that cannot be read, in the words of the reader, also when a worker read it.
         """
+        yield from map(self._unpack, self._read(), self.sampler.list_batches())
+
+    def _read(self):
         if self.num_workers == 0:
             for keys in self.sampler:
-                yield _unpack(_collate([self.dataset[key] for key in keys]))
+                yield _collate([self.dataset[key] for key in keys])
             return
         # New workers each epoch: persistent ones never end, wait half a second between epochs (Paddle 2.6 and 3.3) and
         # keep the batches of an iteration that was broken off.
@@ -111,25 +122,64 @@ class Loader:
         for batch in workers:
             if batch["error"]:
                 raise (RuntimeError if batch["is_bug"] else ValueError)(batch["error"])
-            yield _unpack(batch)
+            yield batch
+
+    def _unpack(self, batch: dict, index: int) -> dict:
+        inputs, own, total = batch["inputs"], *self.sampler.count(index)
+        return {
+            "inputs": inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs),
+            "labels": np.array(batch["labels"], np.int64),
+            "names": batch["names"][:own],
+            "views": np.array(batch["views"], np.int64),
+            "faults": batch["faults"],
+            "total": total,
+        }
 
 
 class _BatchSampler:
-    """Yields lists of (epoch, index): a sample's randomness depends on both."""
+    """Yields this process's lists of (epoch, index): a sample's randomness depends on both."""
 
-    def __init__(self, num_samples: int, batch_size: int, shuffle: bool, drop_last: bool, seed: int):
-        self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
-        self.drop_last, self.seed, self.epoch = drop_last, seed, 0
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ):
+        self.num_samples, self.batch_size, self.shuffle, self.seed, self.epoch = (
+            num_samples,
+            batch_size,
+            shuffle,
+            seed,
+            0,
+        )
+        self.rank, self.num_ranks = rank, num_ranks
+        self.num_batches = (num_samples if drop_last else num_samples + batch_size - 1) // batch_size
+
+    def list_batches(self) -> range:
+        """Return the numbers of the batches that this process has a part in."""
+        return range(self.num_batches) if self.shuffle else range(self.rank, self.num_batches, self.num_ranks)
+
+    def count(self, batch: int) -> tuple:
+        """Return how many samples of a batch this process has, and how many it has in all."""
+        total = min(self.batch_size, self.num_samples - batch * self.batch_size)
+        return (len(range(self.rank, total, self.num_ranks)) if self.shuffle else total), total
 
     def __len__(self) -> int:
-        return (self.num_samples if self.drop_last else self.num_samples + self.batch_size - 1) // self.batch_size
+        return len(self.list_batches())
 
     def __iter__(self):
         order = np.arange(self.num_samples)
         if self.shuffle:
             np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        for batch in range(len(self)):
+        for batch in self.list_batches():
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            if self.shuffle:
+                own = chosen[self.rank :: self.num_ranks]
+                chosen = own if len(own) else chosen[:1]
             yield [(self.epoch, int(index)) for index in chosen]
 
 
@@ -164,17 +214,6 @@ def _collate(samples: list[dict]) -> dict:
         "views": [len(sample["inputs"]) for sample in samples],
         "faults": [fault for sample in samples for fault in sample["faults"]],
         "error": "",
-    }
-
-
-def _unpack(batch: dict) -> dict:
-    inputs = batch["inputs"]
-    return {
-        "inputs": inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs),
-        "labels": np.array(batch["labels"], np.int64),
-        "names": batch["names"],
-        "views": np.array(batch["views"], np.int64),
-        "faults": batch["faults"],
     }
 
 

@@ -7,6 +7,7 @@ import paddle
 import pytest
 
 import engine
+from step import CrossEntropy, TrainStep
 
 
 class FakeLoader:
@@ -29,7 +30,7 @@ class FakeLoader:
         self.epochs.append(epoch)
 
     def prepare(self, inputs):
-        return paddle.to_tensor(np.asarray(inputs, np.float32))
+        return as_floats(inputs)
 
 
 def batch(logits, labels, names, views, faults=()):
@@ -39,7 +40,13 @@ def batch(logits, labels, names, views, faults=()):
         "names": names,
         "views": np.asarray(views),
         "faults": list(faults),
+        "total": len(names),
     }
+
+
+def as_floats(inputs):
+    """Stand in for a loader's `prepare`."""
+    return paddle.to_tensor(np.asarray(inputs, np.float32))
 
 
 class Identity(paddle.nn.Layer):
@@ -85,7 +92,7 @@ def test_evaluation_leaves_batch_norm_alone_and_takes_no_gradient():
     assert (model[0]._mean.numpy() == before).all() and not model.training
 
 
-SETTINGS = types.SimpleNamespace(log_interval=2, max_faults=2, epochs=1, label_smoothing=0.0)
+SETTINGS = types.SimpleNamespace(log_interval=2, max_faults=2, epochs=1, accumulate=1)
 CONSTANT = types.SimpleNamespace(value=lambda epoch, step: 0.1)
 
 
@@ -108,7 +115,7 @@ class SilentLog:
 def train(batches, logits_to_loss=None, progress=None):
     model = paddle.nn.Linear(2, 2)
     optimizer = paddle.optimizer.SGD(0.1, parameters=model.parameters())
-    step = engine.TrainStep(model, logits_to_loss or engine.CrossEntropy(), optimizer)
+    step = TrainStep(model, logits_to_loss or CrossEntropy(), optimizer, as_floats)
     progress = progress or engine.Progress()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine.log, "clip_rows", lambda clips: clips)
@@ -140,21 +147,43 @@ def test_damaged_samples_are_counted_named_and_limited(caplog):
         train([damaged] * 3)
 
 
-def test_label_smoothing_follows_its_formula():
-    logits = paddle.to_tensor([[2.0, 0.0, 0.0]])
-    labels = paddle.to_tensor([0])
-    log_soft = np.log(np.exp([2.0, 0, 0]) / np.exp([2.0, 0, 0]).sum())
-    plain = engine.CrossEntropy()(logits, labels).item()
-    smooth = engine.CrossEntropy(0.3)(logits, labels).item()
-    assert plain == pytest.approx(-log_soft[0], rel=1e-5)
-    assert smooth == pytest.approx(-(0.8 * log_soft[0] + 0.1 * log_soft[1] + 0.1 * log_soft[2]), rel=1e-5)
+def test_weights_that_are_not_finite_make_no_checkpoint():
+    model = paddle.nn.Sequential(paddle.nn.Linear(2, 2), paddle.nn.BatchNorm1D(2))
+    engine.check_finite(model, 3)
+    model[1]._variance.set_value(np.array([1.0, np.nan], np.float32))
+    with pytest.raises(FloatingPointError, match=r"epoch 3: '1._variance' is not finite any more, no checkpoint"):
+        engine.check_finite(model, 3)
 
 
-def test_gradients_stay_readable_after_an_update():
-    model = paddle.nn.Linear(2, 2)
-    optimizer = paddle.optimizer.SGD(0.0, parameters=model.parameters())
-    step = engine.TrainStep(model, engine.CrossEntropy(), optimizer)
-    loss, hits = step(paddle.to_tensor(VIEWS), paddle.to_tensor([0, 0, 1, 1, 1]), 0.1)
-    values = engine.histogram_values(model)
-    assert set(values) == {"weights/weight", "weights/bias", "gradients/weight", "gradients/bias"}
-    assert np.abs(values["gradients/weight"]).sum() > 0 and 0 <= hits.item() <= 5 and loss.item() > 0
+def test_an_update_that_ruins_the_weights_ends_the_epoch():
+    class Poisoned(CrossEntropy):
+        """A finite loss whose gradient is not: the derivative of the root is infinite at 0."""
+
+        def __call__(self, logits, labels):
+            return super().__call__(logits, labels) + paddle.sqrt((logits - logits).sum())
+
+    with pytest.raises(FloatingPointError, match="epoch 0: 'weight' is not finite any more"):
+        train([batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1])], Poisoned())
+
+
+@pytest.mark.parametrize(
+    "batch_size, accumulate, advice",
+    [
+        (32, 1, "-o TRAIN.batch_size=16 -o RUN.accumulate=2, which keeps 32 samples an update"),
+        (8, 4, "-o TRAIN.batch_size=4 -o RUN.accumulate=8, which keeps 32 samples an update"),
+        (9, 1, "-o TRAIN.batch_size=3 -o RUN.accumulate=3, which keeps 9 samples an update"),
+        (7, 2, "-o TRAIN.batch_size=1 -o RUN.accumulate=14, which keeps 14 samples an update"),
+        (1, 8, "lower READER.clip_len or READER.crop_size"),
+    ],
+)
+def test_memory_that_runs_out_is_told_in_one_sentence(batch_size, accumulate, advice):
+    with pytest.raises(MemoryError) as caught:
+        with engine.explain_out_of_memory(engine.advise_batch(batch_size, accumulate)):
+            paddle.zeros([2**50]).sum()  # four petabytes: Paddle's own error, whatever its type
+    assert str(caught.value).startswith("cpu ran out of memory: ") and advice in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_errors_of_paddle_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="broken kernel"), engine.explain_out_of_memory("advice"):
+        raise RuntimeError("broken kernel")

@@ -41,7 +41,7 @@ def damage_one(root):
 
 def test_a_batch_is_what_the_contract_says(tmp_path):
     batches = load(write_ramps(tmp_path, num_videos=6), mode="valid", num_clips=3)
-    assert [set(batch) for batch in batches] == [{"inputs", "labels", "names", "views", "faults"}] * 2
+    assert [set(batch) for batch in batches] == [{"inputs", "labels", "names", "views", "faults", "total"}] * 2
     first, last = batches
     assert first["inputs"].shape == (12, 4, 16, 16, 3) and first["inputs"].dtype == np.uint8
     assert last["inputs"].shape == (6, 4, 16, 16, 3)

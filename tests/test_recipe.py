@@ -7,6 +7,7 @@ from tiny import CONFIG, write_config
 
 import config as texts
 import recipe
+from settings import RunSettings
 
 
 class Batches:
@@ -25,7 +26,7 @@ def read(tmp_path, settings=None, words=(), root=None, text=CONFIG):
 
 
 def test_signature_then_text_then_flags_then_words(tmp_path):
-    assert recipe.RunSettings().epochs == 65
+    assert RunSettings().epochs == 65
     assert read(tmp_path)["RUN"]["epochs"] == 3
     assert read(tmp_path, {"RUN.epochs": 4})["RUN"]["epochs"] == 4
     assert read(tmp_path, {"RUN.epochs": 4}, ["RUN.epochs=5"])["RUN"]["epochs"] == 5
@@ -63,7 +64,7 @@ def test_every_section_refuses_misspellings(tmp_path, word, message):
 def test_every_config_builds_its_model_and_optimizer(path):
     config, dropped = recipe.read_recipe(str(path), {"MODEL.widen_factor": 0.125}, [])
     config["MODEL"].setdefault("num_classes", 4)
-    model, optimizer, schedule = recipe.build_training(config, Batches(100, 10))
+    model, optimizer, schedule, _ = recipe.build_training(config, Batches(100, 10))
     assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
     assert type(model).__name__ == "ResNet3D"
     assert recipe.open_reader(config).mode == "test"  # what TEST takes from VALID must go together
@@ -137,24 +138,3 @@ def test_seeds_differ_by_epoch_and_repeat():
 
     assert draw(0, 1) == draw(0, 1)
     assert len({tuple(draw(*pair)) for pair in ((0, 1), (0, 2), (1, 1), (1, 2))}) == 4
-
-
-def test_when_an_epoch_is_validated_and_which_value_is_better():
-    settings = recipe.RunSettings(epochs=10, eval_interval=3, val_begin=2)
-    assert [epoch for epoch in range(10) if settings.is_validated(epoch)] == [2, 5, 8, 9]
-    assert recipe.RunSettings().is_better(0.6, 0.5) and not recipe.RunSettings(rule="less").is_better(0.6, 0.5)
-    assert recipe.RunSettings(metric="loss").is_better(0.5, 0.6)
-
-
-@pytest.mark.parametrize(
-    "keys, message",
-    [
-        ({"epochs": 0}, "expected at least 1, got 0"),
-        ({"metric": "top3"}, "RUN.metric: expected one of top1, top5"),
-        ({"rule": "more"}, "RUN.rule: expected 'greater' or 'less'"),
-        ({"log_interval": 0}, "must be at least 1"),
-    ],
-)
-def test_settings_no_run_can_use_are_refused(keys, message):
-    with pytest.raises(ValueError, match=message):
-        recipe.RunSettings(**keys).check()

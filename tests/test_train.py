@@ -182,10 +182,10 @@ import train
 train.main(sys.argv[1:])
 """
 KILLS = [  # each goes on from what the one before left
-    {"owner": "engine.TrainStep", "function": "__call__", "at": 2, "before": True},  # in the first epoch
+    {"owner": "step.TrainStep", "function": "__call__", "at": 2, "before": True},  # in the first epoch
     {"owner": "files.os", "function": "replace", "at": 2, "before": True},  # last checkpoint written, not renamed
     {"owner": "files.os", "function": "fsync", "at": 1, "before": True},  # best checkpoint half-way
-    {"owner": "engine.TrainStep", "function": "__call__", "at": 5, "before": False},  # in the middle of an epoch
+    {"owner": "step.TrainStep", "function": "__call__", "at": 5, "before": False},  # in the middle of an epoch
     {"owner": "engine", "function": "validate", "at": 1, "before": False},  # between training and writing
 ]
 
@@ -224,7 +224,7 @@ def test_resume_tells_what_is_not_as_it_was(run, tree, capsys):
     out = capsys.readouterr().out
     assert "--resume: OPTIMIZER.learning_rate was 0.05 and is 0.01 now" in out
     run("--epoch", "2", "--resume", "auto")
-    assert "2 epochs are done already; give a larger --epoch to go on" in capsys.readouterr().out
+    assert "2 epochs are done; a larger --epoch would go on" in capsys.readouterr().out
     checkpoint.save_checkpoint("weights", {"model": checkpoint.load_checkpoint("out/resnet_model")["model"]})
     with pytest.raises(ValueError, match="it holds weights only; start from it with --pretrain weights"):
         run("--resume", "weights")

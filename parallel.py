@@ -1,0 +1,86 @@
+"""Several processes that train or score one model together, one per GPU; without them, one process of rank 0.
+
+`--gpus N` of a script, or `python -m paddle.distributed.launch`, starts them. On machines without a GPU they are CPU
+processes.
+"""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import paddle
+
+
+def rank() -> int:
+    """Return the number of this process, from 0; rank 0 writes logs and checkpoints."""
+    return paddle.distributed.get_rank()
+
+
+def num_ranks() -> int:
+    """Return how many processes there are."""
+    return paddle.distributed.get_world_size()
+
+
+def connect() -> None:
+    """Meet the other processes, if there are any; the device is chosen before."""
+    if num_ranks() > 1:
+        paddle.distributed.init_parallel_env()
+
+
+def is_launched() -> bool:
+    """Whether this process was started by `paddle.distributed.launch`."""
+    return "PADDLE_TRAINER_ID" in os.environ
+
+
+def launch(script: str, words: list, num_processes: int, log_dir: str) -> int:
+    """Run a script in several processes of this machine and wait for them.
+
+    Args:
+        script: path of the script.
+        words: its command line.
+        log_dir: folder of what each process prints, `workerlog.<rank>`; rank 0 prints on the screen too.
+
+    Returns:
+        The exit status; if a process fails, the others are stopped.
+
+    Raises:
+        ValueError: fewer GPUs than processes.
+    """
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", log_dir]
+    if paddle.is_compiled_with_cuda():
+        available = paddle.device.cuda.device_count()
+        if available < num_processes:
+            raise ValueError(f"--gpus {num_processes}: this machine has {available}; give that number or fewer")
+        command += ["--gpus", ",".join(str(device) for device in range(num_processes))]
+    else:
+        command += ["--nproc_per_node", str(num_processes)]
+    status = subprocess.run([*command, script, *words]).returncode
+    if status:
+        print(
+            f"one of the {num_processes} processes failed, the others were stopped; what each one said is in "
+            f"{log_dir}/workerlog.*",
+            file=sys.stderr,
+        )
+    return status
+
+
+def share_gradients(model: paddle.nn.Layer) -> paddle.nn.Layer:
+    """Wrap a model so that `backward` averages gradients over the processes; one process gets the model itself."""
+    return paddle.DataParallel(model) if num_ranks() > 1 else model
+
+
+def add_up(values: paddle.Tensor) -> paddle.Tensor:
+    """Sum a tensor over the processes."""
+    if num_ranks() > 1:
+        paddle.distributed.all_reduce(values)
+    return values
+
+
+def gather(value: Any) -> list:
+    """Return every process's `value` (anything that pickles), by rank."""
+    if num_ranks() == 1:
+        return [value]
+    values = []
+    paddle.distributed.all_gather_object(values, value)
+    return values

@@ -1,0 +1,151 @@
+"""The section RUN of a config: what a run does besides building its model, readers and optimizer."""
+
+import dataclasses
+
+METRICS = ("top1", "top5", "mean_class_accuracy", "loss")
+AMP_LEVELS = ("O0", "O1", "O2")
+
+# What the weights depend on, beside the sections MODEL to OPTIMIZER: a resumed run that changes one of them says so.
+SHAPING = (
+    "seed", "overfit", "label_smoothing", "accumulate", "amp_level", "ema_decay", "mixup_alpha", "cutmix_alpha",
+    "mix_ratio", "freeze_until", "train_from", "freeze_statistics", "sync_bn",
+)  # fmt: skip
+
+
+@dataclasses.dataclass
+class RunSettings:
+    """The keys of RUN with their defaults.
+
+    Attributes:
+        epochs: passes over the training list.
+        use_gpu: True needs a GPU, False takes the CPU, None takes a GPU where there is one.
+        save_dir: folder of checkpoints, jsonl and VisualDL logs.
+        log_file: text log, appended to.
+        log_interval: updates between two log lines.
+        seed: of weights, sample order and augmentation.
+        deterministic: ask cuDNN for reproducible kernels (slower); a CPU run always is reproducible.
+        overfit: train and validate on so many training samples only; 0 takes all. The first thing to try on own data.
+        label_smoothing: 0 to 1.
+        accumulate: batches whose gradients are summed to one update; TRAIN.batch_size is what the device holds at once.
+            Batch norm sees each of them by itself.
+        amp_level: `O0` computes in float32; `O1` runs convolutions and products in float16; `O2` all but batch norm.
+        ema_decay: keep a moving average of the weights, which is what is scored; 0 keeps none, 0.999 is usual.
+        mixup_alpha: mix pairs of samples by a share from Beta(alpha, alpha); 0 does not.
+        cutmix_alpha: paste a box of one sample into another by such a share; 0 does not.
+        mix_ratio: share of the batches that are mixed; with both kinds, each has half of them.
+        freeze_until: name of the last module (`layer3`) that is not trained, with all that come before it.
+        train_from: name of the first module (`layer4`) that is trained; all before it are not.
+        freeze_statistics: also keep the batch-norm statistics of what is not trained.
+        sync_bn: batch norm over the batch of all GPUs instead of each one's own.
+        validate: score the VALID list while training.
+        eval_interval: epochs between two validations.
+        val_begin: first epoch that is validated.
+        metric: `top1`, `top5`, `mean_class_accuracy` or `loss`; the best epoch by it is kept.
+        rule: `greater` or `less` is better; None: `less` for `loss`, else `greater`.
+        early_stop_patience: end the run after so many validations without a better `metric`; 0 never does.
+        early_stop_min_delta: what counts as better is better by more than this.
+        average_clips: `prob` or `score`, how a sample's views are averaged.
+        save_interval: keep every so-manieth epoch; 0 keeps only the last and the best.
+        max_keep: at most so many of those are kept, the newest.
+        resume: `auto` goes on from the last checkpoint in `save_dir` if there is one; or a checkpoint's path.
+        pretrain: weights to start from.
+        ignore_weights: name patterns (`fc.*`) of `pretrain` that are left out.
+        allow_missing: name patterns (`neck.*`) of the model that `pretrain` need not have.
+        histogram_interval: epochs between two weight and gradient histograms; 0 writes none.
+        max_faults: damaged training samples an epoch may replace before the run stops.
+    """
+
+    epochs: int = 65
+    use_gpu: bool | None = None
+    save_dir: str = "checkpoints_models"
+    log_file: str = "logger.log"
+    log_interval: int = 10
+    seed: int = 0
+    deterministic: bool = False
+    overfit: int = 0
+    label_smoothing: float = 0.0
+    accumulate: int = 1
+    amp_level: str = "O0"
+    ema_decay: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    mix_ratio: float = 1.0
+    freeze_until: str | None = None
+    train_from: str | None = None
+    freeze_statistics: bool = False
+    sync_bn: bool = False
+    validate: bool = True
+    eval_interval: int = 1
+    val_begin: int = 0
+    metric: str = "top1"
+    rule: str | None = None
+    early_stop_patience: int = 0
+    early_stop_min_delta: float = 0.0
+    average_clips: str = "prob"
+    save_interval: int = 0
+    max_keep: int = 3
+    resume: str | None = None
+    pretrain: str | None = None
+    ignore_weights: list | None = None
+    allow_missing: list | None = None
+    histogram_interval: int = 5
+    max_faults: int = 100
+
+    def check(self) -> None:
+        """Refuse values that no run can use; each with a sentence of its own.
+
+        Raises:
+            ValueError: the key, what it may be, and what it is.
+        """
+        if self.epochs < 1:
+            raise ValueError(f"RUN.epochs (--epoch): expected at least 1, got {self.epochs}")
+        choices = {"metric": METRICS, "rule": (None, "greater", "less"), "amp_level": AMP_LEVELS}
+        for key, known in choices.items():
+            if getattr(self, key) not in known:
+                named = ", ".join(str(one) for one in known)
+                raise ValueError(f"RUN.{key}: expected one of {named}, got '{getattr(self, key)}'")
+        for key in ("eval_interval", "log_interval", "max_keep", "accumulate"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"RUN.{key}: expected at least 1, got {getattr(self, key)}")
+        for key in ("label_smoothing", "ema_decay", "mix_ratio"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"RUN.{key}: expected 0 to 1, got {getattr(self, key)}")
+        for key in ("mixup_alpha", "cutmix_alpha", "early_stop_patience", "early_stop_min_delta"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"RUN.{key}: expected 0 or more, got {getattr(self, key)}")
+        if self.ema_decay == 1:
+            raise ValueError("RUN.ema_decay: an average with decay 1 never moves; 0.999 is usual, 0 keeps none")
+        if self.freeze_until and self.train_from:
+            raise ValueError("RUN.freeze_until and RUN.train_from say the same thing in two ways; set one of them")
+
+    def is_validated(self, epoch: int) -> bool:
+        """Whether an epoch is validated; the last one always is."""
+        due = epoch >= self.val_begin and (epoch - self.val_begin) % self.eval_interval == 0
+        return due or epoch + 1 == self.epochs
+
+    def is_better(self, new: float, old: float, by: float = 0.0) -> bool:
+        """Whether a monitored value is better than another, by more than `by`."""
+        rule = self.rule or ("less" if self.metric == "loss" else "greater")
+        return new > old + by if rule == "greater" else new < old - by
+
+    def find_stop(self, history: list) -> str | None:
+        """Return why a run with this history ends early, or None.
+
+        Args:
+            history: one dict an epoch; those with `val/<metric>` count.
+        """
+        best, best_epoch, waited = None, None, 0
+        for row in history:
+            value = row.get(f"val/{self.metric}")
+            if value is None:
+                continue
+            if best is None or self.is_better(value, best, self.early_stop_min_delta):
+                best, best_epoch, waited = value, row["epoch"], 0
+            else:
+                waited += 1
+        if not self.early_stop_patience or waited < self.early_stop_patience:
+            return None
+        return (
+            f"early stop after epoch {history[-1]['epoch']}: {waited} validations without a {self.metric} better than "
+            f"the {best:.4f} of epoch {best_epoch} by more than {self.early_stop_min_delta:g}"
+        )

@@ -1,0 +1,315 @@
+"""One update of a network: forward, loss, backward, update; and what it may do besides.
+
+Accumulate the gradients of several batches, compute in float16, mix samples, keep a moving average of the weights: each
+is an object of its own that `TrainStep` is given.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+
+import parallel
+
+
+class CrossEntropy:
+    """Mean cross-entropy of logits (N, num_classes) and labels (N,), with optional label smoothing."""
+
+    def __init__(self, label_smoothing: float = 0.0):
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        if not self.label_smoothing:
+            return F.cross_entropy(logits, labels)
+        targets = F.label_smooth(F.one_hot(labels, logits.shape[1]), epsilon=self.label_smoothing)
+        return F.cross_entropy(logits, targets, soft_label=True)
+
+
+class FullPrecision:
+    """float32 all through."""
+
+    def cast(self) -> contextlib.AbstractContextManager:
+        """Return the context of the forward pass and the loss."""
+        return contextlib.nullcontext()
+
+    def backward(self, loss: paddle.Tensor) -> None:
+        """Add the gradients of a loss."""
+        loss.backward()
+
+    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Update the weights."""
+        optimizer.step()
+
+    def state(self) -> dict:
+        """Return what a resumed run needs."""
+        return {}
+
+    def restore(self, state: dict) -> None:
+        """Take what `state` returned."""
+
+    def describe(self) -> str:
+        """Return what the log line of an update tells of it."""
+        return ""
+
+
+class MixedPrecision(FullPrecision):
+    """float16 where it is safe, with a loss scale that grows and shrinks by itself; a GPU only, Paddle's CPU has none.
+
+    An update whose gradients overflow is left out and the scale halved.
+
+    Args:
+        level: `O1` or `O2` (see `paddle.amp.auto_cast`); for `O2` the model is decorated beforehand.
+        first_scale: of the loss.
+    """
+
+    # Paddle 2.6 and 3.3 count conv3d neither among the safe nor among the unsafe operators of O1, so that a 3-D network
+    # would stay float32.
+    WHITE_LIST = ("conv3d",)
+
+    def __init__(self, level: str, first_scale: float = 2.0**16):
+        self.level = level
+        self.scaler = paddle.amp.GradScaler(init_loss_scaling=first_scale)
+
+    def cast(self) -> contextlib.AbstractContextManager:
+        """Return the context of the forward pass and the loss."""
+        return paddle.amp.auto_cast(custom_white_list=set(self.WHITE_LIST), level=self.level)
+
+    def backward(self, loss: paddle.Tensor) -> None:
+        """Add the gradients of a loss, scaled."""
+        self.scaler.scale(loss).backward()
+
+    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Update the weights unless a gradient overflowed."""
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def state(self) -> dict:
+        """Return the loss scale and its counters."""
+        return self.scaler.state_dict()
+
+    def restore(self, state: dict) -> None:
+        """Take what `state` returned."""
+        if state:
+            self.scaler.load_state_dict(state)
+
+    def describe(self) -> str:
+        """Return the loss scale for a log line.
+
+        Raises:
+            FloatingPointError: the scale has shrunk below 1: gradients overflow at any scale.
+        """
+        scale = self.scaler.state_dict().get("scale")
+        if scale is None:
+            return ""
+        scale = float(np.asarray(scale).reshape(-1)[0])
+        if scale < 1:
+            raise FloatingPointError(
+                f"RUN.amp_level={self.level}: the loss scale fell to {scale:g}, gradients overflow again and again; "
+                "lower OPTIMIZER.learning_rate, set OPTIMIZER.grad_clip=40, or go on with -o RUN.amp_level=O0"
+            )
+        return f", loss scale {scale:g}"
+
+
+class Mixing:
+    """Mixup (Zhang et al., ICLR 2018, 1710.09412) and CutMix (Yun et al., ICCV 2019, 1905.04899) of a batch.
+
+    The batch is mixed with itself in reverse order. A box of CutMix is the same in all frames of a clip.
+
+    Args:
+        mixup_alpha: the share of a sample comes from Beta(alpha, alpha); 0: no mixup.
+        cutmix_alpha: the same for CutMix.
+        ratio: share of the batches that are mixed.
+        seed: of what is drawn, with `draw` of the call.
+    """
+
+    def __init__(self, mixup_alpha: float, cutmix_alpha: float, ratio: float = 1.0, seed: int = 0):
+        self.alphas = [(mix, alpha) for mix, alpha in ((_mix_all, mixup_alpha), (_mix_box, cutmix_alpha)) if alpha]
+        self.ratio, self.seed = ratio, seed
+
+    def __call__(self, inputs: paddle.Tensor, labels: paddle.Tensor, draw: list) -> tuple:
+        """Mix a batch.
+
+        Args:
+            inputs: (N, C, T, H, W).
+            labels: (N,).
+            draw: integers that name this batch: the same ones draw the same mixture.
+
+        Returns:
+            The mixed inputs, and [(labels, share)], shares from large to small with sum 1.
+        """
+        rng = np.random.default_rng([self.seed, *draw])
+        if len(labels) < 2 or rng.random() >= self.ratio:
+            return inputs, [(labels, 1.0)]
+        mix, alpha = self.alphas[rng.integers(len(self.alphas))]
+        mixed, share = mix(inputs, inputs.flip(0), float(rng.beta(alpha, alpha)), rng)
+        targets = [(labels, share), (labels.flip(0), 1.0 - share)]
+        return mixed, sorted(targets, key=lambda target: -target[1])
+
+
+def _mix_all(one: paddle.Tensor, other: paddle.Tensor, share: float, rng) -> tuple:
+    return one * share + other * (1.0 - share), share
+
+
+def _mix_box(one: paddle.Tensor, other: paddle.Tensor, share: float, rng) -> tuple:
+    """Paste a box of `other`; the share that is returned is what is left of `one`, after cutting the box to the frame.
+
+    Boxes are centred anywhere, as in the paper.
+    """
+    sizes = one.shape[-2:]
+    inside = np.zeros(sizes, bool)
+    edges = []
+    for size in sizes:
+        half, centre = size * np.sqrt(1.0 - share) / 2, rng.integers(size)
+        edges.append(slice(max(0, round(centre - half)), min(size, round(centre + half))))
+    inside[tuple(edges)] = True
+    mask = paddle.to_tensor(inside.reshape([1] * (len(one.shape) - 2) + list(sizes)))
+    return paddle.where(mask, other, one), 1.0 - float(inside.mean())
+
+
+class MovingAverage:
+    """A moving average of the trained weights, in float32: a = d a + (1 - d) w after every update.
+
+    d is `decay`, less in the first updates: at most (1 + n) / (10 + n) in update n, from 0.
+
+    Attributes:
+        values: parameter name -> average.
+    """
+
+    def __init__(self, model: paddle.nn.Layer, decay: float):
+        self.decay = decay
+        self.weights = {name: one for name, one in model.named_parameters() if not one.stop_gradient}
+        self.values = {name: one.detach().astype("float32").clone() for name, one in self.weights.items()}
+
+    def update(self, index: int) -> None:
+        """Follow the weights after update `index`."""
+        decay = min(self.decay, (1 + index) / (10 + index))
+        with paddle.no_grad():
+            for name, weight in self.weights.items():
+                self.values[name] = paddle.lerp(self.values[name], weight.astype("float32"), 1.0 - decay)
+
+    def state(self) -> dict:
+        """Return {parameter name: array}."""
+        return {name: value.numpy() for name, value in self.values.items()}
+
+    def restore(self, state: dict) -> None:
+        """Take what `state` returned."""
+        self.values = {name: paddle.to_tensor(state[name]) for name in self.values}
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Give the model the averages for a while, then its own weights back, bit for bit."""
+        own = {name: weight.detach().clone() for name, weight in self.weights.items()}
+        for name, weight in self.weights.items():
+            weight.set_value(self.values[name].astype(weight.dtype))
+        try:
+            yield
+        finally:
+            for name, weight in self.weights.items():
+                weight.set_value(own[name])
+
+
+class TrainStep:
+    """One update of a network, by one process or by several at once.
+
+    Gradients stay readable until the next update.
+
+    Args:
+        model: the network.
+        criterion: (logits, labels) -> mean loss.
+        optimizer: of the model's parameters.
+        prepare: turns a batch's uint8 inputs into what the model takes, on the device.
+        batch_size: samples that the device holds at once; a larger batch is taken in equal parts whose gradients add up
+            to that of the whole. None: any batch at once. Batch norm sees each part by itself.
+        precision: `FullPrecision` or `MixedPrecision`.
+        mixing: a `Mixing`, or None.
+        average: a `MovingAverage`, or None.
+        still: layers whose batch-norm statistics are kept.
+    """
+
+    def __init__(
+        self,
+        model: paddle.nn.Layer,
+        criterion: Callable,
+        optimizer: paddle.optimizer.Optimizer,
+        prepare: Callable,
+        batch_size: int | None = None,
+        precision: FullPrecision | None = None,
+        mixing: Mixing | None = None,
+        average: MovingAverage | None = None,
+        still: list = (),
+    ):
+        self.model, self.criterion, self.optimizer, self.prepare = model, criterion, optimizer, prepare
+        self.batch_size, self.precision = batch_size, precision or FullPrecision()
+        self.mixing, self.average, self.still = mixing, average, still
+        self.network = parallel.share_gradients(model)
+
+    def state(self) -> dict:
+        """Return what a resumed run needs besides model and optimizer."""
+        average = {} if self.average is None else {"ema": self.average.state()}
+        return {"precision": self.precision.state(), **average}
+
+    def restore(self, state: dict) -> None:
+        """Take what `state` returned; an average that the run has only now starts at the weights as they are."""
+        self.precision.restore(state.get("precision", {}))
+        if self.average is not None and "ema" in state:
+            self.average.restore(state["ema"])
+
+    def scored(self) -> contextlib.AbstractContextManager:
+        """Return the context in which the model has the weights that are scored: the averages if there are any."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
+    def begin_epoch(self) -> None:
+        """Put the model in training mode, but for what stays as it is."""
+        self.model.train()
+        for layer in self.still:
+            layer.eval()
+
+    def __call__(self, inputs, labels: paddle.Tensor, learning_rate: float, index: int, share: float = 1.0) -> tuple:
+        """Update the model.
+
+        Args:
+            inputs: a batch's `inputs`, this process's part of it.
+            labels: (N,), at least one.
+            index: updates done so far.
+            share: this process's samples as a share of those of all processes; 0: these are none of its own.
+
+        Returns:
+            (loss times `share`, number of right answers), both 0-D and still on the device. Of a mixed sample the label
+            with the larger share is the right answer.
+        """
+        self.optimizer.set_lr(learning_rate)
+        self.optimizer.clear_grad()
+        num_parts = 1 if self.batch_size is None else -(-len(labels) // self.batch_size)
+        bounds = np.linspace(0, len(labels), num_parts + 1).round().astype(int)
+        losses, hits = [], []
+        for part, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            part_share = share * float(stop - start) / len(labels)
+            with self._sharing(is_last=part + 1 == num_parts):
+                draw = [index, parallel.rank(), part]
+                loss, hit = self._add_gradients(inputs[start:stop], labels[start:stop], part_share, draw)
+            losses.append(loss)
+            hits.append(hit)
+        self.precision.update(self.optimizer)
+        if self.average is not None:
+            self.average.update(index)
+        return sum(losses), sum(hits) * float(share > 0)
+
+    def _add_gradients(self, inputs, labels: paddle.Tensor, share: float, draw: list) -> tuple:
+        clips, targets = self.prepare(inputs), [(labels, 1.0)]
+        if self.mixing is not None:
+            clips, targets = self.mixing(clips, labels, draw)
+        with self.precision.cast():
+            logits = self.network(clips)
+            loss = sum(self.criterion(logits, labels) * (weight * share) for labels, weight in targets)
+        # Paddle averages gradients over the processes; the shares add up to 1 already.
+        self.precision.backward(loss * parallel.num_ranks())
+        right = logits.detach().argmax(axis=1) == targets[0][0]
+        return loss.detach(), right.astype("float32").sum()
+
+    def _sharing(self, is_last: bool) -> contextlib.AbstractContextManager:
+        """Send gradients to the other processes once an update, with the last part."""
+        if self.network is self.model or is_last:
+            return contextlib.nullcontext()
+        return self.network.no_sync()
