@@ -142,6 +142,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
                 precision = step.precision.describe()
                 _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings, precision)
             clock.lap("statistics")
+    parallel.average_statistics(step.model)
     check_finite(step.model, epoch)
     if faults:
         logging.warning(_tell_faults(faults, "replaced by other samples"))

@@ -5,6 +5,7 @@ processes.
 """
 
 import os
+import pathlib
 import subprocess
 import sys
 from typing import Any
@@ -47,7 +48,7 @@ def launch(script: str, words: list, num_processes: int, log_dir: str) -> int:
     Raises:
         ValueError: fewer GPUs than processes.
     """
-    command = [sys.executable, "-m", "paddle.distributed.launch", "--log_dir", log_dir]
+    command = [sys.executable, "-W", "ignore", "-m", "paddle.distributed.launch", "--log_dir", log_dir]
     if paddle.is_compiled_with_cuda():
         available = paddle.device.cuda.device_count()
         if available < num_processes:
@@ -57,12 +58,18 @@ def launch(script: str, words: list, num_processes: int, log_dir: str) -> int:
         command += ["--nproc_per_node", str(num_processes)]
     status = subprocess.run([*command, script, *words]).returncode
     if status:
-        print(
-            f"one of the {num_processes} processes failed, the others were stopped; what each one said is in "
-            f"{log_dir}/workerlog.*",
-            file=sys.stderr,
-        )
+        told = f"one of the {num_processes} processes failed, the others were stopped; their last words:"
+        print("\n".join([told, *_read_last_words(log_dir)]), file=sys.stderr)
     return status
+
+
+def _read_last_words(log_dir: str) -> list:
+    """Return the last line of each process's log; the launcher does not always show them."""
+    found = []
+    for path in sorted(pathlib.Path(log_dir).glob("workerlog.*")):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        found.append(f"{path}: {next((line for line in reversed(lines) if line.strip()), 'nothing')}")
+    return found
 
 
 def share_gradients(model: paddle.nn.Layer) -> paddle.nn.Layer:
@@ -75,6 +82,19 @@ def add_up(values: paddle.Tensor) -> paddle.Tensor:
     if num_ranks() > 1:
         paddle.distributed.all_reduce(values)
     return values
+
+
+def average_statistics(model: paddle.nn.Layer) -> None:
+    """Average over the processes what they do not learn by gradients: each one's batch norm has seen its own samples."""
+    if num_ranks() == 1:
+        return
+    tensors = [one for one in model.state_dict().values() if one.stop_gradient and one.is_floating_point()]
+    if not tensors:
+        return
+    flat = add_up(paddle.concat([one.flatten().astype("float32") for one in tensors])) / num_ranks()
+    sizes = [int(one.size) for one in tensors]
+    for one, part in zip(tensors, flat.split(sizes), strict=True):
+        one.set_value(part.reshape(one.shape).astype(one.dtype))
 
 
 def gather(value: Any) -> list:
