@@ -130,3 +130,43 @@ def test_only_the_newest_are_kept(tmp_path):
     checkpoint.prune_checkpoints(str(tmp_path), "resnet_epoch_*", 2)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["resnet_epoch_00010.pdparams", "resnet_epoch_00015.pdparams", "resnet_model.pdparams"]
+
+
+def test_weights_that_may_be_missing_keep_their_values():
+    net = Net()
+    weights = {name: value + 1 for name, value in checkpoint.model_state(net).items()}
+    before = checkpoint.model_state(net)
+    part = {name: value for name, value in weights.items() if not name.startswith("fc")}
+    assert checkpoint.restore_model(net, part, allow_missing=["fc.*"]) == ["fc.weight", "fc.bias"]
+    after = checkpoint.model_state(net)
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, before[name] if name.startswith("fc") else weights[name])
+    assert checkpoint.restore_model(net, weights, allow_missing=["fc.*"]) == []  # there after all: loaded
+    np.testing.assert_array_equal(net.fc.bias.numpy(), weights["fc.bias"])
+
+
+def test_the_average_is_scored_where_there_is_one():
+    state = {"model": {"a": 1, "a._mean": 2}}
+    assert checkpoint.scoring_weights(state) == {"a": 1, "a._mean": 2}
+    assert checkpoint.scoring_weights({**state, "ema": {"a": 3}}) == {"a": 3, "a._mean": 2}
+
+
+def test_the_float32_weights_behind_float16_ones_are_kept():
+    """Of amp_level O2, which a CPU cannot run: an optimizer that answers as Paddle's then does."""
+    net = Net()
+    names = {name: one.name for name, one in net.named_parameters()}
+
+    class Answers:
+        def state_dict(self):
+            key = names["fc.weight"]
+            return {f"{key}_velocity_0": paddle.ones([2]), "master_weights": {key: paddle.full([3], 7.0)}}
+
+        def set_state_dict(self, values):
+            self.values = values
+
+    state = checkpoint.optimizer_state(net, Answers())
+    assert set(state) == {"fc.weight"} and set(state["fc.weight"]) == {"velocity_0", "master_weights"}
+    taken = Answers()
+    checkpoint.restore_optimizer(net, taken, state)
+    assert set(taken.values) == {f"{names['fc.weight']}_velocity_0", "master_weights"}
+    assert taken.values["master_weights"][names["fc.weight"]].tolist() == [7.0] * 3

@@ -43,6 +43,19 @@ def test_cosine_ends_at_its_floor_and_starts_after_the_warm_up():
     assert rates.value(19, 9) == pytest.approx(expected)
 
 
+def test_cosine_starts_again_after_longer_and_longer_cycles():
+    rates = schedule(
+        schedule="cosine_restarts", schedule_by="step", warmup_epochs=1, restart_epochs=2, restart_factor=3,
+        min_learning_rate=0.01,
+    )  # fmt: skip
+    half = (0.1 + 0.01) / 2
+    # One epoch of warm-up, then cycles of 2, 6 and 18 epochs, which begin at 1, 3 and 9.
+    assert [rates.value(epoch, 0) for epoch in (1, 2, 3, 6, 9, 18)] == pytest.approx([0.1, half, 0.1, half, 0.1, half])
+    assert rates.value(2, 9) == pytest.approx(0.01 + 0.09 * (1 + math.cos(math.pi * 1.9 / 2)) / 2)
+    assert rates.value(0, 5) == pytest.approx(0.1 * (0.1 + 0.9 * 0.5))
+    assert "cosine to 0.01 over 2 epochs, then again over 3 times as many by step" in rates.explain()
+
+
 def test_plateau_lowers_after_its_patience():
     rates = schedule(schedule="plateau", plateau_patience=1, min_learning_rate=0.02)
     for value in (0.5, 0.4, 0.3):
@@ -53,7 +66,12 @@ def test_plateau_lowers_after_its_patience():
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [({"schedule": "cosin"}, "OPTIMIZER.schedule: expected one of"), ({"schedule_by": "iter"}, "schedule_by")],
+    [
+        ({"schedule": "cosin"}, "OPTIMIZER.schedule: expected one of"),
+        ({"schedule_by": "iter"}, "schedule_by"),
+        ({"restart_epochs": 0}, "restart_epochs must be more than 0 and restart_factor at least 1, got 0 and 2"),
+        ({"restart_factor": 0.5}, "got 10 and 0.5"),
+    ],
 )
 def test_bad_schedules_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -109,3 +127,47 @@ def test_adam_moves_by_the_rate(name):
 def test_an_unknown_optimizer_names_the_nearest():
     with pytest.raises(ValueError, match="unknown optimizer 'adm'; did you mean 'adam'"):
         optimizer.build_optimizer(Net(), name="adm")
+
+
+class Deep(paddle.nn.Layer):
+    """Modules in the order of their use; the second one has modules of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = paddle.nn.Linear(2, 2)
+        self.bn = paddle.nn.BatchNorm1D(2)
+        self.act = paddle.nn.ReLU()
+        self.stage = paddle.nn.Sequential(paddle.nn.Linear(2, 2), paddle.nn.BatchNorm1D(2))
+        self.stage2 = paddle.nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    "until, begin, trained, num_frozen_layers",
+    [
+        (None, None, {"stem", "bn", "stage.0", "stage.1", "stage2"}, 0),
+        ("bn", None, {"stage.0", "stage.1", "stage2"}, 2),
+        (None, "stage", {"stage.0", "stage.1", "stage2"}, 2),
+        ("stage.0", None, {"stage.1", "stage2"}, 3),
+        ("stage", None, {"stage2"}, 5),  # not stage2, whose name begins alike; the Sequential itself is the fifth
+        (None, "stem", {"stem", "bn", "stage.0", "stage.1", "stage2"}, 0),
+    ],
+)
+def test_what_comes_before_a_module_is_frozen(until, begin, trained, num_frozen_layers):
+    model = Deep()
+    frozen = optimizer.freeze(model, until, begin)
+    assert {name.rpartition(".")[0] for name, one in model.named_parameters() if not one.stop_gradient} == trained
+    assert len(frozen) == num_frozen_layers
+    assert model.stage2 not in frozen
+
+
+@pytest.mark.parametrize(
+    "until, begin, message",
+    [
+        ("stge", None, "RUN.freeze_until: no module 'stge'; did you mean 'stage'\\? modules: stem, bn, stage, stage2"),
+        (None, "act", "RUN.train_from: no module 'act'"),  # it has no weights
+        ("stage2", None, "RUN.freeze_until: 'stage2' leaves nothing to train; name an earlier module"),
+    ],
+)
+def test_a_border_that_is_none_is_refused(until, begin, message):
+    with pytest.raises(ValueError, match=message):
+        optimizer.freeze(Deep(), until, begin)

@@ -226,3 +226,29 @@ def test_wrong_arguments_are_named(tmp_path):
         build_loader(filelist=filelist, num_workers=-2)
     with pytest.raises(FileNotFoundError, match="none.list' does not exist"):
         build_loader(filelist=str(tmp_path / "none.list"))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_processes_split_the_batches_of_one(tmp_path, num_workers):
+    """7 videos by 3: the last batch has one, so the second process gets a sample that counts for nothing."""
+    filelist = write_ramps(tmp_path, num_videos=7)
+    arguments = {"batch_size": 3, "epoch": 2, "num_workers": num_workers, "num_ranks": 2}
+    whole = load(filelist, batch_size=3, epoch=2)
+    first, second = (load(filelist, rank=rank, **arguments) for rank in (0, 1))
+    assert [batch["total"] for batch in first] == [batch["total"] for batch in second] == [3, 3, 1]
+    for one, own, other in zip(whole, first, second, strict=True):
+        assert own["names"] == one["names"][::2] and other["names"] == one["names"][1::2]
+        np.testing.assert_array_equal(own["inputs"], one["inputs"][::2])
+    assert second[2]["names"] == [] and len(second[2]["labels"]) == len(second[2]["inputs"]) == 1
+    np.testing.assert_array_equal(second[1]["inputs"], whole[1]["inputs"][1::2])
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_in_evaluation_batches_are_dealt_out_whole(tmp_path, num_workers):
+    filelist = write_ramps(tmp_path, num_videos=7)
+    whole = load(filelist, mode="test", batch_size=3)
+    arguments = {"mode": "test", "batch_size": 3, "num_workers": num_workers, "num_ranks": 2}
+    assert_same(load(filelist, rank=0, **arguments), whole[::2])
+    assert_same(load(filelist, rank=1, **arguments), whole[1::2])
+    loader = build_loader(filelist=filelist, mode="test", batch_size=7, rank=1, num_ranks=2, num_workers=0, **SMALL)
+    assert len(loader) == 0 and list(loader) == [] and loader.num_samples == 7  # one batch for two processes
