@@ -1,0 +1,188 @@
+"""tools/benchmark.py: what it prints for tiny networks and videos, and that its clocks count what they should."""
+
+import re
+import time
+
+import numpy as np
+import paddle
+import pytest
+from tiny import make_tree
+from tiny_videos import write_ramps
+
+import footage
+from tools import benchmark, timing
+
+TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
+TINY_MODEL = ["-o", "MODEL.depth=10", "-o", "MODEL.widen_factor=0.25", "-o", "MODEL.num_classes=4"]
+
+
+def read(*words):
+    """The arguments and the config of a command line."""
+    args = benchmark.parse_arguments(list(words))
+    return args, benchmark.read_config(args)
+
+
+def read_table(text):
+    """The cells of a Markdown table in a text, row by row."""
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if set(row[0]) != {"-"}]
+
+
+def read_spread(cell):
+    """The three numbers of a cell such as 8.1 (7.9 to 8.2)."""
+    return [float(number) for number in re.fullmatch(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)", cell).groups()]
+
+
+class Clock:
+    """A clock that only work moves: on a device that answers at once, or on one that works on when asked to wait."""
+
+    def __init__(self, monkeypatch, device):
+        self.now_s, self.queued_s, self.calls = 0.0, 0.0, 0
+        self.is_gpu = device.startswith("gpu")
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now_s)
+        monkeypatch.setattr(paddle.device, "get_device", lambda: device)
+        monkeypatch.setattr(paddle.device.cuda, "synchronize", self.wait)
+
+    def call(self):
+        self.calls += 1
+        self.queued_s += 100 if self.calls <= timing.WARMUP else self.calls
+        if not self.is_gpu:
+            self.wait()
+
+    def wait(self):
+        self.now_s, self.queued_s = self.now_s + self.queued_s, 0.0
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu:0"])
+def test_the_clock_counts_all_work_of_a_repeat_and_none_of_the_warmup(device, monkeypatch):
+    clock = Clock(monkeypatch, device)
+    # Calls take as many seconds as their number: 4 and 5, 6 and 7, 8 and 9 after three calls of warm-up.
+    assert timing.time_calls(clock.call, 2, 3) == [4.5, 6.5, 8.5]
+    assert clock.calls == 9
+
+
+def test_tables_are_markdown_and_medians_have_their_spread():
+    assert timing.format_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+    assert timing.format_spread([3.0, 1.04, 10.0], 1) == "3.0 (1.0 to 10.0)"
+
+
+def test_the_model_table(capsys):
+    words = ["model", *TINY_CLIPS, *TINY_MODEL, "--batch_size", "3", "--batches", "2", "--repeats", "2"]
+    benchmark.main([*words, "--use-gpu", "False"])
+    out = capsys.readouterr().out
+    # The number of weights is the one in tests/test_models.py.
+    assert "resnet, 0.91 M parameters, " in out and " of 3 x 4 x 32 x 32; 3 clips a batch, amp_level O0;" in out
+    assert f"Paddle {paddle.__version__}" in out and "cores" in out and "memory of the process, " in out
+    titles, training, inference = read_table(out)
+    assert titles == ["", "clips/s", "ms a batch", "peak memory, GiB"]
+    assert (training[0], inference[0]) == ("training", "inference")
+    before_gib = float(re.search(r"([\d.]+) GiB of it before", out)[1])
+    for row in (training, inference):
+        median, low, high = read_spread(row[1])
+        assert 0 < low <= median <= high
+        assert float(row[2]) == pytest.approx(3000 / median, rel=0.3)  # of two repeats the medians differ a little
+        assert before_gib <= float(row[3]) < 4
+
+
+def test_training_and_inference_are_measured_each_in_its_mode():
+    words = ["-o", "TRAIN.clip_len=6", "-o", "TEST.clip_len=2"]  # what is measured is training's
+    _, config = read("model", *TINY_CLIPS, *TINY_MODEL, *words, "--batch_size", "3")
+    step, reader = timing.build_step(config)
+    inputs, labels = timing.draw_batch(config, reader)
+    assert inputs.shape == (3, 6, 32, 32, 3) and inputs.dtype == np.uint8 and set(labels) <= {0, 1, 2, 3}
+    before = {name: value.numpy() for name, value in step.model.state_dict().items()}
+
+    has_graph = []
+    step.model.register_forward_post_hook(lambda _layer, _inputs, logits: has_graph.append(not logits.stop_gradient))
+    benchmark.prepare_inference(step, inputs, labels)()
+    assert all(np.array_equal(value.numpy(), before[name]) for name, value in step.model.state_dict().items())
+    assert step.model.conv1.weight.grad is None
+
+    benchmark.prepare_training(step, inputs, labels)()
+    moved = {name for name, value in step.model.state_dict().items() if not np.array_equal(value.numpy(), before[name])}
+    assert moved and all(name.endswith(("_mean", "_variance")) for name in moved)  # at rate 0 the weights stay
+    assert np.abs(step.model.conv1.weight.grad.numpy()).max() > 0
+    assert has_graph == [False, True]
+
+
+def test_a_network_that_cannot_be_built_is_one_sentence():
+    with pytest.raises(OSError, match=r"^tools/benchmark.py ended with status 1: ValueError: .*depth"):
+        benchmark.main(["model", "-o", "MODEL.depth=11"])
+
+
+def test_the_reader_table_of_sample_data_made_for_it(monkeypatch, capsys):
+    small = {"classes": 2, "groups": 2, "clips": 1, "frames": 8, "width": 64, "height": 48}
+    monkeypatch.setattr(benchmark, "SAMPLES", small)
+    benchmark.main(["reader", *TINY_CLIPS, "--workers", "0", "1", "--batches", "2", "--repeats", "3"])
+    out = capsys.readouterr().out
+    assert "clips of 4 x 32 x 32, 8 a batch; median of 3 x 2 batches" in out
+    titles, *rows = read_table(out)
+    assert titles == ["clips/s", "workers: 0", "workers: 1"]
+    assert [row[0] for row in rows] == ["records of paths", "packed records", "video files"]
+    for row in rows:
+        for cell in row[1:]:
+            median, low, high = read_spread(cell)
+            assert 0 < low <= median <= high
+
+
+def fake_videos(monkeypatch, num_slow):
+    """Let videos of four frames take 20 ms to read, the first `num_slow` ones 80 ms; return the list of those read."""
+    seen = []
+
+    def read_frames(path, short_size):
+        seen.append(path)
+        time.sleep(0.08 if len(seen) <= num_slow else 0.02)
+        return iter(np.zeros((4, short_size, short_size, 3), np.uint8))
+
+    monkeypatch.setattr(footage, "read_frames", read_frames)
+    return seen
+
+
+def test_clips_per_second_are_those_after_the_warmup(monkeypatch):
+    args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "5", "--repeats", "2")
+    seen = fake_videos(monkeypatch, num_slow=timing.WARMUP * 2 + 10)  # the warm-up and the first repeat
+    speeds = benchmark.time_reading(config, ["a", "b", "c"], 0, args)
+    assert len(seen) == 2 * (timing.WARMUP + 2 * 5) and set(seen) == {"a", "b", "c"}
+    assert 6 < speeds[0] < 12.5 < 25 < speeds[1] < 50  # at most one clip each 80 ms, then one each 20 ms
+
+
+def test_two_workers_read_twice_as_fast_where_reading_is_waiting(monkeypatch):
+    args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "20", "--repeats", "1")
+    fake_videos(monkeypatch, num_slow=0)
+    one, two = (benchmark.time_reading(config, ["a"], num_workers, args)[0] for num_workers in (1, 2))
+    assert one < 51 and 1.4 * one < two < 115  # a batch more or less stands ready when the clock starts
+
+
+def test_a_tree_of_ones_own_tells_what_it_holds(tmp_path):
+    paths, packed, folders = (tmp_path / name for name in ("paths", "packed", "folders"))
+    write_ramps(paths)
+    make_tree(packed)
+    (packed / "UCF-101" / "Down").mkdir(parents=True)
+    (packed / "UCF-101" / "Down" / "v_Down_g01_c01.AVI").write_bytes(b"")
+    folders.mkdir()
+    folder = next((paths / "jpg" / "A").iterdir())
+    (folders / "train.list").write_text(f"{folder} 20 0\n", encoding="utf-8")
+    assert list(benchmark.find_sources(paths)) == ["records of paths"]
+    found = benchmark.find_sources(packed)
+    assert list(found) == ["packed records", "video files"] and found["video files"][0].endswith("c01.AVI")
+    assert list(benchmark.find_sources(folders)) == ["frame folders"]
+    _, config = read("reader", *TINY_CLIPS)
+    videos = benchmark.Videos(found["video files"], timing.open_training_reader(config))
+    with pytest.raises(ValueError, match="c01.AVI' has no frames that OpenCV can read"):
+        videos[0, 0]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["model", "--workers", "2"], "unknown flag '--workers'"),
+        (["reader", "--model", "resnet"], "unknown flag '--model'"),
+        (["readr"], "invalid choice: 'readr'"),
+        (["reader", "--repeats", "0"], "--repeats and --batches take numbers from 1"),
+        (["reader", "--workers", "-1"], "--workers from 0"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(words, message, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(words)
+    assert message in capsys.readouterr().err

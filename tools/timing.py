@@ -1,0 +1,117 @@
+"""What benchmark.py and gpu_check.py share: a training step on a batch of noise, a clock, and tables."""
+
+import inspect
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import paddle
+
+import card
+import jobs
+import optimizer
+import recipe
+from models import build_model
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+WARMUP = 3  # calls before the clock starts
+
+
+def open_training_reader(config: dict):
+    """Build the reader without a list whose views have the size of the clips that TRAIN reads."""
+    return recipe.open_reader({**config, "TEST": config["TRAIN"]})
+
+
+def build_step(config: dict) -> tuple:
+    """Build the network of a resolved config, and the step that would train it.
+
+    Returns:
+        The step, and the reader of the clips it takes.
+    """
+    recipe.seed_all(config["RUN"]["seed"], 0)
+    reader = open_training_reader(config)
+    model = build_model(**config["MODEL"])
+    keys = inspect.signature(optimizer.build_optimizer).parameters
+    section = {key: value for key, value in config["OPTIMIZER"].items() if key in keys}
+    return recipe.build_step(config, model, optimizer.build_optimizer(model, **section), reader, []), reader
+
+
+def draw_batch(config: dict, reader) -> tuple:
+    """Draw clips of noise, uint8 (B, T, H, W, C), and int64 labels (B,), as arrays."""
+    channels, *size = reader.input_shape
+    rng, batch_size = np.random.default_rng(0), recipe.device_batch_size(config)
+    inputs = rng.integers(0, 256, (batch_size, *size, channels), np.uint8)
+    return inputs, rng.integers(0, config["MODEL"]["num_classes"], batch_size)
+
+
+def synchronize() -> None:
+    """Wait until a GPU has done what it was told; a CPU has."""
+    if paddle.device.get_device().startswith("gpu"):
+        paddle.device.cuda.synchronize()
+
+
+def time_calls(call: Callable, num_calls: int, repeats: int) -> list:
+    """Return the seconds of a call, one figure a repeat of `num_calls`, after a warm-up."""
+    for _ in range(WARMUP):
+        call()
+    seconds = []
+    for _ in range(repeats):
+        synchronize()
+        start_s = time.perf_counter()
+        for _ in range(num_calls):
+            call()
+        synchronize()
+        seconds.append((time.perf_counter() - start_s) / num_calls)
+    return seconds
+
+
+def run_script(script: str, *words, environment: dict | None = None) -> str:
+    """Run a script of the project with this Python and return what it printed.
+
+    Args:
+        environment: variables that it sees beside those of this process.
+
+    Raises:
+        OSError: it failed; ends with the last line of what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, words)],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing"]
+        raise OSError(f"{script} ended with status {done.returncode}: {said[-1]}")
+    return done.stdout
+
+
+def describe_machine() -> str:
+    """Return one line: GPU if it is used, cores, threads, processor, versions."""
+    info = pathlib.Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "processor unknown")
+    num_cores = jobs.count_cores()
+    num_threads = os.environ.get("OMP_NUM_THREADS", num_cores)
+    gpu = ""
+    if paddle.device.get_device().startswith("gpu"):
+        gpu = f"{paddle.device.cuda.get_device_name()}, CUDA {paddle.version.cuda()}, "
+    return f"{gpu}{num_cores} cores ({processor}), {num_threads} threads, {card.describe_versions()}"
+
+
+def format_table(rows: list) -> str:
+    """Return rows of texts, the first one the titles, as a Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def format_spread(values: list, digits: int) -> str:
+    """Return the median with the lowest and the highest value, such as `8.1 (7.9 to 8.2)`."""
+    median, low, high = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{median} ({low} to {high})"
