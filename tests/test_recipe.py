@@ -7,6 +7,7 @@ from tiny import CONFIG, write_config
 
 import config as texts
 import recipe
+import step
 from settings import RunSettings
 
 
@@ -138,3 +139,62 @@ def test_seeds_differ_by_epoch_and_repeat():
 
     assert draw(0, 1) == draw(0, 1)
     assert len({tuple(draw(*pair)) for pair in ((0, 1), (0, 2), (1, 1), (1, 2))}) == 4
+
+
+@pytest.fixture
+def as_if_gpu(monkeypatch):
+    """Paddle as it answers where there is a GPU; gives the calls of `paddle.amp.decorate`."""
+    calls = []
+
+    def decorate(model, optimizer, **arguments):
+        calls.append(arguments)
+        return model, optimizer
+
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(paddle.amp, "decorate", decorate)
+    return calls
+
+
+class Prepared(Batches):
+    """A loader for `build_step`."""
+
+    def prepare(self, inputs):
+        return inputs
+
+
+def build_step(tmp_path, words):
+    config = read(tmp_path, words=[*words, "MODEL.num_classes=3"])
+    loader = Prepared(12, 3)
+    model, optimizer, _, frozen = recipe.build_training(config, loader)
+    return recipe.build_step(config, model, optimizer, loader, frozen)
+
+
+def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
+    plain = build_step(tmp_path, [])
+    assert type(plain.precision) is step.FullPrecision and plain.mixing is plain.average is None
+    assert plain.batch_size == 4 and plain.still == [] and as_if_gpu == []
+    words = [
+        "RUN.amp_level=O1",
+        "RUN.mixup_alpha=0.2",
+        "RUN.cutmix_alpha=1.0",
+        "RUN.mix_ratio=0.5",
+        "RUN.ema_decay=0.9",
+    ]
+    full = build_step(tmp_path, [*words, "RUN.train_from=layer4", "RUN.freeze_statistics=True"])
+    assert full.precision.level == "O1" and as_if_gpu == []
+    assert len(full.mixing.alphas) == 2 and full.mixing.ratio == 0.5 and full.average.decay == 0.9
+    assert full.model.bn1 in full.still and full.model.fc not in full.still
+    assert build_step(tmp_path, ["RUN.amp_level=O2"]).precision.level == "O2"
+    assert as_if_gpu == [{"level": "O2", "master_weight": True, "save_dtype": "float32"}]
+
+
+def test_synchronized_batch_norm_replaces_every_one_and_keeps_its_names(tmp_path, as_if_gpu):
+    plain, synced = build_step(tmp_path, []).model, build_step(tmp_path, ["RUN.sync_bn=True"]).model
+    kinds = [type(layer) for layer in synced.sublayers()]
+    assert kinds.count(paddle.nn.SyncBatchNorm) == [type(layer) for layer in plain.sublayers()].count(
+        paddle.nn.BatchNorm3D
+    )
+    assert paddle.nn.BatchNorm3D not in kinds and list(plain.state_dict()) == list(synced.state_dict())
+    optimizer = build_step(tmp_path, ["RUN.sync_bn=True"])
+    trained = {one.name for one in optimizer.optimizer._parameter_list}
+    assert trained == {one.name for one in optimizer.model.parameters() if not one.stop_gradient}
