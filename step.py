@@ -256,9 +256,12 @@ class TrainStep:
         if self.average is not None and "ema" in state:
             self.average.restore(state["ema"])
 
-    def scored(self) -> contextlib.AbstractContextManager:
-        """Return the context in which the model has the weights that are scored: the averages if there are any."""
-        return contextlib.nullcontext() if self.average is None else self.average.applied()
+    @contextlib.contextmanager
+    def scored(self) -> Iterator[None]:
+        """Give the model the weights that are scored, the averages if there are any, and its precision."""
+        average = contextlib.nullcontext() if self.average is None else self.average.applied()
+        with average, self.precision.cast():
+            yield
 
     def begin_epoch(self) -> None:
         """Put the model in training mode, but for what stays as it is."""

@@ -93,8 +93,9 @@ def test_the_average_follows_its_formula_and_leaves_the_weights_alone():
         update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)
         decay = min(0.3, (1 + index) / (10 + index))  # the bound holds until update 2
         expected = {name: decay * expected[name] + (1 - decay) * one for name, one in values_of(model).items()}
+        for name, value in average.state().items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-7)
     for name, value in average.state().items():
-        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-7)
         np.testing.assert_array_equal(values_of(model)[name], plain[name])
         assert np.abs(value - plain[name]).max() > 1e-4
     with pytest.raises(KeyError), update.scored():
@@ -181,6 +182,19 @@ def test_the_loss_of_a_mixed_batch_is_the_mixed_loss():
     right = (logits.argmax(axis=1) == np.asarray(LABELS)).sum()
     loss, hits = make_step(model, mixing=Halves())(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
     assert loss.item() == pytest.approx(expected, rel=1e-5) and hits.item() == right
+
+
+def test_every_part_of_every_update_is_mixed_by_a_draw_of_its_own():
+    draws = []
+
+    def spy(inputs, labels, draw):
+        draws.append(draw)
+        return inputs, [(labels, 1.0)]
+
+    update = make_step(make_model(), mixing=spy, batch_size=3)
+    for index in (0, 7):
+        update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)
+    assert draws == [[0, 0, 0], [0, 0, 1], [7, 0, 0], [7, 0, 1]]  # update, process, part
 
 
 def test_still_layers_keep_their_statistics():
