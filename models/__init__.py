@@ -2,9 +2,21 @@
 
 import difflib
 
+from models.densenet3d import DenseNet3D
+from models.preresnet3d import PreResNet3D
+from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
+from models.resnext3d import ResNeXt3D
+from models.wideresnet3d import WideResNet3D
 
-MODELS = {"resnet": ResNet3D}
+MODELS = {
+    "resnet": ResNet3D,
+    "r2plus1d": R2Plus1D,
+    "preresnet": PreResNet3D,
+    "wideresnet": WideResNet3D,
+    "resnext": ResNeXt3D,
+    "densenet": DenseNet3D,
+}
 
 
 def build_model(name: str, **arguments):

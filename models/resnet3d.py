@@ -1,4 +1,4 @@
-"""3-D residual networks for clips, depths 10 to 200.
+"""3-D residual networks for clips, depths 10 to 200, and the plan that their kin share.
 
 Paper: "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?", K. Hara, H. Kataoka, Y. Satoh,
 CVPR 2018, arXiv:1711.09577. Official repository: https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
@@ -9,40 +9,35 @@ is learnt through it. Ours lets the gradient pass, as a residual network intends
 Parameter names are the official ones.
 """
 
-import math
-
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.layers import check_clips, conv3d, spread_by_inputs
 from models.weights import keep_names
 
-
-def conv3d(in_channels: int, out_channels: int, kernel_size: tuple, stride=1) -> nn.Conv3D:
-    """Make a convolution without bias that keeps the size (but for `stride`), He-normal by fan-out."""
-    fan_out = out_channels * math.prod(kernel_size)
-    return nn.Conv3D(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=stride,
-        padding=[size // 2 for size in kernel_size],
-        weight_attr=nn.initializer.Normal(0.0, math.sqrt(2.0 / fan_out)),
-        bias_attr=False,
-    )
+PLANES = (64, 128, 256, 512)  # width of the 3x3x3 convolutions in each stage
+NUM_BLOCKS = {  # depth: blocks in each stage
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
 
 
 class BasicBlock(nn.Layer):
     """Two 3x3x3 convolutions; the first one strides."""
 
-    expansion = 1
-
-    def __init__(self, in_channels: int, planes: int, stride: int, downsample: nn.Layer | None):
+    def __init__(self, in_channels: int, planes: int, stride: int, shortcut: str):
         super().__init__()
+        self.out_channels = planes
         self.conv1 = conv3d(in_channels, planes, (3, 3, 3), stride)
         self.bn1 = nn.BatchNorm3D(planes)
         self.conv2 = conv3d(planes, planes, (3, 3, 3))
         self.bn2 = nn.BatchNorm3D(planes)
-        self.downsample = downsample
+        self.downsample = make_shortcut(in_channels, planes, stride, shortcut)
 
     def forward(self, x):
         """Map (N, in_channels, T, H, W) to (N, planes, T/stride, H/stride, W/stride), sizes rounded up."""
@@ -53,27 +48,37 @@ class BasicBlock(nn.Layer):
 
 
 class Bottleneck(nn.Layer):
-    """1x1x1, 3x3x3 and 1x1x1 convolutions; the middle one strides, the last one widens fourfold."""
+    """1x1x1, 3x3x3 and 1x1x1 convolutions; the middle one strides, the last one widens, fourfold unless told."""
 
-    expansion = 4
-
-    def __init__(self, in_channels: int, planes: int, stride: int, downsample: nn.Layer | None):
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        stride: int,
+        shortcut: str,
+        out_channels: int | None = None,
+        groups: int = 1,
+    ):
         super().__init__()
+        self.out_channels = out_channels or 4 * planes
         self.conv1 = conv3d(in_channels, planes, (1, 1, 1))
         self.bn1 = nn.BatchNorm3D(planes)
-        self.conv2 = conv3d(planes, planes, (3, 3, 3), stride)
+        self.conv2 = conv3d(planes, planes, (3, 3, 3), stride, groups)
         self.bn2 = nn.BatchNorm3D(planes)
-        self.conv3 = conv3d(planes, planes * self.expansion, (1, 1, 1))
-        self.bn3 = nn.BatchNorm3D(planes * self.expansion)
-        self.downsample = downsample
+        self.conv3 = conv3d(planes, self.out_channels, (1, 1, 1))
+        self.bn3 = nn.BatchNorm3D(self.out_channels)
+        self.downsample = make_shortcut(in_channels, self.out_channels, stride, shortcut)
 
     def forward(self, x):
-        """Map (N, in_channels, T, H, W) to (N, 4 planes, T/stride, H/stride, W/stride), sizes rounded up."""
+        """Map (N, in_channels, T, H, W) to (N, out_channels, T/stride, H/stride, W/stride), sizes rounded up."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
         return F.relu(x + shortcut)
+
+
+BLOCKS = {**dict.fromkeys((10, 18, 34), BasicBlock), **dict.fromkeys((50, 101, 152, 200), Bottleneck)}
 
 
 class ZeroPadShortcut(nn.Layer):
@@ -91,47 +96,32 @@ class ZeroPadShortcut(nn.Layer):
         return F.pad(x, [0, 0, 0, self.new_channels, 0, 0, 0, 0, 0, 0])  # begin and end of N, C, T, H, W
 
 
-def make_stage(block, in_channels: int, planes: int, num_blocks: int, stride: int, shortcut: str) -> nn.Sequential:
-    """Chain `num_blocks` blocks; only the first one strides and, where its output differs in size, has a `shortcut`."""
-    out_channels = planes * block.expansion
-    downsample = None
-    if stride != 1 or in_channels != out_channels:
-        downsample = make_shortcut(in_channels, out_channels, stride, shortcut)
-    blocks = [block(in_channels, planes, stride, downsample)]
-    blocks += [block(out_channels, planes, 1, None) for _ in range(num_blocks - 1)]
-    return nn.Sequential(*blocks)
-
-
-def make_shortcut(in_channels: int, out_channels: int, stride: int, shortcut: str) -> nn.Layer:
-    """Make a type-A (parameter-free) or type-B (1x1x1 convolution and BN) shortcut."""
+def make_shortcut(in_channels: int, out_channels: int, stride: int, shortcut: str) -> nn.Layer | None:
+    """Make a type-A (parameter-free) or type-B (1x1x1 convolution and BN) shortcut; None where the size stays."""
+    if stride == 1 and in_channels == out_channels:
+        return None
     if shortcut == "A":
         return ZeroPadShortcut(in_channels, out_channels, stride)
     return nn.Sequential(conv3d(in_channels, out_channels, (1, 1, 1), stride), nn.BatchNorm3D(out_channels))
 
 
-STAGES = {
-    10: (BasicBlock, (1, 1, 1, 1)),
-    18: (BasicBlock, (2, 2, 2, 2)),
-    34: (BasicBlock, (3, 4, 6, 3)),
-    50: (Bottleneck, (3, 4, 6, 3)),
-    101: (Bottleneck, (3, 4, 23, 3)),
-    152: (Bottleneck, (3, 8, 36, 3)),
-    200: (Bottleneck, (3, 24, 36, 3)),
-}
+def make_stage(block, in_channels: int, planes: int, num_blocks: int, stride: int, shortcut: str) -> nn.Sequential:
+    """Chain `num_blocks` blocks; only the first one strides."""
+    blocks = [block(in_channels, planes, stride, shortcut)]
+    out_channels = blocks[0].out_channels
+    blocks += [block(out_channels, planes, 1, shortcut) for _ in range(num_blocks - 1)]
+    return nn.Sequential(*blocks)
 
 
-class ResNet3D(nn.Layer):
-    """3D-ResNet: stem, four stages, global average pool, linear.
+class ResidualPlan(nn.Layer):
+    """What the family shares: stem, four stages of residual blocks, global average pool, linear.
 
     Args:
-        num_classes: number of logits.
-        depth: 10, 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
-        shortcut: "B" (1x1x1 convolution and BN) or "A" (subsampling and zero channels).
-        conv1_t_size: temporal size of the stem's kernel, in frames.
-        conv1_t_stride: temporal stride of the stem.
-        no_max_pool: leave out the stem's max pool, which halves T, H and W.
-        widen_factor: multiplies all widths, rounded down.
-        in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
+        blocks: depth -> what makes a block of (in_channels, planes, stride, shortcut); the block has `out_channels`.
+        planes: widths of the four stages; the stem has the first one.
+
+    The other arguments are those of `ResNet3D`.
+
     Raises:
         ValueError: an unknown depth or shortcut, or a factor that leaves no channels.
     """
@@ -140,36 +130,46 @@ class ResNet3D(nn.Layer):
 
     def __init__(
         self,
+        blocks: dict,
+        planes: tuple,
         num_classes: int,
-        depth: int = 50,
-        shortcut: str = "B",
-        conv1_t_size: int = 7,
-        conv1_t_stride: int = 1,
-        no_max_pool: bool = False,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        depth: int,
+        shortcut: str,
+        conv1_t_size: int,
+        conv1_t_stride: int,
+        no_max_pool: bool,
+        widen_factor: float,
+        in_channels: int,
     ):
         super().__init__()
-        if depth not in STAGES:
-            raise ValueError(f"ResNet3D: depth must be one of {', '.join(map(str, STAGES))}, got {depth!r}")
+        name = type(self).__name__
+        if depth not in blocks:
+            raise ValueError(f"{name}: depth must be one of {', '.join(map(str, blocks))}, got {depth!r}")
         if shortcut not in ("A", "B"):
-            raise ValueError(f"ResNet3D: shortcut must be 'A' or 'B', got {shortcut!r}")
-        widths = [int(planes * widen_factor) for planes in (64, 128, 256, 512)]
+            raise ValueError(f"{name}: shortcut must be 'A' or 'B', got {shortcut!r}")
+        widths = [int(width * widen_factor) for width in planes]
         if widths[0] < 1:
-            raise ValueError(f"ResNet3D: widen_factor must be at least 1/64, got {widen_factor!r}")
-        block, num_blocks = STAGES[depth]
-        channels = [width * block.expansion for width in widths]
+            raise ValueError(f"{name}: widen_factor must be at least 1/{planes[0]}, got {widen_factor!r}")
         self.in_channels = in_channels
-        self.conv1 = conv3d(in_channels, widths[0], (conv1_t_size, 7, 7), (conv1_t_stride, 2, 2))
-        self.bn1 = nn.BatchNorm3D(widths[0])
+        self.make_stem(in_channels, widths[0], conv1_t_size, conv1_t_stride)
         self.maxpool = None if no_max_pool else nn.MaxPool3D(3, stride=2, padding=1)
+        block, num_blocks = blocks[depth], NUM_BLOCKS[depth]
         self.layer1 = make_stage(block, widths[0], widths[0], num_blocks[0], 1, shortcut)
-        self.layer2 = make_stage(block, channels[0], widths[1], num_blocks[1], 2, shortcut)
-        self.layer3 = make_stage(block, channels[1], widths[2], num_blocks[2], 2, shortcut)
-        self.layer4 = make_stage(block, channels[2], widths[3], num_blocks[3], 2, shortcut)
-        bound = 1.0 / math.sqrt(channels[3])
-        uniform = nn.initializer.Uniform(-bound, bound)
-        self.fc = nn.Linear(channels[3], num_classes, weight_attr=uniform, bias_attr=uniform)
+        self.layer2 = make_stage(block, self.layer1[-1].out_channels, widths[1], num_blocks[1], 2, shortcut)
+        self.layer3 = make_stage(block, self.layer2[-1].out_channels, widths[2], num_blocks[2], 2, shortcut)
+        self.layer4 = make_stage(block, self.layer3[-1].out_channels, widths[3], num_blocks[3], 2, shortcut)
+        num_features = self.layer4[-1].out_channels
+        spread = spread_by_inputs(num_features)
+        self.fc = nn.Linear(num_features, num_classes, weight_attr=spread, bias_attr=spread)
+
+    def make_stem(self, in_channels: int, width: int, t_size: int, t_stride: int) -> None:
+        """Add the layers before the max pool."""
+        self.conv1 = conv3d(in_channels, width, (t_size, 7, 7), (t_stride, 2, 2))
+        self.bn1 = nn.BatchNorm3D(width)
+
+    def run_stem(self, x):
+        """Map (N, in_channels, T, H, W) to (N, width, T/t_stride, H/2, W/2), sizes rounded up."""
+        return F.relu(self.bn1(self.conv1(x)))
 
     def forward_features(self, x) -> list:
         """Give the outputs of the four stages for clips (N, in_channels, T, H, W).
@@ -179,8 +179,8 @@ class ResNet3D(nn.Layer):
         Raises:
             ValueError: the input has another number of axes or channels.
         """
-        self._check_input(x)
-        x = F.relu(self.bn1(self.conv1(x)))  # (N, C, T, H, W) -> (N, 64, T, H/2, W/2)
+        check_clips(x, self.in_channels, type(self).__name__)
+        x = self.run_stem(x)  # (N, C, T, H, W) -> (N, 64, T, H/2, W/2)
         if self.maxpool is not None:
             x = self.maxpool(x)  # -> (N, 64, T/2, H/4, W/4)
         features = []
@@ -195,9 +195,34 @@ class ResNet3D(nn.Layer):
         x = x.mean(axis=[2, 3, 4])  # (N, C, T, H, W) -> (N, C)
         return self.fc(x)
 
-    def _check_input(self, x):
-        if len(x.shape) != 5 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"ResNet3D: expected input (N, {self.in_channels}, T, H, W), got {tuple(x.shape)}; "
-                "check the reader's axis order, or MODEL.in_channels"
-            )
+
+class ResNet3D(ResidualPlan):
+    """3D-ResNet.
+
+    Args:
+        num_classes: number of logits.
+        depth: 10, 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
+        shortcut: "B" (1x1x1 convolution and BN) or "A" (subsampling and zero channels).
+        conv1_t_size: temporal size of the stem's kernel, in frames.
+        conv1_t_stride: temporal stride of the stem.
+        no_max_pool: leave out the stem's max pool, which halves T, H and W.
+        widen_factor: multiplies all widths, rounded down.
+        in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
+
+    Raises:
+        ValueError: an unknown depth or shortcut, or a factor that leaves no channels.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        depth: int = 50,
+        shortcut: str = "B",
+        conv1_t_size: int = 7,
+        conv1_t_stride: int = 1,
+        no_max_pool: bool = False,
+        widen_factor: float = 1.0,
+        in_channels: int = 3,
+    ):
+        stem = (conv1_t_size, conv1_t_stride, no_max_pool)
+        super().__init__(BLOCKS, PLANES, num_classes, depth, shortcut, *stem, widen_factor, in_channels)

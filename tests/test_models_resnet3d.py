@@ -1,4 +1,4 @@
-"""ResNet3D against the authors' network (golden vectors), and its parts against hand-made answers."""
+"""The family of ResNet3D against the authors' networks (golden vectors), ResNet3D's parts against hand-made answers."""
 
 import math
 
@@ -7,22 +7,26 @@ import paddle
 import pytest
 from paddle import nn
 
+import models
 from models.resnet3d import ResNet3D, ZeroPadShortcut
+from models.weights import convert_torch_weights
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
-GOLDEN = [
+# Run by default, at the gain that hides less; the others take minutes.
+QUICK = [
     "r3d_resnet10_B_conv1t3_cls400",
-    "r3d_resnet18_A",
-    "r3d_resnet18_B",
-    "r3d_resnet34_B",
-    "r3d_resnet50_B",
-    "r3d_resnet50_B_oddshape",
-    "r3d_resnet50_B_t2_nomaxpool_cls51",
-    "r3d_resnet101_B",
+    "r3d_resnet2p1d18_B",
+    "r3d_preresnet50_B",
+    "r3d_densenet121",
 ]
-every_golden = pytest.mark.parametrize("name", GOLDEN)
+GOLDEN = golden.list_names("r3d_*")
+RUNS = [
+    pytest.param(name, gain, marks=() if name in QUICK and gain == 1.0 else pytest.mark.long)
+    for name in GOLDEN
+    for gain in (1.0, 2.0)
+]
 
 
 def run_golden(model, reference):
@@ -36,6 +40,16 @@ def run_golden(model, reference):
     return logits.numpy(), loss.item(), x
 
 
+def list_trainable(model):
+    """List (name, parameter); the running statistics are among Paddle's parameters too."""
+    return [(name, param) for name, param in model.named_parameters() if not param.stop_gradient]
+
+
+def count_params(model):
+    """Count the trainable numbers."""
+    return sum(math.prod(param.shape) for _, param in list_trainable(model))
+
+
 def l2_norm(tensor):
     """Give the L2 norm, summed in float64: Paddle's own is off by 1e-3 on large float32 tensors on the CPU."""
     return np.linalg.norm(tensor.numpy().astype(np.float64))
@@ -43,7 +57,7 @@ def l2_norm(tensor):
 
 def assert_gradients_match(model, x, norms, input_norm):
     """Compare each trainable parameter's and the input's gradient norm with the reference's, to 1e-2."""
-    ours = {name: l2_norm(param.grad) for name, param in model.named_parameters() if not param.stop_gradient}
+    ours = {name: l2_norm(param.grad) for name, param in list_trainable(model)}
     assert set(ours) == set(norms)
     assert ours == pytest.approx(norms, rel=1e-2)
     assert l2_norm(x.grad) == pytest.approx(input_norm, rel=1e-2)
@@ -83,8 +97,22 @@ def detach_shortcuts(model):
             layer.register_forward_post_hook(lambda _layer, _inputs, output: output.detach())
 
 
-@pytest.mark.parametrize("gain", [2.0, 1.0])
-@every_golden
+def test_quick_runs_are_of_files_that_exist():
+    assert set(QUICK) <= set(GOLDEN)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_names_shapes_and_size_are_those_of_the_authors_network(name):
+    reference = golden.load(name)
+    model_name, arguments = golden.describe(reference)
+    with paddle.LazyGuard():  # shapes without values: the widest would otherwise take half a gigabyte
+        model = models.build_model(model_name, **arguments)
+    weights = {key: np.empty(shape, np.float32) for key, shape in reference["state"].items()}
+    assert set(convert_torch_weights(weights, model)) == set(model.state_dict())
+    assert count_params(model) == reference["params"]
+
+
+@pytest.mark.parametrize("name, gain", RUNS)
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
     reference = golden.load(name)
     expected = reference if gain == 2.0 else reference["alt_gain1"]
@@ -99,24 +127,14 @@ def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
     assert_gradients_match(model, x, expected["grad_norms"], expected["input_grad_norm"])
 
 
-def test_gradient_passes_our_type_a_shortcut():
+@pytest.mark.long
+def test_gradient_passes_our_type_a_shortcut_as_in_the_authors_network():
     reference = golden.load("r3d_resnet18_A")
     model = golden.build(reference, 2.0)
     logits, _, x = run_golden(model, reference)
     assert_logits_match(logits, reference["logits"])
     norms, input_norm = (reference[f"{key}_shortcut_not_detached"] for key in ("grad_norms", "input_grad_norm"))
     assert_gradients_match(model, x, norms, input_norm)
-
-
-def test_forward_features_gives_the_stages_of_the_authors_network():
-    reference = golden.load("r3d_resnet50_B_t2_nomaxpool_cls51")
-    with paddle.no_grad():
-        stages = golden.build(reference, 2.0).forward_features(paddle.to_tensor(golden.draw_input(reference)))
-    assert len(stages) == 4
-    for number, stage in enumerate(stages, start=1):
-        expected = reference["features"][f"layer{number}"]
-        assert list(stage.shape) == expected["shape"]
-        assert l2_norm(stage) == pytest.approx(expected["l2"], rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +153,7 @@ def test_forward_features_gives_the_stages_of_the_authors_network():
 def test_parameter_counts_are_those_of_the_authors_network(depth, shortcut, num_params):
     with paddle.LazyGuard():  # shapes without values: a depth of 200 would otherwise take half a gigabyte
         model = ResNet3D(101, depth, shortcut)
-    assert sum(int(np.prod(param.shape)) for param in model.parameters() if not param.stop_gradient) == num_params
+    assert count_params(model) == num_params
 
 
 def test_type_a_shortcut_keeps_every_second_voxel_and_adds_zero_channels():
@@ -144,6 +162,15 @@ def test_type_a_shortcut_keeps_every_second_voxel_and_adds_zero_channels():
     assert y.shape == (2, 8, 2, 3, 3)
     np.testing.assert_array_equal(y[:, :3], x[:, :, [0, 2]][:, :, :, [0, 2, 4]][..., [0, 2, 4]])
     assert not y[:, 3:].any()
+
+
+def test_gradient_passes_the_type_a_shortcut_where_a_voxel_is_kept():
+    x = paddle.zeros([1, 2, 3, 4, 3])
+    x.stop_gradient = False
+    ZeroPadShortcut(2, 4, stride=2)(x).sum().backward()
+    expected = np.zeros((1, 2, 3, 4, 3))
+    expected[:, :, ::2, ::2, ::2] = 1
+    np.testing.assert_array_equal(x.grad.numpy(), expected)
 
 
 def test_widen_factor_is_rounded_down():
@@ -166,22 +193,38 @@ def test_a_single_small_frame_is_enough():
     assert np.isfinite(model(paddle.ones([1, 3, 1, 1, 1])).numpy()).all()
 
 
-def test_initialisation_has_the_published_spread():
+FAMILY = {
+    "resnet": {"depth": 18, "widen_factor": 0.5},
+    "r2plus1d": {"depth": 18, "widen_factor": 0.5},
+    "preresnet": {"depth": 18, "widen_factor": 0.5},
+    "wideresnet": {"depth": 50, "widen_factor": 0.125},
+    "resnext": {"depth": 50, "widen_factor": 0.25},
+    "densenet": {"depth": 121, "growth_rate": 16},
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_initialisation_has_the_published_spread(name):
     paddle.seed(0)
-    model = ResNet3D(101, depth=18)
-    for name, layer in model.named_sublayers():
+    model = models.build_model(name, num_classes=400, **FAMILY[name])
+    for layer_name, layer in model.named_sublayers():
         if isinstance(layer, nn.Conv3D):
             weight = layer.weight.numpy()
             fan_out = weight.shape[0] * math.prod(weight.shape[2:])
-            assert weight.std() == pytest.approx(math.sqrt(2 / fan_out), rel=0.02), name
-            assert abs(weight.mean()) < 5 * weight.std() / math.sqrt(weight.size), name
-            assert layer.bias is None, name
+            # Five standard errors: of a spread over n draws, sqrt(1 / 2n); of a mean, the spread by sqrt(n).
+            assert weight.std() == pytest.approx(math.sqrt(2 / fan_out), rel=5 / math.sqrt(2 * weight.size)), layer_name
+            assert abs(weight.mean()) < 5 * weight.std() / math.sqrt(weight.size), layer_name
+            assert layer.bias is None, layer_name
         elif isinstance(layer, nn.BatchNorm3D):
-            assert (layer.weight.numpy() == 1).all() and (layer.bias.numpy() == 0).all(), name
-    bound = 1 / math.sqrt(512)
-    for values in (model.fc.weight.numpy(), model.fc.bias.numpy()):
-        assert np.abs(values).max() <= bound
-        assert values.std() == pytest.approx(bound / math.sqrt(3), rel=0.15)
+            assert (layer.weight.numpy() == 1).all() and (layer.bias.numpy() == 0).all(), layer_name
+        elif isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.weight.shape[0])
+            for values in (layer.weight.numpy(), layer.bias.numpy()):
+                if name == "densenet" and values.ndim == 1:
+                    assert not values.any()
+                    continue
+                assert np.abs(values).max() <= bound
+                assert values.std() == pytest.approx(bound / math.sqrt(3), rel=0.15)
 
 
 def test_running_statistics_follow_a_batch_by_a_tenth():
@@ -205,12 +248,14 @@ def test_running_statistics_follow_a_batch_by_a_tenth():
         np.testing.assert_allclose(statistics[f"{name}._variance"].numpy(), 0.9 + 0.1 * variance, rtol=1e-3, atol=atol)
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 8, 32, 32), (2, 8, 32, 32, 3), (3, 8, 32, 32), (2, 4, 3, 8, 32, 32)], ids=str)
-def test_input_of_another_layout_is_refused(shape):
-    model = ResNet3D(4, depth=10, widen_factor=0.125)
+@pytest.mark.parametrize("name", FAMILY)
+def test_input_of_another_layout_is_refused(name):
+    with paddle.LazyGuard():
+        model = models.build_model(name, num_classes=4, **FAMILY[name])
     with pytest.raises(ValueError) as error:
-        model(paddle.zeros(shape))
-    assert f"ResNet3D: expected input (N, 3, T, H, W), got {shape}; check the reader's axis order" in str(error.value)
+        model(paddle.zeros([2, 8, 32, 32, 3]))
+    message = f"{models.MODELS[name].__name__}: expected input (N, 3, T, H, W), got (2, 8, 32, 32, 3); check the reader"
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,12 @@ def test_a_file_of_an_unknown_source_is_named():
     reference = {"reference": {"repository": "https://github.com/someone/Other-Net"}}
     with pytest.raises(ValueError, match=r"no reading for files of 'other-net' \(known: 3d-resnets-pytorch"):
         golden.build(reference, 2.0)
+
+
+def test_the_authors_words_become_our_arguments():
+    name, arguments = golden.describe(golden.load("r3d_resnet2p1d18_B"))
+    assert name == "r2plus1d"
+    assert arguments == {
+        **{"num_classes": 101, "depth": 18, "in_channels": 3, "shortcut": "B", "widen_factor": 1.0},
+        **{"conv1_t_size": 7, "conv1_t_stride": 1, "no_max_pool": False},
+    }

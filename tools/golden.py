@@ -70,37 +70,44 @@ def _generator(seed):
 
 def build(golden: dict, gain: float) -> nn.Layer:
     """Build our network for a golden file, in evaluation mode, with the file's weights."""
-    repository = golden["reference"]["repository"].rpartition("/")[2].lower()
-    if repository not in READINGS:
-        raise ValueError(f"golden.build: no reading for files of '{repository}' (known: {', '.join(READINGS)})")
-    name, arguments = READINGS[repository](golden)
+    name, arguments = describe(golden)
     model = build_model(name, **arguments)
-    weights = model.TORCH_SOURCES[repository](draw_weights(golden, gain))
+    weights = model.TORCH_SOURCES[_source(golden)](draw_weights(golden, gain))
     model.set_state_dict(convert_torch_weights(weights, model))
     model.eval()
     return model
 
 
-# Each reading takes a loaded file and gives (name in MODELS, arguments of that model).
+def describe(golden: dict) -> tuple:
+    """Give (name in `MODELS`, arguments) of our network for a golden file.
+
+    Raises:
+        ValueError: nobody has told how files of that repository are read.
+    """
+    source = _source(golden)
+    if source not in READINGS:
+        raise ValueError(f"golden.describe: no reading for files of '{source}' (known: {', '.join(READINGS)})")
+    return READINGS[source](golden)
+
+
+def _source(golden):
+    return golden["reference"]["repository"].rpartition("/")[2].lower()
+
+
+HARA_NAMES = {  # the others are the same in both
+    "resnet2p1d": "r2plus1d",
+    "n_classes": "num_classes",
+    "n_input_channels": "in_channels",
+    "shortcut_type": "shortcut",
+}
+HARA_CONSTANTS = ("family", "block_config", "bn_size", "drop_rate")  # told by the depth, or the same in all files
 
 
 def read_3d_resnets(golden: dict) -> tuple:
-    """Read a file of Hara et al.'s repository."""
+    """Describe a file of Hara et al.'s repository."""
     config = golden["config"]
-    arguments = {ours: config[theirs] for theirs, ours in HARA_ARGUMENTS.items() if theirs in config}
-    return HARA_MODELS[config["family"]], arguments
+    arguments = {HARA_NAMES.get(key, key): value for key, value in config.items() if key not in HARA_CONSTANTS}
+    return HARA_NAMES.get(config["family"], config["family"]), arguments
 
 
-HARA_MODELS = {"resnet": "resnet"}
-HARA_ARGUMENTS = {
-    "n_classes": "num_classes",
-    "depth": "depth",
-    "shortcut_type": "shortcut",
-    "conv1_t_size": "conv1_t_size",
-    "conv1_t_stride": "conv1_t_stride",
-    "no_max_pool": "no_max_pool",
-    "widen_factor": "widen_factor",
-    "n_input_channels": "in_channels",
-}
-
-READINGS = {"3d-resnets-pytorch": read_3d_resnets}  # by the repository's name, as in a model's TORCH_SOURCES
+READINGS = {"3d-resnets-pytorch": read_3d_resnets}  # repository, as in a model's TORCH_SOURCES: what `describe` does

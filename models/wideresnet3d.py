@@ -1,0 +1,54 @@
+"""3-D wide residual networks: k times the width, and bottlenecks that widen twofold instead of fourfold.
+
+Paper: "Wide Residual Networks", S. Zagoruyko, N. Komodakis, BMVC 2016, arXiv:1605.07146; in 3-D by Hara et al. (see
+`ResNet3D`). Official repository: https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
+
+Where we differ: the official type-A shortcut is cut out of the gradient; ours lets the gradient pass.
+"""
+
+from models.resnet3d import PLANES, Bottleneck, ResidualPlan
+
+
+def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str) -> Bottleneck:
+    """Make a bottleneck that widens twofold."""
+    return Bottleneck(in_channels, planes, stride, shortcut, out_channels=2 * planes)
+
+
+BLOCKS = dict.fromkeys((50, 101, 152, 200), make_bottleneck)
+
+
+class WideResNet3D(ResidualPlan):
+    """Wide 3D-ResNet.
+
+    Args:
+        num_classes: number of logits.
+        depth: 50, 101, 152 or 200.
+        k: times the width of a 3D-ResNet, in the stem too.
+        shortcut: "B" (1x1x1 convolution and BN) or "A" (subsampling and zero channels).
+        conv1_t_size: temporal size of the stem's kernel, in frames.
+        conv1_t_stride: temporal stride of the stem.
+        no_max_pool: leave out the stem's max pool, which halves T, H and W.
+        widen_factor: multiplies all widths once more, rounded down.
+        in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
+
+    Raises:
+        ValueError: an unknown depth or shortcut, or factors that leave no channels.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        depth: int = 50,
+        k: int = 2,
+        shortcut: str = "B",
+        conv1_t_size: int = 7,
+        conv1_t_stride: int = 1,
+        no_max_pool: bool = False,
+        widen_factor: float = 1.0,
+        in_channels: int = 3,
+    ):
+        if k < 1:
+            raise ValueError(f"WideResNet3D: k must be 1 or more, got {k!r}; MODEL.widen_factor narrows")
+        planes = tuple(k * width for width in PLANES)
+        stem = (conv1_t_size, conv1_t_stride, no_max_pool)
+        super().__init__(BLOCKS, planes, num_classes, depth, shortcut, *stem, widen_factor, in_channels)
