@@ -43,7 +43,10 @@ def find_moved(one, other):
 
 
 SWITCHES = {
-    "accumulate": (["RUN.accumulate=2", "TRAIN.batch_size=3"], "6 samples an update (in 2 parts, batch norm over each"),
+    "accumulate": (
+        ["RUN.accumulate=2", "TRAIN.batch_size=3"],
+        "6 samples an update (in 2 parts, batch norm over each of them), 2 updates an epoch",
+    ),
     "mixup": (["RUN.mixup_alpha=0.4"], "mixing  mixup alpha 0.4, 100% of the batches"),
     "cutmix": (["RUN.cutmix_alpha=1.0", "RUN.mix_ratio=0.7"], "mixing  cutmix alpha 1, 70% of the batches"),
     "both": (["RUN.mixup_alpha=0.2", "RUN.cutmix_alpha=1.0"], "mixing  mixup alpha 0.2 or cutmix alpha 1, 100%"),
