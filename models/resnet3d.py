@@ -33,11 +33,12 @@ class BasicBlock(nn.Layer):
     def __init__(self, in_channels: int, planes: int, stride: int, shortcut: str):
         super().__init__()
         self.out_channels = planes
+        downsample = make_shortcut(in_channels, planes, stride, shortcut)  # its weights are drawn first
         self.conv1 = conv3d(in_channels, planes, (3, 3, 3), stride)
         self.bn1 = nn.BatchNorm3D(planes)
         self.conv2 = conv3d(planes, planes, (3, 3, 3))
         self.bn2 = nn.BatchNorm3D(planes)
-        self.downsample = make_shortcut(in_channels, planes, stride, shortcut)
+        self.downsample = downsample
 
     def forward(self, x):
         """Map (N, in_channels, T, H, W) to (N, planes, T/stride, H/stride, W/stride), sizes rounded up."""
@@ -61,13 +62,14 @@ class Bottleneck(nn.Layer):
     ):
         super().__init__()
         self.out_channels = out_channels or 4 * planes
+        downsample = make_shortcut(in_channels, self.out_channels, stride, shortcut)  # its weights are drawn first
         self.conv1 = conv3d(in_channels, planes, (1, 1, 1))
         self.bn1 = nn.BatchNorm3D(planes)
         self.conv2 = conv3d(planes, planes, (3, 3, 3), stride, groups)
         self.bn2 = nn.BatchNorm3D(planes)
         self.conv3 = conv3d(planes, self.out_channels, (1, 1, 1))
         self.bn3 = nn.BatchNorm3D(self.out_channels)
-        self.downsample = make_shortcut(in_channels, self.out_channels, stride, shortcut)
+        self.downsample = downsample
 
     def forward(self, x):
         """Map (N, in_channels, T, H, W) to (N, out_channels, T/stride, H/stride, W/stride), sizes rounded up."""
