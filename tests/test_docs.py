@@ -11,12 +11,13 @@ from conftest import ROOT
 
 import avi2jpg
 import data_list_gener
+import ensemble
 import jpg2pkl
 import predict
 import recipe
 import test
 import train
-from tools import make_samples
+from tools import benchmark, export, gpu_check, make_samples, torch2paddle
 
 PARSERS = {
     "avi2jpg.py": avi2jpg.parse_flags,
@@ -25,7 +26,12 @@ PARSERS = {
     "train.py": train.parse_arguments,
     "test.py": test.parse_arguments,
     "predict.py": predict.parse_arguments,
+    "ensemble.py": ensemble.parse_arguments,
     "tools/make_samples.py": make_samples.parse_flags,
+    "tools/torch2paddle.py": torch2paddle.parse_arguments,
+    "tools/export.py": export.parse_arguments,
+    "tools/benchmark.py": benchmark.parse_arguments,
+    "tools/gpu_check.py": gpu_check.parse_arguments,
 }
 OTHER_COMMANDS = {"mkdir", "for", "grep", "done", "visualdl"}
 FOLDERS = ("configs/", "docs/", "models/", "notebooks/", "reader/", "splits/", "tests/", "tools/")
@@ -132,6 +138,8 @@ def find_command_fault(line):
         return None if (ROOT / words[words.index("-r") + 1]).is_file() else f"no {words[-1]}"
     if first != "python":
         return None if first in OTHER_COMMANDS else f"unknown command {first}"
+    if words[:2] == ["-m", "paddle.distributed.launch"]:  # its own options end where a script is named
+        words = words[next((index for index, word in enumerate(words) if word.endswith(".py")), 0) :]
     if words[0] not in PARSERS:
         return f"no script {words[0]}"
     heard = io.StringIO()
@@ -164,6 +172,7 @@ def test_every_command_can_be_typed():
         ("pip install -r requirements-gpu.txt", "no requirements-gpu.txt"),
         ("pyhton train.py", "unknown command pyhton"),
         ("python trian.py", "no script trian.py"),
+        ("python -m paddle.distributed.launch --nnodes 2 train.py --gpu 4", "unknown flag '--gpu'; did you mean --gpus?"),
         ("python avi2jpg.py --short_side 128", "unknown flag '--short_side'; did you mean --short_size?"),
         ("python jpg2pkl.py --split one", "invalid int value: 'one'"),
         ("python predict.py --weights a", "the following arguments are required: --input"),
