@@ -2,6 +2,7 @@
 
 python predict.py --weights checkpoints_models/resnet_model --input video.avi
 python predict.py checkpoints_models/resnet_best --input "my videos" data/UCF-101_jpg/Biking/v_Biking_g01_c01 --top_k 3
+python predict.py --exported output/exported --input video.avi
 
 The views are those of the TEST section in the checkpoint's config, so a video that is scored whole gets the scores that
 test.py gives it. The drawn video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
@@ -19,15 +20,17 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
+import paddle
 import tqdm
 
 import checkpoint
 import drawing
 import engine
+import exported
 import files
 import footage
 import log
@@ -41,8 +44,10 @@ TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python predict.py --help`."""
     parser = command.CommandLine("Say what is done in videos.")
-    parser.add_argument("checkpoint", nargs="?", help="the same as --weights")
-    parser.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("checkpoint", nargs="?", help="the same as --weights")
+    network.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
+    network.add_argument("--exported", help="folder that tools/export.py wrote; it needs no checkpoint")
     parser.add_argument("--input", nargs="+", required=True, help="videos, frame folders, or folders of these")
     parser.add_argument("--use_gpu", nargs="?", const=True, type=command.parse_bool, help="None: where there is one")
     parser.add_argument("--top_k", type=int, default=5, help="classes to show")
@@ -64,15 +69,13 @@ def main(words: list | None = None) -> int:
     """Predict every input that the command line names; return 1 if one of them could not be."""
     args = parse_arguments(words)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a video is told in our words
-    state = checkpoint.load_checkpoint(args.weights)
-    config = read_config(args.weights, state)
-    log.setup_logging(config["RUN"]["log_file"])
     device = recipe.choose_device(args.use_gpu)
-    reader = recipe.open_reader(config)
-    model = build_model(**config["MODEL"])
-    checkpoint.restore_model(model, state["model"])
-    class_names, average_clips = state["class_names"], config["RUN"]["average_clips"]
-    logging.info(f"{args.weights}: {type(model).__name__}, {len(class_names)} classes, on {device}")
+    network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
+    config, class_names = state["config"], state["class_names"]
+    log.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export does not know of logs
+    reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
+    origin = args.exported or args.weights
+    logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
 
     sources, failed = footage.name_sources(footage.find_sources(args.input, args.save_dir)), []
     lettering = drawing.Lettering("".join([*class_names, *sources]))
@@ -80,11 +83,11 @@ def main(words: list | None = None) -> int:
         base = os.path.join(args.save_dir, f"{name}_predict")
         try:
             fps, announced = footage.inspect(path, args.fps)
-            spans, scores = score_source(path, fps, args.window_s, model, reader, average_clips)
+            spans, scores = score_source(path, fps, args.window_s, network, reader, average_clips)
             prediction = describe(name, fps, spans, scores, class_names, args.top_k)
             tell(path, prediction, announced)
             write_pictures(path, base, prediction, lettering)
-            write_json(path, base, prediction, args.weights)
+            write_json(path, base, prediction, origin)
         except (ValueError, OSError) as error:
             failed.append(path)
             logging.error(f"{path}: FAILED: {error}")
@@ -93,11 +96,42 @@ def main(words: list | None = None) -> int:
     return 1 if failed else 0
 
 
-def read_config(weights: str, state: dict) -> dict:
-    """Return the resolved config inside a checkpoint."""
+class FrameNetwork(paddle.nn.Layer):
+    """A network that takes frames as they are decoded: the reader's `prepare` is its first step."""
+
+    def __init__(self, model: paddle.nn.Layer, prepare: Callable):
+        super().__init__()
+        self.model, self.prepare = model, prepare
+
+    def forward(self, frames):
+        """Map frames, uint8 (N, T, H, W, C), to logits (N, num_classes)."""
+        return self.model(self.prepare(frames))
+
+
+def open_weights(weights: str) -> tuple:
+    """Build the network of a checkpoint.
+
+    Returns:
+        The `FrameNetwork`, for evaluation, and the checkpoint with its config resolved.
+
+    Raises:
+        ValueError: a file that holds weights only.
+    """
+    state = checkpoint.load_checkpoint(weights)
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, not how to prepare frames; give a checkpoint of train.py")
-    return recipe.resolve(state["config"], weights)
+    config = state["config"] = recipe.resolve(state["config"], weights)
+    model = build_model(**config["MODEL"])
+    checkpoint.restore_model(model, checkpoint.scoring_weights(state))
+    network = FrameNetwork(model, recipe.open_reader(config).prepare)
+    network.eval()
+    return network, state
+
+
+def open_export(folder: str, device: str) -> tuple:
+    """Return the network of an export, and its description, which has `config` and `class_names` as a checkpoint."""
+    network = exported.ExportedModel(folder, device)
+    return network, network.description
 
 
 class WindowBatches:
@@ -112,13 +146,17 @@ class WindowBatches:
     """
 
     def __init__(self, windows: Iterable, reader):
-        self.windows, self.prepare, self.reader, self.spans = windows, reader.prepare, reader, []
+        self.windows, self.reader, self.spans = windows, reader, []
 
     def __iter__(self):
         for start, frames in self.windows:
             self.spans.append((start, start + len(frames)))
             views = self.reader.make_views(np.stack(frames))
             yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [len(views)]}
+
+    def prepare(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the frames as they are; the network prepares them itself."""
+        return inputs
 
 
 def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tuple]:
@@ -141,11 +179,12 @@ def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tupl
         yield count - window, list(latest)
 
 
-def score_source(path: str, fps: float, window_s: float | None, model, reader, average_clips: str) -> tuple:
+def score_source(path: str, fps: float, window_s: float | None, network, reader, average_clips: str) -> tuple:
     """Score a video or frame folder, whole or by windows.
 
     Args:
         window_s: None: videos of up to `WHOLE_S` are scored whole, longer ones by windows of `WINDOW_S`.
+        network: maps frames to logits.
         reader: of the TEST section; it says how.
         average_clips: `prob` or `score`, see `engine.evaluate`.
 
@@ -159,7 +198,7 @@ def score_source(path: str, fps: float, window_s: float | None, model, reader, a
     window = max(round((window_s or WINDOW_S) * fps), one_clip)
     most_whole = round(WHOLE_S * fps) if window_s is None else window
     batches = WindowBatches(cut_windows(footage.read_frames(path, reader.short_size), most_whole, window), reader)
-    scores = engine.evaluate(model, batches, average_clips)["scores"]
+    scores = engine.evaluate(network, batches, average_clips)["scores"]
     if average_clips == "score":  # these are logits
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         scores /= scores.sum(axis=1, keepdims=True)
@@ -214,7 +253,7 @@ def write_pictures(path: str, base: str, prediction: drawing.Prediction, letteri
         file.write(cv2.imencode(".png", sheet[:, :, ::-1])[1].tobytes())
 
 
-def write_json(path: str, base: str, prediction: drawing.Prediction, weights: str) -> None:
+def write_json(path: str, base: str, prediction: drawing.Prediction, origin: str) -> None:
     """Write what was predicted: the best classes of the whole video and of each window, times in seconds."""
 
     def list_classes(ranking):
@@ -222,7 +261,7 @@ def write_json(path: str, base: str, prediction: drawing.Prediction, weights: st
 
     content = {
         "input": path,
-        "weights": weights,
+        "weights": origin,
         "num_frames": prediction.num_frames,
         "fps": prediction.fps,
         "top_k": list_classes(prediction.ranking),

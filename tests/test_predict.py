@@ -18,6 +18,7 @@ import predict
 import recipe
 from models import build_model
 from records import write_list
+from tools import export
 
 CLASSES = ["Walk", "Über kopf", "打篮球", "Bow", "Jump", "Clap"]
 
@@ -105,6 +106,26 @@ def test_a_video_gets_the_scores_of_its_decoded_frames(tmp_path, weights):
     for name in ("a", "decoded"):
         got = {one["label"]: one["probability"] for one in read_json(name)["top_k"]}
         assert [got[label] for label in range(len(CLASSES))] == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("average_clips", ["prob", "score"])
+def test_an_export_gives_the_scores_of_its_checkpoint_and_does_not_need_it(tmp_path, average_clips, capsys):
+    weights = save_model(
+        tmp_path / "resnet_model", {"num_clips": 3, "flip": True}, RUN={"average_clips": average_clips}
+    )
+    video = write_avi(tmp_path / "a.avi", make_frames(30))
+    assert run(weights, video, flags=["--top_k", "6"]) == 0
+    expected = read_json("a")
+    export.main([weights, "--out", "exported"])
+    os.remove(f"{weights}.pdparams")
+    words = ["--exported", "exported", "--input", str(video), "--top_k", "6", "--save_dir", "out", "--use_gpu", "False"]
+    assert predict.main(words) == 0
+    result = read_json("a")
+    assert (result["weights"], result["windows"][0]["end_s"]) == ("exported", 1.2)
+    got, expected = ({one["class"]: one["probability"] for one in each["top_k"]} for each in (result, expected))
+    assert got == pytest.approx(expected, abs=1e-5) and len(got) == 6
+    assert max(got.values()) > min(got.values()) + 0.05
+    assert "exported: resnet, 6 classes, on cpu" in capsys.readouterr().out
 
 
 def test_files_of_a_video_with_an_odd_name(tmp_path, weights, capsys):
@@ -285,6 +306,7 @@ def test_missing_weights_and_weights_without_a_config(tmp_path, weights):
         (["--input", "a", "--top_k", "0"], "--top_k takes 1 or more"),
         (["--input", "a", "--window_s", "0"], "--window_s and --fps take more than 0"),
         (["--input", "a", "--window_size", "2"], "did you mean --window_s?"),
+        (["--input", "a", "--weights", "b", "--exported", "c"], "--exported: not allowed with argument --weights"),
     ],
 )
 def test_wrong_words_end_with_status_2(words, message, capsys):

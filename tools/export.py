@@ -1,0 +1,217 @@
+"""Export a trained network for Paddle Inference, and compare it with the network it was made of.
+
+    python tools/export.py --weights checkpoints_models/resnet_model --out output/exported
+    python predict.py --exported output/exported --input video.avi
+
+The folder holds the static network, its weights and a description, see exported.py. The number of clips in a batch is
+free. The shape of a clip is the config's: another one would be another protocol, with another accuracy. With `--onnx`
+the network stands there as inference.onnx too, checked with ONNX Runtime.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import command
+
+if __name__ == "__main__":
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's notes while it traces tell a user nothing
+    command.start_paddle()
+
+import numpy as np
+import paddle
+
+import exported
+import files
+import predict
+import recipe
+
+# Largest difference, in parts of the largest logit. oneDNN gets half, since other clips may differ more than the drawn.
+TOLERANCE, ONEDNN_TOLERANCE, ONNX_TOLERANCE = 1e-5, 5e-6, 1e-4
+OPSET = 13
+BATCHES = (1, 3)  # clips
+# Keys of READER and TEST that say how to train or to load, not what the network is to see.
+LEFT_OUT = ("filelist", "augment", "crop", "flip_ratio", "color_jitter", "erasing_ratio")
+LEFT_OUT += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/export.py --help`."""
+    parser = command.CommandLine("Export a trained network for Paddle Inference.")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("checkpoint", nargs="?", help="the same as --weights")
+    weights.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
+    parser.add_argument("--out", default="output/exported", help="folder to write; an earlier export is replaced")
+    parser.add_argument("--onnx", action="store_true", help="write inference.onnx too; needs paddle2onnx, onnxruntime")
+    args = parser.parse_args(words)
+    args.weights = args.checkpoint or args.weights
+    return args
+
+
+def main(words: list | None = None) -> None:
+    """Export the checkpoint that the command line names, and say how near the export comes to it."""
+    args = parse_arguments(words)
+    onnx = import_onnx() if args.onnx else None
+    recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round further than the tolerance
+    network, state = predict.open_weights(args.weights)
+    clip_shape = find_clip_shape(state["config"])
+    frames = draw_frames(clip_shape)
+    expected, dynamic_s = run_timed(network, frames)
+    print(f"dynamic: {BATCHES[-1]} clips in {dynamic_s:.3f} s")
+    with write_folder(args.out) as folder:
+        save_static(network, clip_shape, folder)
+        write_description(describe(args.weights, state, clip_shape, folder), folder, frames, expected)
+        if onnx:
+            refuse(compare("ONNX Runtime", write_onnx(*onnx, folder), frames, expected), ONNX_TOLERANCE)
+    print(f"{args.out}: {state['config']['MODEL']['name']} of {args.weights}, clips of {clip_shape}")
+    print(f"next: python predict.py --exported {args.out} --input video.avi")
+
+
+def import_onnx() -> tuple:
+    """Return the modules paddle2onnx and onnxruntime.
+
+    Raises:
+        ValueError: one is not installed, or not for this Paddle; says which to install.
+    """
+    try:
+        import onnxruntime
+        import paddle2onnx
+    except (ImportError, ValueError) as error:  # paddle2onnx 2 raises the latter where it finds Paddle 2
+        pinned = "paddle2onnx==1.2.11" if paddle.__version__.startswith("2.") else "paddle2onnx"
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--onnx: {reason}; for this Paddle: pip install {pinned} onnxruntime") from error
+    onnxruntime.set_default_logger_severity(3)  # its warnings are of how paddle2onnx writes
+    return paddle2onnx, onnxruntime
+
+
+def find_clip_shape(config: dict) -> list:
+    """Return the shape of a clip as it is decoded: [T, H, W, C]."""
+    channels, *sizes = recipe.open_reader(config).input_shape
+    return [*sizes, channels]
+
+
+def draw_frames(clip_shape: list) -> list:
+    """Draw a batch of noise for each size in `BATCHES`."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (size, *clip_shape), np.uint8) for size in BATCHES]
+
+
+def run_timed(network: Callable, frames: list) -> tuple:
+    """Return the network's logits (numpy) for each batch, and the time it takes for the last one, in seconds."""
+    with paddle.no_grad():
+        logits = [np.asarray(network(batch)) for batch in frames]
+        start_s = time.perf_counter()  # a second run: the first one of a shape prepares it
+        np.asarray(network(frames[-1]))
+    return logits, time.perf_counter() - start_s
+
+
+@contextlib.contextmanager
+def write_folder(path: str) -> Iterator[str]:
+    """Make a folder that takes its name, and the place of an earlier export, when it is complete.
+
+    Yields:
+        its temporary path.
+
+    Raises:
+        ValueError: `path` is a file, or holds what no export has.
+        OSError: it cannot be written.
+    """
+    target = os.path.realpath(path)  # a link stays a link
+    if os.path.isfile(target):
+        raise ValueError(f"--out {path} is a file; name a folder")
+    there = os.listdir(target) if os.path.isdir(target) else []
+    others = sorted(name for name in there if not name.startswith(f"{exported.STEM}."))
+    if others:
+        raise ValueError(f"--out {path} holds what is of no export, such as '{others[0]}'; name another folder")
+    temporary = os.path.join(os.path.dirname(target), files.UNFINISHED + secrets.token_hex(8))
+    files.make_folder(temporary)
+    try:
+        yield temporary
+        if os.path.isdir(target):
+            os.rename(target, f"{temporary}-old")
+        os.rename(temporary, target)
+        shutil.rmtree(f"{temporary}-old", ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_static(network: paddle.nn.Layer, clip_shape: list, folder: str) -> None:
+    """Write the network and its weights in the format of this Paddle; `network` itself becomes a static one."""
+    frames = paddle.static.InputSpec([None, *clip_shape], "uint8", "frames")
+    static = paddle.jit.to_static(network, input_spec=[frames], full_graph=True, backend=None)
+    paddle.jit.save(static, os.path.join(folder, exported.STEM))
+
+
+def describe(weights: str, state: dict, clip_shape: list, folder: str) -> dict:
+    """Return what `inference.yaml` is to say: what a user of the network must know, and what tells damaged files."""
+    config = state["config"]
+    reader = {key: value for key, value in {**config["READER"], **config["TEST"]}.items() if key not in LEFT_OUT}
+    run = {"average_clips": config["RUN"]["average_clips"]}
+    return {
+        "checkpoint": weights,
+        "epoch": state["epoch"] - 1 if "epoch" in state else None,
+        "paddle": paddle.__version__,
+        "onednn": True,
+        "checksums": exported.find_checksums(folder),
+        "input": {"name": "frames", "dtype": "uint8", "shape": [-1, *clip_shape]},
+        "config": {"MODEL": config["MODEL"], "READER": reader, "TEST": {}, "RUN": run},
+        "class_names": list(state["class_names"]),
+    }
+
+
+def write_description(description: dict, folder: str, frames: list, expected: list) -> None:
+    """Write `inference.yaml`, with oneDNN on if the network computes what it should with it, else off.
+
+    Raises:
+        ValueError: it computes something else without oneDNN too.
+    """
+    for onednn, tolerance in ((True, ONEDNN_TOLERANCE), (False, TOLERANCE)):
+        with files.write_atomically(os.path.join(folder, f"{exported.STEM}.yaml"), "w") as file:
+            file.write(exported.format_description({**description, "onednn": onednn}))
+        name = f"Paddle Inference {'with' if onednn else 'without'} oneDNN"
+        difference = compare(name, exported.ExportedModel(folder), frames, expected)
+        if difference <= tolerance:
+            return
+    refuse(difference, tolerance)
+
+
+def compare(name: str, network: Callable, frames: list, expected: list) -> float:
+    """Print and return how far an exported network is from the dynamic one, in parts of the largest logit."""
+    got, spent_s = run_timed(network, frames)
+    pairs = zip(got, expected, strict=True)
+    difference = np.max([np.abs(one - other).max() / np.abs(other).max() for one, other in pairs])
+    print(f"{name}: {BATCHES[-1]} clips in {spent_s:.3f} s, differs by {difference:.1e} of the largest logit")
+    return float(difference)
+
+
+def refuse(difference: float, tolerance: float) -> None:
+    """Raise ValueError if an exported network differs by more than `tolerance`, or by nan."""
+    if not difference <= tolerance:
+        raise ValueError(
+            f"the exported network differs from the dynamic one by {difference:.1e} of the largest logit, at most "
+            f"{tolerance:g} is expected; nothing was exported, predict.py --weights runs the checkpoint as it is"
+        )
+
+
+def write_onnx(paddle2onnx, onnxruntime, folder: str) -> Callable:
+    """Write `inference.onnx`; return a function that runs it on frames."""
+    # Given a file to write, paddle2onnx 2 would also optimise, for which it pip-installs packages by itself.
+    content = paddle2onnx.export(*exported.find_files(folder), opset_version=OPSET, verbose=False)
+    path = os.path.join(folder, f"{exported.STEM}.onnx")
+    with files.write_atomically(path) as file:
+        file.write(content)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda batch: session.run(None, {session.get_inputs()[0].name: batch})[0]
+
+
+if __name__ == "__main__":
+    command.run_main(main)
