@@ -1,0 +1,221 @@
+"""Turn an author's PyTorch checkpoint into a .pdparams file that every script of the project takes, without PyTorch.
+
+    python tools/torch2paddle.py r3d50_K_200ep.pth --source 3d-resnets-pytorch --model resnet -o MODEL.depth=50
+    python tools/torch2paddle.py r3d50_K_200ep.pth --source 3d-resnets-pytorch --config configs/resnet.txt
+
+The first makes a file for `train.py --pretrain` and `test.py --config`. The second puts the config in as well, so that
+`test.py` and `predict.py` need nothing else. MODEL_ZOO.md lists public checkpoints with the command for each.
+"""
+
+import argparse
+import hashlib
+import math
+import pathlib
+import sys
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import command
+
+if __name__ == "__main__":
+    command.start_paddle()
+
+import numpy as np
+
+import checkpoint
+import config as texts
+import partition
+import recipe
+from models import MODELS, build_model
+from models.weights import convert_torch_weights
+from tools.torch_files import Placeholder, read_torch_file
+
+SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})
+COUNTER = "num_batches_tracked"
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")  # where trainers keep the weights, in this order
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/torch2paddle.py --help`."""
+    parser = command.CommandLine("Turn a PyTorch checkpoint into .pdparams; PyTorch is not needed.")
+    parser.add_argument("file", help="file of torch.save (.pth, .pt, .tar) or .safetensors")
+    parser.add_argument("--source", required=True, choices=SOURCES, help="repository that trained it")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", help="config text; it goes into the checkpoint, for test.py and predict.py")
+    what.add_argument("--model", choices=list(MODELS), help="network, where no config is to go into the checkpoint")
+    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
+    parser.add_argument("--class_index", help="class names: lines 'id name' with ids from 1, as in classInd.txt")
+    parser.add_argument("--out", help="checkpoint to write; default: beside the file, under its name")
+    args = parser.parse_args(words)
+    args.out = args.out or str(pathlib.Path(args.file).with_suffix(checkpoint.SUFFIX))
+    return args
+
+
+def main(words: list | None = None) -> None:
+    """Convert the file that the command line names, and say what became of it."""
+    args = parse_arguments(words)
+    config = read_config(args)
+    section = config["MODEL"]
+    class_names = partition.read_class_index(args.class_index) if args.class_index else []
+    content = read_torch_file(args.file)
+    place, state = find_state_dict(content, args.file)
+    weights = read_arrays(state, args.file)
+    named = rename_weights(weights, section["name"], args.source)
+    last_layer, num_classes = find_last_layer(named)
+    section.setdefault("num_classes", num_classes)
+    if class_names and len(class_names) != section["num_classes"]:
+        raise ValueError(
+            f"{args.class_index} names {len(class_names)} classes, {args.file} has {num_classes}; "
+            "give the names it was trained with"
+        )
+    model = build_model(**section)
+    converted = convert_torch_weights(named, model)
+
+    notes = {key: content[key] for key in ("arch", "epoch") if place and isinstance(content.get(key), (int, str))}
+    source = {"file": pathlib.Path(args.file).name, "sha256": hash_file(args.file), "repository": args.source, **notes}
+    written = {"model": converted, "class_names": class_names, "source": {**source, "model": section}}
+    if args.config:
+        written["config"] = config
+    checkpoint.save_checkpoint(args.out, written)
+    print(f"{args.file}: {len(weights)} tensors under '{place}'" if place else f"{args.file}: {len(weights)} tensors")
+    print("\n".join(f"{key}: {source[key]}" for key in (*notes, "sha256")))
+    num_parameters = sum(math.prod(one.shape) for one in model.parameters() if not one.stop_gradient)
+    print(f"converted: {len(converted)} tensors into {type(model).__name__}, {num_parameters:,} parameters")
+    print(f"skipped: {describe_skipped(state, weights, named)}")
+    advise(args, last_layer, class_names)
+
+
+def read_config(args: argparse.Namespace) -> dict:
+    """Return the config of the checkpoint; without --config only its section MODEL is resolved.
+
+    MODEL.num_classes is missing where neither the text nor -o sets it.
+    """
+    if args.config:
+        return recipe.read_recipe(args.config, {}, args.override)[0]
+    config = {section: {} for section in texts.SECTIONS}
+    texts.apply_overrides(config, args.override)
+    others = [name for name, values in config.items() if values and name != "MODEL"]
+    if others:
+        raise ValueError(f"-o {others[0]}: only MODEL keys go without --config; name the config text to change")
+    values = {**config["MODEL"], "name": args.model}
+    return {"MODEL": texts.fill_section(f"--model {args.model} -o MODEL", values, [MODELS[args.model]])}
+
+
+def find_state_dict(content, path: str) -> tuple:
+    """Find the state dict in what a file holds.
+
+    Args:
+        content: of `read_torch_file`.
+        path: what errors name.
+
+    Returns:
+        The key that it stands under ("" if it is all that the file holds), and the dict.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if isinstance(content, Placeholder):
+        raise ValueError(
+            f"'{path}' holds a whole '{content.source}' object, which only its own code can open; "
+            "save its state_dict() with PyTorch, and convert that"
+        )
+    outer = content if isinstance(content, dict) else {}
+    for key in WRAPPERS:
+        if _has_arrays(outer.get(key)):
+            return key, outer[key]
+    if not _has_arrays(outer):
+        keys = ", ".join(map(str, list(outer)[:10])) or f"a {type(content).__name__}"
+        raise ValueError(f"'{path}' holds no state dict, neither itself nor under {', '.join(WRAPPERS)}; got {keys}")
+    return "", outer
+
+
+def _has_arrays(value) -> bool:
+    return isinstance(value, dict) and any(isinstance(one, np.ndarray) for one in value.values())
+
+
+def read_arrays(state: dict, path: str) -> dict:
+    """Return {name: array} of a state dict, without the `module.` that DataParallel puts before names.
+
+    Floating point numbers become float32.
+
+    Raises:
+        ValueError: values that are no numbers.
+    """
+    weights = {}
+    for name, value in state.items():
+        if not isinstance(value, np.ndarray):
+            continue
+        if value.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # what does not fit is told below
+                value = value.astype(np.float32, copy=False)
+            if not np.isfinite(value).all():
+                raise ValueError(f"'{path}': {name} has infinite or undefined values; download the file again")
+        weights[_clean(name)] = value
+    return weights
+
+
+def _clean(name) -> str:
+    return str(name).removeprefix("module.")
+
+
+def rename_weights(weights: dict, model_name: str, source: str) -> dict:
+    """Give the weights the names of our network, by the mapping that stands in its own file.
+
+    Raises:
+        ValueError: the network has no mapping from that repository.
+    """
+    model_class = MODELS[model_name]
+    if source not in model_class.TORCH_SOURCES:
+        known = ", ".join(model_class.TORCH_SOURCES) or "none"
+        raise ValueError(
+            f"--source {source}: {model_class.__name__} takes no weights of that repository; known: {known}"
+        )
+    return model_class.TORCH_SOURCES[source](weights)
+
+
+def find_last_layer(named: dict) -> tuple:
+    """Return the name of the last linear layer and its number of outputs: the file's last matrix, by its rows.
+
+    Raises:
+        ValueError: the file has no matrix.
+    """
+    matrices = [name for name, value in named.items() if value.ndim == 2]
+    if not matrices:
+        raise ValueError("the file has no linear layer: it holds a part of a network, which no model here fits")
+    return matrices[-1].rpartition(".")[0], named[matrices[-1]].shape[0]
+
+
+def describe_skipped(state: dict, weights: dict, named: dict) -> str:
+    """Name the entries of a state dict that no layer takes; the step counters of batch norm are only counted."""
+    used = {id(value) for value in named.values()}
+    counters = [name for name in named if name.endswith(COUNTER)]
+    others = [str(name) for name in state if id(weights.get(_clean(name))) not in used]
+    told = [f"{len(counters)} counters ({COUNTER}), which Paddle's batch norm does not have"] if counters else []
+    return ", ".join([*told, *others]) or "nothing"
+
+
+def hash_file(path: str) -> str:
+    """Return the SHA-256 of a file, by which two downloads are told to be the same."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def advise(args, last_layer: str, class_names: list) -> None:
+    """Print where the checkpoint is and what it is good for."""
+    out = args.out.removesuffix(checkpoint.SUFFIX)
+    print(f"written: {out}{checkpoint.SUFFIX}")
+    print(f"to fine-tune it: python train.py --pretrain {out} -o 'RUN.ignore_weights=[{last_layer}.*]'")
+    if args.config:
+        print(f"to score it: python test.py --weights {out}")
+    else:
+        print(f"to score it: python test.py --weights {out} --config FILE")
+    if not class_names:
+        print("it names no classes: give them with --class_index, in the order the authors trained with")
+
+
+if __name__ == "__main__":
+    command.run_main(main)
