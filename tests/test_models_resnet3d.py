@@ -8,7 +8,7 @@ import pytest
 from paddle import nn
 
 import models
-from models.resnet3d import ResNet3D, ZeroPadShortcut
+from models.resnet3d import ResNet3D, ZeroPadShortcut, make_shortcut
 from models.weights import convert_torch_weights
 from tools import golden
 
@@ -162,6 +162,14 @@ def test_type_a_shortcut_keeps_every_second_voxel_and_adds_zero_channels():
     assert y.shape == (2, 8, 2, 3, 3)
     np.testing.assert_array_equal(y[:, :3], x[:, :, [0, 2]][:, :, :, [0, 2, 4]][..., [0, 2, 4]])
     assert not y[:, 3:].any()
+
+
+@pytest.mark.parametrize("kind", ["A", "B"])
+def test_a_shortcut_is_made_where_the_size_changes(kind):
+    assert make_shortcut(4, 4, 1, kind) is None
+    x = paddle.ones([1, 4, 4, 5, 6])
+    assert list(make_shortcut(4, 4, 2, kind)(x).shape) == [1, 4, 2, 3, 3]
+    assert list(make_shortcut(4, 6, 1, kind)(x).shape) == [1, 6, 4, 5, 6]
 
 
 def test_gradient_passes_the_type_a_shortcut_where_a_voxel_is_kept():
