@@ -85,7 +85,7 @@ def add_up(values: paddle.Tensor) -> paddle.Tensor:
 
 
 def average_statistics(model: paddle.nn.Layer) -> None:
-    """Average over the processes what they do not learn by gradients: each one's batch norm has seen its own samples."""
+    """Average over the processes what they do not learn by gradients: each batch norm has seen its own samples."""
     if num_ranks() == 1:
         return
     tensors = [one for one in model.state_dict().values() if one.stop_gradient and one.is_floating_point()]

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "reader": FLOOR_0 | GROUND | {"reader"},
     "engine": FLOOR_0 | GROUND | {"engine"},
     "step": {"parallel"},
+    "exported": set(),
     **{name: FLOOR_0 | GROUND for name in OUTPUT},
     "recipe": FLOOR_0 | GROUND | {"models", "reader", "step"},
     "footage": FLOOR_0 | GROUND | {"reader"},
