@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "recipe": FLOOR_0 | GROUND | {"models", "reader", "step"},
     "footage": FLOOR_0 | GROUND | {"reader"},
     **{
-        name: FLOOR_0 | GROUND | OUTPUT | {"models", "reader", "engine", "step", "recipe", "footage"}
+        name: FLOOR_0 | GROUND | OUTPUT | {"models", "reader", "engine", "step", "recipe", "footage", "exported"}
         for name in SCRIPTS
     },
     **{name: FLOOR_0 | GROUND for name in DATA_SCRIPTS},
