@@ -233,7 +233,7 @@ def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
         step.begin_epoch()
 
         def update(index: int = args.steps) -> paddle.Tensor:
-            return step(paddle.to_tensor(inputs), paddle.to_tensor(labels), LEARNING_RATE, index)[0]
+            return step(paddle.to_tensor(inputs), paddle.to_tensor(labels), LEARNING_RATE, index)["loss"]
 
         losses = [float(update(index)) for index in range(args.steps)]
         return {
