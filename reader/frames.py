@@ -91,7 +91,7 @@ def _open_folder(entry: ListEntry) -> Video:
         raise DamagedSampleError(
             f"{entry.path}: {len(names)} frames, expected {entry.num_frames or 'some'}; run avi2jpg.py again"
         )
-    return Video(os.path.basename(entry.path), entry.label, names[: entry.num_frames], entry.path, entry.path)
+    return Video(entry.name, entry.label, names[: entry.num_frames], entry.path, entry.path)
 
 
 def _open_file(entry: ListEntry) -> Video:
@@ -101,8 +101,7 @@ def _open_file(entry: ListEntry) -> Video:
         raise DamagedSampleError(str(error)) from error
     except OSError as error:
         raise DamagedSampleError(f"{entry.path}: {error.strerror}") from error
-    name = os.path.splitext(os.path.basename(entry.path))[0]
-    return Video(name, entry.label, frames, entry.path, os.path.dirname(entry.path))
+    return Video(entry.name, entry.label, frames, entry.path, os.path.dirname(entry.path))
 
 
 def decode_frames(video: Video, indices: np.ndarray, plan: Callable) -> np.ndarray:
