@@ -59,18 +59,18 @@ class EpochMeter:
 
     def __init__(self):
         self.pending = []
-        self.num_samples, self.loss_sum, self.hits = 0, 0.0, 0.0
+        self.num_samples, self.sums = 0, {}
         self.last_loss, self.last_top1 = float("nan"), float("nan")
 
-    def add(self, where: str, names: list, total: int, loss: paddle.Tensor, hits: paddle.Tensor) -> None:
+    def add(self, where: str, names: list, total: int, values: dict) -> None:
         """Keep an update's tensors.
 
         Args:
             where, names: told if the loss is not finite; `names` are this process's samples.
             total: samples of all processes.
-            loss, hits: this process's share of the mean loss and of the right answers, 0-D.
+            values: name -> 0-D tensor, this process's share: `hits`, and means over the batch, `loss` among them.
         """
-        self.pending.append((where, names, total, loss, hits))
+        self.pending.append((where, names, total, values))
 
     def read(self) -> None:
         """Read the pending values (the one host sync of the loop).
@@ -78,24 +78,25 @@ class EpochMeter:
         Raises:
             FloatingPointError: a loss is nan or infinite; names the first update and its samples.
         """
-        values = paddle.stack([paddle.stack([loss, hits]) for *_, loss, hits in self.pending])
-        for (where, names, total, _, _), (loss, hits) in zip(
-            self.pending, parallel.add_up(values).numpy().tolist(), strict=True
-        ):
+        rows = paddle.stack([paddle.stack(list(values.values())) for *_, values in self.pending])
+        rows = parallel.add_up(rows).numpy().tolist()
+        for (where, names, total, values), row in zip(self.pending, rows, strict=True):
+            means = dict(zip(values, row, strict=True))
+            loss, hits = means["loss"], means.pop("hits")
             if not np.isfinite(loss):
                 raise FloatingPointError(
                     f"{where}: loss is {loss}; samples: {', '.join(names)}; lower OPTIMIZER.learning_rate, set "
                     "OPTIMIZER.grad_clip=40 or look at these samples, then go on with --resume auto"
                 )
             self.num_samples += total
-            self.loss_sum += loss * total
-            self.hits += hits
+            for name, value in {**means, "top1": hits / total}.items():
+                self.sums[name] = self.sums.get(name, 0.0) + value * total
             self.last_loss, self.last_top1 = loss, hits / total
         self.pending.clear()
 
     def means(self) -> dict:
-        """Return the epoch's mean loss and top1 so far."""
-        return {"train/loss": self.loss_sum / self.num_samples, "train/top1": self.hits / self.num_samples}
+        """Return the means of the epoch so far: `train/loss`, `train/top1`, and each of several losses by its name."""
+        return {f"train/{name}": total / self.num_samples for name, total in self.sums.items()}
 
 
 def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.RunLog, settings) -> dict:
@@ -126,8 +127,8 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
             clock.lap("data")
             learning_rate = schedule.value(epoch, index)
             names, total, labels = batch["names"], batch["total"], paddle.to_tensor(batch["labels"])
-            loss, hits = step(batch["inputs"], labels, learning_rate, progress.step, len(names) / total)
-            meter.add(f"epoch {epoch} step {index}, learning rate {learning_rate:g}", names, total, loss, hits)
+            values = step(batch["inputs"], labels, learning_rate, progress.step, len(names) / total)
+            meter.add(f"epoch {epoch} step {index}, learning rate {learning_rate:g}", names, total, values)
             progress.step += 1
             faults.extend(batch["faults"])
             if len(faults) > settings.max_faults:

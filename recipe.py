@@ -109,7 +109,7 @@ def add_shared_flags(parser: command.CommandLine) -> None:
     parser.add_argument("--use_gpu", type=command.parse_bool, help="True or False; default: a GPU where there is one")
     parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
-    parser.add_argument("--save_dir", help="folder of checkpoints and results")
+    parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
     parser.add_argument("--root", help="folder that holds train.list, val.list, test.list")
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
 

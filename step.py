@@ -216,7 +216,8 @@ class TrainStep:
     Gradients stay readable until the next update.
 
     Args:
-        model: the network.
+        model: the network. If its training has more to it than one loss of one output, it has a method
+            `compute_losses(outputs, labels, criterion)` that returns name -> loss, to be added up.
         criterion: (logits, labels) -> mean loss.
         optimizer: of the model's parameters.
         prepare: turns a batch's uint8 inputs into what the model takes, on the device.
@@ -279,37 +280,46 @@ class TrainStep:
             share: this process's samples as a share of those of all processes; 0: these are none of its own.
 
         Returns:
-            (loss times `share`, number of right answers), both 0-D and still on the device. Of a mixed sample the label
-            with the larger share is the right answer.
+            name -> 0-D tensor, still on the device: `loss` times `share`; `hits`, the number of right answers; where
+            the model has several losses, each of them by its name, times `share`. Of a mixed sample the label with
+            the larger share is the right answer.
         """
         self.optimizer.set_lr(learning_rate)
         self.optimizer.clear_grad()
         num_parts = 1 if self.batch_size is None else -(-len(labels) // self.batch_size)
         bounds = np.linspace(0, len(labels), num_parts + 1).round().astype(int)
-        losses, hits = [], []
+        parts = []
         for part, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
             part_share = share * float(stop - start) / len(labels)
             with self._sharing(is_last=part + 1 == num_parts):
                 draw = [index, parallel.rank(), part]
-                loss, hit = self._add_gradients(inputs[start:stop], labels[start:stop], part_share, draw)
-            losses.append(loss)
-            hits.append(hit)
+                parts.append(self._add_gradients(inputs[start:stop], labels[start:stop], part_share, draw))
         self.precision.update(self.optimizer)
         if self.average is not None:
             self.average.update(index)
-        return sum(losses), sum(hits) * float(share > 0)
+        return {name: sum(part[name] for part in parts) for name in parts[0]}
 
-    def _add_gradients(self, inputs, labels: paddle.Tensor, share: float, draw: list) -> tuple:
+    def _add_gradients(self, inputs, labels: paddle.Tensor, share: float, draw: list) -> dict:
         clips, targets = self.prepare(inputs), [(labels, 1.0)]
         if self.mixing is not None:
             clips, targets = self.mixing(clips, labels, draw)
         with self.precision.cast():
-            logits = self.network(clips)
-            loss = sum(self.criterion(logits, labels) * (weight * share) for labels, weight in targets)
+            outputs = self.network(clips)
+            by_target = [(self._compute_losses(outputs, labels), weight * share) for labels, weight in targets]
+            losses = {name: sum(one[name] * weight for one, weight in by_target) for name in by_target[0][0]}
+            loss = sum(losses.values())
         # Paddle averages gradients over the processes; the shares add up to 1 already.
         self.precision.backward(loss * parallel.num_ranks())
-        right = logits.detach().argmax(axis=1) == targets[0][0]
-        return loss.detach(), right.astype("float32").sum()
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        right = (logits.detach().argmax(axis=1) == targets[0][0]).astype("float32").sum()
+        named = {name: one.detach() for name, one in losses.items()} if len(losses) > 1 else {}
+        return {"loss": loss.detach(), "hits": right * float(share > 0), **named}
+
+    def _compute_losses(self, outputs, labels: paddle.Tensor) -> dict:
+        compute = getattr(self.model, "compute_losses", None)
+        if compute is None:
+            return {"loss_cls": self.criterion(outputs, labels)}
+        return compute(outputs, labels, self.criterion)
 
     def _sharing(self, is_last: bool) -> contextlib.AbstractContextManager:
         """Send gradients to the other processes once an update, with the last part."""

@@ -2,6 +2,7 @@
 
 python test.py --weights checkpoints_models/resnet_model --use_gpu True
 python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out result.json
+python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_accuracy --average-clips prob
 """
 
 import command
@@ -34,7 +35,7 @@ from settings import RunSettings
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python test.py --help`."""
     parser = command.CommandLine("Score a trained network on a list.")
-    parser.add_argument("checkpoint", nargs="?", help="the same as --weights")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="[CONFIG] CHECKPOINT, as --config and --weights")
     parser.add_argument("--weights", help="checkpoint, with or without .pdparams; default: the one train.py wrote")
     parser.add_argument("--config", help="config text; default: the one inside the checkpoint")
     recipe.add_shared_flags(parser)
@@ -49,7 +50,10 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--flip", nargs="?", const=True, type=command.parse_bool, help="score mirrored views as well")
     parser.add_argument("--out", help="result file: .json, .pkl or .csv")
     args = parser.parse_args(words)
-    args.weights = args.checkpoint or args.weights
+    if len(args.paths) > 2:
+        parser.error(f"expected CHECKPOINT or CONFIG CHECKPOINT, got {' '.join(args.paths)}")
+    *config, checkpoint_path = args.paths or [args.weights]
+    args.config, args.weights = config[0] if config else args.config, checkpoint_path
     if args.weights is None:
         args.weights = os.path.join(args.save_dir or "checkpoints_models", f"{args.model_name or 'resnet'}_model")
     return args

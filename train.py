@@ -144,13 +144,13 @@ def start(config, settings, base, class_names, model, optimizer, schedule) -> tu
     Returns:
         How far the run is, and the checkpoint it goes on from, {} for a new run.
     """
-    if settings.pretrain:
-        begin(settings, model)
     path = f"{base}_model" if settings.resume == "auto" else settings.resume
     is_found = path is not None and (settings.resume != "auto" or checkpoint.checkpoint_exists(path))
     if len(set(parallel.gather(is_found))) > 1:
         raise ValueError(f"--resume {settings.resume}: some processes find '{path}' and some do not; share the folder")
     if not is_found:
+        if settings.pretrain:
+            begin(settings, model)
         return engine.Progress(), {}
     state = checkpoint.load_checkpoint(path)
     if "optimizer" not in state:

@@ -187,3 +187,19 @@ def test_memory_that_runs_out_is_told_in_one_sentence(batch_size, accumulate, ad
 def test_other_errors_of_paddle_stay_what_they_are():
     with pytest.raises(RuntimeError, match="broken kernel"), engine.explain_out_of_memory("advice"):
         raise RuntimeError("broken kernel")
+
+
+def test_several_losses_are_averaged_by_name():
+    class TwoLosses(paddle.nn.Linear):
+        def compute_losses(self, outputs, labels, criterion):
+            return {"loss_cls": outputs.sum() * 0 + 1.0, "loss_side": outputs.sum() * 0 + float(len(labels))}
+
+    model = TwoLosses(2, 2)
+    optimizer = paddle.optimizer.SGD(0.1, parameters=model.parameters())
+    batches = [batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1]), batch(VIEWS[:1], [0], ["c"], [1])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.log, "clip_rows", lambda clips: clips)
+        step = TrainStep(model, CrossEntropy(), optimizer, as_floats)
+        row = engine.train_one_epoch(step, FakeLoader(batches), CONSTANT, engine.Progress(), SilentLog(), SETTINGS)
+    assert row["train/loss_cls"] == pytest.approx(1) and row["train/loss_side"] == pytest.approx((2 * 2 + 1) / 3)
+    assert row["train/loss"] == pytest.approx(1 + 5 / 3)

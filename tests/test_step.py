@@ -37,7 +37,7 @@ def run(make, num_updates=3, **options):
     """Give the losses and the weights after some updates on one batch."""
     model = make()
     update = make_step(model, **options)
-    losses = [update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)[0].item() for index in range(num_updates)]
+    losses = [update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)["loss"].item() for index in range(num_updates)]
     return losses, values_of(model)
 
 
@@ -76,8 +76,8 @@ def test_a_share_scales_the_gradient_and_share_0_counts_for_nothing():
     whole, half, none = make_model(), make_model(), make_model()
     gradients = []
     for model, share in ((whole, 1.0), (half, 0.5), (none, 0.0)):
-        loss, hits = make_step(model)(VIEWS, paddle.to_tensor(LABELS), 0.1, 0, share)
-        gradients.append((model[0].weight.grad.numpy(), loss.item(), hits.item()))
+        told = make_step(model)(VIEWS, paddle.to_tensor(LABELS), 0.1, 0, share)
+        gradients.append((model[0].weight.grad.numpy(), told["loss"].item(), told["hits"].item()))
     np.testing.assert_allclose(gradients[1][0], gradients[0][0] / 2, rtol=1e-6)
     assert gradients[1][1] == pytest.approx(gradients[0][1] / 2) and gradients[1][2] == gradients[0][2] > 0
     assert np.abs(gradients[2][0]).max() == 0 and gradients[2][1:] == (0, 0)
@@ -180,8 +180,8 @@ def test_the_loss_of_a_mixed_batch_is_the_mixed_loss():
     rows = np.arange(5)
     expected = -(0.75 * log_soft[rows, LABELS] + 0.25 * log_soft[rows, LABELS[::-1]]).mean()
     right = (logits.argmax(axis=1) == np.asarray(LABELS)).sum()
-    loss, hits = make_step(model, mixing=Halves())(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
-    assert loss.item() == pytest.approx(expected, rel=1e-5) and hits.item() == right
+    told = make_step(model, mixing=Halves())(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
+    assert told["loss"].item() == pytest.approx(expected, rel=1e-5) and told["hits"].item() == right
 
 
 def test_every_part_of_every_update_is_mixed_by_a_draw_of_its_own():
@@ -195,6 +195,36 @@ def test_every_part_of_every_update_is_mixed_by_a_draw_of_its_own():
     for index in (0, 7):
         update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)
     assert draws == [[0, 0, 0], [0, 0, 1], [7, 0, 0], [7, 0, 1]]  # update, process, part
+
+
+class TwoHeads(paddle.nn.Layer):
+    """A model with a loss of its own beside the cross-entropy of its logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.side = make_model(), paddle.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return {"logits": self.body(x), "side": self.side(x)}
+
+    def compute_losses(self, outputs, labels, criterion):
+        return {"loss_cls": criterion(outputs["logits"], labels), "loss_side": 0.5 * criterion(outputs["side"], labels)}
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_the_losses_of_a_model_are_added_up_and_told_by_name(batch_size):
+    model = TwoHeads()
+    inputs, labels = as_floats(VIEWS), paddle.to_tensor(LABELS)
+    with paddle.no_grad():
+        expected = {
+            name: one.item() for name, one in model.compute_losses(model(inputs), labels, CrossEntropy()).items()
+        }
+        right = (model.body(inputs).argmax(axis=1) == labels).sum().item()
+    told = make_step(model, batch_size=batch_size)(VIEWS, labels, 0.1, 0)
+    assert {name: one.item() for name, one in told.items()} == pytest.approx(
+        {**expected, "loss": sum(expected.values()), "hits": right}, rel=1e-5
+    )
+    assert np.abs(model.side.weight.grad.numpy()).max() > 0
 
 
 def test_still_layers_keep_their_statistics():
@@ -300,7 +330,8 @@ def test_gradients_stay_readable_after_an_update():
     model = paddle.nn.Linear(2, 2)
     optimizer = paddle.optimizer.SGD(0.0, parameters=model.parameters())
     update = TrainStep(model, CrossEntropy(), optimizer, as_floats)
-    loss, hits = update(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
+    told = update(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
     values = engine.histogram_values(model)
     assert set(values) == {"weights/weight", "weights/bias", "gradients/weight", "gradients/bias"}
-    assert np.abs(values["gradients/weight"]).sum() > 0 and 0 <= hits.item() <= 5 and loss.item() > 0
+    assert np.abs(values["gradients/weight"]).sum() > 0 and 0 <= told["hits"].item() <= 5 and told["loss"].item() > 0
+    assert set(told) == {"loss", "hits"}

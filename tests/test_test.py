@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 import re
 import shutil
 
@@ -198,11 +199,22 @@ def test_weights_without_a_config_ask_for_one(score, trained):
     assert "which list chose them is not known" in result["summary"]["chosen"]
 
 
+def test_config_and_checkpoint_may_stand_without_flags(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained)
+    out = str(tmp_path / "result.json")
+    command = ["c.txt", "out/resnet_best", "--root", "data", "--work-dir", str(tmp_path), "-o", "MODEL.num_classes=3"]
+    test.main([*command, "--eval", "top_k_accuracy", "mean_class_accuracy", "--average-clips", "score", "--out", out])
+    summary = json.loads(pathlib.Path(out).read_text(encoding="utf-8"))["summary"]
+    assert summary["weights"] == "out/resnet_best" and summary["protocol"]["average_clips"] == "score"
+    assert (tmp_path / "resnet_best_test_scores.pkl").exists()
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
         (["--weights", "out/none"], "no checkpoint 'out/none.pdparams'; that folder has out/"),
         (["out/resnet_model", "--filelist", "none.list"], "none.list"),
+        (["c.txt", "out/resnet_model", "out/resnet_best"], "expected CHECKPOINT or CONFIG CHECKPOINT, got c.txt out/"),
         (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean --num_clips?"),
         (["out/resnet_model", "-o", "TEST.num_clip=3"], "unknown key 'num_clip'; did you mean 'num_clips'?"),
     ],

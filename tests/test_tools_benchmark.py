@@ -68,20 +68,25 @@ def test_tables_are_markdown_and_medians_have_their_spread():
 
 def test_the_model_table(capsys):
     words = ["model", *TINY_CLIPS, *TINY_MODEL, "--batch_size", "3", "--batches", "2", "--repeats", "2"]
+    words += ["-o", "TEST.num_clips=5", "-o", "TEST.crops=three"]
     benchmark.main([*words, "--use-gpu", "False"])
     out = capsys.readouterr().out
     # The number of weights is the one in tests/test_models.py.
-    assert "resnet, 0.91 M parameters, " in out and " of 3 x 4 x 32 x 32; 3 clips a batch, amp_level O0;" in out
+    assert "resnet, 0.91 M parameters, " in out and " of 3 x 4 x 32 x 32; amp_level O0;" in out
     assert f"Paddle {paddle.__version__}" in out and "cores" in out and "memory of the process, " in out
-    titles, training, inference = read_table(out)
-    assert titles == ["", "clips/s", "ms a batch", "peak memory, GiB"]
-    assert (training[0], inference[0]) == ("training", "inference")
+    titles, *rows = read_table(out)
+    assert titles == ["", "clips a call", "clips/s", "ms a call", "peak memory, GiB"]
+    # A video of a test is all its views: 5 clips x 3 crops.
+    assert [row[:2] for row in rows] == [["training", "3"], ["inference", "3"], ["test video", "15"]]
     before_gib = float(re.search(r"([\d.]+) GiB of it before", out)[1])
-    for row in (training, inference):
-        median, low, high = read_spread(row[1])
+    for row in rows:
+        median, low, high = read_spread(row[2])
         assert 0 < low <= median <= high
-        assert float(row[2]) == pytest.approx(3000 / median, rel=0.3)  # of two repeats the medians differ a little
-        assert before_gib <= float(row[3]) < 4
+        milliseconds = 1000 * int(row[1]) / median
+        assert float(row[3]) == pytest.approx(milliseconds, rel=0.3)  # of two repeats the medians differ a little
+        assert before_gib <= float(row[4]) < 4
+    videos_per_s = float(re.search(r"([\d.]+) videos/s, one at a time, all the views of TEST", out)[1])
+    assert videos_per_s == pytest.approx(1000 / milliseconds, rel=0.3)
 
 
 def test_training_and_inference_are_measured_each_in_its_mode():

@@ -1,6 +1,7 @@
 """train.py with the switches of RUN: each changes what it should, shows in the run card, and survives a resume."""
 
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -152,6 +153,11 @@ def test_pretraining_reports_what_it_took_and_fails_on_the_rest(run, capsys):
         "fc.weight",
         "fc.bias",
     }
+    os.rename("out/resnet_model.pdparams", "moved.pdparams")  # a run that goes on does not ask for what it started from
+    assert (
+        run(*words, *other, *start, "RUN.ignore_weights=[fc.*]", "--epoch", "2", "--resume", save_dir="taken")["epoch"]
+        == 2
+    )
     backbone = {name: value for name, value in first["model"].items() if not name.startswith("fc")}
     checkpoint.save_checkpoint("backbone", {"model": backbone})
     with pytest.raises(ValueError, match=r"2 missing \(fc.weight, fc.bias\)"):

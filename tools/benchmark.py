@@ -50,6 +50,7 @@ from tools.timing import (
 )
 
 NUM_CLASSES = 101  # where the config leaves them to a list
+VIDEO_FRAMES = 250  # ten seconds
 SAMPLES = {"classes": 4, "groups": 4, "clips": 2, "frames": 100, "width": 320, "height": 240}  # frames as in UCF-101
 
 
@@ -210,15 +211,25 @@ def prepare_inference(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
     return score
 
 
-CALLS = {"training": prepare_training, "inference": prepare_inference}
+CALLS = {"training": prepare_training, "inference": prepare_inference, "test video": prepare_inference}
+
+
+def draw_video(config: dict, _) -> tuple:
+    """Draw the views of one video of noise as TEST takes them, uint8 (views, T, H, W, C), and labels for them."""
+    reader = recipe.open_reader(config)
+    size = (VIDEO_FRAMES, reader.short_size, reader.short_size * 4 // 3, 3)
+    views = reader.make_views(np.random.default_rng(0).integers(0, 256, size, np.uint8))
+    return views, np.zeros(len(views), np.int64)
 
 
 def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     """Measure one of `CALLS` in this process: seconds a call, peak memory, size of the network."""
     before_gib = engine.memory_gib()
     step, reader = build_step(config)
-    seconds = time_calls(CALLS[name](step, *draw_batch(config, reader)), args.batches, args.repeats)
+    inputs, labels = (draw_video if name == "test video" else draw_batch)(config, reader)
+    seconds = time_calls(CALLS[name](step, inputs, labels), args.batches, args.repeats)
     return {
+        "num_clips": len(inputs),
         "seconds": seconds,
         "memory_gib": engine.memory_gib(),
         "before_gib": before_gib,
@@ -235,16 +246,17 @@ def measure_model(args: argparse.Namespace, words: list) -> None:
     if args.measure:
         print(json.dumps(measure_call(config, args.measure, args)))
         return
-    size, rows = recipe.device_batch_size(config), [["", "clips/s", "ms a batch", "peak memory, GiB"]]
+    rows = [["", "clips a call", "clips/s", "ms a call", "peak memory, GiB"]]
     for name in CALLS:
         found = json.loads(run_script("tools/benchmark.py", *words, "--measure", name).splitlines()[-1])
-        speeds = [size / seconds for seconds in found["seconds"]]
+        speeds, size = [found["num_clips"] / seconds for seconds in found["seconds"]], str(found["num_clips"])
         milliseconds = 1000 * statistics.median(found["seconds"])
-        rows.append([name, format_spread(speeds, 2), f"{milliseconds:.0f}", f"{found['memory_gib']:.2f}"])
+        rows.append([name, size, format_spread(speeds, 2), f"{milliseconds:.0f}", f"{found['memory_gib']:.2f}"])
     sizes = f"{found['num_parameters'] / 1e6:.2f} M parameters, {found['num_macs'] / 1e9:.2f} GMACs a clip"
-    print(f"{config['MODEL']['name']}, {sizes} of {found['clip']}; {size} clips a batch, amp_level ", end="")
-    print(f"{config['RUN']['amp_level']}; median of {args.repeats} x {args.batches} batches (lowest to highest)")
+    print(f"{config['MODEL']['name']}, {sizes} of {found['clip']}; amp_level ", end="")
+    print(f"{config['RUN']['amp_level']}; median of {args.repeats} x {args.batches} calls (lowest to highest)")
     print(f"{describe_machine()}\n\n{format_table(rows)}\n")
+    print(f"{1000 / milliseconds:.2f} videos/s, one at a time, all the views of TEST, the network alone")
     whose = "the GPU" if device.startswith("gpu") else "the process"
     print(f"memory of {whose}, {found['before_gib']:.2f} GiB of it before the network is built")
 

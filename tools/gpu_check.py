@@ -1,0 +1,284 @@
+"""Find out in about ten minutes whether everything works on a GPU, and how fast.
+
+    python tools/gpu_check.py --out gpu.md
+    python tools/gpu_check.py --device cpu
+
+Golden vectors: what the authors' networks compute, computed here in float32. Training: every network makes 20 updates
+on one batch of noise in float32 and in mixed precision (O1, O2), by the step that train.py uses; each in a process of
+its own. Ends with tables for a README; the exit status is 1 if anything fails. `--device cpu` takes small networks and
+checks the tool itself; it leaves out mixed precision, which Paddle has on GPUs only.
+
+What passes: logits within 1e-4 of the largest one, losses within 1e-4 and gradient norms within 1 % of the authors';
+in training finite losses of which the last three are below half of the first one; in mixed precision a first loss
+within 2 % of that in float32, and a mean loss that differs by 10 % of the first one at most.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import command
+
+if __name__ == "__main__":
+    command.start_paddle()
+
+import numpy as np
+import paddle
+
+import config as texts
+import engine
+import files
+import recipe
+from models import MODELS
+from tools import golden
+from tools.timing import (
+    build_step,
+    describe_machine,
+    draw_batch,
+    format_table,
+    run_script,
+    synchronize,
+    time_calls,
+)
+
+LEVELS = {"O0": "float32", "O1": "AMP O1", "O2": "AMP O2"}
+FULL_SIZE = {"num_classes": 101, "clip_len": 16, "crop_size": 112, "batch_size": 8}  # of networks as they come
+SMALL_SIZE = {"num_classes": 4, "clip_len": 16, "crop_size": 32, "batch_size": 4}
+SMALL = {  # arguments of each network for a CPU
+    "resnet": {"depth": 10, "widen_factor": 0.25},
+    "r2plus1d": {"depth": 10, "widen_factor": 0.25},
+    "preresnet": {"depth": 10, "widen_factor": 0.25},
+    "wideresnet": {"depth": 50, "widen_factor": 0.0625},
+    "resnext": {"depth": 50, "cardinality": 4, "widen_factor": 0.25},
+    "densenet": {"growth_rate": 8, "num_init_features": 16},
+}
+MOST_OFF = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative, of golden vectors
+LEARNING_RATE = 0.003
+MOST_LEFT = 0.5  # of the first loss, in the last three updates
+MOST_OFF_AMP = {"first loss": 0.02, "mean loss": 0.1}  # against float32, of its first loss
+NO_AMP = "not run: AMP needs a GPU"
+GOLDEN_TITLES = ["golden file, float32 without TF32", *(f"{what} off by" for what in MOST_OFF), "result"]
+TRAINING_TITLES = [
+    "network", "precision", "first loss", "last loss", "clips/s", "peak memory, GiB", "MB to the device a step",
+    "kernels a step", "result",
+]  # fmt: skip
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/gpu_check.py --help`."""
+    parser = command.CommandLine("Check golden vectors and training on a GPU.")
+    parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="where to compute")
+    parser.add_argument("--small", action="store_true", help="small networks and clips; with --device cpu always")
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="networks to train")
+    parser.add_argument("--golden", default="*", help="name pattern of the golden files")
+    parser.add_argument("--steps", type=int, default=20, help="updates of each network")
+    parser.add_argument("--batch_size", type=int, help="clips a batch; default: 8, or 4 of small ones")
+    parser.add_argument("--out", help="Markdown file for the tables")
+    parser.add_argument("--measure", help="check one thing in this process, print json: golden/NAME or MODEL/LEVEL")
+    args = parser.parse_args(words)
+    args.small = args.small or args.device == "cpu"
+    if args.steps < 4:
+        parser.error(f"--steps is {args.steps}, expected at least 4")
+    if not golden.list_names(args.golden):
+        parser.error(f"--golden {args.golden}: no file of tests/golden has such a name")
+    return args
+
+
+def main(words: list | None = None) -> int:
+    """Check what the command line asks for; return the exit status."""
+    words = sys.argv[1:] if words is None else words
+    args = parse_arguments(words)
+    if args.device == "gpu" and not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count()):
+        raise ValueError(
+            f"--device gpu: Paddle {paddle.__version__} has no GPU here; install paddlepaddle-gpu where there is one; "
+            "--device cpu tries the tool itself"
+        )
+    recipe.choose_device(args.device == "gpu")
+    if args.measure:
+        print(json.dumps(measure(args)))
+        return 0
+    golden_rows = compare_golden(args, words)
+    training_rows = [row for name in args.models for row in compare_levels(name, args, words)]
+    verdicts = [row[-1].partition(":")[0] for row in golden_rows + training_rows]
+    counts = ", ".join(f"{what} {verdicts.count(what)}" for what in ("PASS", "FAIL", "not run"))
+    size = "small networks" if args.small else "networks of full size"
+    tables = [format_table([GOLDEN_TITLES, *golden_rows]), format_table([TRAINING_TITLES, *training_rows])]
+    text = "\n\n".join([f"{describe_machine()}; {size}", *tables, counts])
+    print(text)
+    if args.out:
+        with files.write_atomically(args.out, "w") as file:
+            file.write(text + "\n")
+    return int("FAIL" in verdicts)
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Check the one thing that `--measure` names, in this process."""
+    kind, _, name = args.measure.partition("/")
+    return measure_golden(name) if kind == "golden" else measure_training(kind, name, args)
+
+
+def start(what: str, words: list, **options) -> dict:
+    """Check one thing in a process of its own; see `measure`.
+
+    Raises:
+        OSError: it failed there.
+    """
+    print(f"gpu_check: {what}", file=sys.stderr, flush=True)
+    return json.loads(run_script("tools/gpu_check.py", *words, "--measure", what, **options).splitlines()[-1])
+
+
+def compare_golden(args: argparse.Namespace, words: list) -> list:
+    """Return a row for each golden file."""
+    rows = []
+    for name in golden.list_names(args.golden):
+        try:
+            # TF32, which Paddle takes for float32 where the GPU has it, is good for three digits only.
+            off = start(f"golden/{name}", words, environment={"NVIDIA_TF32_OVERRIDE": "0"})
+            faults = [what for what, most in MOST_OFF.items() if not off[what] <= most]
+            verdict = f"FAIL: {', '.join(faults)}" if faults else "PASS"
+            rows.append([name, *(f"{off[what]:.1e}" for what in MOST_OFF), verdict])
+        except OSError as error:
+            rows.append([name, *[""] * len(MOST_OFF), f"FAIL: {error}"])
+    return rows
+
+
+def measure_golden(name: str) -> dict:
+    """Return how far our network is from the authors': the keys of `MOST_OFF`, relative."""
+    reference = golden.load(name)
+    model = golden.build(reference, reference["weights_rule"]["gain"])
+    inputs = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    logits, labels = model(inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
+    # Paddle's own cross-entropy cuts log-probabilities at -64 on a CPU, and these go beyond.
+    loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
+    loss.backward()
+    ours = {key: weight.grad for key, weight in model.named_parameters() if not weight.stop_gradient}
+    # The authors cut one kind of shortcut out of the gradient; such a file has the norms without that cut too.
+    theirs = reference.get("grad_norms_shortcut_not_detached", reference["grad_norms"])
+    if set(ours) != set(theirs):
+        raise ValueError(f"'{name}': our network has other weights than the file; see tests of that network")
+    norms = {key: np.linalg.norm(gradient.numpy().astype(np.float64)) for key, gradient in ours.items()}
+    expected = np.asarray(reference["logits"])
+    return {
+        "logits": float(np.abs(logits.numpy() - expected).max() / np.abs(expected).max()),
+        "loss": abs(float(loss) / reference["loss"] - 1),
+        "gradient norms": max(abs(norms[key] / theirs[key] - 1) for key in theirs),
+    }
+
+
+def compare_levels(name: str, args: argparse.Namespace, words: list) -> list:
+    """Return a row for each precision of a network; the float32 one comes first, and the others are held against it."""
+    rows, float32 = [], None
+    for level, precision in LEVELS.items():
+        if level != "O0" and args.device == "cpu":
+            rows.append([name, precision, *[""] * 6, NO_AMP])
+            continue
+        try:
+            found = start(f"{name}/{level}", words)
+            faults = judge_training(found["losses"], float32)
+            if level != "O0" and float32 is None:
+                faults.append("no float32 training to hold it against")
+            float32 = found["losses"] if level == "O0" else float32
+            rows.append([name, precision, *format_figures(found), f"FAIL: {'; '.join(faults)}" if faults else "PASS"])
+        except OSError as error:
+            rows.append([name, precision, *[""] * 6, f"FAIL: {error}"])
+    return rows
+
+
+def judge_training(losses: list, float32: list | None) -> list:
+    """Return what is wrong with the losses of a training.
+
+    Args:
+        float32: the losses of the same training in float32, which mixed precision is held against; None: none.
+    """
+    if not np.isfinite(losses).all():
+        return [f"loss {losses[int(np.isfinite(losses).argmin())]} in update {int(np.isfinite(losses).argmin())}"]
+    faults, left = [], max(losses[-3:]) / losses[0]
+    if left >= MOST_LEFT:
+        faults.append(f"{100 * left:.0f} % of the first loss left, expected less than {100 * MOST_LEFT:.0f} %")
+    if float32 is not None:
+        pairs = {"first loss": (losses[0], float32[0]), "mean loss": (np.mean(losses), np.mean(float32))}
+        for what, (ours, theirs) in pairs.items():
+            if not abs(ours - theirs) <= MOST_OFF_AMP[what] * float32[0]:
+                faults.append(f"{what} {ours:.3f}, in float32 {theirs:.3f}")
+    return faults
+
+
+def format_figures(found: dict) -> list:
+    """Return the cells from the first loss to the kernels."""
+    speed = found["batch_size"] / statistics.median(found["seconds"])
+    losses = [f"{found['losses'][0]:.3f}", f"{found['losses'][-1]:.3f}"]
+    return [
+        *losses,
+        f"{speed:.1f}",
+        f"{found['memory_gib']:.2f}",
+        f"{found['num_bytes'] / 1e6:.2f}",
+        found["kernels"] or "not available",
+    ]
+
+
+def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
+    """Train a network on one batch: losses, seconds an update, peak memory, bytes, kernels."""
+    config = make_config(name, level, args)
+    with engine.explain_out_of_memory("lower --batch_size"):
+        step, reader = build_step(config)
+        inputs, labels = draw_batch(config, reader)
+        step.begin_epoch()
+
+        def update(index: int = args.steps) -> paddle.Tensor:
+            return step(paddle.to_tensor(inputs), paddle.to_tensor(labels), LEARNING_RATE, index)["loss"]
+
+        losses = [float(update(index)) for index in range(args.steps)]
+        return {
+            "losses": losses,
+            "seconds": time_calls(update, num_calls=5, repeats=3),
+            "memory_gib": engine.memory_gib(),
+            "batch_size": len(labels),
+            "num_bytes": inputs.nbytes + labels.nbytes,
+            "kernels": count_kernels(update),
+        }
+
+
+def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
+    """Return the resolved config of a network in the size that the command line asks for."""
+    size = {**(SMALL_SIZE if args.small else FULL_SIZE), **({"batch_size": args.batch_size} if args.batch_size else {})}
+    config = {section: {} for section in texts.SECTIONS}
+    config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
+    config["READER"] = {key: size[key] for key in ("clip_len", "crop_size", "batch_size")}
+    config["RUN"] = {"amp_level": level}
+    return recipe.resolve(config, "gpu_check")
+
+
+def count_kernels(call: Callable) -> str | None:
+    """Count what a call starts, by Paddle's profiler: kernels on a GPU, operators on a CPU; None: it saw none."""
+    is_gpu = paddle.device.get_device().startswith("gpu")
+    targets = paddle.profiler.ProfilerTarget
+    with tempfile.TemporaryDirectory() as folder:
+        profiler = paddle.profiler.Profiler(
+            targets=[targets.CPU, targets.GPU] if is_gpu else [targets.CPU],
+            on_trace_ready=paddle.profiler.export_chrome_tracing(folder),
+        )
+        profiler.start()
+        call()
+        synchronize()
+        profiler.stop()
+        traces = [json.loads(path.read_text(encoding="utf-8")) for path in pathlib.Path(folder).glob("*.json")]
+    events = [event for trace in traces for event in trace["traceEvents"]]
+    # GradNodeAccumulation adds up gradients of a weight; where there is one gradient only, it starts nothing.
+    kinds = collections.Counter(
+        event.get("cat") for event in events if "GradNodeAccumulation" not in event.get("name", "")
+    )
+    if is_gpu:
+        return str(kinds["Kernel"]) if kinds["Kernel"] else None
+    return f"{kinds['Operator']} operators" if kinds["Operator"] else None
+
+
+if __name__ == "__main__":
+    command.run_main(main)
