@@ -140,7 +140,7 @@ def test_weights_of_a_network_that_shifts_otherwise_are_refused(shift, source, w
     with pytest.raises(ValueError) as error:
         backbone.check_source(source)
     assert str(error.value) == (
-        f"weights of {source} were trained with shift '{wanted}', this network has '{shift}'; "
+        f"weights of {source} were trained with shift {wanted!r}, this network has {shift!r}; "
         f"set -o MODEL.shift={wanted}"
     )
     assert backbone.check_source("imagenet") is None
