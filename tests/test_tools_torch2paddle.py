@@ -203,6 +203,12 @@ def test_a_hostile_checkpoint_is_converted_and_runs_nothing(write, weights, tmp_
     assert not (tmp_path / "it_ran").exists()
 
 
+@pytest.mark.parametrize("text", ["Down\nLeft\nRight\n", "2 Left\n1 Down\n3 Right\n"])
+def test_class_names_stand_one_a_line_or_by_number(tmp_path, text):
+    (tmp_path / "names.txt").write_text(text, encoding="utf-8")
+    assert torch2paddle.read_names(str(tmp_path / "names.txt")) == CLASSES
+
+
 def test_entries_without_a_place_are_named(write, weights, capsys, monkeypatch):
     state = as_tensors(as_torch(weights)) | {"module.aux.weight": fake_torch.tensor(np.ones(2)), "extra_state": "text"}
 
