@@ -7,6 +7,7 @@ from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
 from models.resnext3d import ResNeXt3D
+from models.stgcn import STGCN
 from models.wideresnet3d import WideResNet3D
 
 MODELS = {
@@ -16,6 +17,7 @@ MODELS = {
     "wideresnet": WideResNet3D,
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
+    "stgcn": STGCN,
 }
 
 
