@@ -2,6 +2,7 @@
 
 import difflib
 
+from models.agcn import AGCN
 from models.densenet3d import DenseNet3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
@@ -18,6 +19,7 @@ MODELS = {
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
     "stgcn": STGCN,
+    "agcn": AGCN,
 }
 
 

@@ -39,7 +39,7 @@ def _read_pyskl_stgcn(backbone):
 
 
 def _read_pyskl_aagcn(backbone):
-    return "agcn", {"attention": backbone.get("gcn_attention", True)}
+    return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
 PYSKL_BACKBONES = {"STGCN": _read_pyskl_stgcn, "AAGCN": _read_pyskl_aagcn}  # its class: what tells name and arguments
