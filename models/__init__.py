@@ -2,6 +2,7 @@
 
 import difflib
 
+from models.agcn import AGCN
 from models.densenet3d import DenseNet3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
@@ -10,6 +11,7 @@ from models.resnext3d import ResNeXt3D
 from models.slowonly import SlowOnly
 from models.tpn import TPN
 from models.tsm import TSM
+from models.stgcn import STGCN
 from models.wideresnet3d import WideResNet3D
 
 MODELS = {
@@ -22,6 +24,8 @@ MODELS = {
     "slowonly": SlowOnly,
     "tsm": TSM,
     "tpn": TPN,
+    "stgcn": STGCN,
+    "agcn": AGCN,
 }
 
 

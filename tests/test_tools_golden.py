@@ -26,6 +26,38 @@ def test_gain_is_the_variance_of_tensors_with_two_axes_or_more():
         np.testing.assert_array_equal(two[name], one[name])
 
 
+def test_a_file_may_scale_the_tensors_with_two_axes_or_more():
+    reference = {"state": {"fc.weight": [4, 3], "bn.weight": [4]}}
+    plain, scaled = golden.draw_weights(reference), golden.draw_weights({**reference, "weights_ndim2_scale": 0.35})
+    np.testing.assert_allclose(scaled["fc.weight"], 0.35 * plain["fc.weight"], rtol=1e-6)
+    np.testing.assert_array_equal(scaled["bn.weight"], plain["bn.weight"])
+
+
+def test_skeletons_get_our_axes_and_the_second_sample_one_person():
+    shape = {"N": 2, "M": 2, "T": 6, "V": 5, "C": 3}
+    drawn = np.random.Generator(np.random.PCG64(9)).standard_normal((2, 2, 6, 5, 3)).astype(np.float32)
+    pyskl = {"shape": list(shape.values()), "seed": 9, "layout": "N,M,T,V,C", "zeroed": "told in words"}
+    x = golden.draw_input({"input": pyskl})
+    assert x.shape == (2, 3, 6, 5, 2)
+    assert x[1, 2, 3, 4, 0] == drawn[1, 0, 3, 4, 2]
+    assert x[0, 1, 5, 0, 1] == drawn[0, 1, 5, 0, 1]
+    assert x[0].all() and x[1, ..., 0].all() and not x[1, ..., 1].any()
+    authors = {**pyskl, "shape": [2, 3, 6, 5, 1], "layout": "N,C,T,V,M"}
+    del authors["zeroed"]
+    assert golden.draw_input({"input": authors}).shape == (2, 3, 6, 5, 1)
+
+
+def test_words_of_skeleton_files_become_our_arguments():
+    name, arguments = golden.describe(golden.load("stgcn_ntu_spatial_hop2_noimp_T16"))
+    assert name == "stgcn"
+    assert arguments == {
+        **{"num_classes": 60, "layout": "ntu25", "strategy": "spatial", "max_hop": 2, "adaptive": "none"},
+        "two_stream": False,
+    }
+    name, arguments = golden.describe(golden.load("pyskl_agcn_noattention_ntu_T32"))
+    assert (name, arguments) == ("agcn", {"num_classes": 60, "layout": "ntu25", "attention": False})
+
+
 def test_files_are_listed_by_pattern():
     assert golden.list_names("r3d_resnet18_*") == ["r3d_resnet18_A", "r3d_resnet18_B"]
     assert set(golden.list_names("r3d_*")) <= set(golden.list_names())

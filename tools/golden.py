@@ -14,6 +14,7 @@ from paddle import nn
 
 from models import build_model
 from models.weights import convert_torch_weights
+from tools import golden_skeletons
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
 
@@ -28,20 +29,22 @@ def load(name: str) -> dict:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def draw_weights(golden: dict, gain: float) -> dict:
+def draw_weights(golden: dict, gain: float = 2.0) -> dict:
     """Draw the state dict.
 
     Args:
         golden: a loaded file.
-        gain: variance gain of all tensors with two axes or more; 2 for the file's main results, 1 for `alt_gain1`.
+        gain: variance gain of all tensors with two axes or more, which the file may scale down further; 2 for the
+            file's main results, 1 for `alt_gain1`.
 
     Returns:
         The authors' name -> float32 array in PyTorch's layout.
     """
-    return {name: _draw_tensor(name, shape, gain) for name, shape in golden["state"].items()}
+    scale = golden.get("weights_ndim2_scale", 1.0)
+    return {name: _draw_tensor(name, shape, gain, scale) for name, shape in golden["state"].items()}
 
 
-def _draw_tensor(name, shape, gain):
+def _draw_tensor(name, shape, gain, scale):
     rng = _generator(zlib.crc32(name.encode()))
     if name.endswith("running_var"):
         values = 0.5 + rng.random(shape)
@@ -49,7 +52,7 @@ def _draw_tensor(name, shape, gain):
         values = rng.standard_normal(shape)
         if len(shape) > 1:
             fan_in = np.prod(shape[1:])
-            values *= np.sqrt(gain / fan_in)
+            values *= np.sqrt(gain / fan_in) * scale
         else:
             values *= 0.1
             if name.endswith("weight"):
@@ -58,11 +61,17 @@ def _draw_tensor(name, shape, gain):
 
 
 def draw_input(golden: dict) -> np.ndarray:
-    """Draw the input batch as float32, clips as (N, C, T, H, W)."""
+    """Draw the input batch as float32: clips as (N, C, T, H, W), skeletons as (N, C, T, V, M), whatever the authors' order."""
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
-    if golden["input"].get("layout", "").startswith("N S C H W"):
-        values = np.ascontiguousarray(values.transpose(0, 2, 1, 3, 4))  # (N, S, C, H, W) -> (N, C, S, H, W)
+    axes = golden["input"].get("layout", "").replace(",", "")
+    if axes.startswith("N S C H W"):
+        return np.ascontiguousarray(values.transpose(0, 2, 1, 3, 4))  # (N, S, C, H, W) -> (N, C, S, H, W)
+    if set(axes) != set("NCTVM"):
+        return values
+    values = values.transpose([axes.index(axis) for axis in "NCTVM"]).copy()
+    if "zeroed" in golden["input"]:
+        values[1, ..., 1] = 0.0  # the second sample has one person only
     return values
 
 
@@ -71,7 +80,7 @@ def _generator(seed):
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def build(golden: dict, gain: float) -> nn.Layer:
+def build(golden: dict, gain: float = 2.0) -> nn.Layer:
     """Build our network for a golden file, in evaluation mode, with the file's weights."""
     name, arguments = describe(golden)
     model = build_model(name, **arguments)
@@ -160,5 +169,9 @@ def read_tpn(golden: dict) -> tuple:
     }
 
 
-# Repository, as in a model's TORCH_SOURCES: what `describe` does.
-READINGS = {"3d-resnets-pytorch": read_3d_resnets, "mmaction2": read_mmaction2, "tpn": read_tpn}
+READINGS = {  # repository, as in a model's TORCH_SOURCES: what `describe` does
+    "3d-resnets-pytorch": read_3d_resnets,
+    "mmaction2": read_mmaction2,
+    "tpn": read_tpn,
+    **golden_skeletons.READINGS,
+}

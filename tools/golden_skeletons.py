@@ -1,0 +1,50 @@
+"""What the golden files of skeleton networks say in their authors' words, in ours: a reading for each repository."""
+
+LAYOUTS = {"ntu-rgb+d": "ntu25", "nturgb+d": "ntu25_star", "openpose": "openpose18", "coco": "coco17"}
+STRATEGIES = {"stgcn_spatial": "spatial", "spatial": "inward_outward"}  # PYSKL's words
+
+
+def read_st_gcn(golden: dict) -> tuple:
+    """Describe a file of Yan et al.'s repository, in one stream or two."""
+    entry = golden["reference"]["entry"]
+    graph = entry["graph_args"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": LAYOUTS[graph["layout"]],
+        "strategy": graph["strategy"],
+        "max_hop": graph.get("max_hop", 1),
+        "adaptive": "importance" if entry["edge_importance_weighting"] else "none",
+        "two_stream": "twostream" in entry["class"],
+    }
+    return "stgcn", arguments
+
+
+def read_pyskl(golden: dict) -> tuple:
+    """Describe a file of PYSKL: a backbone with a linear classifier."""
+    config = golden["reference"]["entry"]["model_cfg"]
+    backbone = config["backbone"]
+    name, arguments = PYSKL_BACKBONES[backbone["type"]](backbone)
+    layout = LAYOUTS[backbone["graph_cfg"]["layout"]]
+    return name, {"num_classes": config["cls_head"]["num_classes"], "layout": layout, **arguments}
+
+
+def _read_pyskl_stgcn(backbone):
+    return "stgcn", {
+        "strategy": STRATEGIES[backbone["graph_cfg"]["mode"]],
+        "adaptive": backbone.get("gcn_adaptive", "importance"),
+        "conv_pos": backbone.get("gcn_conv_pos", "pre"),
+        "gcn_residual": backbone.get("gcn_with_res", False),
+        "per_person_norm": backbone.get("data_bn_type", "VC") == "MVC",
+    }
+
+
+def _read_pyskl_aagcn(backbone):
+    return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
+
+
+PYSKL_BACKBONES = {"STGCN": _read_pyskl_stgcn, "AAGCN": _read_pyskl_aagcn}  # its class: what tells name and arguments
+
+READINGS = {
+    "st-gcn": read_st_gcn,
+    "pyskl": read_pyskl,
+}  # repository, as in a model's TORCH_SOURCES: what reads its files
