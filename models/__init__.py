@@ -2,6 +2,7 @@
 
 import difflib
 
+from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
@@ -16,6 +17,7 @@ MODELS = {
     "wideresnet": WideResNet3D,
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
+    "ctrgcn": CTRGCN,
 }
 
 
