@@ -2,6 +2,7 @@
 
 import difflib
 
+from models.agcn import AGCN
 from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
 from models.preresnet3d import PreResNet3D
@@ -20,6 +21,7 @@ MODELS = {
     "densenet": DenseNet3D,
     "ctrgcn": CTRGCN,
     "stgcn": STGCN,
+    "agcn": AGCN,
 }
 
 

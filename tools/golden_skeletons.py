@@ -57,7 +57,7 @@ def _read_pyskl_ctrgcn(_backbone):
 
 
 def _read_pyskl_aagcn(backbone):
-    return "agcn", {"attention": backbone.get("gcn_attention", True)}
+    return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
 PYSKL_BACKBONES = {  # its class: what tells name and arguments
