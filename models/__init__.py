@@ -5,6 +5,7 @@ import difflib
 from models.agcn import AGCN
 from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
+from models.msg3d import MSG3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
@@ -20,6 +21,7 @@ MODELS = {
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
     "ctrgcn": CTRGCN,
+    "msg3d": MSG3D,
     "stgcn": STGCN,
     "agcn": AGCN,
 }
