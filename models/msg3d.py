@@ -148,23 +148,16 @@ class MSG3DBlock(nn.Layer):
         self, in_channels: int, mid_channels: int, out_channels: int, stride: int, adjacency: np.ndarray, windows: list
     ):
         super().__init__()
-        options = {
-            "kernel_size": KERNEL_SIZE,
-            "dilations": DILATIONS,
-            "residual": True,
-            "time_axis": 3,
-            "uniform": True,
-        }
+        branches = (KERNEL_SIZE, DILATIONS)
+        options = {"residual": True, "time_axis": 3, "uniform": True}
         self.graph = MultiScaleGraphConv(in_channels, mid_channels, adjacency)
         self.temporal = nn.Sequential(
             MultiScaleTemporalConv(mid_channels, out_channels, *branches, stride, relu=True, **options),
             MultiScaleTemporalConv(out_channels, out_channels, *branches, **options),
         )
         self.windows = nn.LayerList(
-            WindowedGraphConv(
-                in_channels, mid_channels, out_channels, weights, len(weights[0]) // len(adjacency[0]), stride
-            )
-            for weights in windows
+            WindowedGraphConv(in_channels, mid_channels, out_channels, weights, window, stride)
+            for window, weights in windows
         )
         self.last = MultiScaleTemporalConv(out_channels, out_channels, *branches, relu=True, **options)
 
