@@ -243,10 +243,10 @@ def check_layout(layout: Layout) -> None:
 
 
 def _check_indices(layout):
+    used = {"parents": layout.parents, "centre": (layout.centre,), "reference_joints": layout.reference_joints}
     edges = {"pairs": layout.pairs, "edges": layout.edges, "vector_edges": layout.vector_edges}
-    edges.update({f"parts, {part}": edges for part, edges in layout.parts.items()})
-    used = {what: sum(pairs, ()) for what, pairs in edges.items()}
-    used.update(parents=layout.parents, centre=(layout.centre,), reference_joints=layout.reference_joints)
+    edges.update({f"parts, {name}": part for name, part in layout.parts.items()})
+    used.update({what: sum(pairs, ()) for what, pairs in edges.items()})
     for what, joints in used.items():
         for joint in joints:
             if not 0 <= joint < layout.num_joints:

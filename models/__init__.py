@@ -3,15 +3,17 @@
 import difflib
 
 from models.agcn import AGCN
+from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
+from models.msg3d import MSG3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
 from models.resnext3d import ResNeXt3D
 from models.slowonly import SlowOnly
+from models.stgcn import STGCN
 from models.tpn import TPN
 from models.tsm import TSM
-from models.stgcn import STGCN
 from models.wideresnet3d import WideResNet3D
 
 MODELS = {
@@ -24,6 +26,8 @@ MODELS = {
     "slowonly": SlowOnly,
     "tsm": TSM,
     "tpn": TPN,
+    "ctrgcn": CTRGCN,
+    "msg3d": MSG3D,
     "stgcn": STGCN,
     "agcn": AGCN,
 }
