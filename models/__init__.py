@@ -3,6 +3,7 @@
 import difflib
 
 from models.densenet3d import DenseNet3D
+from models.pbgcn import PBGCN
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
@@ -16,6 +17,7 @@ MODELS = {
     "wideresnet": WideResNet3D,
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
+    "pbgcn": PBGCN,
 }
 
 

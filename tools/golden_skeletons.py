@@ -44,7 +44,25 @@ def _read_pyskl_aagcn(backbone):
 
 PYSKL_BACKBONES = {"STGCN": _read_pyskl_stgcn, "AAGCN": _read_pyskl_aagcn}  # its class: what tells name and arguments
 
+def read_pb_gcn(golden: dict) -> tuple:
+    """Describe a file of Thakkar's repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 31: "hdm05"}[entry["num_joints"]],
+        "in_channels": entry["channel"],
+        "num_persons": entry["num_actors"],
+        "labeling_mode": entry["graph_args"]["labeling_mode"],
+        **{key: entry[key] for key in ("layers_config", "mask_learning", "use_data_bn")},
+        **entry["fixed_defaults"],
+    }
+    if "parts" in entry:
+        arguments["num_parts"] = len(entry["parts"])
+    return "pbgcn", arguments
+
+
 READINGS = {
     "st-gcn": read_st_gcn,
     "pyskl": read_pyskl,
+    "pb-gcn": read_pb_gcn,
 }  # repository, as in a model's TORCH_SOURCES: what reads its files
