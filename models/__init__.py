@@ -2,6 +2,7 @@
 
 import difflib
 
+from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
 from models.pbgcn import PBGCN
 from models.preresnet3d import PreResNet3D
@@ -18,6 +19,7 @@ MODELS = {
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
     "pbgcn": PBGCN,
+    "ctrgcn": CTRGCN,
 }
 
 

@@ -19,6 +19,20 @@ def read_st_gcn(golden: dict) -> tuple:
     return "stgcn", arguments
 
 
+def read_ctr_gcn(golden: dict) -> tuple:
+    """Describe a file of Y. Chen et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "dropout": float(entry["drop_out"]),
+        "learn_adjacency": entry["adaptive"],
+    }
+    return "ctrgcn", arguments
+
+
 def read_pyskl(golden: dict) -> tuple:
     """Describe a file of PYSKL: a backbone with a linear classifier."""
     config = golden["reference"]["entry"]["model_cfg"]
@@ -38,11 +52,19 @@ def _read_pyskl_stgcn(backbone):
     }
 
 
+def _read_pyskl_ctrgcn(_backbone):
+    return "ctrgcn", {"aggregation": "columns", "temporal_relu": True}
+
+
 def _read_pyskl_aagcn(backbone):
     return "agcn", {"attention": backbone.get("gcn_attention", True)}
 
 
-PYSKL_BACKBONES = {"STGCN": _read_pyskl_stgcn, "AAGCN": _read_pyskl_aagcn}  # its class: what tells name and arguments
+PYSKL_BACKBONES = {  # its class: what tells name and arguments
+    "STGCN": _read_pyskl_stgcn,
+    "AAGCN": _read_pyskl_aagcn,
+    "CTRGCN": _read_pyskl_ctrgcn,
+}
 
 def read_pb_gcn(golden: dict) -> tuple:
     """Describe a file of Thakkar's repository."""
@@ -63,6 +85,7 @@ def read_pb_gcn(golden: dict) -> tuple:
 
 READINGS = {
     "st-gcn": read_st_gcn,
+    "ctr-gcn": read_ctr_gcn,
     "pyskl": read_pyskl,
     "pb-gcn": read_pb_gcn,
 }  # repository, as in a model's TORCH_SOURCES: what reads its files
