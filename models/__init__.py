@@ -9,6 +9,7 @@ from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
 from models.resnext3d import ResNeXt3D
+from models.stgcn import STGCN
 from models.wideresnet3d import WideResNet3D
 
 MODELS = {
@@ -20,6 +21,7 @@ MODELS = {
     "densenet": DenseNet3D,
     "pbgcn": PBGCN,
     "ctrgcn": CTRGCN,
+    "stgcn": STGCN,
 }
 
 

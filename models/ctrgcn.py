@@ -55,7 +55,7 @@ class TopologyConv(nn.Layer):
         else:
             self.register_buffer("adjacency", paddle.to_tensor(adjacency), persistable=False)
         self.alpha = self.create_parameter([1], default_initializer=nn.initializer.Constant(0.0))
-        self.relate = pointwise(in_channels, 2 * num_subsets * num_relations, num_relations)
+        self.relate = pointwise(in_channels, 2 * num_subsets * num_relations, 2 * num_subsets)
         self.refine = nn.Conv2D(
             num_subsets * num_relations,
             num_subsets * out_channels,
@@ -63,23 +63,33 @@ class TopologyConv(nn.Layer):
             groups=num_subsets,
             weight_attr=spread_by_outputs(out_channels),
         )
-        self.transform = pointwise(in_channels, num_subsets * out_channels, out_channels)
+        self.transform = pointwise(in_channels, num_subsets * out_channels, num_subsets)
         self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
         self.shortcut = None if in_channels == out_channels else pointwise_norm(in_channels, out_channels)
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         num_subsets, num_relations, out_channels = self.sizes
-        num_joints, num_frames = x.shape[3], x.shape[2]
-        relations = self.relate(x.mean(axis=2, keepdim=True))  # (B, 2 K R, 1, V)
-        queries, keys = relations.split(2, axis=1)
+        num_frames, num_joints = x.shape[2:]
+        queries, keys = self.relate(x.mean(axis=2, keepdim=True)).split(2, axis=1)  # (B, K R, 1, V) each
         queries = queries.reshape([-1, num_subsets * num_relations, num_joints, 1])
-        refined = self.refine(F.tanh(queries - keys))  # (B, K C, V, V)
-        refined = refined.reshape([-1, num_subsets, out_channels, num_joints, num_joints])
-        topology = refined * self.alpha + self.adjacency.unsqueeze(1)
+        relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
+        topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
         y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
         y = paddle.matmul(y, topology, transpose_y=self.by_rows).sum(axis=1)
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
+
+    def refine_topology(self, relations):
+        """Map (B, K, R, V, V) to (B, K C, V, V): alpha * refine(relations) + adjacency, one convolution.
+
+        The adjacency is one more relation whose weight is 1: to add it for itself costs as much as all the rest.
+        """
+        shared = self.adjacency.unsqueeze(1).expand([relations.shape[0], -1, -1, -1, -1])
+        relations = paddle.concat([relations, shared], axis=2).flatten(1, 2)  # -> (B, K (R + 1), V, V)
+        weight = self.refine.weight * self.alpha
+        weight = paddle.concat([weight, paddle.ones([weight.shape[0], 1, 1, 1])], axis=1)
+        bias = self.refine.bias * self.alpha
+        return F.conv2d(relations, weight, groups=self.sizes[0]) + bias.reshape([-1, 1, 1])
 
 
 class TopologyBlock(nn.Layer):

@@ -13,21 +13,23 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.skeleton_layers import SkeletonConv2D, temporal_conv
+
 
 def spread_by_outputs(num_outputs: int) -> nn.initializer.Normal:
     """Make the He-normal initializer by fan-out."""
     return nn.initializer.Normal(0.0, math.sqrt(2.0 / num_outputs))
 
 
-def pointwise(in_channels: int, out_channels: int, fan_out: int, stride: int = 1) -> nn.Conv2D:
-    """Make a 1x1 convolution with a bias of zero, He-normal by `fan_out`; frames are strided."""
-    spread = spread_by_outputs(fan_out)
-    return nn.Conv2D(in_channels, out_channels, 1, stride=[stride, 1], weight_attr=spread)
+def pointwise(in_channels: int, out_channels: int, num_layers: int = 1, stride: int = 1) -> SkeletonConv2D:
+    """Make `num_layers` 1x1 convolutions of one input as one, each He-normal by its own fan-out; frames are strided."""
+    spread = spread_by_outputs(out_channels // num_layers)
+    return temporal_conv(in_channels, out_channels, 1, stride, initializer=spread)
 
 
 def pointwise_norm(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """Make a 1x1 convolution and batch norm."""
-    return nn.Sequential(pointwise(in_channels, out_channels, out_channels, stride), nn.BatchNorm2D(out_channels))
+    return nn.Sequential(temporal_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels))
 
 
 def temporal_norm(num_channels: int) -> nn.BatchNorm2D:
@@ -65,27 +67,16 @@ class MultiScaleTemporalConv(nn.Layer):
         width = out_channels // (num_narrow + 1)
         self.sizes = [width] * num_narrow
         self.stride, self.has_residual, self.relu = stride, residual, relu
-        self.reduce = pointwise(in_channels, num_narrow * width, width)
+        self.reduce = pointwise(in_channels, num_narrow * width, num_narrow)
         self.reduce_norm = temporal_norm(num_narrow * width)
-        self.convs = nn.LayerList(
-            nn.Conv2D(
-                width,
-                width,
-                [kernel_size, 1],
-                stride=[stride, 1],
-                padding=[(kernel_size - 1) * dilation // 2, 0],
-                dilation=[dilation, 1],
-                weight_attr=spread_by_outputs(width * kernel_size),
-            )
-            for dilation in dilations
-        )
+        self.convs = nn.LayerList(temporal_conv(width, width, kernel_size, stride, dilation) for dilation in dilations)
         last_width = out_channels - num_narrow * width
-        self.point = pointwise(in_channels, last_width, last_width, stride)
+        self.point = temporal_conv(in_channels, last_width, 1, stride)
         self.norm = temporal_norm(out_channels)
         self.shortcut = None
         if residual and (in_channels != out_channels or stride != 1):
             self.shortcut = nn.Sequential(
-                pointwise(in_channels, out_channels, out_channels, stride), temporal_norm(out_channels)
+                temporal_conv(in_channels, out_channels, 1, stride), temporal_norm(out_channels)
             )
 
     def forward(self, x):

@@ -1,6 +1,6 @@
 """What the golden files of skeleton networks say in their authors' words, in ours: a reading for each repository."""
 
-LAYOUTS = {"ntu-rgb+d": "ntu25", "nturgb+d": "ntu25", "openpose": "openpose18", "coco": "coco17"}
+LAYOUTS = {"ntu-rgb+d": "ntu25", "nturgb+d": "ntu25_star", "openpose": "openpose18", "coco": "coco17"}
 STRATEGIES = {"stgcn_spatial": "spatial", "spatial": "inward_outward"}  # PYSKL's words
 
 
