@@ -4,6 +4,7 @@ import difflib
 
 from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
+from models.infogcn import InfoGCN
 from models.pbgcn import PBGCN
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
@@ -20,6 +21,7 @@ MODELS = {
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
     "pbgcn": PBGCN,
+    "infogcn": InfoGCN,
     "ctrgcn": CTRGCN,
     "stgcn": STGCN,
 }

@@ -10,8 +10,6 @@ network holds and never uses is not trained here (`data_norm` without `use_data_
 `use_local_bn` replaces).
 """
 
-import math
-
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -19,7 +17,8 @@ from paddle import nn
 
 from models.graphs import build_adjacency
 from models.layers import spread_by_inputs
-from models.skeleton_layers import DataNorm, check_skeletons, pool_persons
+from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.temporal import spread_by_outputs
 from skeleton import get_layout
 
 LABELINGS = {  # the authors' names of how neighbours are shared out among subsets, and ours in `graphs.STRATEGIES`
@@ -37,11 +36,6 @@ LAYERS = (  # channels in, channels out, stride in frames, of each residual unit
     (64, 128, 2), (128, 128, 1), (128, 128, 1),
     (128, 256, 2), (256, 256, 1), (256, 256, 1),
 )  # fmt: skip
-
-
-def spread_by_outputs(num_outputs: int) -> nn.initializer.Normal:
-    """Make the He-normal initializer by fan-out."""
-    return nn.initializer.Normal(0.0, math.sqrt(2.0 / num_outputs))
 
 
 class PartConv(nn.Layer):
@@ -124,15 +118,7 @@ class PartUnit(nn.Layer):
             JointNorm(out_channels, adjacency.shape[1]) if use_local_bn else nn.BatchNorm2D(out_channels)
         )
         self.dropout = nn.Dropout(dropout)
-        self.temporal = nn.Conv2D(
-            out_channels,
-            out_channels,
-            [kernel_size, 1],
-            stride=[stride, 1],
-            padding=[kernel_size // 2, 0],
-            weight_attr=spread_by_outputs(out_channels * kernel_size),
-            bias_attr=spread_by_inputs(out_channels * kernel_size),
-        )
+        self.temporal = temporal_conv(out_channels, out_channels, kernel_size, stride)
         self.temporal_norm = nn.BatchNorm2D(out_channels)
 
     def forward(self, x):
@@ -163,10 +149,8 @@ class ResidualPartUnit(nn.Layer):
         self.branches = nn.LayerList(PartUnit(in_channels, width, size, stride, **parts) for width, size in branches)
         self.shortcut = None
         if in_channels != out_channels or stride != 1:
-            spread = spread_by_outputs(out_channels)
             self.shortcut = nn.Sequential(
-                nn.Conv2D(in_channels, out_channels, 1, stride=[stride, 1], weight_attr=spread, bias_attr=False),
-                nn.BatchNorm2D(out_channels),
+                temporal_conv(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2D(out_channels)
             )
 
     def forward(self, x):

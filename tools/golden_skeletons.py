@@ -66,6 +66,7 @@ PYSKL_BACKBONES = {  # its class: what tells name and arguments
     "CTRGCN": _read_pyskl_ctrgcn,
 }
 
+
 def read_pb_gcn(golden: dict) -> tuple:
     """Describe a file of Thakkar's repository."""
     entry = golden["reference"]["entry"]
@@ -83,9 +84,27 @@ def read_pb_gcn(golden: dict) -> tuple:
     return "pbgcn", arguments
 
 
+def read_infogcn(golden: dict) -> tuple:
+    """Describe a file of Chi et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "dropout": float(entry["drop_out"]),
+        "num_heads": entry["num_head"],
+        "noise_ratio": entry["noise_ratio"],
+        "k": entry["k"],
+        "prior_gain": float(entry["gain"]),
+    }
+    return "infogcn", arguments
+
+
 READINGS = {
     "st-gcn": read_st_gcn,
     "ctr-gcn": read_ctr_gcn,
     "pyskl": read_pyskl,
     "pb-gcn": read_pb_gcn,
+    "infogcn": read_infogcn,
 }  # repository, as in a model's TORCH_SOURCES: what reads its files
