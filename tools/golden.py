@@ -61,7 +61,7 @@ def _draw_tensor(name, shape, gain, scale):
 
 
 def draw_input(golden: dict) -> np.ndarray:
-    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the authors' order."""
+    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the file's order."""
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
     axes = golden["input"].get("layout", "").replace(",", "")
