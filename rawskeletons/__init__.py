@@ -1,0 +1,9 @@
+"""Raw skeletons in the forms people have them: `FORMATS` holds every one by name.
+
+A format is a module of two functions: `find_samples(args)` lists what there is and its splits, `read_sample(sample,
+args)` reads one sample in a worker process.
+"""
+
+from rawskeletons import ucla
+
+FORMATS = {"ucla": ucla}
