@@ -1,12 +1,16 @@
 """Raw skeletons to the one skeleton pkl that the reader takes, with its splits and a report.
 
+    python skeleton2pkl.py ntu nturgb+d_skeletons --out data/ntu.pkl             NTU RGB+D 60 or 120, what the names say
+    python skeleton2pkl.py ntu60 nturgb+d_skeletons --bodies msg3d --out data/ntu60.pkl     the persons as in MS-G3D
     python skeleton2pkl.py ucla all_sqe --out data/ucla.pkl
 
 Every file is checked: one that is cut off, has a row too many or too few, or a value that cannot be, is left out and
 named with the reason in <out>_skipped.csv; <out>_report.txt has what the run prints. A run that was stopped goes on
-where it was: what is read already is kept in <out>.parts/ until the pkl is whole. Exit status: 0 unless nothing is left.
+where it was: what is read already is kept in <out>.parts/ until the pkl is whole. Exit status: 0 unless nothing is
+left.
 """
 
+import argparse
 import functools
 import hashlib
 import os
@@ -20,6 +24,7 @@ from command import CommandLine, run_main
 from files import dump_pickle, load_pickle, make_folder, write_atomically
 from jobs import run_jobs, write_failures
 from rawskeletons import FORMATS
+from rawskeletons.bodies import BODIES
 from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads and keeps
@@ -41,11 +46,21 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("format", choices=sorted(FORMATS), help="what the raw skeletons are")
     parser.add_argument("raw", help="their folder or file")
     parser.add_argument("--out", required=True, help="the pkl to write")
+    parser.add_argument("--bodies", choices=list(BODIES), default="pyskl", help="ntu: how the persons are chosen")
+    parser.add_argument("--train_subjects", type=parse_numbers, help="ntu: performers of xsub_train, such as 4,5,6")
+    parser.add_argument("--classes", help="ntu: classInd.txt of a set of one's own")
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
     if args.workers < 0:
         parser.error("--workers takes 0 or more")
     return args
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Read numbers with commas between them from a command line."""
+    if not all(word.strip().isdecimal() for word in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, got '{text}'")
+    return tuple(int(word) for word in text.split(","))
 
 
 def main(argv: list[str] | None = None) -> int:

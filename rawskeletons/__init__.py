@@ -4,6 +4,6 @@ A format is a module of two functions: `find_samples(args)` lists what there is 
 args)` reads one sample in a worker process.
 """
 
-from rawskeletons import ucla
+from rawskeletons import ntu, ucla
 
-FORMATS = {"ucla": ucla}
+FORMATS = {"ntu": ntu, "ntu60": ntu, "ntu120": ntu, "ucla": ucla}

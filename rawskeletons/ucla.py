@@ -1,4 +1,4 @@
-"""N-UCLA (Northwestern-UCLA Multiview Action 3D, Wang et al., CVPR 2014) as json files, the form CTR-GCN and InfoGCN read.
+"""N-UCLA (Northwestern-UCLA Multiview Action 3D, Wang et al., CVPR 2014) as json files, as CTR-GCN and InfoGCN read it.
 
 One file per sequence, `aAA_sSS_eEE_vVV.json` (action, subject, episode, view): `{"file_name", "skeletons": T x 20 x 3
 metres of Kinect v1, "label": from 1}`. Views 1 and 2 train, view 3 tests.
