@@ -8,7 +8,6 @@ refused.
 
 import os
 import re
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,14 @@ from rawskeletons.samples import read_text
 
 NUM_JOINTS = 25
 BODY_WORDS, JOINT_WORDS = 10, 12
-TRACKING_STATE = 11  # place in a joint's line: 0 not seen, 1 guessed, 2 seen
+KEPT_COLUMNS = (0, 1, 2, 11)  # of a joint's line: x, y, z, and the tracking state (0 not seen, 1 guessed, 2 seen)
 MAX_METRES = 20  # Kinect v2 sees eight metres far; more is damage
 BLANKS = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
+POINT, SIGN, OTHER = 1 << 10, 1 << 15, 1 << 20  # a digit counts 1; summed over a word they say what it is made of
+WEIGHTS = np.full(256, OTHER, np.int32)
+WEIGHTS[BLANKS] = 0
+WEIGHTS[list(b"0123456789")] = 1
+WEIGHTS[list(b".+-")] = POINT, SIGN, SIGN
 NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 NO_NUMBER = re.compile(rb"[-+]?(nan|inf(inity)?|1\.#\w+)", re.IGNORECASE)  # as programs print it, Microsoft's the last
 
@@ -77,41 +81,36 @@ def read_recording(path: str | os.PathLike) -> Recording:
 
 
 class _Text:
-    """The numbers of a text with the lines they stand in; lines count from 0 here, from 1 in messages."""
+    """The words of a text with the lines they stand in; lines count from 0 here, from 1 in messages."""
 
     def __init__(self, data: bytes, path: str):
         self.data, self.path = data, path
-        raw = np.frombuffer(data, np.uint8)
-        is_word = np.zeros(len(raw) + 2, bool)
-        is_word[1:-1] = ~BLANKS[raw]
+        self.raw = np.frombuffer(data, np.uint8)
+        is_word = np.zeros(len(data) + 2, bool)
+        is_word[1:-1] = ~BLANKS[self.raw]
         self.starts = np.flatnonzero(is_word[1:-1] & ~is_word[:-2])
         self.ends = np.flatnonzero(is_word[1:-1] & ~is_word[2:]) + 1
-        line_starts = np.concatenate([[0], np.flatnonzero(raw == ord("\n")) + 1])
-        first_words = np.searchsorted(self.starts, line_starts)  # of each line
-        self.first_words = first_words.tolist()
-        self.sizes = np.diff(first_words, append=len(self.starts)).tolist()
-        while self.sizes and not self.sizes[-1]:  # blank lines at the end
+        line_starts = np.concatenate([[0], np.flatnonzero(self.raw == ord("\n")) + 1])
+        self.first_words = np.searchsorted(self.starts, line_starts)  # of each line
+        self.sizes = np.diff(self.first_words, append=len(self.starts)).tolist()
+        while not self.sizes[-1]:  # blank lines at the end
             self.sizes.pop()
-        self.values = self.read_values()
+        self.absent = self.check_words()
 
-    def read_values(self) -> np.ndarray:
-        """Turn all words into numbers, float64; nan where a program printed that there is none."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")  # of old NumPy, for what is an error in the new one
-                values = np.fromstring(self.data, sep=" ")
-        except (ValueError, DeprecationWarning):
-            values = np.empty(0)
-        if len(values) == len(self.starts) and b"\0" not in self.data:
-            return values
-        numbers = []
-        for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True):
-            word = self.data[start:end]
-            if not NUMBER.fullmatch(word) and not NO_NUMBER.fullmatch(word):
-                shown = word[:40].decode("ascii", "backslashreplace")
-                raise self.fault(self.data.count(b"\n", 0, start), f"got '{shown}', expected a number")
-            numbers.append(float(word) if NUMBER.fullmatch(word) else np.nan)
-        return np.array(numbers)
+    def check_words(self) -> list[int]:
+        """Refuse words that are no numbers; those by which a program says that it has no number are returned."""
+        counts = np.add.reduceat(WEIGHTS[self.raw], self.starts)
+        signed = WEIGHTS[self.raw[self.starts]] == SIGN
+        self.is_plain = (counts % POINT > 0) & (counts // POINT % 32 <= 1) & (counts // SIGN == signed)
+        absent = []
+        for word in np.flatnonzero(~self.is_plain).tolist():
+            text = self.data[self.starts[word] : self.ends[word]]
+            if NO_NUMBER.fullmatch(text):
+                absent.append(word)
+            elif not NUMBER.fullmatch(text):
+                shown = text[:40].decode("ascii", "backslashreplace")
+                raise self.fault(self.data.count(b"\n", 0, self.starts[word]), f"got '{shown}', expected a number")
+        return absent
 
     def fault(self, line: int, what: str) -> ValueError:
         """Make the error that names the line."""
@@ -158,20 +157,36 @@ class _Text:
             raise self.fault(line, f"the file goes on, expected its end after the {num_frames} frames of line 1")
 
     def read_joints(self, first_lines: np.ndarray) -> np.ndarray:
-        """Gather x, y, z of all joints, (B, 25, 3), given the line of each body's first joint."""
+        """Read x, y, z of all joints, (B, 25, 3), given the line of each body's first joint."""
         lines = first_lines[:, None] + np.arange(NUM_JOINTS)
-        words = np.array(self.first_words)[lines]
-        joints = self.values[words[..., None] + np.arange(3)]
-        wrong = np.argwhere(~(np.abs(joints) <= MAX_METRES))  # nan compares false
-        if len(wrong):
-            body, joint, axis = wrong[0]
-            what = f"{'xyz'[axis]} is {joints[body, joint, axis]:g}, expected metres from -{MAX_METRES} to {MAX_METRES}"
+        words = self.first_words[lines][..., None] + KEPT_COLUMNS
+        is_number = ~np.isin(words, self.absent)
+        values = np.full(words.shape, np.nan)
+        values[is_number] = self.read_values(words[is_number])
+        is_good = np.abs(values) <= (MAX_METRES, MAX_METRES, MAX_METRES, 2)  # nan compares false
+        is_good[..., 3] &= np.isin(values[..., 3], (0, 1, 2))
+        if not is_good.all():
+            body, joint, column = np.argwhere(~is_good)[0]
+            metres = f"metres from -{MAX_METRES} to {MAX_METRES}"
+            name, expected = [("x", metres), ("y", metres), ("z", metres), ("the tracking state", "0, 1 or 2")][column]
+            what = f"{name} is {values[body, joint, column]:g}, expected {expected}"
             raise self.fault(int(lines[body, joint]), what)
-        states = self.values[words + TRACKING_STATE]
-        wrong = np.argwhere(~np.isin(states, (0, 1, 2)))
-        if len(wrong):
-            body, joint = wrong[0]
-            raise self.fault(
-                int(lines[body, joint]), f"the tracking state is {states[body, joint]:g}, expected 0, 1, 2"
-            )
-        return joints
+        return values[..., :3]
+
+    def read_values(self, words: np.ndarray) -> np.ndarray:
+        """Read some words as float64, exactly: up to 15 digits and a power of ten up to 15 are both whole in it."""
+        starts, sizes = self.starts[words], self.ends[words] - self.starts[words]
+        is_short = self.is_plain[words] & (sizes <= 15)
+        digits, num_decimals = np.zeros(len(words), np.int64), np.zeros(len(words), np.int64)
+        seen_point = np.zeros(len(words), bool)
+        for place in range(min(15, sizes.max(initial=0))):
+            letters = self.raw[np.where(place < sizes, starts + place, starts)]
+            is_digit = (place < sizes) & (letters - np.uint8(ord("0")) < 10)  # what is below "0" wraps around
+            digits = np.where(is_digit, digits * 10 + (letters - np.uint8(ord("0"))), digits)
+            num_decimals += is_digit & seen_point
+            seen_point |= letters == ord(".")
+        values = digits / 10.0**num_decimals
+        values = np.where(self.raw[starts] == ord("-"), -values, values)
+        for row in np.flatnonzero(~is_short).tolist():
+            values[row] = float(self.data[starts[row] : starts[row] + sizes[row]])
+        return values
