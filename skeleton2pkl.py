@@ -1,8 +1,14 @@
 """Raw skeletons to the one skeleton pkl that the reader takes, with its splits and a report.
 
-    python skeleton2pkl.py ntu nturgb+d_skeletons --out data/ntu.pkl             NTU RGB+D 60 or 120, what the names say
-    python skeleton2pkl.py ntu60 nturgb+d_skeletons --bodies msg3d --out data/ntu60.pkl     the persons as in MS-G3D
-    python skeleton2pkl.py ucla all_sqe --out data/ucla.pkl
+    python skeleton2pkl.py ntu nturgb+d_skeletons --out data/ntu.pkl             NTU RGB+D 60 or 120, as the names say
+    python skeleton2pkl.py ntu60 nturgb+d_skeletons --bodies msg3d --out data/ntu60.pkl     persons chosen as in MS-G3D
+    python skeleton2pkl.py ucla all_sqe --out data/ucla.pkl                      Northwestern-UCLA
+    python skeleton2pkl.py kinetics kinetics-skeleton --out data/kinetics.pkl    the json files of ST-GCN
+    python skeleton2pkl.py npy folder --layout openpose25 --out data/own.pkl     train_data.npy, train_label.pkl, ...
+    python skeleton2pkl.py coco folder --image_size 1920x1080 --out data/own.pkl     MMPose, PaddleDetection
+    python skeleton2pkl.py openpose folder --out data/own.pkl                    <Class>/<video>/*_keypoints.json
+    python skeleton2pkl.py mediapipe folder --out data/own.pkl                   <Class>/<video>.csv
+    python skeleton2pkl.py pkl ntu60_hrnet.pkl --out data/checked.pkl            a pkl of PYSKL or MMAction2, checked
 
 Every file is checked: one that is cut off, has a row too many or too few, or a value that cannot be, is left out and
 named with the reason in <out>_skipped.csv; <out>_report.txt has what the run prints. A run that was stopped goes on
@@ -25,11 +31,25 @@ from files import dump_pickle, load_pickle, make_folder, write_atomically
 from jobs import run_jobs, write_failures
 from rawskeletons import FORMATS
 from rawskeletons.bodies import BODIES
+from rawskeletons.persons import PERSONS
 from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet
+from skeleton import get_layout
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads and keeps
 LENGTH_BORDERS = (1, 8, 16, 32, 64, 128, 256, 301)  # of the histogram; 300 is the longest that NTU papers feed
-MAX_CLASSES_SHOWN = 12
+MAX_CLASSES_SHOWN = 12  # more are shown as the smallest and the largest
+NTU = ("ntu", "ntu60", "ntu120")
+OWN = ("coco", "openpose", "mediapipe")
+FORMATS_OF = {  # flag -> the formats it is for
+    "bodies": NTU,
+    "train_subjects": NTU,
+    "classes": (*NTU, *OWN, "npy", "pkl"),
+    "layout": (*OWN, "npy", "pkl"),
+    "persons": ("kinetics", "coco", "openpose"),
+    "image_size": ("coco", "openpose"),
+    "val_ratio": OWN,
+    "seed": OWN,
+}
 
 
 @dataclass
@@ -43,16 +63,28 @@ class Batch:
 def parse_flags(argv: list[str] | None):
     """Read the command line."""
     parser = CommandLine("Turn raw skeletons into one skeleton pkl.")
-    parser.add_argument("format", choices=sorted(FORMATS), help="what the raw skeletons are")
+    parser.add_argument("format", choices=list(FORMATS), help="what the raw skeletons are")
     parser.add_argument("raw", help="their folder or file")
     parser.add_argument("--out", required=True, help="the pkl to write")
-    parser.add_argument("--bodies", choices=list(BODIES), default="pyskl", help="ntu: how the persons are chosen")
-    parser.add_argument("--train_subjects", type=parse_numbers, help="ntu: performers of xsub_train, such as 4,5,6")
-    parser.add_argument("--classes", help="ntu: classInd.txt of a set of one's own")
+    parser.add_argument("--bodies", choices=list(BODIES), default="pyskl", help="how persons are chosen (NTU)")
+    parser.add_argument("--train_subjects", type=parse_numbers, help="performers of xsub_train, such as 4,5,6 (NTU)")
+    parser.add_argument(
+        "--persons", choices=list(PERSONS), help="who is who in 2-D; default: matched, kinetics: sorted"
+    )
+    parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
+    parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, for img_shape")
+    parser.add_argument("--classes", help="classInd.txt; default: the one of the tree, else the names of the folders")
+    parser.add_argument(
+        "--val_ratio", type=float, default=0.3, help="share of the groups for val, where no folder says"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which groups")
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
-    if args.workers < 0:
-        parser.error("--workers takes 0 or more")
+    if not 0 < args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
+        parser.error("--val_ratio takes a share between 0 and 1, --workers and --seed take 0 or more")
+    for flag, formats in FORMATS_OF.items():
+        if getattr(args, flag) != parser.get_default(flag) and args.format not in formats:
+            parser.error(f"--{flag} is for {', '.join(formats)}, not for {args.format}")
     return args
 
 
@@ -63,19 +95,31 @@ def parse_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in text.split(","))
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT from a command line, as (height, width)."""
+    words = text.lower().split("x")
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1920x1080, got '{text}'")
+    return int(words[1]), int(words[0])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Read everything, write the pkl, say what is in it."""
     args = parse_flags(argv)
     raw_set = FORMATS[args.format].find_samples(args)
-    annotations, failed = read_all(raw_set.samples, args)
+    num_joints = get_layout(raw_set.layout).num_joints if raw_set.layout else None
+    annotations, failed = raw_set.annotations, raw_set.failed
+    if annotations is None:
+        annotations, failed = read_all(raw_set.samples, args)
     stem = os.path.splitext(args.out)[0]
     skipped = {**raw_set.skipped, **{name: reason for name, (_, reason) in failed.items()}}
     write_failures(skipped, f"{stem}_skipped.csv")
     if not annotations:
         raise ValueError(f"no good sample in '{args.raw}'; '{stem}_skipped.csv' says what is wrong with each")
+    check_joints_and_labels(annotations, raw_set, num_joints)
     content = assemble(annotations, raw_set)
     dump_pickle(content, args.out)
-    shutil.rmtree(name_parts_folder(args.out))
+    shutil.rmtree(name_parts_folder(args.out), ignore_errors=True)
     lines = describe(content, raw_set, failed, args)
     with write_atomically(f"{stem}_report.txt", "w") as file:
         file.writelines(line + "\n" for line in lines)
@@ -118,10 +162,13 @@ def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int = 
     options = {key: value for key, value in vars(args).items() if key not in ("out", "workers")}
     batches, chosen, marks, size = [], [], [], 0
     for sample in samples:
-        status = os.stat(sample.path)
+        paths = (
+            [sample.path, *(entry.path for entry in os.scandir(sample.path))] if os.path.isdir(sample.path) else None
+        )
+        states = [os.stat(path) for path in paths or [sample.path]]
         chosen.append(sample)
-        marks.append((sample, status.st_size, status.st_mtime_ns))
-        size += status.st_size
+        marks.append((sample, sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)))
+        size += sample.num_bytes or sum(state.st_size for state in states)
         if size > most_bytes or sample is samples[-1]:
             key = hashlib.sha256(repr((options, marks)).encode()).hexdigest()[:32]
             batches.append(Batch(chosen, os.path.join(folder, f"{key}.pkl")))
@@ -142,6 +189,25 @@ def read_batch(batch: Batch, args) -> None:
         except ValueError as error:
             failed[sample.name] = ("damaged", str(error))
     dump_pickle({"annotations": annotations, "failed": failed}, batch.part)
+
+
+def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints: int | None) -> None:
+    """Refuse a set whose samples do not have the joints of its layout, or have labels without a name.
+
+    Raises:
+        ValueError: naming the first such sample.
+    """
+    num_classes = len(raw_set.class_names or [])
+    for annotation in annotations:
+        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation["label"]
+        if num_joints and count != num_joints:
+            raise ValueError(
+                f"{name} has {count} joints, but the layout {raw_set.layout} has {num_joints}; give the right --layout"
+            )
+        if num_classes and label >= num_classes:
+            raise ValueError(
+                f"{name} has the label {label}, but there are names for {num_classes} classes; give the right --classes"
+            )
 
 
 def assemble(annotations: list[dict], raw_set: RawSet) -> dict:

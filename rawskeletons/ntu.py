@@ -11,9 +11,10 @@ import os
 import re
 
 from files import read_lines
-from partition import SHIPPED_SPLITS, find_split_folder, read_class_index
+from partition import SHIPPED_SPLITS
 from rawskeletons.bodies import BODIES
 from rawskeletons.ntu_file import MAX_METRES, read_recording
+from rawskeletons.ownset import find_own_classes
 from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -77,15 +78,6 @@ def choose_version(format_name: str, numbers: list[tuple]) -> str:
         return format_name
     is_60 = all(setup <= NUM_SETUPS_60 and action <= NUM_ACTIONS_60 for setup, _, _, _, action in numbers)
     return "ntu60" if is_60 else "ntu120"
-
-
-def find_own_classes(args: argparse.Namespace) -> list[str] | None:
-    """Read --classes, else the classInd.txt of the tree the folder lies in; None where there is none."""
-    if args.classes:
-        return read_class_index(args.classes)
-    folder = find_split_folder(os.path.dirname(os.path.abspath(args.raw)))
-    index = os.path.join(folder, "classInd.txt")
-    return read_class_index(index) if folder != SHIPPED_SPLITS and os.path.isfile(index) else None
 
 
 def read_missing(version: str) -> list[str]:

@@ -5,13 +5,13 @@ metres of Kinect v1, "label": from 1}`. Views 1 and 2 train, view 3 tests.
 """
 
 import argparse
-import json
 import os
 import re
 
 import numpy as np
 
-from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation, read_text
+from rawskeletons.jsonfile import JsonFile
+from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
 
 ACTIONS = {  # number in the file names -> class; the recordings have no actions 7 and 10
     1: "pick up with one hand",
@@ -56,30 +56,20 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     Returns:
         annotation with one person, (1, T, 20, 3) metres.
     Raises:
-        ValueError: a damaged file, frames of another form, a label or name that is not the file name's.
+        ValueError: a damaged file, with its line; a label or name that is not the file name's; no body in it.
     """
-    data = read_text(sample.path)
-    try:
-        content = json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{sample.path}': no whole json ({error}); get the file again") from None
-    if not isinstance(content, dict) or not isinstance(content.get("skeletons"), list):
-        raise ValueError(f"'{sample.path}' line 1: no list 'skeletons' in it; get the file again")
+    file = JsonFile(sample.path)
     for key, expected in (("file_name", sample.name), ("label", sample.label + 1)):
-        if content.get(key) != expected:
-            raise ValueError(f"'{sample.path}' line 1: {key} is {content.get(key)!r}, expected {expected!r}")
-    frames = content["skeletons"]
-    for number, frame in enumerate(frames):
-        check_frame(frame, f"'{sample.path}' line 1, frame {number}")
+        if file.take((key,), type(expected)) != expected:
+            raise file.fault((key,), f"is {file.content[key]!r}, expected {expected!r}; get the file again")
+    frames = [read_frame(file, ("skeletons", number)) for number in range(len(file.take(("skeletons",), list)))]
     keypoint = np.array(frames, np.float64).reshape(1, -1, NUM_JOINTS, 3)
     return make_annotation(sample, sample.label, keypoint, MAX_METRES)
 
 
-def check_frame(frame, where: str) -> None:
-    """Refuse a frame that is not 20 joints of three numbers."""
-    if not isinstance(frame, list) or len(frame) != NUM_JOINTS:
-        got = len(frame) if isinstance(frame, list) else repr(frame)[:40]
-        raise ValueError(f"{where}: got {got} joints, expected {NUM_JOINTS}; get the file again")
-    for joint, point in enumerate(frame):
-        if not isinstance(point, list) or len(point) != 3 or {type(value) for value in point} - {float, int}:
-            raise ValueError(f"{where}, joint {joint}: got {repr(point)[:60]}, expected [x, y, z]; get the file again")
+def read_frame(file: JsonFile, place: tuple) -> list:
+    """Read the 20 joints of a frame, each of three numbers."""
+    num_joints = len(file.take(place, list))
+    if num_joints != NUM_JOINTS:
+        raise file.fault(place, f"has {num_joints} joints, expected {NUM_JOINTS}; get the file again")
+    return [file.take_numbers((*place, joint), 3, MAX_METRES) for joint in range(NUM_JOINTS)]
