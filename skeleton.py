@@ -1,21 +1,52 @@
-"""The one home of joint names, bones and left-right pairs: `LAYOUTS` holds every joint layout by name."""
+"""Joints: the one home of joint names, bones, graph edges, left-right pairs and body parts.
 
-from dataclasses import dataclass
+A layout is a yaml file; those of `layouts/` are known by name (`LAYOUTS`), any other by its path.
+"""
+
+import difflib
+import functools
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import yaml
+
+FOLDER = pathlib.Path(__file__).resolve().parent / "layouts"
+NAMES = ("ntu25", "ntu25_star", "coco17", "openpose18", "openpose25", "ucla20", "hdm05", "mediapipe33")
+BODY_PARTS = {  # number of parts: what each of them is made of, as in PB-GCN
+    2: (("head", "torso"), ("left_arm", "right_arm", "left_leg", "right_leg")),
+    4: (("head",), ("left_arm", "right_arm"), ("torso",), ("left_leg", "right_leg")),
+    6: (("head",), ("left_arm",), ("right_arm",), ("torso",), ("left_leg",), ("right_leg",)),
+}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A set of joints and the tree that ties them together; indices are positions in `joints`, from 0.
+    """A set of joints and what ties them together; indices are positions in `joints`, from 0.
 
     Attributes:
+        name: name of its file.
         joints: names in the order of the data arrays.
-        parents: the parent of each joint on the way to the root; the root is its own parent.
+        parents: the parent of each joint on the way to the root, from which its bone starts; the root is its own.
         pairs: (left, right) joints that change places when a body is mirrored.
+        edges: the graph that networks see, as (joint, next joint inward); the bones unless the file says otherwise.
+        centre: the joint from which ST-GCN's spatial strategy counts.
+        parts: name of a body part -> its edges.
+        reference_joints: the joints that PB-GCN takes coordinates relative to.
+        vector_edges: (joint, joint that InfoGCN subtracts from it); the bones unless the file says otherwise.
+        positions: (x, y) of each joint in a drawing from the front, in percent, y downwards; or empty.
     """
 
+    name: str
     joints: tuple[str, ...]
     parents: tuple[int, ...]
     pairs: tuple[tuple[int, int], ...]
+    edges: tuple[tuple[int, int], ...]
+    centre: int
+    parts: dict[str, tuple[tuple[int, int], ...]]
+    reference_joints: tuple[int, ...]
+    vector_edges: tuple[tuple[int, int], ...]
+    positions: tuple[tuple[float, float], ...]
 
     @property
     def num_joints(self) -> int:
@@ -23,9 +54,9 @@ class Layout:
         return len(self.joints)
 
     @property
-    def edges(self) -> list[tuple[int, int]]:
+    def bones(self) -> tuple[tuple[int, int], ...]:
         """The bones as (joint, parent), in joint order; the root has none."""
-        return [(joint, parent) for joint, parent in enumerate(self.parents) if joint != parent]
+        return tuple((joint, parent) for joint, parent in enumerate(self.parents) if joint != parent)
 
     def mirror_indices(self) -> list[int]:
         """The joint order of the mirrored body: `keypoint[..., mirror_indices, :]` swaps left and right."""
@@ -34,31 +65,212 @@ class Layout:
             order[left], order[right] = right, left
         return order
 
+    def group_parts(self, num_parts: int) -> list[tuple[tuple[int, int], ...]]:
+        """The edges of each of 2, 4 or 6 body parts, or of as many as the layout names.
 
-# Kinect v2 joints as in NTU RGB+D (Shahroudy et al., CVPR 2016); the tree is the one of 2s-AGCN, MS-G3D and CTR-GCN:
-# rooted between the shoulders, a hand tip hanging from the thumb.
-NTU25 = Layout(
-    joints=(
-        "spine_base", "spine_mid", "neck", "head",
-        "left_shoulder", "left_elbow", "left_wrist", "left_hand",
-        "right_shoulder", "right_elbow", "right_wrist", "right_hand",
-        "left_hip", "left_knee", "left_ankle", "left_foot",
-        "right_hip", "right_knee", "right_ankle", "right_foot",
-        "spine_shoulder", "left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb",
-    ),
-    parents=(1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 20, 22, 7, 24, 11),
-    pairs=((4, 8), (5, 9), (6, 10), (7, 11), (12, 16), (13, 17), (14, 18), (15, 19), (21, 23), (22, 24)),
-)  # fmt: skip
+        Two parts are the axis (head, torso) and the limbs, four are head, arms, torso, legs.
 
-# COCO key points (Lin et al., ECCV 2014); the tree is PYSKL's graph: rooted at the nose, hips hanging from shoulders.
-COCO17 = Layout(
-    joints=(
-        "nose", "left_eye", "right_eye", "left_ear", "right_ear",
-        "left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
-        "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
-    ),
-    parents=(0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
-    pairs=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
-)  # fmt: skip
+        Raises:
+            ValueError: the layout has no such division.
+        """
+        if num_parts == len(self.parts):
+            return list(self.parts.values())
+        groups = BODY_PARTS.get(num_parts, ())
+        if not groups or any(part not in self.parts for group in groups for part in group):
+            raise ValueError(
+                f"layout '{self.name}': no division into {num_parts} parts, it names "
+                f"{', '.join(self.parts) or 'none'}; give its file the parts {', '.join(sum(BODY_PARTS[6], ()))}"
+            )
+        return [sum((self.parts[part] for part in group), ()) for group in groups]
 
-LAYOUTS = {"ntu25": NTU25, "coco17": COCO17}
+
+def get_layout(name: str) -> Layout:
+    """Return a layout by its name in `LAYOUTS`, or read and check one of the reader's own.
+
+    Args:
+        name: a key of `LAYOUTS`, or the path of a yaml file, which `layouts/` has examples of: `joints` is a list of
+            [name, parent] or [name, parent, x, y]; all else may be left out.
+
+    Raises:
+        ValueError: an unknown name, or a file that does not describe a layout.
+        FileNotFoundError: no such file.
+    """
+    if name in NAMES:
+        return _read_shipped(name)
+    path = pathlib.Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        raise ValueError(
+            f"layout '{name}' is not known{_nearest(name, NAMES)} (known: {', '.join(NAMES)}; or a .yaml file)"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"layout '{name}' does not exist; give the path of a yaml file or one of {', '.join(NAMES)}"
+        )
+    return _read(path)
+
+
+class _Shipped(Mapping):
+    def __getitem__(self, name):
+        if name not in NAMES:
+            raise KeyError(name)
+        return _read_shipped(name)
+
+    def __iter__(self):
+        return iter(NAMES)
+
+    def __len__(self):
+        return len(NAMES)
+
+
+LAYOUTS = _Shipped()  # name -> Layout; each is read when it is first asked for
+
+
+@functools.cache
+def _read_shipped(name):
+    return _read(FOLDER / f"{name}.yaml")
+
+
+def _read(path):
+    try:
+        text = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not a yaml text: {' '.join(str(error).split())}") from error
+    try:
+        layout = _build(path.stem, text)
+        check_layout(layout)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return layout
+
+
+def _build(name, text):
+    """Make a layout of what a yaml file holds; the joints in it are names or indices."""
+    if not isinstance(text, dict):
+        raise ValueError(f"expected `key: value` lines, got {text!r}")
+    keys = ("like", *(field.name for field in fields(Layout) if field.name not in ("name", "parents", "positions")))
+    for key in text:
+        if key not in keys:
+            raise ValueError(f"unknown key '{key}'{_nearest(str(key), keys)} (known: {', '.join(keys)})")
+    found = dict(vars(get_layout(text["like"])), name=name) if "like" in text else {"name": name}
+    if "joints" in text:
+        found.update(_build_joints(text["joints"]))
+    elif "like" not in text:
+        raise ValueError("no joints; list them as [name, parent], or name a layout to start from as `like: coco17`")
+    find = functools.partial(_find_joint, joints=found["joints"])
+    for key in ("pairs", "edges", "vector_edges"):
+        if key in text:
+            found[key] = _build_edges(text[key], key, find)
+    if "centre" in text:
+        found["centre"] = find(text["centre"])
+    if "parts" in text:
+        found["parts"] = {str(part): _build_edges(edges, part, find) for part, edges in text["parts"].items()}
+    if "reference_joints" in text:
+        found["reference_joints"] = tuple(find(joint) for joint in text["reference_joints"])
+    return Layout(**found)
+
+
+def _build_joints(rows):
+    """Read the rows [name, parent, x, y], and give all else what it is unless the file says otherwise."""
+    for row in rows:
+        if not isinstance(row, list) or len(row) not in (2, 4) or len(row) != len(rows[0]):
+            raise ValueError(f"joint {row!r}: expected [name, parent] for each joint, or [name, parent, x, y] for each")
+    joints = tuple(str(row[0]) for row in rows)
+    if len(set(joints)) < len(joints):
+        raise ValueError(f"joint '{next(name for name in joints if joints.count(name) > 1)}' is listed twice")
+    parents = tuple(_find_joint(row[1], joints) for row in rows)
+    bones = tuple((joint, parent) for joint, parent in enumerate(parents) if joint != parent)
+    mirrored = [name.replace("left_", "right_", 1) for name in joints]
+    pairs = (
+        (joint, joints.index(name)) for joint, name in enumerate(mirrored) if name != joints[joint] and name in joints
+    )
+    roots = [joint for joint, parent in enumerate(parents) if joint == parent]
+    return {
+        "joints": joints,
+        "parents": parents,
+        "pairs": tuple(pairs),
+        "edges": bones,
+        "centre": roots[0] if roots else 0,
+        "parts": {},
+        "reference_joints": (),
+        "vector_edges": bones,
+        "positions": tuple(tuple(row[2:]) for row in rows if len(row) == 4),
+    }
+
+
+def _build_edges(edges, what, find):
+    for edge in edges:
+        if not isinstance(edge, list) or len(edge) != 2:
+            raise ValueError(f"{what}: expected two joints, got {edge!r}")
+    return tuple((find(one), find(other)) for one, other in edges)
+
+
+def _find_joint(joint, joints):
+    if isinstance(joint, int) and not isinstance(joint, bool):
+        if not 0 <= joint < len(joints):
+            raise ValueError(f"joint {joint} is not between 0 and {len(joints) - 1}")
+        return joint
+    if joint not in joints:
+        raise ValueError(f"joint '{joint}' is not listed{_nearest(str(joint), joints)}")
+    return joints.index(joint)
+
+
+def _nearest(name, known):
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def check_layout(layout: Layout) -> None:
+    """Refuse a layout that is no body.
+
+    Raises:
+        ValueError: the bones are no tree with one root, left and right are not each other's mirror image, the edges
+            leave a joint alone, or an edge ties a joint to itself or stands there twice.
+    """
+    _check_tree(layout)
+    _check_pairs(layout)
+    _check_edges(layout)
+
+
+def _check_tree(layout):
+    names = layout.joints
+    roots = [names[joint] for joint, parent in enumerate(layout.parents) if joint == parent]
+    if len(roots) != 1:
+        raise ValueError(f"one joint is its own parent, the root; got {', '.join(roots) or 'none'}")
+    for start, joint in enumerate(layout.parents):
+        for _ in layout.parents:
+            joint = layout.parents[joint]
+        if names[joint] != roots[0]:
+            raise ValueError(
+                f"joint '{names[start]}': the way along its parents is a ring and never reaches {roots[0]}"
+            )
+
+
+def _check_pairs(layout):
+    names, order = layout.joints, layout.mirror_indices()
+    for index, name in enumerate(names):
+        if sum(index in pair for pair in layout.pairs) > 1:
+            raise ValueError(f"pairs: joint '{name}' stands in more than one")
+        if any(pair == (index, index) for pair in layout.pairs):
+            raise ValueError(f"pairs: joint '{name}' is paired with itself")
+    for joint, parent in layout.bones:
+        if layout.parents[order[joint]] != order[parent]:
+            raise ValueError(
+                f"pairs: '{names[joint]}' hangs from '{names[parent]}', so '{names[order[joint]]}' must hang from "
+                f"'{names[order[parent]]}', not from '{names[layout.parents[order[joint]]]}'"
+            )
+
+
+def _check_edges(layout):
+    names, seen = layout.joints, set()
+    for edge in layout.edges:
+        if edge[0] == edge[1]:
+            raise ValueError(f"edges: joint '{names[edge[0]]}' is tied to itself")
+        if frozenset(edge) in seen:
+            raise ValueError(f"edges: '{names[edge[0]]}' and '{names[edge[1]]}' are tied twice")
+        seen.add(frozenset(edge))
+    reached = {layout.centre}
+    for _ in names:
+        reached |= {joint for edge in seen if edge & reached for joint in edge}
+    alone = [name for joint, name in enumerate(names) if joint not in reached]
+    if alone:
+        raise ValueError(f"edges: no way from '{names[layout.centre]}' to {', '.join(alone)}")

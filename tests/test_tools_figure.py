@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from skeleton import COCO17, LAYOUTS, NTU25
+from skeleton import LAYOUTS
 from tools.figure import ACTIONS, COCO_POINTS, POINTS, REVERSED, SOLE, Body, Timing, animate, make_body, make_timing
 
+NTU25, COCO17 = LAYOUTS["ntu25"], LAYOUTS["coco17"]
 EVERY_ACTION = pytest.mark.parametrize("action", ACTIONS)
 AVERAGE = Body(dict.fromkeys(("trunk", "shoulders", "arms", "hips", "legs"), 1.0), girth=1, pace=1, vigour=1)
 TIMING = Timing(num_frames=32, period=16, phase=0, start=0.1, end=0.9)
@@ -26,7 +27,7 @@ def draw_body_and_timing(seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_bones_keep_their_lengths(action, seed):
     points = animate(action, *draw_body_and_timing(seed), is_left_handed=bool(seed))
-    for joint, parent in NTU25.edges:
+    for joint, parent in NTU25.bones:
         lengths = np.linalg.norm(points[:, joint] - points[:, parent], axis=1)
         assert 0.01 < lengths[0] < 0.6
         np.testing.assert_allclose(lengths, lengths[0], rtol=1e-9)
@@ -54,7 +55,7 @@ def test_a_left_handed_performer_is_the_mirror_image():
     body, timing = draw_body_and_timing(3)
     right, left = animate("Wave", body, timing), animate("Wave", body, timing, is_left_handed=True)
     np.testing.assert_allclose(left[:, :25], right[:, NTU25.mirror_indices()] * [-1, 1, 1])
-    coco = LAYOUTS["coco17"].mirror_indices()
+    coco = COCO17.mirror_indices()
     np.testing.assert_allclose(left[:, COCO_POINTS], right[:, COCO_POINTS][:, coco] * [-1, 1, 1])
     assert (track(right, "right_hand", "y") > track(right, "right_shoulder", "y")).all()
     assert (track(left, "left_hand", "y") > track(left, "left_shoulder", "y")).all()

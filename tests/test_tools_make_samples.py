@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from skeleton import COCO17, NTU25
+from skeleton import LAYOUTS
 from tools.figure import ACTIONS
 from tools.make_samples import divide_clips, find_held_out_groups, list_clips, parse_flags, write_video
 
@@ -118,7 +118,8 @@ def test_videos_hold_the_frames_they_should(samples, clips):
 
 
 def test_pickles_have_the_layout_of_pyskl(samples, clips):
-    for name, layout, num_axes in (("coco17", COCO17, 2), ("ntu25", NTU25, 3)):
+    for name, num_axes in (("coco17", 2), ("ntu25", 3)):
+        layout = LAYOUTS[name]
         data = read_pickle(samples / f"{name}.pkl")
         assert set(data) == {"split", "annotations"}
         assert [each["frame_dir"] for each in data["annotations"]] == sorted(clips)
@@ -142,7 +143,8 @@ def test_ntu_texts_hold_the_same_joints_label_and_group(samples, clips):
     paths = {path.stem: path for path in (samples / "nturgb+d_skeletons").iterdir()}
     metres = {each["frame_dir"]: each for each in read_pickle(samples / "ntu25.pkl")["annotations"]}
     pixels = {each["frame_dir"]: each["keypoint"][0] for each in read_pickle(samples / "coco17.pkl")["annotations"]}
-    shared = [(NTU25.joints.index(name), COCO17.joints.index(name)) for name in COCO17.joints[5:]]
+    ntu, coco = LAYOUTS["ntu25"].joints, LAYOUTS["coco17"].joints
+    shared = [(ntu.index(name), coco.index(name)) for name in coco[5:]]
     for name, (_, label, group) in clips.items():
         numbers = parse_skeleton(paths.pop(f"S001C001P{group:03d}R001A{label + 1:03d}").read_text(encoding="utf-8"))
         np.testing.assert_allclose(numbers[..., :3], metres[name]["keypoint"][0], atol=1e-6)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skeleton import COCO17, NTU25
+from skeleton import LAYOUTS
 
 # name: (parent, segment that turns it, part whose build scales it, offset from the parent when standing at attention).
 # A person of 1.78 m, middle and left side; the right side is the mirror image. Parents come before children.
@@ -35,6 +35,7 @@ BONES = {
 PARTS = ("trunk", "shoulders", "arms", "hips", "legs")
 
 # What a figure's array holds: the 25 joints in NTU order, the five COCO points of the head, two points for drawing.
+NTU25, COCO17 = LAYOUTS["ntu25"], LAYOUTS["coco17"]
 POINTS = (*NTU25.joints, *COCO17.joints[:5], "face", "crown")
 COCO_POINTS = [POINTS.index(name) for name in COCO17.joints]
 SOLE = 0.03  # metres of shoe below the foot joint

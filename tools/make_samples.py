@@ -27,10 +27,11 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 from command import CommandLine
 from files import UNFINISHED, dump_pickle, make_folder, write_atomically
 from jobs import run_jobs
-from skeleton import NTU25
+from skeleton import LAYOUTS
 from tools.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
 from tools.film import draw_frames, make_clothes, make_scene
 
+NTU25 = LAYOUTS["ntu25"]
 NUM_SPLITS = 3
 LIMITS = {  # flag: (least, most); a name has two digits for the group and two for the clip
     "classes": (1, len(ACTIONS)),
