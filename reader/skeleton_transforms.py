@@ -8,6 +8,10 @@ import numpy as np
 from skeleton import Layout
 
 LEAST_CROP = 64  # frames that CTR-GCN's random crop keeps where there are so many, whatever the length of the clip
+# Joints by which bodies are centred and turned, in the names of the layouts; joint 1 of NTU RGB+D and N-UCLA is the centre.
+CENTRES = ("spine_mid", "spine", "mid_hip", "root", "neck", "nose")
+SPINES = (("spine_base", "spine_mid"), ("hip_centre", "spine"), ("root", "lower_back"))
+SHOULDERS = (("right_shoulder", "left_shoulder"), ("right_clavicle", "left_clavicle"))
 LEAST_EXTENT = 10  # pixels: PYSKL leaves the coordinates of smaller bodies as they are
 
 
@@ -49,19 +53,34 @@ def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True)
         keypoint = keypoint[:, used[0]]
     first = keypoint[0, 0]
     matrix = find_upright(first.astype(np.float64), layout) if align else np.eye(3)
-    moved = (keypoint - first[BODY[layout.num_joints]["center"]]) * find_present(keypoint)
+    moved = (keypoint - first[find_centre(layout)]) * find_present(keypoint)
     return moved @ matrix.T.astype(np.float32) if align else moved
 
 
-# Joints by which a body is centred and turned, of Kinect v2 (NTU RGB+D).
-BODY = {25: {"center": 1, "spine": (0, 1), "shoulders": (8, 4)}}
+def find_centre(layout: Layout) -> int:
+    """Return the joint that is put at the origin: the first of `CENTRES` that the layout has."""
+    found = [layout.joints.index(name) for name in CENTRES if name in layout.joints]
+    if not found:
+        raise ValueError(f"layout '{layout.name}' has none of the joints {', '.join(CENTRES)} to be the origin")
+    return found[0]
 
 
 def find_upright(joints: np.ndarray, layout: Layout) -> np.ndarray:
     """Return the rotation (3, 3) that turns the spine of a body (V, 3) to z and then its shoulders to x."""
-    (bottom, top), (right, left) = BODY[layout.num_joints]["spine"], BODY[layout.num_joints]["shoulders"]
+    (bottom, top), (right, left) = _find_pair(SPINES, layout), _find_pair(SHOULDERS, layout)
     upright = rotate_onto(joints[top] - joints[bottom], np.array([0.0, 0.0, 1.0]))
     return rotate_onto(upright @ (joints[right] - joints[left]), np.array([1.0, 0.0, 0.0])) @ upright
+
+
+def _find_pair(pairs: tuple, layout: Layout) -> tuple[int, int]:
+    """Return the first of some pairs of joint names that a layout has, as indices."""
+    for one, other in pairs:
+        if one in layout.joints and other in layout.joints:
+            return layout.joints.index(one), layout.joints.index(other)
+    raise ValueError(
+        f"layout '{layout.name}' has none of the joint pairs {', '.join(map(' - '.join, pairs))}, by which a body is turned "
+        "upright; choose another normalization"
+    )
 
 
 def rotate_onto(vector: np.ndarray, target: np.ndarray) -> np.ndarray:

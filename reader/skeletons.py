@@ -9,9 +9,9 @@ import paddle
 
 from reader import sampling, streams
 from reader import skeleton_transforms as transforms
-from reader.annotations import Annotation, read_annotations
 from reader.frames import DamagedSampleError
-from skeleton import LAYOUTS
+from reader.skeleton_pkl import Annotation, read_annotations
+from skeleton import get_layout
 
 MODES = ("train", "valid", "test")
 SAMPLINGS = ("uniform", "resize", "ordered")
@@ -72,7 +72,7 @@ class Skeletons(paddle.io.Dataset):
     ):
         super().__init__()
         self.filelist, self.split, self.mode, self.seed, self.augment = filelist, split, mode, seed, augment
-        self.layout, self.stream, self.normalization, self.sampling = LAYOUTS[layout], stream, normalization, sampling
+        self.layout, self.stream, self.normalization, self.sampling = get_layout(layout), stream, normalization, sampling
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
         self.crop_ratio = self._choose_crop(crop_ratio)
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
@@ -166,7 +166,7 @@ class Skeletons(paddle.io.Dataset):
 
     def _normalize(self, keypoint: np.ndarray, entry: Annotation) -> np.ndarray:
         if self.normalization in ("center", "box"):
-            return transforms.center(keypoint, 1)
+            return transforms.center(keypoint, transforms.find_centre(self.layout))
         if self.normalization == "pyskl_2d":
             return transforms.normalize_pyskl_2d(keypoint, entry.img_shape)
         if self.normalization.startswith("pyskl_3d"):

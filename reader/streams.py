@@ -10,8 +10,6 @@ import numpy as np
 
 from skeleton import Layout
 
-# Bones that networks are fed with where they are not those of the graph: PYSKL's hips hang from the nose.
-BONE_PARENTS = {"coco17": (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 0, 0, 11, 12, 13, 14)}
 
 
 def make_bones(joints: np.ndarray, parents: tuple, average_scores: bool = False) -> np.ndarray:
