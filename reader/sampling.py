@@ -122,7 +122,7 @@ def draw_uniform_clip(
     """
     _check_counts(num_frames=num_frames, clip_len=clip_len)
     first, length = _draw_crop(num_frames, crop_ratio, rng)
-    start = _draw_integers(rng)(length) if length < clip_len else 0
+    start = draw_integers(rng, length) if length < clip_len else 0
     return first + _spread_frames(length, clip_len, start, rng)
 
 
@@ -156,7 +156,7 @@ def _draw_crop(num_frames: int, crop_ratio: tuple, rng) -> tuple[int, int]:
     """Return the first frame and the length of a random crop; draws twice even where nothing is left to chance."""
     low, high = crop_ratio
     length = max(1, int((rng.random() * (high - low) + low) * num_frames))
-    return int(_draw_integers(rng)(num_frames - length + 1)), length
+    return int(draw_integers(rng, num_frames - length + 1)), length
 
 
 def _spread_frames(num_frames: int, clip_len: int, start: int, rng) -> np.ndarray:
@@ -168,8 +168,9 @@ def _spread_frames(num_frames: int, clip_len: int, start: int, rng) -> np.ndarra
         is_left_out[rng.choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1
         return np.arange(clip_len) + np.cumsum(is_left_out)[:-1]
     edges = np.arange(clip_len + 1) * num_frames // clip_len
-    return edges[:-1] + _draw_integers(rng)(np.diff(edges))
+    return edges[:-1] + draw_integers(rng, np.diff(edges))
 
 
-def _draw_integers(rng):
-    return rng.integers if isinstance(rng, np.random.Generator) else rng.randint
+def draw_integers(rng: np.random.Generator | np.random.RandomState, high):
+    """Draw whole numbers from 0 to below `high`, a number or an array, from a generator of either kind."""
+    return rng.integers(high) if isinstance(rng, np.random.Generator) else rng.randint(high)
