@@ -36,7 +36,7 @@ class AdaptiveGraphConv(nn.Layer):
         topology: as in `AGCN`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, adjacency, topology: str):
+    def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, topology: str):
         super().__init__()
         num_subsets, num_joints, _ = adjacency.shape
         self.num_subsets, self.num_joints = num_subsets, num_joints
@@ -45,12 +45,12 @@ class AdaptiveGraphConv(nn.Layer):
         self.edges = self.create_parameter(
             [1, *adjacency.shape], default_initializer=nn.initializer.Assign(initial[None])
         )
-        self.adjacency = self.alpha = None
+        self.topology = topology
         if topology == "added":
             self.register_buffer("adjacency", paddle.to_tensor(adjacency[None]), persistable=False)
         else:
             self.alpha = self.create_parameter([1], default_initializer=nn.initializer.Constant(0.0))
-        self.relate = temporal_conv(  # of each subset what receivers are compared by, then of each what senders are
+        self.relate = temporal_conv(  # what senders are compared by in each subset, then what receivers are
             in_channels,
             2 * num_subsets * self.num_relations,
             1,
@@ -63,10 +63,10 @@ class AdaptiveGraphConv(nn.Layer):
 
     def weigh_edges(self, x: paddle.Tensor) -> paddle.Tensor:
         """Give the graphs of the bodies of (B, C, T, V) as (B, K, V, V), [v, w] for what joint v sends to joint w."""
-        related = self.relate(x).reshape([0, 2 * self.num_subsets, -1, self.num_joints])  # -> (B, 2K, R*T, V)
-        senders, receivers = paddle.split(related, 2, axis=1)
+        related = self.relate(x).reshape([0, 2, self.num_subsets, -1, self.num_joints])  # -> (B, 2, K, R*T, V)
+        senders, receivers = related.unbind(axis=1)
         alike = paddle.matmul(senders, receivers, transpose_x=True) / (self.num_relations * x.shape[2])
-        if self.alpha is None:
+        if self.topology == "added":
             return self.adjacency + self.edges + F.softmax(alike, axis=2)
         return self.edges + self.alpha * paddle.tanh(alike)
 
@@ -112,7 +112,16 @@ class Block(nn.Layer):
         residual: add a shortcut past both.
     """
 
-    def __init__(self, in_channels, out_channels, stride, adjacency, topology, attention, residual):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        adjacency: np.ndarray,
+        topology: str,
+        attention: bool,
+        residual: bool,
+    ):
         super().__init__()
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, adjacency, topology)
         almost_zero = nn.initializer.Constant(1e-6)  # a new layer passes its input on

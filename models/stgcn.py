@@ -10,6 +10,7 @@ the channels; batch norm starts at a gain of 1, not close to it. PYSKL's network
 
 import re
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -72,7 +73,7 @@ class GraphConv(nn.Layer):
         conv_pos: "pre" adds the biases before the sum over neighbours, one for each subset; "post" after it.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, adjacency, adaptive: str, conv_pos: str):
+    def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, adaptive: str, conv_pos: str):
         super().__init__()
         shape = [1, *adjacency.shape]
         self.adaptive = adaptive
@@ -136,7 +137,16 @@ class Block(nn.Layer):
         dropout: share of values that training drops before that sum.
     """
 
-    def __init__(self, in_channels, out_channels, stride, graph_conv, gcn_residual, residual, dropout):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        graph_conv: nn.Layer,
+        gcn_residual: bool,
+        residual: bool,
+        dropout: float,
+    ):
         super().__init__()
         spread = nn.initializer.Normal(0.0, 0.02)
         self.graph_conv = graph_conv
