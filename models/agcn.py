@@ -6,7 +6,8 @@ Multi-Stream Adaptive Graph Convolutional Networks", same authors, IEEE TIP 2020
 repository: https://github.com/lshiwjx/2s-AGCN (`model/agcn.py` and `model/aagcn.py`); AAGCN in
 https://github.com/kennymckormick/pyskl is the second one. The streams, joints and bones, are two runs of one network.
 
-Where we differ: the convolutions of a layer's subsets are one convolution each for relations and for outputs.
+Where we differ: the convolutions of a layer's subsets are one convolution each for relations and for outputs, and the
+linear layers of the attention are 1x1 convolutions. It is all the same but for the order of sums.
 """
 
 import math
@@ -86,17 +87,17 @@ class Attention(nn.Layer):
         self.joints = nn.Conv2D(num_channels, 1, (1, size), padding=(0, size // 2), weight_attr=spread)
         self.frames = temporal_conv(num_channels, 1, T_SIZE, initializer=zeros)
         spread = nn.initializer.Normal(0.0, math.sqrt(2.0 / num_channels))
-        self.squeeze = nn.Linear(num_channels, num_channels // 2, weight_attr=spread)
-        self.excite = nn.Linear(num_channels // 2, num_channels, weight_attr=zeros)
+        self.squeeze = temporal_conv(num_channels, num_channels // 2, 1, initializer=spread)
+        self.excite = temporal_conv(num_channels // 2, num_channels, 1, initializer=zeros)
 
     def forward(self, x):
         """Map (B, C, T, V) to the same size."""
         x = x * (1 + F.sigmoid(self.joints(x.mean(axis=2, keepdim=True))))  # gates: (B, 1, 1, V)
         means = x.mean(axis=3, keepdim=True)
         frames = 1 + F.sigmoid(self.frames(means))  # (B, C, T, 1) -> (B, 1, T, 1)
-        features = (means * frames).mean(axis=[2, 3])  # -> (B, C), as if the gates of frames were applied to x
-        channels = 1 + F.sigmoid(self.excite(F.relu(self.squeeze(features))))
-        return x * (frames * channels.unsqueeze([2, 3]))
+        means = (means * frames).mean(axis=2, keepdim=True)  # -> (B, C, 1, 1), of x once frames are gated
+        channels = 1 + F.sigmoid(self.excite(F.relu(self.squeeze(means))))
+        return x * (frames * channels)
 
 
 class Block(nn.Layer):
@@ -189,6 +190,8 @@ def _join(name, values):
         return values[0][:, :, None]  # (1, C, V) -> (1, C, 1, V)
     if name.endswith("frames.weight"):
         return values[0][..., None]  # (1, C, T) -> (1, C, T, 1)
+    if name.endswith(("squeeze.weight", "excite.weight")):
+        return values[0][..., None, None]  # linear layers: ours are 1x1 convolutions
     return values[0]
 
 

@@ -220,14 +220,16 @@ def _reorder(weights):
     """Bring graph convolutions whose subsets lie along the outputs into our order, along the inputs."""
     reordered = {}
     for name, value in weights.items():
-        block = name.rpartition("graph_conv.")[0]
-        num_outputs = len(weights.get(f"{block}norm1.weight", value))
-        if name.endswith("graph_conv.edges"):
+        block, graph_conv, entry = name.rpartition("graph_conv.")
+        num_outputs = len(weights.get(f"{block}norm1.weight", value)) if graph_conv else 0
+        if entry == "edges" and graph_conv:
             value = value[None]
-        elif name.endswith("graph_conv.conv.weight") and len(value) > num_outputs:
-            value = value.reshape(-1, num_outputs, value.shape[1]).swapaxes(0, 1).reshape(num_outputs, -1, 1, 1)
-        elif name.endswith("graph_conv.conv.bias") and len(value) > num_outputs:
-            name, value = f"{block}graph_conv.bias", value.reshape(1, -1, 1, num_outputs).swapaxes(1, 3)
+        elif graph_conv and len(value) > num_outputs:
+            value = value.reshape(-1, num_outputs, *value.shape[1:]).swapaxes(0, 1)  # (K*out, ...) -> (out, K, ...)
+            if entry == "conv.weight":
+                value = value.reshape(num_outputs, -1, 1, 1)
+            else:
+                name, value = f"{block}graph_conv.bias", value[None, :, None]
         elif name.endswith("fc.weight"):
             value = value.reshape(value.shape[:2])  # the authors' is a 1x1 convolution
         reordered[name] = value

@@ -99,8 +99,9 @@ def test_attention_gates_joints_then_frames_then_channels(num_joints):
     kernel = layer.frames.weight.numpy()[0, :, :, 0]
     logits = [np.einsum("bct,ct->b", padded[:, :, t : t + 9], kernel) for t in range(12)]
     y = y + y * sigmoid(np.stack(logits, axis=-1) + layer.frames.bias.item())[:, None, :, None]
-    hidden = y.mean(axis=(2, 3)) @ layer.squeeze.weight.numpy() + layer.squeeze.bias.numpy()
-    gates = np.maximum(hidden, 0) @ layer.excite.weight.numpy() + layer.excite.bias.numpy()
+    squeeze, excite = (one.weight.numpy()[..., 0, 0].T for one in (layer.squeeze, layer.excite))
+    hidden = y.mean(axis=(2, 3)) @ squeeze + layer.squeeze.bias.numpy()
+    gates = np.maximum(hidden, 0) @ excite + layer.excite.bias.numpy()
     y = y + y * sigmoid(gates)[:, :, None, None]
     np.testing.assert_allclose(layer(paddle.to_tensor(x)).numpy(), y, rtol=1e-4)
 
@@ -163,6 +164,11 @@ def test_official_files_become_the_same_network_as_pyskl_ones():
     assert list(ours) == list(theirs)
     for name, value in ours.items():
         np.testing.assert_array_equal(theirs[name], value)
+
+
+def test_the_classifier_is_the_only_linear_layer():  # torch2paddle.py tells by that what fine-tuning leaves out
+    layers = AGCN(3, attention=True, **SMALL).named_sublayers()
+    assert [name for name, layer in layers if isinstance(layer, paddle.nn.Linear)] == ["fc"]
 
 
 def test_files_of_the_first_paper_fit_too():

@@ -217,12 +217,14 @@ def test_graph_options_reach_every_block(arguments):
 def test_files_name_what_does_not_fit():
     reference = golden.load("stgcn_ntu_spatial_T32")
     weights = golden.draw_weights(reference)
-    del weights["st_gcn_networks.3.tcn.0.weight"], weights["edge_importance.9"]
+    del weights["st_gcn_networks.3.tcn.3.weight"], weights["edge_importance.9"]
     with paddle.LazyGuard():
-        model = models.build_model(*golden.describe(reference)[:1], **golden.describe(reference)[1])
+        model = models.build_model("stgcn", **golden.describe(reference)[1])
+    counter = {"st_gcn_networks.0.tcn.0.num_batches_tracked": np.array(9)}
     with pytest.raises(ValueError) as error:
-        convert_torch_weights(convert_st_gcn({**weights, "extra": np.zeros(1)}), model)
-    for said in ("blocks.3.norm1.weight is missing", "blocks.9.graph_conv.edges is missing", "extra is left over"):
+        convert_torch_weights(convert_st_gcn({**weights, **counter, "extra": np.zeros(1)}), model)
+    assert "3 entries do not fit" in str(error.value)
+    for said in ("blocks.3.norm2.weight is missing", "blocks.9.graph_conv.edges is missing", "extra is left over"):
         assert said in str(error.value)
 
 
