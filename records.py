@@ -218,6 +218,8 @@ def _parse_class_names(text: str, where: str) -> list[str]:
 
 def read_official_size(path: str | os.PathLike) -> int | None:
     """Return how many videos the official split file names, of which the list may hold fewer; None if not stated."""
+    if str(path).endswith(".pkl"):  # skeletons, all splits in one file
+        return None
     for line in read_lines(path, "data_list_gener.py makes it"):
         if line.startswith(OFFICIAL_HEADER):
             return int(line[len(OFFICIAL_HEADER) :])

@@ -3,7 +3,11 @@
 import difflib
 
 from models.agcn import AGCN
+from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
+from models.infogcn import InfoGCN
+from models.msg3d import MSG3D
+from models.pbgcn import PBGCN
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
@@ -24,6 +28,10 @@ MODELS = {
     "slowonly": SlowOnly,
     "tsm": TSM,
     "tpn": TPN,
+    "pbgcn": PBGCN,
+    "infogcn": InfoGCN,
+    "ctrgcn": CTRGCN,
+    "msg3d": MSG3D,
     "stgcn": STGCN,
     "agcn": AGCN,
 }

@@ -6,6 +6,7 @@ Inside the networks the persons stand in the batch: `(N*M, C, T, V)`.
 import math
 
 import paddle
+import paddle.nn.functional as F
 from paddle import nn
 
 
@@ -47,6 +48,25 @@ class DataNorm(nn.Layer):
         return x.transpose([0, 2, 3, 1])  # (N*M, V, C, T) -> (N*M, C, T, V)
 
 
+class SkeletonConv2D(nn.Conv2D):
+    """A convolution like `nn.Conv2D` whose bias costs less on a CPU.
+
+    Paddle adds the bias as (1, C, 1, 1), which its CPU kernel spreads element by element: half the time of a network
+    with narrow convolutions. For (C, 1, 1) it has a fast way, and the sums are the same.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size, stride=1, padding=0, dilation=1, groups=1, **attributes
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, **attributes)
+        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+    def forward(self, x):
+        """Map (B, in_channels, T, V) to (B, out_channels, T', V')."""
+        y = F.conv2d(x, self.weight, **self.options)
+        return y if self.bias is None else y + self.bias.reshape([-1, 1, 1])
+
+
 def temporal_conv(
     in_channels: int,
     out_channels: int,
@@ -55,7 +75,7 @@ def temporal_conv(
     dilation: int = 1,
     bias: bool = True,
     initializer: nn.initializer.Initializer | None = None,
-) -> nn.Conv2D:
+) -> SkeletonConv2D:
     """Make a convolution over T alone of (N*M, C, T, V); it keeps T (but for `stride`, rounded up).
 
     Args:
@@ -69,7 +89,7 @@ def temporal_conv(
     """
     if initializer is None:
         initializer = nn.initializer.Normal(0.0, math.sqrt(2.0 / (out_channels * kernel_size)))
-    return nn.Conv2D(
+    return SkeletonConv2D(
         in_channels,
         out_channels,
         (kernel_size, 1),

@@ -1,6 +1,7 @@
 """Weights of the authors' PyTorch networks: what became of their names and layouts in ours."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 from paddle import nn
@@ -24,6 +25,27 @@ def rename(weights: dict, rules: list) -> dict:
             name = re.sub(pattern, replacement, name)
         named[name] = value
     return named
+
+
+def join_weights(weights: dict, place: Callable) -> dict:
+    """Rename the authors' tensors, and join those that are one of ours along their first axis.
+
+    Args:
+        weights: the authors' name -> array in PyTorch's layout.
+        place: the authors' name -> (our torch-style name, what its parts are sorted by).
+
+    Returns:
+        Our name -> array in PyTorch's layout.
+    """
+    parts = {}
+    for name, value in weights.items():
+        if not name.endswith("num_batches_tracked"):  # a step counter that Paddle's batch norm does not have
+            ours, position = place(name)
+            parts.setdefault(ours, []).append((position, value))
+    return {
+        name: np.concatenate([value for _, value in sorted(group, key=lambda part: part[0])])
+        for name, group in parts.items()
+    }
 
 
 def convert_torch_weights(weights: dict, model: nn.Layer) -> dict:

@@ -61,17 +61,17 @@ def _draw_tensor(name, shape, gain, scale):
 
 
 def draw_input(golden: dict) -> np.ndarray:
-    """Draw the input batch as float32: clips as (N, C, T, H, W), skeletons as (N, C, T, V, M)."""
+    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the file's order."""
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
-    layout = golden["input"].get("layout", "")
-    if layout.startswith("N S C H W"):
-        values = np.ascontiguousarray(values.transpose(0, 2, 1, 3, 4))  # (N, S, C, H, W) -> (N, C, S, H, W)
-    axes = layout.replace(",", "")
-    if set(axes) == set("NCTVM"):
-        values = np.ascontiguousarray(values.transpose([axes.index(axis) for axis in "NCTVM"]))
-        if "zeroed" in golden["input"]:
-            values[1, ..., 1] = 0.0  # the second sample has one person only
+    axes = golden["input"].get("layout", "").replace(",", "")
+    if axes.startswith("N S C H W"):
+        return np.ascontiguousarray(values.transpose(0, 2, 1, 3, 4))  # (N, S, C, H, W) -> (N, C, S, H, W)
+    if set(axes) != set("NCTVM"):
+        return values
+    values = values.transpose([axes.index(axis) for axis in "NCTVM"]).copy()
+    if "zeroed" in golden["input"]:
+        values[1, ..., 1] = 0.0  # the second sample has one person only
     return values
 
 

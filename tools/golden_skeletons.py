@@ -19,6 +19,34 @@ def read_st_gcn(golden: dict) -> tuple:
     return "stgcn", arguments
 
 
+def read_ctr_gcn(golden: dict) -> tuple:
+    """Describe a file of Y. Chen et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "dropout": float(entry["drop_out"]),
+        "learn_adjacency": entry["adaptive"],
+    }
+    return "ctrgcn", arguments
+
+
+def read_ms_g3d(golden: dict) -> tuple:
+    """Describe a file of Z. Liu et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 18: "openpose18"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "num_gcn_scales": entry["num_gcn_scales"],
+        "num_g3d_scales": entry["num_g3d_scales"],
+    }
+    return "msg3d", arguments
+
+
 def read_pyskl(golden: dict) -> tuple:
     """Describe a file of PYSKL: a backbone with a linear classifier."""
     config = golden["reference"]["entry"]["model_cfg"]
@@ -38,13 +66,65 @@ def _read_pyskl_stgcn(backbone):
     }
 
 
+def _read_pyskl_ctrgcn(_backbone):
+    return "ctrgcn", {"aggregation": "columns", "temporal_relu": True}
+
+
+def _read_pyskl_msg3d(_backbone):
+    return "msg3d", {"normalization": "column"}
+
+
 def _read_pyskl_aagcn(backbone):
     return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
-PYSKL_BACKBONES = {"STGCN": _read_pyskl_stgcn, "AAGCN": _read_pyskl_aagcn}  # its class: what tells name and arguments
+PYSKL_BACKBONES = {  # its class: what tells name and arguments
+    "STGCN": _read_pyskl_stgcn,
+    "AAGCN": _read_pyskl_aagcn,
+    "CTRGCN": _read_pyskl_ctrgcn,
+    "MSG3D": _read_pyskl_msg3d,
+}
+
+
+def read_pb_gcn(golden: dict) -> tuple:
+    """Describe a file of Thakkar's repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 31: "hdm05"}[entry["num_joints"]],
+        "in_channels": entry["channel"],
+        "num_persons": entry["num_actors"],
+        "labeling_mode": entry["graph_args"]["labeling_mode"],
+        **{key: entry[key] for key in ("layers_config", "mask_learning", "use_data_bn")},
+        **entry["fixed_defaults"],
+    }
+    if "parts" in entry:
+        arguments["num_parts"] = len(entry["parts"])
+    return "pbgcn", arguments
+
+
+def read_infogcn(golden: dict) -> tuple:
+    """Describe a file of Chi et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "dropout": float(entry["drop_out"]),
+        "num_heads": entry["num_head"],
+        "noise_ratio": entry["noise_ratio"],
+        "k": entry["k"],
+        "prior_gain": float(entry["gain"]),
+    }
+    return "infogcn", arguments
+
 
 READINGS = {
     "st-gcn": read_st_gcn,
+    "ctr-gcn": read_ctr_gcn,
+    "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
+    "pb-gcn": read_pb_gcn,
+    "infogcn": read_infogcn,
 }  # repository, as in a model's TORCH_SOURCES: what reads its files

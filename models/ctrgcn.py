@@ -1,0 +1,227 @@
+"""CTR-GCN: graph convolutions whose topology is refined for each channel and sample.
+
+Paper: "Channel-wise Topology Refinement Graph Convolution for Learning Deep and Robust Action Recognition", Y. Chen
+et al., ICCV 2021, arXiv:2107.12213. Official repository: https://github.com/Uason-Chen/CTR-GCN (Jul 2021). PYSKL's
+variant (https://github.com/kennymckormick/pyskl) has `aggregation="columns"` and `temporal_relu=True`.
+
+Where we differ: convolutions of one input are one layer here, those of the subsets and those of the branches; each
+part is drawn like the official layer that it stands for. Any number of input channels is taken.
+"""
+
+import re
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from models.graphs import build_adjacency
+from models.layers import spread_by_inputs
+from models.skeleton_layers import DataNorm, check_skeletons, pool_persons
+from models.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
+from models.weights import join_weights
+from skeleton import get_layout
+
+RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
+LEAST_RELATIONS = 8  # channels of the relations of a narrow input, the network's above all
+KERNEL_SIZE, DILATIONS = 5, (1, 2)  # of the temporal convolutions, in frames
+NUM_BRANCHES = len(DILATIONS) + 2
+
+
+class TopologyConv(nn.Layer):
+    """The graph convolution: a topology for each subset and channel, from a shared one and relations of the joints.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        adjacency: (K, V, V), the shared topology of K subsets, or where it starts.
+        learn_adjacency: train the shared topology.
+        aggregation: "rows": joint u gathers by A[k, u, :]; "columns": by A[k, :, u].
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, adjacency: np.ndarray, learn_adjacency: bool, aggregation: str
+    ):
+        super().__init__()
+        num_subsets, self.num_joints, _ = adjacency.shape
+        wide = in_channels > LEAST_RELATIONS * 2
+        num_relations = in_channels // RELATION_RATIO if wide else LEAST_RELATIONS
+        self.sizes = (num_subsets, num_relations, out_channels)
+        self.by_rows = aggregation == "rows"
+        if learn_adjacency:
+            self.adjacency = self.create_parameter(
+                adjacency.shape, default_initializer=nn.initializer.Assign(adjacency)
+            )
+        else:
+            self.register_buffer("adjacency", paddle.to_tensor(adjacency), persistable=False)
+        self.alpha = self.create_parameter([1], default_initializer=nn.initializer.Constant(0.0))
+        self.relate = branch_conv(in_channels, 2 * num_subsets * num_relations, num_layers=2 * num_subsets)
+        self.refine = nn.Conv2D(
+            num_subsets * num_relations,
+            num_subsets * out_channels,
+            1,
+            groups=num_subsets,
+            weight_attr=spread_by_outputs(out_channels),
+        )
+        self.transform = branch_conv(in_channels, num_subsets * out_channels, num_layers=num_subsets)
+        self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
+        self.shortcut = None if in_channels == out_channels else pointwise_norm(in_channels, out_channels)
+
+    def forward(self, x):
+        """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
+        num_subsets, num_relations, out_channels = self.sizes
+        num_frames, num_joints = x.shape[2:]
+        queries, keys = self.relate(x.mean(axis=2, keepdim=True)).split(2, axis=1)  # (B, K R, 1, V) each
+        queries = queries.reshape([-1, num_subsets * num_relations, num_joints, 1])
+        relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
+        topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
+        y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
+        y = paddle.matmul(y, topology, transpose_y=self.by_rows).sum(axis=1)
+        return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
+
+    def refine_topology(self, relations):
+        """Map (B, K, R, V, V) to (B, K C, V, V): alpha * refine(relations) + adjacency, one convolution.
+
+        The adjacency is one more relation whose weight is 1: to add it for itself costs as much as all the rest.
+        """
+        shared = self.adjacency.unsqueeze(1).expand([relations.shape[0], -1, -1, -1, -1])
+        relations = paddle.concat([relations, shared], axis=2).flatten(1, 2)  # -> (B, K (R + 1), V, V)
+        weight = self.refine.weight * self.alpha
+        weight = paddle.concat([weight, paddle.ones([weight.shape[0], 1, 1, 1])], axis=1)
+        bias = self.refine.bias * self.alpha
+        return F.conv2d(relations, weight, groups=self.sizes[0]) + bias.reshape([-1, 1, 1])
+
+
+class TopologyBlock(nn.Layer):
+    """A graph convolution, a temporal unit, and the block's input added, if `residual`."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, residual: bool, relu: bool, **graph):
+        super().__init__()
+        self.graph = TopologyConv(in_channels, out_channels, **graph)
+        self.temporal = MultiScaleTemporalConv(out_channels, out_channels, KERNEL_SIZE, DILATIONS, stride, relu=relu)
+        self.has_residual = residual
+        self.shortcut = None
+        if residual and (in_channels != out_channels or stride != 1):
+            self.shortcut = pointwise_norm(in_channels, out_channels, stride)
+
+    def forward(self, x):
+        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up."""
+        y = self.temporal(self.graph(x))
+        if self.has_residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return F.relu(y)
+
+
+SUBSET_LAYERS = {"conv1": "relate", "conv2": "relate", "conv3": "transform", "conv4": "refine"}
+RENAMED = (  # pattern of the authors' or PYSKL's name, ours; in this order
+    (r"^backbone\.", ""),
+    (r"^cls_head\.fc_cls\.", "fc."),
+    (r"^net\.", "blocks."),
+    (r"^data_bn\.", "data_norm.norm."),
+    (r"\bgcn1\.", "graph."),
+    (r"\btcn1\.", "temporal."),
+    (r"\bgraph\.(PA|A)$", "graph.adjacency"),
+    (r"\bgraph\.bn\.", "graph.norm."),
+    (r"\bdown\.", "shortcut."),
+    (r"\bresidual\.conv\.", "shortcut.0."),
+    (r"\bresidual\.bn\.", "shortcut.1."),
+)
+
+
+def place_ctrgcn(name: str) -> tuple:
+    """Find the place of a tensor of the official CTR-GCN, or PYSKL's, in ours; see `join_weights`."""
+    name = re.sub(r"^l(\d+)\.", lambda found: f"blocks.{int(found[1]) - 1}.", name)
+    for pattern, ours in RENAMED:
+        name = re.sub(pattern, ours, name)
+    unit, _, rest = name.partition(".convs.")
+    if rest:
+        subset, conv, tensor = rest.split(".")
+        return f"{unit}.{SUBSET_LAYERS[conv]}.{tensor}", (conv, int(subset))
+    unit, _, rest = name.partition(".branches.")
+    if rest:
+        layer, branch = place_branch(rest, NUM_BRANCHES)
+        return f"{unit}.{layer}", branch
+    return name, 0
+
+
+def rename_ctrgcn(weights: dict) -> dict:
+    """Give a state dict of the official CTR-GCN, or PYSKL's, our layers' names."""
+    return join_weights(weights, place_ctrgcn)
+
+
+class CTRGCN(nn.Layer):
+    """CTR-GCN: batch norm of the coordinates, blocks in three stages, mean over frames, joints and persons, linear.
+
+    Args:
+        num_classes: number of logits.
+        layout: joints and bones, a name of `skeleton.LAYOUTS` or a yaml file.
+        in_channels: values of a joint.
+        num_persons: persons of a sample.
+        base_channels: width of the first stage; each other stage doubles it and halves the frames.
+        num_blocks: of each stage.
+        dropout: share of the features that training leaves out before the linear layer.
+        learn_adjacency: train the topology that channels share, in each block.
+        aggregation: "rows", the authors': joint u gathers by row u of a topology; "columns", PYSKL's: by column u.
+        temporal_relu: end the temporal units with a ReLU, as PYSKL does.
+
+    Raises:
+        ValueError: an unknown layout or aggregation, or a width below 4.
+    """
+
+    TORCH_SOURCES = {"ctr-gcn": rename_ctrgcn, "pyskl": rename_ctrgcn}
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str = "ntu25",
+        in_channels: int = 3,
+        num_persons: int = 2,
+        base_channels: int = 64,
+        num_blocks: list[int] | tuple = (4, 3, 3),
+        dropout: float = 0.0,
+        learn_adjacency: bool = True,
+        aggregation: str = "rows",
+        temporal_relu: bool = False,
+    ):
+        super().__init__()
+        if aggregation not in ("rows", "columns"):
+            raise ValueError(f"CTRGCN: aggregation must be 'rows' or 'columns', got {aggregation!r}")
+        if base_channels < NUM_BRANCHES:
+            raise ValueError(
+                f"CTRGCN: base_channels must be at least {NUM_BRANCHES}, one for each branch, got {base_channels!r}"
+            )
+        if not num_blocks or min(num_blocks) < 1:
+            raise ValueError(f"CTRGCN: num_blocks must hold a positive number for each stage, got {num_blocks!r}")
+        joints = get_layout(layout)
+        self.in_channels, self.num_joints, self.num_persons = in_channels, joints.num_joints, num_persons
+        graph = {
+            "adjacency": build_adjacency(joints, "inward_outward"),
+            "learn_adjacency": learn_adjacency,
+            "aggregation": aggregation,
+        }
+        self.data_norm = DataNorm(num_persons, self.num_joints, in_channels, per_person=True)
+        blocks, width = [], in_channels
+        for stage, depth in enumerate(num_blocks):
+            for number in range(depth):
+                out_channels = base_channels * 2**stage
+                stride = 2 if stage and not number else 1
+                blocks.append(
+                    TopologyBlock(width, out_channels, stride, residual=bool(blocks), relu=temporal_relu, **graph)
+                )
+                width = out_channels
+        self.blocks = nn.Sequential(*blocks)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(
+            width, num_classes, weight_attr=spread_by_outputs(num_classes), bias_attr=spread_by_inputs(width)
+        )
+
+    def forward(self, x):
+        """Map skeletons (N, in_channels, T, V, M) to logits (N, num_classes).
+
+        Raises:
+            ValueError: the input has another number of axes, channels, joints or persons.
+        """
+        check_skeletons(x, self.in_channels, self.num_joints, self.num_persons, "CTRGCN")
+        x = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N M, C, T, V)
+        x = pool_persons(x, self.num_persons)
+        return self.fc(self.dropout(x))
