@@ -85,9 +85,46 @@ PYSKL_BACKBONES = {  # its class: what tells name and arguments
     "MSG3D": _read_pyskl_msg3d,
 }
 
+
+def read_pb_gcn(golden: dict) -> tuple:
+    """Describe a file of Thakkar's repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 31: "hdm05"}[entry["num_joints"]],
+        "in_channels": entry["channel"],
+        "num_persons": entry["num_actors"],
+        "labeling_mode": entry["graph_args"]["labeling_mode"],
+        **{key: entry[key] for key in ("layers_config", "mask_learning", "use_data_bn")},
+        **entry["fixed_defaults"],
+    }
+    if "parts" in entry:
+        arguments["num_parts"] = len(entry["parts"])
+    return "pbgcn", arguments
+
+
+def read_infogcn(golden: dict) -> tuple:
+    """Describe a file of Chi et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "dropout": float(entry["drop_out"]),
+        "num_heads": entry["num_head"],
+        "noise_ratio": entry["noise_ratio"],
+        "k": entry["k"],
+        "prior_gain": float(entry["gain"]),
+    }
+    return "infogcn", arguments
+
+
 READINGS = {
     "st-gcn": read_st_gcn,
     "ctr-gcn": read_ctr_gcn,
     "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
+    "pb-gcn": read_pb_gcn,
+    "infogcn": read_infogcn,
 }  # repository, as in a model's TORCH_SOURCES: what reads its files

@@ -1,0 +1,318 @@
+"""InfoGCN: graph convolutions whose topology is an attention of each frame, and an information-bottleneck loss.
+
+Paper: "InfoGCN: Representation Learning for Human Skeleton-Based Action Recognition", H.-g. Chi, M. H. Ha, S. Chi,
+S. W. Lee, Q. Huang, K. Ramani, CVPR 2022. Official repository: https://github.com/stnoah1/infogcn (873feaa).
+
+Where we differ: the convolutions of all heads are one layer here, each part of it drawn like the official one; the
+official default of `k` is 0, which leaves nothing of the input, ours is the 1 of its commands. The prior is drawn from
+a seed of its own and saved with the weights, where the official code loses it; weights that are converted get the prior
+of the defaults.
+"""
+
+import math
+import re
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from models.graphs import vector_adjacency
+from models.layers import spread_by_inputs
+from models.skeleton_layers import check_skeletons, pool_persons
+from models.temporal import MultiScaleTemporalConv, place_branch, pointwise_norm, spread_by_outputs
+from models.weights import join_weights
+from skeleton import get_layout
+
+RELATION_RATIO = 8  # channels of a block's input for one channel of a head's queries and keys
+NUM_BRANCHES = 4  # of a temporal unit
+LARGEST_SPREAD = 100.0  # of the noise
+
+
+class AttentionConv(nn.Layer):
+    """The graph convolution: each head's topology is the attention of a frame times a learnt one.
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        num_heads: of the attention; their outputs add up.
+        num_joints: of the input.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, num_heads: int, num_joints: int):
+        super().__init__()
+        self.num_heads, self.num_joints = num_heads, num_joints
+        self.num_relations, self.num_gathered = in_channels // RELATION_RATIO, num_heads * in_channels
+        self.relate_norm = nn.LayerNorm(in_channels)
+        self.relate = nn.Linear(
+            in_channels,
+            2 * num_heads * self.num_relations,
+            weight_attr=nn.initializer.Normal(0.0, 1.0),
+            bias_attr=spread_by_inputs(in_channels),
+        )
+        identity = np.stack([np.eye(num_joints, dtype=np.float32)] * num_heads)
+        self.topology = self.create_parameter(identity.shape, default_initializer=nn.initializer.Assign(identity))
+        self.weight = self.create_parameter(
+            [self.num_gathered, out_channels], default_initializer=spread_by_outputs(out_channels * self.num_gathered)
+        )
+        self.bias = self.create_parameter([num_heads, out_channels], is_bias=True)
+        self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
+        self.shortcut = None if in_channels == out_channels else pointwise_norm(in_channels, out_channels)
+
+    def attend(self, x):
+        """Map (B, T, V, C) to topologies (B, T, H, V, V); joint v gathers by row v."""
+        related = self.relate(self.relate_norm(x))  # -> (B, T, V, 2 H R)
+        related = related.reshape([0, 0, self.num_joints, 2 * self.num_heads, self.num_relations])
+        queries, keys = related.transpose([0, 1, 3, 2, 4]).split(2, axis=2)  # -> (B, T, H, V, R) each
+        products = paddle.matmul(queries, keys, transpose_y=True)
+        return F.softmax(products * self.num_relations**-0.5) * self.topology
+
+    def forward(self, x):
+        """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
+        frames = x.transpose([0, 2, 3, 1])  # (B, C, T, V) -> (B, T, V, C)
+        topology = self.attend(frames).transpose([0, 1, 3, 2, 4])  # -> (B, T, V, H, V): the heads of a joint in a row
+        y = paddle.matmul(topology.reshape([0, 0, -1, self.num_joints]), frames)  # -> (B, T, V H, C)
+        y = y.reshape([0, 0, self.num_joints, self.num_gathered])  # -> (B, T, V, H C)
+        y = F.linear(y, self.weight, self.bias.sum(axis=0)).transpose([0, 3, 1, 2])
+        return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class AttentionBlock(nn.Layer):
+    """A graph convolution, a temporal unit, and the block's input added."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, num_heads: int, num_joints: int):
+        super().__init__()
+        self.graph = AttentionConv(in_channels, out_channels, num_heads, num_joints)
+        self.temporal = MultiScaleTemporalConv(out_channels, out_channels, 5, (1, 2), stride, relu=True)
+        self.shortcut = None
+        if in_channels != out_channels or stride != 1:
+            self.shortcut = pointwise_norm(in_channels, out_channels, stride)
+
+    def forward(self, x):
+        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up."""
+        return F.relu(self.temporal(self.graph(x)) + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class JointEmbedding(nn.Layer):
+    """Joints relative to their elders, a linear layer, a vector for each joint, batch norm.
+
+    Args:
+        vectors: (V, V), see `graphs.vector_adjacency`.
+        in_channels: values of a joint.
+        num_channels: of the embedding.
+        num_persons: persons of a sample.
+    """
+
+    def __init__(self, vectors: np.ndarray, in_channels: int, num_channels: int, num_persons: int):
+        super().__init__()
+        num_joints = len(vectors)
+        self.sizes = [num_persons, num_joints, num_channels]
+        self.register_buffer("vectors", paddle.to_tensor(vectors), persistable=False)
+        spread = spread_by_inputs(in_channels)
+        self.linear = nn.Linear(in_channels, num_channels, weight_attr=spread, bias_attr=spread)
+        self.place = self.create_parameter(
+            [1, num_joints, num_channels], default_initializer=nn.initializer.Normal(0.0, 1.0)
+        )
+        self.norm = nn.BatchNorm1D(math.prod(self.sizes))
+
+    def forward(self, x):
+        """Map (N, in_channels, T, V, M) to (N M, num_channels, T, V)."""
+        num_frames = x.shape[2]
+        x = paddle.matmul(self.vectors, x.transpose([0, 2, 4, 3, 1]))  # -> (N, T, M, V, C)
+        x = self.linear(x) + self.place
+        x = self.norm(x.reshape([-1, math.prod(self.sizes)]))  # -> (N T, M V C)
+        x = x.reshape([-1, num_frames, *self.sizes]).transpose([0, 2, 4, 1, 3])  # -> (N, M, C, T, V)
+        return x.flatten(0, 1)
+
+
+def draw_prior(num_classes: int, num_channels: int, gain: float = 3.0, seed: int = 0) -> np.ndarray:
+    """Draw the means of the classes: rows (or columns, if there are more rows) of a random orthogonal matrix.
+
+    Returns:
+        float32 (num_classes, num_channels), of length `gain`.
+    """
+    drawn = np.random.default_rng(seed).standard_normal(sorted((num_classes, num_channels), reverse=True))
+    orthogonal, triangular = np.linalg.qr(drawn)
+    orthogonal *= np.sign(np.diag(triangular))  # makes every orthogonal matrix as likely as any other
+    if num_classes < num_channels:
+        orthogonal = orthogonal.T
+    return (gain * orthogonal).astype(np.float32)
+
+
+def add_noise(mean: paddle.Tensor, log_variance: paddle.Tensor, noise: paddle.Tensor, ratio: float) -> paddle.Tensor:
+    """Draw from the latent distribution, given noise of variance 1; all (N, C)."""
+    return mean + noise * paddle.clip((ratio * log_variance).exp(), max=LARGEST_SPREAD)
+
+
+def measure_bottleneck(latent: paddle.Tensor, labels: paddle.Tensor, prior: paddle.Tensor) -> tuple:
+    """Measure how far latents are from their prior (section 3.2 of the paper, by maximum mean discrepancy).
+
+    Args:
+        latent: (N, C).
+        labels: (N,).
+        prior: (num_classes, C), the mean of each class.
+
+    Returns:
+        The mean squared distance of the class means (those of the classes that are there) to the prior's, and the
+        length of the mean of all; 0-D.
+    """
+    members = F.one_hot(labels, prior.shape[0]).astype(latent.dtype)  # (N, num_classes)
+    counts = members.sum(axis=0).unsqueeze(1)
+    means = paddle.matmul(members, latent, transpose_x=True) / counts.clip(min=1.0)
+    is_there = (counts > 0).astype(latent.dtype)
+    distances = ((means - prior) ** 2).mean(axis=1, keepdim=True)
+    return (distances * is_there).sum() / is_there.sum(), paddle.linalg.norm(latent.mean(axis=0))
+
+
+RENAMED = (  # patterns of the authors' names, and ours
+    (r"^pos_embedding", "embedding.place"),
+    (r"^to_joint_embedding", "embedding.linear"),
+    (r"^data_bn", "embedding.norm"),
+    (r"\.agcn\.shared_topology", ".graph.topology"),
+    (r"\.agcn\.attn\.to_qk", ".graph.relate"),
+    (r"\.agcn\.attn\.ln", ".graph.relate_norm"),
+    (r"\.agcn\.conv_d\.\d+", ".graph"),
+    (r"\.agcn\.down", ".graph.shortcut"),
+    (r"\.agcn\.bn", ".graph.norm"),
+    (r"\.residual\.conv", ".shortcut.0"),
+    (r"\.residual\.bn", ".shortcut.1"),
+    (r"\.tcn\.", ".temporal."),
+)
+
+
+def place_infogcn(name: str) -> tuple:
+    """Find the place of a tensor of the official network in ours; see `join_weights`."""
+    head = re.search(r"\.conv_d\.(\d+)\.", name)
+    name = re.sub(r"^l(\d+)\.", lambda found: f"blocks.{int(found[1]) - 1}.", name)
+    for pattern, ours in RENAMED:
+        name = re.sub(pattern, ours, name)
+    unit, _, rest = name.partition(".branches.")
+    if rest:
+        layer, branch = place_branch(rest, NUM_BRANCHES)
+        return f"{unit}.{layer}", branch
+    return name, int(head[1]) if head else 0
+
+
+def rename_infogcn(weights: dict) -> dict:
+    """Give a state dict of the official network our layers' names, and a prior, which it does not have."""
+    shaped = dict(weights)
+    for name, value in weights.items():
+        if ".conv_d." in name:
+            shaped[name] = value[:, :, 0, 0].T if name.endswith("weight") else value[None]
+    renamed = join_weights(shaped, place_infogcn)
+    if "decoder.weight" in weights:
+        renamed["z_prior"] = draw_prior(*weights["decoder.weight"].shape)
+    return renamed
+
+
+class InfoGCN(nn.Layer):
+    """InfoGCN: an embedding of the joints, attention blocks in three stages, a latent vector, linear.
+
+    In training it gives {"logits": (N, num_classes), "latent": (N, C)}, the latent vector with noise; in evaluation the
+    logits of its mean.
+
+    Args:
+        num_classes: number of logits.
+        layout: joints and bones, a name of `skeleton.LAYOUTS` or a yaml file.
+        in_channels: values of a joint.
+        num_persons: persons of a sample.
+        k: joints are taken relative to the joint so many bones nearer to the root; 1 for bones, the number of joints or
+            more for the joints themselves, 0 for zeros.
+        base_channels: width of the first stage; each other stage doubles it and halves the frames.
+        num_blocks: of each stage.
+        num_heads: of the attention.
+        dropout: share of the features that training leaves out before the latent vector.
+        noise_ratio: the noise has the spread exp(noise_ratio * log variance), at most 100.
+        prior_gain: length of the prior mean of each class.
+        prior_seed: of the prior.
+        mmd_weight: of `loss_mmd`, the distance of the classes' means to their prior; the authors' lambda 2.
+        mean_weight: of `loss_mean`, the length of the batch's mean; the authors' lambda 1.
+
+    Raises:
+        ValueError: an unknown layout, or a number that is too small.
+    """
+
+    TORCH_SOURCES = {"infogcn": rename_infogcn}
+
+    def __init__(
+        self,
+        num_classes: int,
+        layout: str = "ntu25",
+        in_channels: int = 3,
+        num_persons: int = 2,
+        k: int = 1,
+        base_channels: int = 64,
+        num_blocks: list[int] | tuple = (3, 3, 3),
+        num_heads: int = 3,
+        dropout: float = 0.0,
+        noise_ratio: float = 0.5,
+        prior_gain: float = 3.0,
+        prior_seed: int = 0,
+        mmd_weight: float = 0.1,
+        mean_weight: float = 1e-4,
+    ):
+        super().__init__()
+        least = {"k": (k, 0), "base_channels": (base_channels, RELATION_RATIO), "num_heads": (num_heads, 1)}
+        for name, (value, smallest) in least.items():
+            if value < smallest:
+                raise ValueError(f"InfoGCN: {name} must be at least {smallest}, got {value!r}")
+        if not num_blocks or min(num_blocks) < 1:
+            raise ValueError(f"InfoGCN: num_blocks must hold a positive number for each stage, got {num_blocks!r}")
+        joints = get_layout(layout)
+        self.in_channels, self.num_joints, self.num_persons = in_channels, joints.num_joints, num_persons
+        self.noise_ratio, self.mmd_weight, self.mean_weight = noise_ratio, mmd_weight, mean_weight
+        self.embedding = JointEmbedding(vector_adjacency(joints, k), in_channels, base_channels, num_persons)
+        blocks, width = [], base_channels
+        for stage, depth in enumerate(num_blocks):
+            for number in range(depth):
+                out_channels, stride = base_channels * 2**stage, 2 if stage and not number else 1
+                blocks.append(AttentionBlock(width, out_channels, stride, num_heads, self.num_joints))
+                width = out_channels
+        self.blocks = nn.Sequential(*blocks)
+        self.fc, self.fc_mu, self.fc_logvar = (_make_linear(width) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = nn.Linear(
+            width, num_classes, weight_attr=spread_by_outputs(num_classes), bias_attr=spread_by_inputs(width)
+        )
+        self.register_buffer("z_prior", paddle.to_tensor(draw_prior(num_classes, width, prior_gain, prior_seed)))
+
+    def encode(self, x):
+        """Map skeletons (N, in_channels, T, V, M) to the features (N, C) of the latent distribution.
+
+        Raises:
+            ValueError: the input has another number of axes, channels, joints or persons.
+        """
+        check_skeletons(x, self.in_channels, self.num_joints, self.num_persons, "InfoGCN")
+        x = self.blocks(self.embedding(x))  # (N, C, T, V, M) -> (N M, C, T, V)
+        return self.dropout(F.relu(self.fc(pool_persons(x, self.num_persons))))
+
+    def forward(self, x):
+        """Map skeletons (N, in_channels, T, V, M) to logits (N, num_classes), or to a dict in training."""
+        features = self.encode(x)
+        latent = self.fc_mu(features)
+        if not self.training:
+            return self.decoder(latent)
+        noise = paddle.randn(latent.shape, dtype=latent.dtype)
+        latent = add_noise(latent, self.fc_logvar(features), noise, self.noise_ratio)
+        return {"logits": self.decoder(latent), "latent": latent}
+
+    def compute_losses(self, outputs, labels, criterion) -> dict:
+        """Give `loss_cls`, and in training `loss_mmd` and `loss_mean`, which are weighted already.
+
+        The authors' criterion smooths labels by 0.1 (`RUN.label_smoothing`).
+        """
+        if not isinstance(outputs, dict):
+            return {"loss_cls": criterion(outputs, labels)}
+        distance, length = measure_bottleneck(outputs["latent"], labels, self.z_prior)
+        return {
+            "loss_cls": criterion(outputs["logits"], labels),
+            "loss_mmd": self.mmd_weight * distance,
+            "loss_mean": self.mean_weight * length,
+        }
+
+
+def _make_linear(width: int) -> nn.Linear:
+    """Make a square linear layer: Xavier-uniform, for a ReLU, by the authors' initializer."""
+    bound = math.sqrt(2.0) * math.sqrt(6.0 / (2 * width))
+    spread = nn.initializer.Uniform(-bound, bound)
+    return nn.Linear(width, width, weight_attr=spread, bias_attr=spread_by_inputs(width))
