@@ -64,14 +64,17 @@ def test_graphs_are_the_authors(name):
         np.testing.assert_allclose(layer.adjacency.numpy(), ours, atol=1e-6)
 
 
-@pytest.mark.parametrize("in_channels, out_channels", [(1, 2), (2, 2)], ids=["joints first", "channels first"])
-def test_a_window_gathers_from_its_own_frames_and_zeros_outside(in_channels, out_channels):
+@pytest.mark.parametrize(
+    "in_channels, out_channels, mix_shape", [(1, 2, [2, 2, 1, 1]), (2, 2, [4, 2, 1, 1])], ids=["joints first", "last"]
+)
+def test_a_window_gathers_from_its_own_frames_and_zeros_outside(in_channels, out_channels, mix_shape):
     num_scales, window, num_joints, num_frames, stride = 2, 3, 2, 5, 2
     layer = MultiScaleGraphConv(
         in_channels, out_channels, np.zeros((num_scales, 6, 6), np.float32), window=window, stride=stride
     )
     weights, mix = draw(num_scales, 6, 6), draw(out_channels, num_scales * in_channels, 1, 1, seed=1)
     residual, mix_weight = order_graph(weights, mix, window)
+    assert list(layer.mix.weight.shape) == mix_shape  # whichever order is less work
     layer.residual.set_value(residual)
     layer.mix.weight.set_value(mix_weight)
     layer.bias.set_value(np.array([0.5, -0.5], np.float32))

@@ -52,6 +52,8 @@ def test_the_last_branch_has_the_remainder_and_all_stride():
     assert [list(conv.weight.shape) for conv in unit.convs] == [[2, 2, 5, 1]] * 2
     assert [list(layer.weight.shape) for layer in (unit.reduce, unit.point)] == [[6, 3, 1, 1], [5, 3, 1, 1]]
     assert list(unit(paddle.zeros([2, 3, 9, 7])).shape) == [2, 11, 5, 7]
+    same_width = MultiScaleTemporalConv(11, 11, 5, (1, 2), stride=2, residual=True)
+    assert list(same_width(paddle.zeros([2, 11, 9, 7])).shape) == [2, 11, 5, 7]
 
 
 def test_the_axes_may_be_swapped():
