@@ -145,17 +145,15 @@ def _read(path):
 
 def _build(name, text):
     """Make a layout of what a yaml file holds; the joints in it are names or indices."""
-    if not isinstance(text, dict):
-        raise ValueError(f"expected `key: value` lines, got {text!r}")
     keys = ("like", *(field.name for field in fields(Layout) if field.name not in ("name", "parents", "positions")))
-    for key in text:
+    for key in _expect(text, dict, "the file"):
         if key not in keys:
             raise ValueError(f"unknown key '{key}'{_nearest(str(key), keys)} (known: {', '.join(keys)})")
-    found = dict(vars(get_layout(text["like"])), name=name) if "like" in text else {"name": name}
-    if "joints" in text:
-        found.update(_build_joints(text["joints"]))
-    elif "like" not in text:
-        raise ValueError("no joints; list them as [name, parent], or name a layout to start from as `like: coco17`")
+    if ("like" in text) == ("joints" in text):
+        raise ValueError(
+            "list the joints as `joints:`, or name a layout to start from as `like: coco17`, one of the two"
+        )
+    found = _build_joints(text["joints"]) if "joints" in text else dict(vars(_find_like(text["like"])))
     find = functools.partial(_find_joint, joints=found["joints"])
     for key in ("pairs", "edges", "vector_edges"):
         if key in text:
@@ -163,16 +161,30 @@ def _build(name, text):
     if "centre" in text:
         found["centre"] = find(text["centre"])
     if "parts" in text:
-        found["parts"] = {str(part): _build_edges(edges, part, find) for part, edges in text["parts"].items()}
+        parts = _expect(text["parts"], dict, "parts")
+        found["parts"] = {str(part): _build_edges(edges, f"parts, {part}", find) for part, edges in parts.items()}
     if "reference_joints" in text:
-        found["reference_joints"] = tuple(find(joint) for joint in text["reference_joints"])
-    return Layout(**found)
+        found["reference_joints"] = tuple(map(find, _expect(text["reference_joints"], list, "reference_joints")))
+    return Layout(**{**found, "name": name})
+
+
+def _expect(value, kind, what):
+    if not isinstance(value, kind):
+        raise ValueError(f"{what}: expected {'a list' if kind is list else '`key: value` lines'}, got {value!r}")
+    return value
+
+
+def _find_like(name):
+    if name not in NAMES:
+        raise ValueError(f"like: layout '{name}' is not known{_nearest(str(name), NAMES)} (known: {', '.join(NAMES)})")
+    return _read_shipped(name)
 
 
 def _build_joints(rows):
     """Read the rows [name, parent, x, y], and give all else what it is unless the file says otherwise."""
-    for row in rows:
-        if not isinstance(row, list) or len(row) not in (2, 4) or len(row) != len(rows[0]):
+    for row in _expect(rows, list, "joints"):
+        is_row = isinstance(row, list) and len(row) in (2, 4) and len(row) == len(rows[0])
+        if not is_row or not all(isinstance(place, (int, float)) for place in row[2:]):
             raise ValueError(f"joint {row!r}: expected [name, parent] for each joint, or [name, parent, x, y] for each")
     joints = tuple(str(row[0]) for row in rows)
     if len(set(joints)) < len(joints):
@@ -198,7 +210,7 @@ def _build_joints(rows):
 
 
 def _build_edges(edges, what, find):
-    for edge in edges:
+    for edge in _expect(edges, list, what):
         if not isinstance(edge, list) or len(edge) != 2:
             raise ValueError(f"{what}: expected two joints, got {edge!r}")
     return tuple((find(one), find(other)) for one, other in edges)
@@ -206,9 +218,7 @@ def _build_edges(edges, what, find):
 
 def _find_joint(joint, joints):
     if isinstance(joint, int) and not isinstance(joint, bool):
-        if not 0 <= joint < len(joints):
-            raise ValueError(f"joint {joint} is not between 0 and {len(joints) - 1}")
-        return joint
+        return joint  # `check_layout` tells whether there is one
     if joint not in joints:
         raise ValueError(f"joint '{joint}' is not listed{_nearest(str(joint), joints)}")
     return joints.index(joint)
@@ -223,12 +233,24 @@ def check_layout(layout: Layout) -> None:
     """Refuse a layout that is no body.
 
     Raises:
-        ValueError: the bones are no tree with one root, left and right are not each other's mirror image, the edges
-            leave a joint alone, or an edge ties a joint to itself or stands there twice.
+        ValueError: an index beyond the joints, bones that are no tree with one root, sides that are not each other's
+            mirror image, an edge that stands there twice or ties a joint to itself, or a joint without edges.
     """
+    _check_indices(layout)
     _check_tree(layout)
-    _check_pairs(layout)
     _check_edges(layout)
+    _check_pairs(layout)
+
+
+def _check_indices(layout):
+    used = {"parents": layout.parents, "centre": (layout.centre,), "reference_joints": layout.reference_joints}
+    edges = {"pairs": layout.pairs, "edges": layout.edges, "vector_edges": layout.vector_edges}
+    edges.update({f"parts, {name}": part for name, part in layout.parts.items()})
+    used.update({what: sum(pairs, ()) for what, pairs in edges.items()})
+    for what, joints in used.items():
+        for joint in joints:
+            if not 0 <= joint < layout.num_joints:
+                raise ValueError(f"{what}: there is no joint {joint}, they count from 0 to {layout.num_joints - 1}")
 
 
 def _check_tree(layout):
@@ -240,23 +262,26 @@ def _check_tree(layout):
         for _ in layout.parents:
             joint = layout.parents[joint]
         if names[joint] != roots[0]:
-            raise ValueError(
-                f"joint '{names[start]}': the way along its parents is a ring and never reaches {roots[0]}"
-            )
+            raise ValueError(f"joint '{names[start]}': its parents form a ring that never reaches '{roots[0]}'")
 
 
 def _check_pairs(layout):
     names, order = layout.joints, layout.mirror_indices()
     for index, name in enumerate(names):
-        if sum(index in pair for pair in layout.pairs) > 1:
-            raise ValueError(f"pairs: joint '{name}' stands in more than one")
-        if any(pair == (index, index) for pair in layout.pairs):
-            raise ValueError(f"pairs: joint '{name}' is paired with itself")
+        if sum(pair.count(index) for pair in layout.pairs) > 1:
+            raise ValueError(f"pairs: joint '{name}' stands there twice")
     for joint, parent in layout.bones:
         if layout.parents[order[joint]] != order[parent]:
             raise ValueError(
                 f"pairs: '{names[joint]}' hangs from '{names[parent]}', so '{names[order[joint]]}' must hang from "
                 f"'{names[order[parent]]}', not from '{names[layout.parents[order[joint]]]}'"
+            )
+    edges = {frozenset(edge) for edge in layout.edges}
+    for joint, other in layout.edges:
+        if {order[joint], order[other]} not in edges:
+            raise ValueError(
+                f"edges: '{names[joint]}' is tied to '{names[other]}', but its mirror image "
+                f"'{names[order[joint]]}' not to '{names[order[other]]}'"
             )
 
 

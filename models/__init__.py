@@ -2,10 +2,12 @@
 
 import difflib
 
+from models.agcn import AGCN
 from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
 from models.infogcn import InfoGCN
 from models.pbgcn import PBGCN
+from models.msg3d import MSG3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
@@ -23,7 +25,9 @@ MODELS = {
     "pbgcn": PBGCN,
     "infogcn": InfoGCN,
     "ctrgcn": CTRGCN,
+    "msg3d": MSG3D,
     "stgcn": STGCN,
+    "agcn": AGCN,
 }
 
 

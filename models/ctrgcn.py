@@ -18,7 +18,7 @@ from paddle import nn
 from models.graphs import build_adjacency
 from models.layers import spread_by_inputs
 from models.skeleton_layers import DataNorm, check_skeletons, pool_persons
-from models.temporal import MultiScaleTemporalConv, place_branch, pointwise, pointwise_norm, spread_by_outputs
+from models.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
 from models.weights import join_weights
 from skeleton import get_layout
 
@@ -55,7 +55,7 @@ class TopologyConv(nn.Layer):
         else:
             self.register_buffer("adjacency", paddle.to_tensor(adjacency), persistable=False)
         self.alpha = self.create_parameter([1], default_initializer=nn.initializer.Constant(0.0))
-        self.relate = pointwise(in_channels, 2 * num_subsets * num_relations, 2 * num_subsets)
+        self.relate = branch_conv(in_channels, 2 * num_subsets * num_relations, num_layers=2 * num_subsets)
         self.refine = nn.Conv2D(
             num_subsets * num_relations,
             num_subsets * out_channels,
@@ -63,7 +63,7 @@ class TopologyConv(nn.Layer):
             groups=num_subsets,
             weight_attr=spread_by_outputs(out_channels),
         )
-        self.transform = pointwise(in_channels, num_subsets * out_channels, num_subsets)
+        self.transform = branch_conv(in_channels, num_subsets * out_channels, num_layers=num_subsets)
         self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
         self.shortcut = None if in_channels == out_channels else pointwise_norm(in_channels, out_channels)
 

@@ -8,6 +8,7 @@ MS-G3D (Liu et al., CVPR 2020), InfoGCN (Chi et al., CVPR 2022), and their repos
 """
 
 import difflib
+import inspect
 
 import numpy as np
 
@@ -26,13 +27,20 @@ def build_adjacency(layout: Layout, strategy: str, **options) -> np.ndarray:
         float32 (K, V, V), K subsets of V joints.
 
     Raises:
-        ValueError: an unknown strategy.
+        ValueError: an unknown strategy, or an option that it does not take.
     """
     if strategy not in STRATEGIES:
         nearest = difflib.get_close_matches(str(strategy), STRATEGIES, n=1, cutoff=0.4)
         hint = f"did you mean '{nearest[0]}'? " if nearest else ""
         raise ValueError(f"build_adjacency: unknown strategy '{strategy}'; {hint}(known: {', '.join(STRATEGIES)})")
-    return np.stack(STRATEGIES[strategy](layout, **options)).astype(np.float32)
+    function = STRATEGIES[strategy]
+    known = list(inspect.signature(function).parameters)[1:]
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"build_adjacency: strategy '{strategy}' takes no {option} (it takes: {', '.join(known) or 'none'})"
+            )
+    return np.stack(function(layout, **options)).astype(np.float32)
 
 
 def link(edges, num_joints: int) -> np.ndarray:
@@ -203,7 +211,12 @@ def vector_adjacency(layout: Layout, k: int) -> np.ndarray:
 
     k = 1 is a bone, 2 is relative to the grandparent; joints with fewer elders keep their coordinates, and k = 0 gives
     zeros. P is binary with the layout's `vector_edges`.
+
+    Raises:
+        ValueError: a negative k.
     """
+    if k < 0:
+        raise ValueError(f"vector_adjacency: k must be 0 or more, got {k}")
     elders = np.zeros((layout.num_joints, layout.num_joints))
     for joint, elder in layout.vector_edges:
         elders[joint, elder] = 1

@@ -211,7 +211,7 @@ def _reorder(weights):
     reordered = {}
     for name, value in weights.items():
         block = name.rpartition("graph_conv.")[0]
-        num_outputs = len(weights[f"{block}norm1.weight"]) if block else 0
+        num_outputs = len(weights.get(f"{block}norm1.weight", value))
         if name.endswith("graph_conv.edges"):
             value = value[None]
         elif name.endswith("graph_conv.conv.weight") and len(value) > num_outputs:

@@ -7,13 +7,15 @@ Where we differ: 1x1 convolutions of one input are one layer, and so are batch n
 width that the branches do not divide, the last one has the remainder, as in PYSKL; the official code refuses it.
 """
 
+import functools
 import math
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.skeleton_layers import SkeletonConv2D, temporal_conv
+from models.layers import spread_by_inputs
+from models.skeleton_layers import SkeletonConv2D
 
 
 def spread_by_outputs(num_outputs: int) -> nn.initializer.Normal:
@@ -21,20 +23,50 @@ def spread_by_outputs(num_outputs: int) -> nn.initializer.Normal:
     return nn.initializer.Normal(0.0, math.sqrt(2.0 / num_outputs))
 
 
-def pointwise(in_channels: int, out_channels: int, num_layers: int = 1, stride: int = 1) -> SkeletonConv2D:
-    """Make `num_layers` 1x1 convolutions of one input as one, each He-normal by its own fan-out; frames are strided."""
-    spread = spread_by_outputs(out_channels // num_layers)
-    return temporal_conv(in_channels, out_channels, 1, stride, initializer=spread)
+def branch_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 1,
+    stride: int = 1,
+    dilation: int = 1,
+    num_layers: int = 1,
+    time_axis: int = 2,
+    uniform: bool = False,
+) -> SkeletonConv2D:
+    """Make a convolution over time that keeps the frames (but for `stride`, rounded up).
+
+    Args:
+        in_channels: of the input.
+        out_channels: of the output.
+        kernel_size: in frames, odd.
+        stride: in frames.
+        dilation: in frames.
+        num_layers: official convolutions of the same input that this one stands for; each is drawn by itself.
+        time_axis: 2 for (B, C, T, V), 3 for (B, C, V, T).
+        uniform: draw weights and biases as PyTorch does by default; else weights He-normal by fan-out, biases 0.
+    """
+
+    def order(along, across):
+        return [along, across] if time_axis == 2 else [across, along]
+
+    spread = spread_by_outputs(out_channels // num_layers * kernel_size)
+    if uniform:
+        spread = spread_by_inputs(in_channels * kernel_size)
+    return SkeletonConv2D(
+        in_channels,
+        out_channels,
+        order(kernel_size, 1),
+        stride=order(stride, 1),
+        padding=order((kernel_size - 1) * dilation // 2, 0),
+        dilation=order(dilation, 1),
+        weight_attr=spread,
+        bias_attr=spread if uniform else None,
+    )
 
 
 def pointwise_norm(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
     """Make a 1x1 convolution and batch norm."""
-    return nn.Sequential(temporal_conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels))
-
-
-def temporal_norm(num_channels: int) -> nn.BatchNorm2D:
-    """Make a batch norm of a temporal unit: scales are drawn around 1."""
-    return nn.BatchNorm2D(num_channels, weight_attr=nn.initializer.Normal(1.0, 0.02))
+    return nn.Sequential(branch_conv(in_channels, out_channels, stride=stride), nn.BatchNorm2D(out_channels))
 
 
 class MultiScaleTemporalConv(nn.Layer):
@@ -50,6 +82,9 @@ class MultiScaleTemporalConv(nn.Layer):
         stride: of all branches, in frames.
         residual: add the input, through a 1x1 convolution and batch norm where the size changes.
         relu: end with a ReLU.
+        time_axis: 2 for (B, C, T, V), 3 for (B, C, V, T).
+        uniform: draw weights and biases as PyTorch does by default, as MS-G3D; else weights He-normal by fan-out,
+            biases 0 and scales of batch norm around 1, as CTR-GCN and InfoGCN.
     """
 
     def __init__(
@@ -61,32 +96,33 @@ class MultiScaleTemporalConv(nn.Layer):
         stride: int = 1,
         residual: bool = False,
         relu: bool = False,
+        time_axis: int = 2,
+        uniform: bool = False,
     ):
         super().__init__()
+        conv = functools.partial(branch_conv, time_axis=time_axis, uniform=uniform)
+        norm = functools.partial(nn.BatchNorm2D, weight_attr=None if uniform else nn.initializer.Normal(1.0, 0.02))
         num_narrow = len(dilations) + 1  # those that see a narrow input
         width = out_channels // (num_narrow + 1)
         self.sizes = [width] * num_narrow
-        self.stride, self.has_residual, self.relu = stride, residual, relu
-        self.reduce = pointwise(in_channels, num_narrow * width, num_narrow)
-        self.reduce_norm = temporal_norm(num_narrow * width)
-        self.convs = nn.LayerList(temporal_conv(width, width, kernel_size, stride, dilation) for dilation in dilations)
-        last_width = out_channels - num_narrow * width
-        self.point = temporal_conv(in_channels, last_width, 1, stride)
-        self.norm = temporal_norm(out_channels)
+        self.has_residual, self.relu = residual, relu
+        self.reduce = conv(in_channels, num_narrow * width, num_layers=num_narrow)
+        self.reduce_norm = norm(num_narrow * width)
+        self.convs = nn.LayerList(conv(width, width, kernel_size, stride, dilation) for dilation in dilations)
+        sizes = ([3, 1], [stride, 1], [1, 0]) if time_axis == 2 else ([1, 3], [1, stride], [0, 1])
+        self.pool = nn.MaxPool2D(*sizes)
+        self.point = conv(in_channels, out_channels - num_narrow * width, stride=stride)
+        self.norm = norm(out_channels)
         self.shortcut = None
         if residual and (in_channels != out_channels or stride != 1):
-            self.shortcut = nn.Sequential(
-                temporal_conv(in_channels, out_channels, 1, stride), temporal_norm(out_channels)
-            )
+            self.shortcut = nn.Sequential(conv(in_channels, out_channels, stride=stride), norm(out_channels))
 
     def forward(self, x):
-        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up."""
+        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up; or both with V before T."""
         narrow = F.relu(self.reduce_norm(self.reduce(x)))
         *parts, pooled = narrow.split(self.sizes, axis=1)
         outputs = [conv(part) for conv, part in zip(self.convs, parts, strict=True)]
-        outputs.append(F.max_pool2d(pooled, [3, 1], stride=[self.stride, 1], padding=[1, 0]))
-        outputs.append(self.point(x))
-        y = self.norm(paddle.concat(outputs, axis=1))
+        y = self.norm(paddle.concat([*outputs, self.pool(pooled), self.point(x)], axis=1))
         if self.has_residual:
             y = y + (x if self.shortcut is None else self.shortcut(x))
         return F.relu(y) if self.relu else y

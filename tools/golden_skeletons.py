@@ -33,6 +33,20 @@ def read_ctr_gcn(golden: dict) -> tuple:
     return "ctrgcn", arguments
 
 
+def read_ms_g3d(golden: dict) -> tuple:
+    """Describe a file of Z. Liu et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {
+        "num_classes": entry["num_class"],
+        "layout": {25: "ntu25", 18: "openpose18"}[entry["num_point"]],
+        "in_channels": entry["in_channels"],
+        "num_persons": entry["num_person"],
+        "num_gcn_scales": entry["num_gcn_scales"],
+        "num_g3d_scales": entry["num_g3d_scales"],
+    }
+    return "msg3d", arguments
+
+
 def read_pyskl(golden: dict) -> tuple:
     """Describe a file of PYSKL: a backbone with a linear classifier."""
     config = golden["reference"]["entry"]["model_cfg"]
@@ -56,14 +70,19 @@ def _read_pyskl_ctrgcn(_backbone):
     return "ctrgcn", {"aggregation": "columns", "temporal_relu": True}
 
 
+def _read_pyskl_msg3d(_backbone):
+    return "msg3d", {"normalization": "column"}
+
+
 def _read_pyskl_aagcn(backbone):
-    return "agcn", {"attention": backbone.get("gcn_attention", True)}
+    return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
 PYSKL_BACKBONES = {  # its class: what tells name and arguments
     "STGCN": _read_pyskl_stgcn,
     "AAGCN": _read_pyskl_aagcn,
     "CTRGCN": _read_pyskl_ctrgcn,
+    "MSG3D": _read_pyskl_msg3d,
 }
 
 
@@ -104,6 +123,7 @@ def read_infogcn(golden: dict) -> tuple:
 READINGS = {
     "st-gcn": read_st_gcn,
     "ctr-gcn": read_ctr_gcn,
+    "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
