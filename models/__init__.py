@@ -6,8 +6,8 @@ from models.agcn import AGCN
 from models.ctrgcn import CTRGCN
 from models.densenet3d import DenseNet3D
 from models.infogcn import InfoGCN
-from models.pbgcn import PBGCN
 from models.msg3d import MSG3D
+from models.pbgcn import PBGCN
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
