@@ -112,9 +112,7 @@ class PartUnit(nn.Layer):
     ):
         super().__init__()
         self.graph = PartConv(in_channels, out_channels, adjacency, mask_learning)
-        self.graph_norm = (
-            JointNorm(out_channels, adjacency.shape[1]) if use_local_bn else nn.BatchNorm2D(out_channels)
-        )
+        self.graph_norm = JointNorm(out_channels, adjacency.shape[1]) if use_local_bn else nn.BatchNorm2D(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.temporal = temporal_conv(out_channels, out_channels, kernel_size, stride)
         self.temporal_norm = nn.BatchNorm2D(out_channels)
@@ -137,9 +135,7 @@ class ResidualPartUnit(nn.Layer):
         parts: what `PartUnit` takes besides.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, multiscale: bool, **parts
-    ):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, multiscale: bool, **parts):
         super().__init__()
         half = out_channels // 2
         plan = [(half, kernel_size), (out_channels - half, 2 * kernel_size - 1)]
@@ -188,9 +184,7 @@ def rename_official(weights: dict) -> dict:
         else:
             renamed[ours] = value[:, :, 0] if ours == "fc.weight" else value
     for name, values in subsets.items():
-        renamed[name] = (
-            np.concatenate(values, axis=1) if name.endswith("weight") else np.stack(values)[..., None, None]
-        )
+        renamed[name] = np.concatenate(values, axis=1) if name.endswith("weight") else np.stack(values)[..., None, None]
     return renamed
 
 
