@@ -60,9 +60,7 @@ class PartConv(nn.Layer):
         self.weight = self.create_parameter(
             [out_channels, self.num_gathered, 1, 1], default_initializer=spread_by_outputs(out_channels)
         )
-        self.bias = self.create_parameter(
-            [num_subsets, out_channels], default_initializer=spread_by_inputs(in_channels)
-        )
+        self.bias = self.create_parameter([num_subsets, out_channels, 1, 1], is_bias=True)
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
@@ -70,7 +68,7 @@ class PartConv(nn.Layer):
         x = x.reshape([0, 1, -1, self.num_joints])  # -> (B, 1, C T, V), that each subset sees
         x = paddle.matmul(x, adjacency)  # -> (B, P, C T, V)
         x = x.reshape([0, self.num_gathered, -1, self.num_joints])  # -> (B, P C, T, V)
-        return F.conv2d(x, self.weight, self.bias.sum(axis=0))
+        return F.conv2d(x, self.weight) + self.bias.sum(axis=0)  # fast, unlike conv2d's own bias: see `SkeletonConv2D`
 
 
 class JointNorm(nn.Layer):
@@ -186,7 +184,7 @@ def rename_official(weights: dict) -> dict:
         else:
             renamed[ours] = value[:, :, 0] if ours == "fc.weight" else value
     for name, values in subsets.items():
-        renamed[name] = np.concatenate(values, axis=1) if name.endswith("weight") else np.stack(values)
+        renamed[name] = np.concatenate(values, axis=1) if name.endswith("weight") else np.stack(values)[..., None, None]
     return renamed
 
 
