@@ -108,8 +108,8 @@ class _Text:
             if NO_NUMBER.fullmatch(text):
                 absent.append(word)
             elif not NUMBER.fullmatch(text):
-                shown = text[:40].decode("ascii", "backslashreplace")
-                raise self.fault(self.data.count(b"\n", 0, self.starts[word]), f"got '{shown}', expected a number")
+                shown = repr(text[:40])[1:]
+                raise self.fault(self.data.count(b"\n", 0, self.starts[word]), f"got {shown}, expected a number")
         return absent
 
     def fault(self, line: int, what: str) -> ValueError:
