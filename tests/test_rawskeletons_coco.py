@@ -44,7 +44,9 @@ def read(tmp_path, content, persons=None):
     path = tmp_path / "Wave" / "a_g01.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return coco.read_sample(RawSample("a_g01", str(path), 0), argparse.Namespace(persons=persons, image_size=(480, 640)))
+    return coco.read_sample(
+        RawSample("a_g01", str(path), 0), argparse.Namespace(persons=persons, image_size=(480, 640))
+    )
 
 
 FORMS = {
@@ -82,13 +84,28 @@ def edit(content, change):
     ("text", "expected"),
     [
         (edit(as_results(), lambda c: c[1]["keypoints"].pop()), "line 63: [1].keypoints has 50 values, expected 51"),
-        (edit(as_results(), lambda c: c[0].update(image_id=1.5)), "line 3: [0].image_id is 1.5, expected a number or a"),
+        (
+            edit(as_results(), lambda c: c[0].update(image_id=1.5)),
+            "line 3: [0].image_id is 1.5, expected a number or a",
+        ),
         (edit(as_results(), lambda c: c[0]["keypoints"].__setitem__(1, 3e4)), "[0].keypoints[1] is 30000.0, expected"),
-        (edit(as_results(), lambda c: c[0]["keypoints"].__setitem__(2, 30)), "[0].keypoints has a score of 30, expected 0"),
-        (edit(as_results(), lambda c: c[3].update(image_id=9**9)), "image_id goes from 5 to 387420489; number the frames"),
+        (
+            edit(as_results(), lambda c: c[0]["keypoints"].__setitem__(2, 30)),
+            "[0].keypoints has a score of 30, expected 0",
+        ),
+        (
+            edit(as_results(), lambda c: c[3].update(image_id=9**9)),
+            "image_id goes from 5 to 387420489; number the frames",
+        ),
         (edit(as_mmpose(), lambda c: c.pop(1)), "[1].frame_id is 3, expected 2: a frame is missing"),
-        (edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"].pop()), "[0].instances[1].keypoints has 16 points"),
-        (edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"][3].pop()), "keypoints[3] has 1 values, expected 2"),
+        (
+            edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"].pop()),
+            "[0].instances[1].keypoints has 16 points",
+        ),
+        (
+            edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"][3].pop()),
+            "keypoints[3] has 1 values, expected 2",
+        ),
         (edit(as_mmpose(), lambda c: c[0]["instances"][0].pop("keypoint_scores")), "keypoint_scores is missing"),
         (edit(as_paddle(), lambda c: c[0][2][0][1].pop()), "[0][2][0][1] has 16 values, expected 51"),
         (edit(as_paddle(), lambda c: c[2].pop()), "[2][2] is missing"),

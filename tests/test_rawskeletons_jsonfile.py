@@ -7,7 +7,7 @@ import pytest
 
 from rawskeletons.jsonfile import JsonFile
 
-CONTENT = {"a": [1, {"b c": [[], {}, "x,]}\\\""], "deep": [0.5, [2, 3]]}], "last": None}
+CONTENT = {"a": [1, {"b c": [[], {}, 'x,]}\\"'], "deep": [0.5, [2, 3]]}], "last": None}
 
 
 def write(tmp_path, text):
@@ -55,7 +55,9 @@ def test_bytes_that_are_no_text(tmp_path):
 
 
 def test_values_have_their_type_their_number_and_their_limits(tmp_path):
-    file = write(tmp_path, '{"n": 3, "yes": true, "list": [1, 2.5, NaN],\n "far": [1, -9], "text": ["1"], "bool": [true]}')
+    file = write(
+        tmp_path, '{"n": 3, "yes": true, "list": [1, 2.5, NaN],\n "far": [1, -9], "text": ["1"], "bool": [true]}'
+    )
     assert file.take(("n",), int) == 3 and file.take_numbers(("far",), 2, 9) == [1, -9]
     for call, expected in (
         (lambda: file.take(("yes",), int), "line 1: yes is True, expected a int"),

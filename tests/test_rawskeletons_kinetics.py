@@ -67,7 +67,10 @@ GOOD = {"pose": [0.5] * 36, "score": [0.5] * 18}
         ([{"frame_index": 1, "skeleton": [{**GOOD, "pose": [0.5] * 35 + [6]}]}], "pose[35] is 6, expected a number"),
         ([{"frame_index": 1, "skeleton": [{**GOOD, "score": [11] * 18}]}], "score[0] is 11, expected a number from"),
         ([{"frame_index": 1, "skeleton": [{"pose": [0.5] * 36}]}], "data[0].skeleton[0].score is missing"),
-        ([{"frame_index": 1, "skeleton": []}, {"frame_index": 1, "skeleton": []}], "data[1].frame_index is 1, expected"),
+        (
+            [{"frame_index": 1, "skeleton": []}, {"frame_index": 1, "skeleton": []}],
+            "data[1].frame_index is 1, expected",
+        ),
         ([{"frame_index": -1, "skeleton": []}], "data[0].frame_index is -1, expected numbers from 0, each once"),
         ([{"skeleton": []}], "data[0].frame_index is missing"),
         ([], "a has no body in any of its 0 frames"),

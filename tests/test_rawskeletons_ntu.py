@@ -13,7 +13,9 @@ FACTS = json.loads((pathlib.Path(__file__).parent / "golden_data" / "ntu_facts.j
 
 
 def find(root, **flags):
-    return ntu.find_samples(argparse.Namespace(**{"format": "ntu", "raw": root, "classes": None, "train_subjects": None, **flags}))
+    return ntu.find_samples(
+        argparse.Namespace(**{"format": "ntu", "raw": root, "classes": None, "train_subjects": None, **flags})
+    )
 
 
 def touch(root, *names):

@@ -24,7 +24,9 @@ def read(tmp_path, text):
 def fault(tmp_path, text):
     with pytest.raises(ValueError) as caught:
         read(tmp_path, text)
-    assert re.match(r"'.*S001C001P001R001A001\.skeleton' line \d+: .*; .*get it again$", str(caught.value)), caught.value
+    assert re.match(r"'.*S001C001P001R001A001\.skeleton' line \d+: .*; .*get it again$", str(caught.value)), (
+        caught.value
+    )
     return str(caught.value).partition("skeleton' ")[2].partition("; the file")[0]
 
 
@@ -76,15 +78,15 @@ FAULTS = {
     "empty": ("", "line 1: the file is empty; get it again"),
     "blank": (" \n\n", "line 1: the file is empty; get it again"),
     "frames": (replace_line(1, "6.5\n"), "line 1: got '6.5', expected the number of frames, a whole number from 0"),
-    "one frame more": (replace_line(1, "7\n"), "line 305: the file ends here, expected the number of bodies of frame 7 of 7"),
-    "one frame less": (replace_line(1, "5\n"), "line 250: the file goes on, expected its end after the 5 frames of line 1"),
+    "one frame more": (replace_line(1, "7\n"), "line 305: the file ends here, expected the number of bodies of"),
+    "one frame less": (replace_line(1, "5\n"), "line 250: the file goes on, expected its end after the 5 frames"),
     "bodies": (replace_line(2, "-1\n"), "line 2: got '-1', expected the number of bodies of frame 1 of 6, a whole"),
     "body": (replace_line(3, "72 0 1\n"), "line 3: got 3 numbers, expected 10 (a body of frame 1 of 6)"),
     "id": (replace_line(3, "7.5" + " 1" * 9 + "\n"), "line 3: got '7.5', expected a body's id, a whole number"),
     "twice": (replace_line(58, LINES[30]), "line 58: body 72057594037931101 is in frame 2 of 6 twice"),
     "joints": (replace_line(4, "24\n"), "line 4: got 24 joints, expected 25"),
-    "missing row": (replace_line(10, ""), "line 29: got 1 number, expected 12 (joint 25 of 25 of a body of frame 1 of 6)"),
-    "extra row": (replace_line(10, LINES[9] * 2), "line 30: got 12 numbers, expected 1 (the number of bodies of frame 2"),
+    "missing row": (replace_line(10, ""), "line 29: got 1 number, expected 12 (joint 25 of 25 of a body of frame 1"),
+    "extra row": (replace_line(10, LINES[9] * 2), "line 30: got 12 numbers, expected 1 (the number of bodies"),
     "missing number": (replace_line(10, LINES[9][2:].partition(" ")[2]), "line 10: got 11 numbers, expected 12"),
     "extra number": (replace_line(10, "1 " + LINES[9]), "line 10: got 13 numbers, expected 12 (joint 6 of 25"),
     "blank line": (replace_line(10, "\n" + LINES[9]), "line 10: got 0 numbers, expected 12"),
@@ -93,7 +95,7 @@ FAULTS = {
     "sign": (replace_line(10, LINES[9].replace("250.1", "25-1")), "line 10: got '25-1', expected a number"),
     "no digit": (replace_line(10, LINES[9].replace("250.1", "-.")), "line 10: got '-.', expected a number"),
     "bytes": (TEXT.encode().replace(b"250.1", b"\xff\0.1", 1), r"line 5: got '\xff\x00.1', expected a number"),
-    "far": (replace_line(10, "20.5" + LINES[9][LINES[9].index(" ") :]), "line 10: x is 20.5, expected metres from -20 to 20"),
+    "far": (replace_line(10, "20.5" + LINES[9][LINES[9].index(" ") :]), "line 10: x is 20.5, expected metres from -20"),
     "state": (replace_line(10, LINES[9][:-2] + "3\n"), "line 10: the tracking state is 3, expected 0, 1 or 2"),
     "half state": (replace_line(10, LINES[9][:-2] + "0.5\n"), "line 10: the tracking state is 0.5, expected 0, 1 or 2"),
 }  # fmt: skip
