@@ -99,6 +99,28 @@ def test_wide_bodies_go_but_not_the_last_one():
         assert take(record(20, (1, 0, wide), (2, 0, wide + 0.1)))[0].any()
 
 
+def test_frames_in_which_a_body_is_too_wide_do_not_count_as_motion():
+    steady, jumpy = stand(20, 1, 1.0), stand(20, 2, 0.5)
+    jumpy[:5] = jumpy[:5, :, [1, 0, 2]] + (4, 0, 0)
+    for take in (take_ctrgcn, take_pyskl):
+        keypoint = take(record(20, (1, 0, jumpy), (2, 0, steady)))
+        np.testing.assert_allclose(keypoint, [steady, jumpy], atol=1e-6)
+
+
+def test_an_actor_is_there_from_its_first_track_to_its_last():
+    tracks = [
+        (7, 0, stand(15, 1, 3.0)),
+        (8, 15, stand(15, 2, 2.0)),
+        (9, 0, stand(15, 3, 1.0)),
+        (5, 0, stand(15, 4, 0.5)),
+    ]
+    for take in (take_ctrgcn, take_pyskl):
+        keypoint = take(record(30, *tracks))
+        np.testing.assert_allclose(keypoint[0], np.concatenate([tracks[0][2], tracks[1][2]]), atol=1e-6)
+        np.testing.assert_allclose(keypoint[1, :15], tracks[2][2], atol=1e-6)
+        assert not keypoint[1, 15:].any()
+
+
 def test_two_short_tracks_stay_where_the_references_stop():
     keypoint = take_pyskl(record(8, (1, 0, stand(8, 1, 2.0)), (2, 0, stand(8, 2))))
     assert keypoint.shape == (2, 8, 25, 3) and keypoint.any(axis=(1, 2, 3)).all()

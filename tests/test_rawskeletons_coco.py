@@ -74,6 +74,13 @@ def test_names_of_frames_are_ordered_by_their_numbers(tmp_path):
     assert read(tmp_path, results)["keypoint"][0, :, 0, 0].tolist() == [2, 3, 11]
 
 
+def test_the_best_of_a_crowd_are_looked_at(tmp_path):
+    scores = (0.1, 0.2, 0.3, 0.4, 0.5, 0.9, 0.8)
+    crowd = [{"image_id": 1, "keypoints": [100 * score, 1, score] * 17} for score in scores]
+    for persons in ("sorted", "matched"):
+        assert read(tmp_path, crowd, persons)["keypoint"][:, 0, 0, 0].tolist() == pytest.approx([90, 80])
+
+
 def edit(content, change):
     content = json.loads(json.dumps(content))
     change(content)

@@ -50,10 +50,22 @@ NUMBERS = ["1", "-.5", "+2.", "1e-05", "-3.141592653589793", "0.3000000000000000
 
 @pytest.mark.parametrize("number", [*NUMBERS, "9.87654321012345", "0.000000000000001", "0.0000000000000000000000001"])
 def test_numbers_of_any_form(tmp_path, number):
+    text = re.sub(r"(\.\d*[1-9])0+(?= )", r"\1", TEXT)  # as a program does that drops zeros at the end
     words = LINES[4].split()
     words[1] = number
-    joints = read(tmp_path, replace_line(5, " ".join(words) + "\n")).joints
+    joints = read(tmp_path, text.replace(LINES[4], " ".join(words) + "\n", 1)).joints
     assert joints[0, 0, 1] == float(number) and joints[0, 1, 0] == 0.64008
+
+
+def test_a_digit_lost_or_gained_shows_where_all_numbers_have_as_many(tmp_path):
+    for old, new, decimals in (("2.97739", "2.9739", 4), ("2.97739", "2.977319", 6), ("-0.43651", "-0.4", 1)):
+        found = fault(tmp_path, TEXT.replace(old, new, 1))
+        axis = "y" if decimals == 1 else "z"
+        assert found == f"line 5: {axis} has {decimals} decimals, all other numbers have 5"
+    zeros = TEXT.replace(LINES[4], "0 0 0 " + LINES[4].split(" ", 3)[3], 1)
+    assert not read(tmp_path, zeros).joints[0, 0].any()
+    found = fault(tmp_path, zeros.replace(LINES[5], LINES[5].replace("0.64008", "0.6408"), 1))
+    assert found == "line 6: x has 4 decimals, all other numbers have 5"
 
 
 @pytest.mark.parametrize("change", [str.strip, lambda text: text.replace("\n", "\r\n"), lambda text: text + "\n \n"])
@@ -109,8 +121,8 @@ def test_damage_is_named_with_its_line(tmp_path, text, expected):
 def mutate(rng):
     """Cut off, take out or put in something at random, so that what is left cannot be another whole recording.
 
-    A digit more or less within a number makes another number: no reader can see that, so what is taken out holds a
-    blank or a line's end, and what is put in is no digit, sign or exponent.
+    A sign or a leading digit more or less makes another number, and no reader can see that. So what is taken out holds
+    a blank or a line's end, and what is put in is no digit, sign or exponent.
     """
     kind, data = rng.integers(6), TEXT.encode()
     at, line = int(rng.integers(len(data))), int(rng.integers(len(LINES)))

@@ -30,6 +30,11 @@ def test_folders_of_splits(tmp_path):
     assert {sample.name: sample.label for sample in found.samples} == {"b": 0, "train/10/a": 1, "test/9/a": 0}
 
 
+def test_other_folders_above_the_classes_are_no_splits(tmp_path):
+    found = plan(tmp_path, *(f"{place}/Wave/{place}_g0{group}.csv" for place in ("train", "home") for group in (1, 2)))
+    assert set(found.splits) == {"train", "val"} and len(found.splits["val"]) == 2
+
+
 def test_class_list(tmp_path):
     (tmp_path / "classes.txt").write_text("1 Wave\n2 Bow\n")
     found = plan(tmp_path, "train/bow/a.csv", "train/Wave/b.csv", classes=str(tmp_path / "classes.txt"))

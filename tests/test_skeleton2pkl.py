@@ -119,16 +119,24 @@ def test_a_stopped_run_goes_on_where_it_was(ntu, monkeypatch):
 
 
 @pytest.mark.parametrize("change", ["option", "file"])
-def test_what_has_changed_is_read_again(ntu, change, monkeypatch):
+def test_what_has_changed_is_read_again(tmp_path, change, monkeypatch):
+    path = tmp_path / "raw" / f"{NAMES[0]}.skeleton"
+    write_ntu(path, [[], *([(1, joints)] for joints in draw_person(3))])
     monkeypatch.setattr(skeleton2pkl, "assemble", None)
     with pytest.raises(TypeError):
-        run(ntu)
+        run(tmp_path)
     monkeypatch.undo()
     if change == "file":
-        write_ntu(ntu / "raw" / f"{NAMES[0]}.skeleton", [[(1, joints)] for joints in draw_person(9, seed=5)])
-    assert run(ntu, *(["--bodies", "first"] if change == "option" else [])) == 0
-    annotations = {annotation["frame_dir"]: annotation for annotation in load_pickle(ntu / "x.pkl")["annotations"]}
-    assert annotations[NAMES[0]]["total_frames"] == (9 if change == "file" else 3) and len(annotations) == 5
+        size = path.stat().st_size
+        write_ntu(path, [[], *([(1, joints)] for joints in draw_person(3, seed=1))])
+        assert path.stat().st_size == size
+        os.utime(path, (1, 1))
+    assert run(tmp_path, "--bodies", "first" if change == "option" else "pyskl") == 0
+    keypoint = load_pickle(tmp_path / "x.pkl")["annotations"][0]["keypoint"]
+    if change == "option":
+        assert keypoint.shape[1] == 4  # with the empty frame, which "pyskl" drops
+    else:
+        np.testing.assert_allclose(keypoint[0], draw_person(3, seed=1), atol=1e-6)
 
 
 def read_or_die(sample, args):
