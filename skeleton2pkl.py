@@ -140,12 +140,12 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
     """
     folder = name_parts_folder(args.out)
     make_folder(folder)
-    batches = {batch.part: batch for batch in make_batches(samples, folder, args)}
+    batches = {batch.part: batch for batch in make_batches(samples, folder, args, BATCH_BYTES)}
     read = functools.partial(read_batch, args=args)
-    outcomes = run_jobs(read, batches, args.workers, "skeleton2pkl", unit="batch")
+    outcomes = run_jobs(read, batches, args.workers, "skeleton2pkl", unit="part")
     alone = {}  # a batch that killed its process: its samples one by one, so that only the guilty one is lost
     for part in outcomes.failed:
-        for batch in make_batches(batches[part].samples, folder, args, most_bytes=0):
+        for batch in make_batches(batches[part].samples, folder, args, 0):
             alone[batch.part] = batch
     batches = {part: batch for part, batch in batches.items() if part not in outcomes.failed}
     lost = run_jobs(read, alone, args.workers, "skeleton2pkl", unit="sample").failed if alone else {}
@@ -157,7 +157,7 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
     return [annotations[sample.name] for sample in samples if sample.name in annotations], failed
 
 
-def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int = BATCH_BYTES) -> list[Batch]:
+def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int) -> list[Batch]:
     """Divide samples into batches; a part's name changes with its files, their times and the options."""
     options = {key: value for key, value in vars(args).items() if key not in ("out", "workers")}
     batches, chosen, marks, size = [], [], [], 0

@@ -15,7 +15,7 @@ from partition import SHIPPED_SPLITS
 from rawskeletons.bodies import BODIES
 from rawskeletons.ntu_file import MAX_METRES, read_recording
 from rawskeletons.ownset import find_own_classes
-from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
+from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet, list_files, make_annotation
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 LISTS = os.path.join(os.path.dirname(SHIPPED_SPLITS), "ntu")
@@ -115,5 +115,9 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     Raises:
         ValueError: a damaged file, with its line; no body in it.
     """
-    keypoint = BODIES[args.bodies](read_recording(sample.path))
-    return make_annotation(sample, sample.label, keypoint, MAX_METRES)
+    recording = read_recording(sample.path)
+    if not recording.ids:  # two of the ways drop empty frames, so the number would be lost
+        raise EmptyBodiesError(
+            f"'{sample.path}': {sample.name} has no body in any of its {recording.num_frames} frames"
+        )
+    return make_annotation(sample, sample.label, BODIES[args.bodies](recording), MAX_METRES)

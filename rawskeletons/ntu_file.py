@@ -3,7 +3,7 @@
 The number of frames; per frame the number of bodies; per body a line of 10 numbers (the id first), the number of
 joints, and a line of 12 numbers for each: x, y, z (metres), depth and colour pixel, orientation, tracking state. Only
 ids and x, y, z are kept, but every row must be there: a file that is cut off, or has a row or number too many, is
-refused.
+refused, and so is a number with a digit more or less where all others have as many decimals.
 """
 
 import os
@@ -17,6 +17,7 @@ from rawskeletons.samples import read_text
 NUM_JOINTS = 25
 BODY_WORDS, JOINT_WORDS = 10, 12
 KEPT_COLUMNS = (0, 1, 2, 11)  # of a joint's line: x, y, z, and the tracking state (0 not seen, 1 guessed, 2 seen)
+MAX_ODD_RATIO = 0.01  # writers that drop zeros at the end have shorter numbers in a tenth of all
 MAX_METRES = 20  # Kinect v2 sees eight metres far; more is damage
 BLANKS = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
 POINT, SIGN, OTHER = 1 << 10, 1 << 15, 1 << 20  # a digit counts 1; summed over a word they say what it is made of
@@ -108,8 +109,8 @@ class _Text:
             if NO_NUMBER.fullmatch(text):
                 absent.append(word)
             elif not NUMBER.fullmatch(text):
-                shown = text[:40].decode("ascii", "backslashreplace")
-                raise self.fault(self.data.count(b"\n", 0, self.starts[word]), f"got '{shown}', expected a number")
+                shown = repr(text[:40])[1:]
+                raise self.fault(self.data.count(b"\n", 0, self.starts[word]), f"got {shown}, expected a number")
         return absent
 
     def fault(self, line: int, what: str) -> ValueError:
@@ -161,8 +162,8 @@ class _Text:
         lines = first_lines[:, None] + np.arange(NUM_JOINTS)
         words = self.first_words[lines][..., None] + KEPT_COLUMNS
         is_number = ~np.isin(words, self.absent)
-        values = np.full(words.shape, np.nan)
-        values[is_number] = self.read_values(words[is_number])
+        values, decimals = np.full(words.shape, np.nan), np.zeros(words.shape, np.int64)
+        values[is_number], decimals[is_number] = self.read_values(words[is_number])
         is_good = np.abs(values) <= (MAX_METRES, MAX_METRES, MAX_METRES, 2)  # nan compares false
         is_good[..., 3] &= np.isin(values[..., 3], (0, 1, 2))
         if not is_good.all():
@@ -171,10 +172,29 @@ class _Text:
             name, expected = [("x", metres), ("y", metres), ("z", metres), ("the tracking state", "0, 1 or 2")][column]
             what = f"{name} is {values[body, joint, column]:g}, expected {expected}"
             raise self.fault(int(lines[body, joint]), what)
+        self.check_decimals(decimals[..., :3], lines)
         return values[..., :3]
 
-    def read_values(self, words: np.ndarray) -> np.ndarray:
-        """Read some words as float64, exactly: up to 15 digits and a power of ten up to 15 are both whole in it."""
+    def check_decimals(self, decimals: np.ndarray, lines: np.ndarray) -> None:
+        """Refuse a number that has lost or gained a digit, in a file that prints all others with as many decimals.
+
+        Args:
+            decimals: (B, 25, 3), 0 for numbers without a point or with an exponent.
+            lines: (B, 25) of the joints.
+        """
+        counts = np.bincount(decimals.ravel(), minlength=2)[1:]
+        usual = counts.argmax() + 1
+        if 0 < counts.sum() - counts.max() <= MAX_ODD_RATIO * counts.sum():
+            is_odd = (decimals != usual) & (decimals > 0)
+            body, joint, axis = np.argwhere(is_odd)[0]
+            what = f"{'xyz'[axis]} has {decimals[body, joint, axis]} decimals, all other numbers have {usual}"
+            raise self.fault(int(lines[body, joint]), what)
+
+    def read_values(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Read some words as float64, and count their decimals where they have no exponent.
+
+        What is read is exact: up to 15 digits and a power of ten up to 15 are both whole in float64.
+        """
         starts, sizes = self.starts[words], self.ends[words] - self.starts[words]
         is_short = self.is_plain[words] & (sizes <= 15)
         digits, num_decimals = np.zeros(len(words), np.int64), np.zeros(len(words), np.int64)
@@ -189,4 +209,4 @@ class _Text:
         values = np.where(self.raw[starts] == ord("-"), -values, values)
         for row in np.flatnonzero(~is_short).tolist():
             values[row] = float(self.data[starts[row] : starts[row] + sizes[row]])
-        return values
+        return values, num_decimals * is_short

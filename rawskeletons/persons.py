@@ -27,14 +27,17 @@ def sort_persons(poses: np.ndarray) -> np.ndarray:
 
 
 def match_persons(poses: np.ndarray) -> np.ndarray:
-    """Follow each person to the nearest one of the next frame, the best scores first, each one taken once (ST-GCN).
+    """Follow each person to the nearest one of the next frame, each one taken once (ST-GCN's openpose_match).
 
     The persons are then sorted by their scores of all frames together.
     """
     num_persons, num_frames = poses.shape[:2]
+    if num_frames < 2:
+        return poses[np.argsort(-poses[..., 2].sum(axis=(1, 2)), kind="stable")]
     points = poses[..., :2].transpose(1, 0, 2, 3)  # (T, M, V, 2)
     distances = ((points[1:, None] - points[:-1, :, None]) ** 2).sum(axis=(3, 4))  # (T-1, person, person after)
     ranking = np.argsort(-poses[:, :-1, :, 2].sum(axis=2).T, axis=1, kind="stable")  # (T-1, M)
+    ranking = np.argsort(ranking, axis=1)  # its inverse: so does ST-GCN, who meant to let the best scores choose first
     frames = np.arange(num_frames - 1)
     following = np.zeros((num_frames - 1, num_persons), np.int64)
     for rank in range(num_persons):

@@ -108,7 +108,8 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
 
 def check_values(sample: RawSample, values: np.ndarray, limit: float, what: str) -> None:
     """Refuse values, (M, T, V) or (M, T, V, C), that are no numbers from -limit to limit."""
-    wrong = np.argwhere(~(np.abs(values) <= limit))  # nan compares false
+    sizes = np.abs(values).astype(np.promote_types(values.dtype, np.float32))  # float16 does not hold every limit
+    wrong = np.argwhere(~(sizes <= limit))  # nan compares false
     if len(wrong):
         person, frame, joint = wrong[0, :3].tolist()
         raise ValueError(

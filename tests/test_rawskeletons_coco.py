@@ -1,0 +1,127 @@
+"""COCO-17 json of MMPose and PaddleDetection: three forms of one recording give the same key points."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+
+from rawskeletons import coco
+from rawskeletons.samples import RawSample
+
+RNG = np.random.default_rng(0)
+PEOPLE = np.round(np.concatenate([RNG.uniform(10, 600, (3, 2, 17, 2)), RNG.uniform(0.1, 1, (3, 2, 17, 1))], axis=3), 3)
+PEOPLE[:, 1] = PEOPLE[0, 1]  # (frame, person, joint, x y score): the second one stands still, far off and less sure
+PEOPLE[:, 1, :, :2] += 3000
+PEOPLE[:, 1, :, 2] *= 0.1
+SEEN = [PEOPLE[0], PEOPLE[1][:0], PEOPLE[2]]  # nobody in the second frame
+
+
+def as_results(first=5):
+    return [
+        {"image_id": first + frame, "category_id": 1, "keypoints": person.ravel().tolist(), "score": 0.9}
+        for frame, people in enumerate(SEEN)
+        for person in people
+    ]
+
+
+def as_mmpose():
+    return [
+        {"frame_id": 1 + frame, "instances": [
+            {"keypoints": person[:, :2].tolist(), "keypoint_scores": person[:, 2].tolist(), "bbox": [[0, 0, 1, 1]]}
+            for person in people
+        ]}
+        for frame, people in enumerate(SEEN)
+    ]  # fmt: skip
+
+
+def as_paddle(flat=False):
+    shape = (-1, 51) if flat else (-1, 17, 3)
+    return [[frame, [[0, 0, 1, 1]], [people.reshape(shape).tolist(), [[0.5]]]] for frame, people in enumerate(SEEN)]
+
+
+def read(tmp_path, content, persons=None):
+    path = tmp_path / "Wave" / "a_g01.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return coco.read_sample(
+        RawSample("a_g01", str(path), 0), argparse.Namespace(persons=persons, image_size=(480, 640))
+    )
+
+
+FORMS = {
+    "results": as_results,
+    "mmpose": as_mmpose,
+    "mmpose demo": lambda: {"meta_info": {}, "instance_info": as_mmpose()},
+    "paddle": as_paddle,
+    "paddle flat": lambda: as_paddle(flat=True),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("persons", [None, "sorted", "matched"])
+def test_every_form(tmp_path, form, persons):
+    annotation = read(tmp_path, FORMS[form](), persons)
+    expected = np.zeros((2, 3, 17, 3))
+    expected[:, [0, 2]] = PEOPLE[[0, 2]].transpose(1, 0, 2, 3)
+    np.testing.assert_allclose(annotation["keypoint"], expected[..., :2], rtol=1e-6)
+    np.testing.assert_allclose(annotation["keypoint_score"], expected[..., 2], rtol=1e-6)
+    assert annotation["img_shape"] == annotation["original_shape"] == (480, 640)
+
+
+def test_names_of_frames_are_ordered_by_their_numbers(tmp_path):
+    results = [{"image_id": f"f_{n}.jpg", "keypoints": [float(n + 1), 1, 1] * 17} for n in (10, 2, 1)]
+    assert read(tmp_path, results)["keypoint"][0, :, 0, 0].tolist() == [2, 3, 11]
+
+
+def test_the_best_of_a_crowd_are_looked_at(tmp_path):
+    scores = (0.1, 0.2, 0.3, 0.4, 0.5, 0.9, 0.8)
+    crowd = [{"image_id": 1, "keypoints": [100 * score, 1, score] * 17} for score in scores]
+    for persons in ("sorted", "matched"):
+        assert read(tmp_path, crowd, persons)["keypoint"][:, 0, 0, 0].tolist() == pytest.approx([90, 80])
+
+
+def edit(content, change):
+    content = json.loads(json.dumps(content))
+    change(content)
+    return json.dumps(content, indent=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (edit(as_results(), lambda c: c[1]["keypoints"].pop()), "line 63: [1].keypoints has 50 values, expected 51"),
+        (
+            edit(as_results(), lambda c: c[0].update(image_id=1.5)),
+            "line 3: [0].image_id is 1.5, expected a number or a",
+        ),
+        (edit(as_results(), lambda c: c[0]["keypoints"].__setitem__(1, 3e4)), "[0].keypoints[1] is 30000.0, expected"),
+        (
+            edit(as_results(), lambda c: c[0]["keypoints"].__setitem__(2, 30)),
+            "[0].keypoints has a score of 30, expected 0",
+        ),
+        (
+            edit(as_results(), lambda c: c[3].update(image_id=9**9)),
+            "image_id goes from 5 to 387420489; number the frames",
+        ),
+        (edit(as_mmpose(), lambda c: c.pop(1)), "[1].frame_id is 3, expected 2: a frame is missing"),
+        (
+            edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"].pop()),
+            "[0].instances[1].keypoints has 16 points",
+        ),
+        (
+            edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"][3].pop()),
+            "keypoints[3] has 1 values, expected 2",
+        ),
+        (edit(as_mmpose(), lambda c: c[0]["instances"][0].pop("keypoint_scores")), "keypoint_scores is missing"),
+        (edit(as_paddle(), lambda c: c[0][2][0][1].pop()), "[0][2][0][1] has 16 values, expected 51"),
+        (edit(as_paddle(), lambda c: c[2].pop()), "[2][2] is missing"),
+        ('[{"x": 1}]', "line 1: [0] is {'x': 1}, expected COCO results, MMPose's predictions or PaddleDetection's"),
+        ('{"images": []}', "line 1: instance_info is missing"),
+        ("[]", "a_g01 has no body in any of its 0 frames"),
+    ],
+)
+def test_damage_is_named(tmp_path, text, expected):
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path, text)
+    assert expected in str(caught.value) and "a_g01.json'" in str(caught.value)

@@ -1,0 +1,50 @@
+"""Sets of one's own: classes and splits from folders."""
+
+import argparse
+
+import pytest
+
+from rawskeletons.ownset import arrange
+
+
+def plan(root, *paths, **flags):
+    flags = {"raw": str(root), "classes": None, "val_ratio": 0.5, "seed": 0, **flags}
+    return arrange([str(root / path) for path in paths], argparse.Namespace(**flags), "coco17")
+
+
+def test_groups_are_kept_together(tmp_path):
+    names = [f"v_{action}_g{group:02}_c{clip:02}" for action in "AB" for group in (1, 2) for clip in (1, 2)]
+    found = plan(tmp_path, *(f"{name.split('_')[1]}/{name}.json" for name in names))
+    assert [sample.name for sample in found.samples] == names
+    assert [sample.label for sample in found.samples] == [0] * 4 + [1] * 4 and found.class_names == ["A", "B"]
+    groups = {split: {name.split("_")[2] for name in members} for split, members in found.splits.items()}
+    assert groups["train"] | groups["val"] == {"g01", "g02"} and len(groups["train"]) == len(groups["val"]) == 1
+    splits = [plan(tmp_path, *(f"{n.split('_')[1]}/{n}.json" for n in names), seed=seed).splits for seed in range(8)]
+    assert {split["val"][0] for split in splits} == {names[0], names[2]}
+
+
+def test_folders_of_splits(tmp_path):
+    found = plan(tmp_path, "train/10/a.csv", "test/9/a.csv", "train/9/b.csv")
+    assert found.class_names == ["9", "10"]
+    assert found.splits == {"train": ["b", "train/10/a"], "test": ["test/9/a"]}
+    assert {sample.name: sample.label for sample in found.samples} == {"b": 0, "train/10/a": 1, "test/9/a": 0}
+
+
+def test_other_folders_above_the_classes_are_no_splits(tmp_path):
+    found = plan(tmp_path, *(f"{place}/Wave/{place}_g0{group}.csv" for place in ("train", "home") for group in (1, 2)))
+    assert set(found.splits) == {"train", "val"} and len(found.splits["val"]) == 2
+
+
+def test_class_list(tmp_path):
+    (tmp_path / "classes.txt").write_text("1 Wave\n2 Bow\n")
+    found = plan(tmp_path, "train/bow/a.csv", "train/Wave/b.csv", classes=str(tmp_path / "classes.txt"))
+    assert [sample.label for sample in found.samples] == [1, 0] and found.class_names == ["Wave", "Bow"]
+    with pytest.raises(ValueError, match="Jump.c.csv' is of the class 'Jump', which the class list does not name; add"):
+        plan(tmp_path, "train/Jump/c.csv", classes=str(tmp_path / "classes.txt"))
+
+
+def test_what_cannot_be_arranged(tmp_path):
+    with pytest.raises(ValueError, match="a.csv' lies in no class folder; put it at <Class>/a.csv"):
+        plan(tmp_path, "a.csv", "B/b.csv")
+    with pytest.raises(ValueError, match="the samples in '.*' are of one group; put them into folders train/ and val/"):
+        plan(tmp_path, "A/a_g01.csv", "B/b_g01.csv")
