@@ -1,7 +1,7 @@
 """Skeletons: clips of key points from the skeleton pkl, random ones for training, fixed views for evaluation.
 
-Everything leaves as float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. On the way a recording
-is normalised, turned and shaken (training only), cut to clips, and these are made a stream; missing persons are zeros.
+Everything leaves as float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. On the way a
+recording is normalised, turned and shaken (training only), cut to clips, and made a stream; missing persons are zeros.
 Two coordinates are x, y and a score as the third channel, which is 1 for every joint where the file has no scores.
 """
 
@@ -49,8 +49,9 @@ class Skeletons(paddle.io.Dataset):
         num_clips: of a recording in evaluation.
         num_persons: persons of a clip; those that a recording lacks are zeros, those it has too many are left out.
         padding: what follows a recording that is shorter than a "window" or "pad" clip: "zero", or it again ("loop").
-        crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, [least, greatest] in
-            training; evaluation takes the first. None: 1, but for "resize" [0.5, 1.0] in training, 0.95 in evaluation.
+        crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, or [least, greatest]
+            of a random one; "resize" draws in training only and else takes the first. None: 1, but for "resize"
+            [0.5, 1.0] in training and 0.95 in evaluation.
         rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
             two coordinates about z.
         scale: each coordinate is scaled by 1 - scale to 1 + scale.
@@ -231,8 +232,7 @@ class Skeletons(paddle.io.Dataset):
         return [features.take(clip, axis=1) for clip in indices]
 
     def _place_uniform(self, num_frames: int) -> np.ndarray:
-        ratio = (self.crop_ratio[0], self.crop_ratio[0])
-        return frame_sampling.place_uniform_clips(num_frames, self.clip_len, self._num_views, ratio)
+        return frame_sampling.place_uniform_clips(num_frames, self.clip_len, self._num_views, self.crop_ratio)
 
     def _make_clips(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
