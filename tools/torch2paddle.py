@@ -29,6 +29,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
+import annotations
 import checkpoint
 import config as texts
 import partition
@@ -53,7 +54,7 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     what.add_argument("--config", help="config text; it goes into the checkpoint, for test.py and predict.py")
     what.add_argument("--model", choices=list(MODELS), help="network, where no config is to go into the checkpoint")
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-    parser.add_argument("--class_index", help="class names: lines 'id name' with ids from 1, as in classInd.txt")
+    parser.add_argument("--class_index", help="class names: one a line, or lines 'id name' as in classInd.txt")
     parser.add_argument("--inflate", choices=WAYS, default=WAYS[0], help="of ImageNet: how kernels get a time axis")
     parser.add_argument("--out", help="checkpoint to write; default: beside the file, under its name")
     args = parser.parse_args(words)
@@ -70,7 +71,7 @@ def main(words: list | None = None) -> None:
     args = parse_arguments(words)
     config = read_config(args)
     section = config["MODEL"]
-    class_names = partition.read_class_index(args.class_index) if args.class_index else []
+    class_names = read_names(args.class_index) if args.class_index else []
     content = read_content(args.file, args.source)
     place, state = find_state_dict(content, args.file)
     weights = read_arrays(state, args.file)
@@ -119,6 +120,13 @@ def read_config(args: argparse.Namespace) -> dict:
         raise ValueError(f"-o {others[0]}: only MODEL keys go without --config; name the config text to change")
     values = {**config["MODEL"], "name": args.model}
     return {"MODEL": texts.fill_section(f"--model {args.model} -o MODEL", values, [MODELS[args.model]])}
+
+
+def read_names(path: str) -> list[str]:
+    """Read class names by label: one a line, or `id name` with ids from 1."""
+    names = annotations.read_class_names(path)
+    is_index = bool(names) and names[0].split()[0].isdecimal()
+    return partition.read_class_index(path) if is_index else names
 
 
 def read_content(path: str, source: str):
