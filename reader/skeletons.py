@@ -163,6 +163,10 @@ class Skeletons(paddle.io.Dataset):
         views = 1 if self.mode == "train" else self.num_clips
         return views * 4 * int(np.prod(self.input_shape))
 
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
+        """Return views of noise, float32 (num_views, M, T, V, C), to measure what comes after the reader."""
+        return rng.standard_normal((num_views, *np.take(self.input_shape, [3, 1, 2, 0])), np.float32)
+
     def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Make the model's input on the current device: (B, M, T, V, C) -> (B, C, T, V, M)."""
         inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
@@ -188,7 +192,7 @@ class Skeletons(paddle.io.Dataset):
         keypoint = np.empty((*stored.shape[:3], 3), np.float32)
         keypoint[..., : stored.shape[3]] = stored
         if stored.shape[3] == 2:
-            keypoint[..., 2] = transforms.find_present(stored)[..., 0] if recording.score is None else recording.score
+            keypoint[..., 2] = transforms.find_present(stored) if recording.score is None else recording.score
         if not np.isfinite(keypoint.sum()):
             raise DamagedSampleError(f"{where} has coordinates that are not finite numbers; run skeleton2pkl.py again")
         return keypoint
