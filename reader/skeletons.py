@@ -331,7 +331,7 @@ class Skeletons(paddle.io.Dataset):
                     f"{where} has {recording.keypoint.shape[3]} coordinates, the first sample {self.num_coordinates}; "
                     "run skeleton2pkl.py on each kind by itself"
                 )
-            if self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
+            if self.num_coordinates == 2 and self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
                 raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto")
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
