@@ -156,6 +156,11 @@ class Clips(paddle.io.Dataset):
             views = (16 if self.protocol == "windows" else self.num_clips) * EVALUATION_CROPS[self.crops] * flips
         return views * self.num_segments * self.clip_len * self.crop_size**2 * 3
 
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
+        """Return views of noise, uint8 (num_views, T, H, W, C), to measure what comes after the reader."""
+        channels, *size = self.input_shape
+        return rng.integers(0, 256, (num_views, *size, channels), np.uint8)
+
     def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Make the model's input on the current device.
 

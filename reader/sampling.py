@@ -112,7 +112,8 @@ def draw_uniform_clip(
     shorter one `num_frames - clip_len` frames are left out; one shorter than the clip runs round from a drawn frame.
 
     Args:
-        crop_ratio: least and greatest share of the recording that the clip is drawn from (PYSKL's p_interval).
+        crop_ratio: least and greatest share of the recording that the clip is drawn from (PYSKL's p_interval); of one
+            that is shorter than the clip, the clip runs on to what follows it.
 
     Returns:
         (clip_len,) int64 frame indices.
@@ -123,7 +124,7 @@ def draw_uniform_clip(
     _check_counts(num_frames=num_frames, clip_len=clip_len)
     first, length = _draw_crop(num_frames, crop_ratio, rng)
     start = draw_integers(rng, length) if length < clip_len else 0
-    return first + _spread_frames(length, clip_len, start, rng)
+    return (first + _spread_frames(length, clip_len, start, rng)) % num_frames
 
 
 def place_uniform_clips(
@@ -149,7 +150,7 @@ def place_uniform_clips(
         if draw_start and length < clip_len:
             start = rng.randint(length)
         clips.append(first + _spread_frames(length, clip_len, start, rng))
-    return np.stack(clips)
+    return np.stack(clips) % num_frames
 
 
 def _draw_crop(num_frames: int, crop_ratio: tuple, rng) -> tuple[int, int]:
@@ -160,9 +161,9 @@ def _draw_crop(num_frames: int, crop_ratio: tuple, rng) -> tuple[int, int]:
 
 
 def _spread_frames(num_frames: int, clip_len: int, start: int, rng) -> np.ndarray:
-    """Spread the frames of one clip over a recording; `start` counts for recordings shorter than the clip."""
+    """Spread a clip over so many frames; over fewer than the clip has, it begins with `start` and runs beyond them."""
     if num_frames < clip_len:
-        return (start + np.arange(clip_len)) % num_frames
+        return start + np.arange(clip_len)
     if num_frames < 2 * clip_len:
         is_left_out = np.zeros(clip_len + 1, np.int64)
         is_left_out[rng.choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1

@@ -126,5 +126,5 @@ def add_noise(keypoint: np.ndarray, size: float, num_coordinates: int, rng: np.r
     """Add normal noise of a standard deviation to the coordinates of the joints that are there."""
     noisy = keypoint.copy()
     noise = rng.standard_normal((*keypoint.shape[:3], num_coordinates), np.float32) * size
-    noisy[..., :num_coordinates] += noise * find_present(keypoint[..., :num_coordinates])
+    noisy[..., :num_coordinates] += noise * find_present(keypoint[..., :num_coordinates])[..., None]
     return noisy

@@ -1,7 +1,7 @@
 """The skeleton pkl, `split` and `annotations` as PYSKL and MMAction2 have it: the checked recordings of one split.
 
-A large file is unpacked once to <file>.npy beside it, with <file>.index, and mapped from there: the system then keeps in
-memory what is read, once for all processes.
+A large file is unpacked once to <file>.npy beside it, with <file>.index, and mapped from there: the system then keeps
+in memory what is read, once for all processes.
 """
 
 import os

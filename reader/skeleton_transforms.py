@@ -3,6 +3,7 @@
 A joint whose numbers are all zero is missing, and stays zero. A recording without any joint comes back as it is.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -21,24 +22,29 @@ LEAST_EXTENT = 10  # PYSKL: coordinates over a smaller range are not scaled
 
 
 def find_present(keypoint: np.ndarray) -> np.ndarray:
-    """Return which joints are there, bool (..., V, 1): those with a number that is not zero."""
-    present = keypoint[..., 0] != 0
+    """Return which joints are there, bool (..., V): those with a number that is not zero."""
+    differs = keypoint != 0
+    present = differs[..., 0]
     for channel in range(1, keypoint.shape[-1]):  # several times as fast as any() over so short an axis
-        present |= keypoint[..., channel] != 0
-    return present[..., None]
+        present = present | differs[..., channel]
+    return present
 
 
-def find_used_frames(keypoint: np.ndarray) -> np.ndarray:
-    """Return which frames of each person hold a joint: bool (M, T)."""
-    return (keypoint != 0).reshape(*keypoint.shape[:2], -1).any(axis=2)
+def move_origin(keypoint: np.ndarray, origin: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Subtract a point (C,) from the joints that are there; the others become zero."""
+    num_joints = keypoint.shape[2]
+    rows = keypoint.reshape(-1, num_joints * len(origin))
+    moved = (rows - np.tile(origin, num_joints)).reshape(keypoint.shape)  # long rows: a third of the time
+    if not present.all():
+        moved[~present] = 0
+    return moved
 
 
 def center(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
     """Move the centre joint of the first person, in its first frame that is not empty, to the origin (CTR-GCN)."""
-    used = find_used_frames(keypoint)[0]
-    if not used.any():
-        return keypoint
-    return (keypoint - keypoint[0, used.argmax(), find_centre(layout)]) * find_present(keypoint)
+    present = find_present(keypoint)
+    used = present[0].any(axis=1)
+    return move_origin(keypoint, keypoint[0, used.argmax(), find_centre(layout)], present)
 
 
 def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True) -> np.ndarray:
@@ -50,14 +56,16 @@ def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True)
     Args:
         align: turn the spine to z and the shoulders to x, by the first frame; False: PYSKL's align_spine=False.
     """
-    used = find_used_frames(keypoint)
+    present = find_present(keypoint)
+    used = present.any(axis=2)
     if len(used) > 1 and used[0].sum() < used[1].sum():
-        keypoint, used = keypoint[[1, 0, *range(2, len(used))]], used[[1]]
+        order = [1, 0, *range(2, len(used))]
+        keypoint, present, used = keypoint[order], present[order], used[order]
     if not used[0].any():
         return keypoint
     if not used[0].all():
-        keypoint = keypoint[:, used[0]]
-    moved = (keypoint - keypoint[0, 0, find_centre(layout)]) * find_present(keypoint)
+        keypoint, present = keypoint[:, used[0]], present[:, used[0]]
+    moved = move_origin(keypoint, keypoint[0, 0, find_centre(layout)], present)
     return turn(moved, find_upright(moved[0, 0], layout)) if align else moved
 
 
@@ -70,13 +78,13 @@ def normalize_msg3d(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
     if not keypoint[0].any():
         return keypoint
     centres = keypoint[:1, :, [find_centre(layout)]]  # (1, T, 1, C) of the first person
-    moved = (keypoint - centres) * find_present(keypoint)
+    moved = (keypoint - centres) * find_present(keypoint)[..., None]
     return turn(moved, find_upright(moved[0, 0], layout))
 
 
 def _fill_end(person: np.ndarray) -> np.ndarray:
     """Repeat a person (T, V, C) over its empty end; of one that starts late, all empty frames go to the end first."""
-    used = find_used_frames(person[None])[0]
+    used = find_present(person).any(axis=1)
     if not used.any():
         return person
     valid = person[: len(used) - used[::-1].argmax()] if used[0] else person[used]
@@ -105,11 +113,12 @@ def normalize_infogcn(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
 def normalize_box(keypoint: np.ndarray) -> np.ndarray:
     """Scale each coordinate to -1 ... 1 over all joints and frames of a recording (CTR-GCN's N-UCLA)."""
     present = find_present(keypoint)
-    flat = keypoint[present[..., 0]]
+    flat = keypoint[present]
     if not len(flat):
         return keypoint
     low, high = flat.min(axis=0), flat.max(axis=0)
-    return ((keypoint - low) * (2 / np.where(high > low, high - low, 1)) - 1).astype(np.float32) * present
+    half = np.where(high > low, high - low, 1) / 2
+    return move_origin(keypoint, low, present) / half - present[..., None]
 
 
 def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple) -> np.ndarray:
@@ -205,13 +214,14 @@ def rotate_onto(vector: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     The identity where the vector is zero, or along the target either way: there is no such normal.
     """
-    normal = np.cross(vector, target)
-    angle = np.arctan2(np.linalg.norm(normal), vector @ target)
-    if np.abs(normal).sum() < 1e-6 or angle < 1e-6:  # the references' bounds
+    (a, b, c), (d, e, f) = vector.tolist(), target.tolist()
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)  # np.cross takes longer than all else here
+    if sum(map(abs, normal)) < 1e-6:  # PYSKL's bound
         return np.eye(3)
-    x, y, z = _scale_to_unit(normal)
+    size = math.sqrt(a * a + b * b + c * c)
+    x, y, z = (one / size for one in normal)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return np.eye(3) + cross + cross @ cross / (1 + (a * d + b * e + c * f) / size)
 
 
 def turn(keypoint: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Skeletons: clips of key points from the skeleton pkl, random ones for training, fixed views for evaluation.
 
-Everything leaves as float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. On the way a recording
-is normalised, turned and shaken (training only), cut to clips, and these are made a stream; missing persons are zeros.
+Everything leaves as float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. On the way a
+recording is normalised, turned and shaken (training only), cut to clips, and made a stream; missing persons are zeros.
 Two coordinates are x, y and a score as the third channel, which is 1 for every joint where the file has no scores.
 """
 
@@ -49,8 +49,9 @@ class Skeletons(paddle.io.Dataset):
         num_clips: of a recording in evaluation.
         num_persons: persons of a clip; those that a recording lacks are zeros, those it has too many are left out.
         padding: what follows a recording that is shorter than a "window" or "pad" clip: "zero", or it again ("loop").
-        crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, [least, greatest] in
-            training; evaluation takes the first. None: 1, but for "resize" [0.5, 1.0] in training, 0.95 in evaluation.
+        crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, or [least, greatest]
+            of a random one; "resize" draws in training only and else takes the first. None: 1, but for "resize"
+            [0.5, 1.0] in training and 0.95 in evaluation.
         rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
             two coordinates about z.
         scale: each coordinate is scaled by 1 - scale to 1 + scale.
@@ -162,6 +163,10 @@ class Skeletons(paddle.io.Dataset):
         views = 1 if self.mode == "train" else self.num_clips
         return views * 4 * int(np.prod(self.input_shape))
 
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
+        """Return views of noise, float32 (num_views, M, T, V, C), to measure what comes after the reader."""
+        return rng.standard_normal((num_views, *np.take(self.input_shape, [3, 1, 2, 0])), np.float32)
+
     def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Make the model's input on the current device: (B, M, T, V, C) -> (B, C, T, V, M)."""
         inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
@@ -187,7 +192,7 @@ class Skeletons(paddle.io.Dataset):
         keypoint = np.empty((*stored.shape[:3], 3), np.float32)
         keypoint[..., : stored.shape[3]] = stored
         if stored.shape[3] == 2:
-            keypoint[..., 2] = transforms.find_present(stored)[..., 0] if recording.score is None else recording.score
+            keypoint[..., 2] = transforms.find_present(stored) if recording.score is None else recording.score
         if not np.isfinite(keypoint.sum()):
             raise DamagedSampleError(f"{where} has coordinates that are not finite numbers; run skeleton2pkl.py again")
         return keypoint
@@ -231,8 +236,7 @@ class Skeletons(paddle.io.Dataset):
         return [features.take(clip, axis=1) for clip in indices]
 
     def _place_uniform(self, num_frames: int) -> np.ndarray:
-        ratio = (self.crop_ratio[0], self.crop_ratio[0])
-        return frame_sampling.place_uniform_clips(num_frames, self.clip_len, self._num_views, ratio)
+        return frame_sampling.place_uniform_clips(num_frames, self.clip_len, self._num_views, self.crop_ratio)
 
     def _make_clips(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
@@ -327,7 +331,7 @@ class Skeletons(paddle.io.Dataset):
                     f"{where} has {recording.keypoint.shape[3]} coordinates, the first sample {self.num_coordinates}; "
                     "run skeleton2pkl.py on each kind by itself"
                 )
-            if self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
+            if self.num_coordinates == 2 and self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
                 raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto")
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:

@@ -14,6 +14,7 @@ from reader.clips import Clips
 from tools import benchmark, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
+SMALL_BODIES = ("--classes", 2, "--groups", 2, "--clips", 1, "--width", 64, "--height", 48)
 TINY_MODEL = ["-o", "MODEL.depth=10", "-o", "MODEL.widen_factor=0.25", "-o", "MODEL.num_classes=4"]
 
 
@@ -129,6 +130,29 @@ def test_the_reader_table_of_sample_data_made_for_it(monkeypatch, capsys):
         for cell in row[1:]:
             median, low, high = read_spread(cell)
             assert 0 < low <= median <= high
+
+
+def test_skeletons_are_read_from_the_file_of_the_config_or_from_sample_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "SKELETON_FLAGS", (*SMALL_BODIES, "--frames", 8))
+    words = ["reader", "-o", "READER.name=skeletons", "-o", "READER.stream=bone", "--workers", "0", "--batches", "2"]
+    benchmark.main([*words, "--root", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "clips of 100 x 25 x 2, 8 a batch; median of 3 x 2 batches" in out
+    _, row = read_table(out)
+    assert row[0] == "sample data, ntu25.pkl" and read_spread(row[1])[1] > 0
+    own = ["-o", f"TRAIN.filelist={tmp_path / 'coco17.pkl'}", "-o", "TRAIN.split=test2", "-o", "READER.layout=coco17"]
+    benchmark.main([*words, *own])
+    out = capsys.readouterr().out
+    assert "clips of 100 x 17 x 2" in out and read_table(out)[1][0] == "coco17.pkl"
+
+
+def test_noise_is_of_the_reader_s_kind():
+    _, config = read("model", "-o", "READER.name=skeletons", "-o", "READER.num_clips=3", "-o", "READER.clip_len=5")
+    reader = timing.open_training_reader(config)
+    batch, labels = timing.draw_batch(config, reader)
+    assert batch.shape == (8, 2, 5, 25, 3) and batch.dtype == np.float32 and len(labels) == 8
+    views, labels = benchmark.draw_video(config, reader)
+    assert views.shape == (3, 2, 5, 25, 3) and len(labels) == 3
 
 
 def slow_down(monkeypatch, num_slow):

@@ -4,9 +4,10 @@
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
 
 `reader` makes sample videos with the project's own scripts (`--root` takes a tree of yours) and reads random clips of
-their pictures, records and files by the loader that training uses. `model` runs the step that training uses, and
-scoring, on a batch of noise; each in a process of its own, since the peak memory of a process never falls. Every figure
-is the median of several repeats after a warm-up, with the lowest and the highest of them. Tables are Markdown.
+their pictures, records and files by the loader that training uses; for skeletons it reads the pkl of the config.
+`model` runs the step that training uses, and scoring, on a batch of noise; each in a process of its own, since the peak
+memory of a process never falls. Every figure is the median of several repeats after a warm-up, with the lowest and the
+highest of them. Tables are Markdown.
 """
 
 import argparse
@@ -51,6 +52,7 @@ from tools.timing import (
 NUM_CLASSES = 101  # where the config leaves them to a list
 VIDEO_FRAMES = 250  # ten seconds
 SAMPLES = {"classes": 4, "groups": 4, "clips": 2, "frames": 100, "width": 320, "height": 240}  # frames as in UCF-101
+SKELETON_FLAGS = ("--classes", 4, "--groups", 4, "--frames", 80, "--width", 64, "--height", 48)  # NTU RGB+D: 80 frames
 
 
 def parse_arguments(words: list) -> argparse.Namespace:
@@ -107,7 +109,10 @@ def measure_reader(args: argparse.Namespace, words: list) -> None:
     rows = [["clips/s", *(f"workers: {num_workers}" for num_workers in args.workers)]]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        sources = find_sources(pathlib.Path(args.root), folder) if args.root else make_sources(folder)
+        if config["READER"]["name"] == "skeletons":
+            sources = find_skeletons(config, pathlib.Path(args.root or folder))
+        else:
+            sources = find_sources(pathlib.Path(args.root), folder) if args.root else make_sources(folder)
         for title, source in sources.items():
             speeds = [time_reading(config, source, num_workers, args) for num_workers in args.workers]
             rows.append([title, *(format_spread(one, 1) for one in speeds)])
@@ -134,6 +139,18 @@ def make_sources(folder: pathlib.Path) -> dict:
     run_script("data_list_gener.py", "--root", folder, *places, *lists)
     found = {**find_sources(folder, folder), **find_sources(packed, folder)}
     return {title: found[title] for title in ("records of paths", "packed records", "video files")}
+
+
+def find_skeletons(config: dict, root: pathlib.Path) -> dict:
+    """Return {title: pkl}: the file that the config names, or sample data in its layout, made where `root` has none."""
+    path = pathlib.Path(config["TRAIN"]["filelist"])
+    if path.suffix == ".pkl":
+        return {path.name: path}
+    path = root / f"{config['READER']['layout']}.pkl"
+    if not path.exists():
+        run_script("tools/make_samples.py", *SKELETON_FLAGS, "--root", root)
+    config["TRAIN"]["split"] = "train1"
+    return {f"sample data, {path.name}": path}
 
 
 def find_sources(root: pathlib.Path, folder: pathlib.Path) -> dict:
@@ -187,10 +204,13 @@ CALLS = {"training": prepare_training, "inference": prepare_inference, "test vid
 
 
 def draw_video(config: dict, _) -> tuple:
-    """Draw the views of one video of noise as TEST takes them, uint8 (views, T, H, W, C), and labels for them."""
-    reader = recipe.open_reader(config)
-    size = (VIDEO_FRAMES, reader.short_size, reader.short_size * 4 // 3, 3)
-    views = reader.make_views(np.random.default_rng(0).integers(0, 256, size, np.uint8))
+    """Draw the views of one video of noise as TEST takes them, (views, ...), and labels for them."""
+    reader, rng = recipe.open_reader(config), np.random.default_rng(0)
+    if config["READER"]["name"] == "skeletons":
+        views = reader.draw_noise(reader.num_clips, rng)
+    else:
+        size = (VIDEO_FRAMES, reader.short_size, reader.short_size * 4 // 3, 3)
+        views = reader.make_views(rng.integers(0, 256, size, np.uint8))
     return views, np.zeros(len(views), np.int64)
 
 

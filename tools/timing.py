@@ -42,10 +42,9 @@ def build_step(config: dict) -> tuple:
 
 
 def draw_batch(config: dict, reader) -> tuple:
-    """Draw clips of noise, uint8 (B, T, H, W, C), and int64 labels (B,), as arrays."""
-    channels, *size = reader.input_shape
+    """Draw clips of noise as the reader gives them, (B, ...), and int64 labels (B,), as arrays."""
     rng, batch_size = np.random.default_rng(0), recipe.device_batch_size(config)
-    inputs = rng.integers(0, 256, (batch_size, *size, channels), np.uint8)
+    inputs = reader.draw_noise(batch_size, rng)
     return inputs, rng.integers(0, config["MODEL"]["num_classes"], batch_size)
 
 

@@ -1,0 +1,450 @@
+"""The skeleton reader on small files of known numbers: splits, views, samplings, randomness, damage, mapped files."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from reader import build_loader, skeleton_pkl, streams
+from reader.skeletons import SAMPLINGS, Skeletons
+from skeleton import get_layout
+
+NTU = get_layout("ntu25")
+PLAIN = {"normalization": "none", "clip_len": 8}
+
+
+def draw(persons=1, frames=12, joints=25, coordinates=3, seed=0):
+    """Draw key points (M, T, V, C) without a zero."""
+    return 1 + np.random.default_rng(seed).random((persons, frames, joints, coordinates), np.float32)
+
+
+def count_frames(persons=1, frames=12):
+    """Key points whose every number is that of their frame, from 1."""
+    return np.ones((persons, frames, 25, 3), np.float32) * np.arange(1, frames + 1, dtype=np.float32)[:, None, None]
+
+
+def write(folder, keypoints, labels=None, splits=None, **more):
+    """Write a skeleton pkl of samples s0, s1, ...; return its path."""
+    annotations = [
+        {"frame_dir": f"s{place}", "label": place if labels is None else labels[place], "keypoint": keypoint}
+        for place, keypoint in enumerate(keypoints)
+    ]
+    for annotation in annotations:
+        annotation["total_frames"] = annotation["keypoint"].shape[1]
+        annotation.update({key: more[key] for key in ("keypoint_score", "img_shape") if key in more})
+    names = [annotation["frame_dir"] for annotation in annotations]
+    content = {"split": splits or {"train": names, "val": names[::-1]}, "annotations": annotations}
+    content.update({key: more[key] for key in ("class_names", "layout") if key in more})
+    path = folder / "set.pkl"
+    path.write_bytes(pickle.dumps(content))
+    return str(path)
+
+
+def frames_of(clip):
+    """The frame numbers of a clip (M, T, V, C) of `count_frames`, of its first person."""
+    return clip[0, :, 0, 0].tolist()
+
+
+# What leaves.
+
+
+def test_samples_stand_in_the_order_of_the_split(tmp_path):
+    path = write(tmp_path, [draw(seed=seed) for seed in range(3)], class_names=["A", "B", "C"])
+    reader = Skeletons(path, "val", "test", **PLAIN)
+    assert [reader[index]["name"] for index in range(len(reader))] == ["s2", "s1", "s0"]
+    assert (
+        [reader[index]["label"] for index in range(3)] == [2, 1, 0] == [reader.find_class(index) for index in range(3)]
+    )
+    assert reader.class_names == ["A", "B", "C"] and reader.num_classes == 3
+
+
+def test_a_view_and_the_model_s_input_are_the_key_points(tmp_path):
+    keypoint = draw(2, 8)
+    reader = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)
+    sample = reader[0]
+    assert sample["inputs"].dtype == np.float32 and np.array_equal(sample["inputs"], keypoint[None])
+    batch = reader.prepare(sample["inputs"])
+    assert list(batch.shape) == [1, 3, 8, 25, 2] == [1, *reader.input_shape]
+    assert np.array_equal(batch.numpy()[0, 1, 5, 7], keypoint[:, 5, 7, 1])
+    assert reader.sample_bytes() == sample["inputs"].nbytes
+    assert reader.draw_noise(3, np.random.default_rng(0)).shape == (3, 2, 8, 25, 3)
+
+
+@pytest.mark.parametrize("persons, kept", [(1, [0]), (2, [0, 1]), (3, [0, 1])])
+def test_missing_persons_are_zeros_and_those_too_many_go(tmp_path, persons, kept):
+    keypoint = draw(persons, 8)
+    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)[0]["inputs"][0]
+    assert clip.shape[0] == 2 and np.array_equal(clip[: len(kept)], keypoint[kept]) and not clip[len(kept) :].any()
+
+
+def test_float16_is_read_as_float32(tmp_path):
+    keypoint = draw(1, 8).astype(np.float16)
+    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", num_persons=1, **PLAIN)[0]["inputs"]
+    assert clip.dtype == np.float32 and np.array_equal(clip[0], keypoint.astype(np.float32))
+
+
+def test_the_score_is_the_third_channel_of_two_coordinates(tmp_path):
+    keypoint, score = draw(1, 8, 17, 2), draw(1, 8, 17, 1)[..., 0]
+    keypoint[0, 3, 4] = 0
+    arguments = {"layout": "coco17", "sampling": "pad", "num_persons": 1, **PLAIN}
+    path = write(tmp_path, [keypoint], keypoint_score=score)
+    whole = np.concatenate([keypoint, score[..., None]], axis=3)
+    assert np.array_equal(Skeletons(path, "train", "test", **arguments)[0]["inputs"][0], whole)
+    bones = Skeletons(path, "train", "test", stream="bone", **arguments)[0]["inputs"][0]
+    assert np.array_equal(bones, streams.make_bones(whole, get_layout("coco17").parents, average_scores=True))
+    other = Skeletons(path, "train", "test", stream="bone", scores="difference", **arguments)[0]["inputs"][0]
+    assert np.array_equal(other, streams.make_bones(whole, get_layout("coco17").parents))
+    centred = Skeletons(path, "train", "test", **{**arguments, "normalization": "center"})[0]["inputs"][0]
+    assert np.array_equal(centred[..., 2], score) and not centred[0, 0, 0, :2].any()
+    without = Skeletons(write(tmp_path, [keypoint]), "train", "test", **arguments)[0]["inputs"][0]
+    assert without[..., 2].sum() == 8 * 17 - 1 and not without[0, 3, 4].any()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("mode", ["train", "test"])
+def test_a_sample_of_nobody_is_a_clip_of_zeros(tmp_path, sampling, mode):
+    path = write(tmp_path, [np.zeros((2, 5, 25, 3), np.float32)])
+    for normalization in ("center", "box", "pyskl_3d", "msg3d", "infogcn"):
+        reader = Skeletons(
+            path, "train", mode, sampling=sampling, normalization=normalization, clip_len=8, rotation=0.3, noise=0.1,
+            scale=0.2, flip_ratio=1.0, stream="bone_motion+displacement",
+        )  # fmt: skip
+        sample = reader[0, 0]
+        assert sample["inputs"].shape == (1, 2, 8, 25, 6) and not sample["inputs"].any() and sample["faults"] == []
+
+
+# Sampling.
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "resize", "window"])
+def test_several_views_are_in_time_order(tmp_path, sampling):
+    path = write(tmp_path, [count_frames(1, 100)])
+    reader = Skeletons(path, "train", "valid", sampling=sampling, num_clips=3, **PLAIN)
+    views = reader[0]["inputs"]
+    assert views.shape == (3, 2, 8, 25, 3) and reader.sample_bytes() == views.nbytes
+    for view in views:
+        assert (np.diff(frames_of(view)) > 0).all() and 1 <= min(frames_of(view)) <= max(frames_of(view)) <= 100
+    if sampling == "window":
+        assert [frames_of(view)[0] for view in views] == [16, 47, 77]
+
+
+def test_padding_follows_the_recording(tmp_path):
+    path = write(tmp_path, [count_frames(1, 5)])
+    for sampling in ("pad", "window"):
+        reader = Skeletons(path, "train", "test", sampling=sampling, **PLAIN)
+        assert frames_of(reader[0]["inputs"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
+        looped = Skeletons(path, "train", "test", sampling=sampling, padding="loop", **PLAIN)
+        assert frames_of(looped[0]["inputs"][0]) == [1, 2, 3, 4, 5, 1, 2, 3]
+    longer = Skeletons(write(tmp_path, [count_frames(1, 20)]), "train", "test", sampling="pad", **PLAIN)
+    assert frames_of(longer[0]["inputs"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_windows_of_training_reach_every_place(tmp_path):
+    for frames, expected in ((12, {1, 2, 3, 4, 5}), (5, {0, 1})):
+        reader = Skeletons(write(tmp_path, [count_frames(1, frames)]), "train", sampling="window", **PLAIN)
+        clips = [frames_of(reader[epoch, 0]["inputs"][0]) for epoch in range(60)]
+        assert {clip[0] for clip in clips} == expected
+        for clip in clips:
+            present = [number for number in clip if number]
+            assert present == list(range(int(present[0]), int(present[0]) + min(frames, 8)))
+
+
+def test_resized_crops_of_training_differ_and_evaluation_takes_the_centre(tmp_path):
+    path = write(tmp_path, [count_frames(1, 200)])
+    train = Skeletons(path, "train", sampling="resize", **PLAIN)
+    spans = [
+        frames_of(train[epoch, 0]["inputs"][0])[-1] - frames_of(train[epoch, 0]["inputs"][0])[0] for epoch in range(50)
+    ]
+    assert 80 < min(spans) < 110 and 160 < max(spans) < 200
+    clip = frames_of(Skeletons(path, "train", "test", sampling="resize", **PLAIN)[0]["inputs"][0])
+    np.testing.assert_allclose(clip, 6 - 0.5 + (np.arange(8) + 0.5) * 190 / 8 + 0, rtol=1e-5)
+
+
+def test_resizing_leaves_the_empty_end_out(tmp_path):
+    keypoint = np.concatenate([count_frames(1, 8), np.zeros((1, 4, 25, 3), np.float32)], axis=1)
+    reader = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="resize", crop_ratio=1.0, **PLAIN)
+    assert frames_of(reader[0]["inputs"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_ordered_frames_repeat_and_end_with_the_recording(tmp_path):
+    path, even = write(tmp_path, [count_frames(1, 4)]), [1, 1, 1, 2, 2, 3, 3, 4]
+    assert frames_of(Skeletons(path, "train", "test", sampling="ordered", **PLAIN)[0]["inputs"][0]) == even
+    reader = Skeletons(path, "train", sampling="ordered", **PLAIN)
+    clips = [frames_of(reader[epoch, 0]["inputs"][0]) for epoch in range(9)]
+    assert all(clip == sorted(clip) and set(clip) <= set(even) for clip in clips) and len(set(map(tuple, clips))) > 4
+
+
+def test_uniform_motion_is_of_the_recording_and_resized_motion_of_the_clip(tmp_path):
+    path = write(tmp_path, [count_frames(1, 160)])
+    arguments = {"stream": "joint_motion", **PLAIN}
+    uniform = Skeletons(path, "train", "test", sampling="uniform", **arguments)[0]["inputs"][0]
+    assert frames_of(uniform)[:7] == [1] * 7
+    resized = Skeletons(path, "train", "test", sampling="resize", crop_ratio=1.0, **arguments)[0]["inputs"][0]
+    assert frames_of(resized) == [20] * 7 + [0]
+
+
+def test_total_frames_cuts_what_follows(tmp_path):
+    path = write(tmp_path, [count_frames(1, 8)])
+    content = pickle.loads((tmp_path / "set.pkl").read_bytes())
+    content["annotations"][0]["total_frames"] = 5
+    (tmp_path / "set.pkl").write_bytes(pickle.dumps(content))
+    reader = Skeletons(path, "train", "test", sampling="pad", **PLAIN)
+    assert frames_of(reader[0]["inputs"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
+
+
+def test_pre_normalisation_of_msg3d_repeats_a_padded_recording(tmp_path):
+    keypoint = draw(1, 5)
+    arguments = {"normalization": "msg3d", "clip_len": 12, "num_persons": 1}
+    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **arguments)[0]["inputs"][0]
+    assert np.array_equal(clip[:, 5:10], clip[:, :5]) and np.array_equal(clip[:, 10:], clip[:, :2]) and clip.any()
+
+
+# Randomness.
+
+SHAKEN = {"rotation": 0.3, "scale": 0.1, "shear": 0.1, "noise": 0.01, "flip_ratio": 0.5}
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_training_sample_depends_on_seed_epoch_and_index_alone(tmp_path, sampling):
+    path = write(tmp_path, [draw(frames=100)] * 2)
+    placed = {"move": True, "shift": True} if sampling in ("window", "pad") else {}
+    arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN, **placed}
+    reader = Skeletons(path, "train", seed=3, **arguments)
+    first = reader[4, 1]["inputs"]
+    reader[0, 0]
+    assert np.array_equal(reader[4, 1]["inputs"], first)
+    assert np.array_equal(Skeletons(path, "train", seed=3, **arguments)[4, 1]["inputs"], first)
+    for other in (reader[5, 1], reader[4, 0], Skeletons(path, "train", seed=2, **arguments)[4, 1]):
+        assert not np.array_equal(other["inputs"], first)
+
+
+@pytest.mark.parametrize("name, value", [*SHAKEN.items(), ("move", True), ("shift", True)])
+def test_each_augmentation_changes_training_alone(tmp_path, name, value):
+    path = write(tmp_path, [np.pad(draw(frames=5), ((0, 0), (2, 5), (0, 0), (0, 0)))])
+    value = 1.0 if name == "flip_ratio" else value
+    arguments = {"sampling": "pad", "clip_len": 12, "normalization": "none"}
+    plain, changed = (Skeletons(path, "train", **more, **arguments)[1, 0]["inputs"] for more in ({}, {name: value}))
+    assert plain.shape == changed.shape and not np.array_equal(plain, changed)
+    for still in ({"mode": "test"}, {"augment": False}):
+        assert np.array_equal(Skeletons(path, "train", **still, **{name: value}, **arguments)[1, 0]["inputs"], plain)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_without_augmentation_training_takes_the_evaluation_view(tmp_path, sampling):
+    path = write(tmp_path, [draw(frames=100)])
+    arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN}
+    still = Skeletons(path, "train", augment=False, **arguments)
+    expected = Skeletons(path, "train", "test", **arguments)[0]["inputs"]
+    assert np.array_equal(still[0, 0]["inputs"], expected) and np.array_equal(still[1, 0]["inputs"], expected)
+
+
+def test_a_repeated_set_draws_each_sample_anew(tmp_path):
+    path = write(tmp_path, [draw(frames=100, seed=seed) for seed in range(3)])
+    reader = Skeletons(path, "train", repeat=4, clip_len=16)
+    assert len(reader) == 12 and [reader[0, index]["label"] for index in range(12)] == [0, 1, 2] * 4
+    assert not np.array_equal(reader[0, 1]["inputs"], reader[0, 4]["inputs"])
+    assert len(Skeletons(path, "train", "valid", repeat=4)) == 3
+    reader.keep([4, 2])
+    assert len(reader) == 2 and [reader[0, index]["name"] for index in range(2)] == ["s1", "s2"]
+
+
+def test_a_box_is_made_after_the_rotation(tmp_path):
+    reader = Skeletons(write(tmp_path, [draw(frames=9)]), "train", normalization="box", sampling="pad", rotation=1.0,
+                       clip_len=9, num_persons=1)  # fmt: skip
+    for epoch in range(5):
+        clip = reader[epoch, 0]["inputs"]
+        np.testing.assert_allclose(
+            [clip.min(axis=(0, 1, 2, 3)), clip.max(axis=(0, 1, 2, 3))], [[-1] * 3, [1] * 3], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_loader_joins_views(tmp_path, num_workers):
+    path = write(tmp_path, [draw(frames=20, seed=seed) for seed in range(5)], class_names=list("ABCDE"))
+    arguments = {"filelist": path, "batch_size": 2, "num_workers": num_workers, "clip_len": 16}
+    loader = build_loader("skeletons", "test", split="val", num_clips=3, **arguments)
+    batches = list(loader)
+    assert [batch["names"] for batch in batches] == [["s4", "s3"], ["s2", "s1"], ["s0"]]
+    assert [list(batch["inputs"].shape) for batch in batches] == [[6, 2, 16, 25, 3]] * 2 + [[3, 2, 16, 25, 3]]
+    assert list(loader.prepare(batches[0]["inputs"]).shape) == [6, 3, 16, 25, 2]
+    few = build_loader("skeletons", "train", split="train", overfit=2, repeat=3, augment=False, **arguments)
+    assert few.num_samples == 2 and sorted(next(iter(few))["names"]) == ["s0", "s1"]
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
+    path = write(tmp_path, [draw(frames=100, seed=seed) for seed in range(6)])
+    batches = []
+    for num_workers in (0, 2):
+        loader = build_loader(
+            "skeletons", "train", filelist=path, split="train", batch_size=4, num_workers=num_workers, seed=1, **SHAKEN
+        )
+        loader.set_epoch(2)
+        batches.append([batch["inputs"].numpy() for batch in loader])
+    for alone, shared in zip(*batches, strict=True):
+        assert np.array_equal(alone, shared)
+
+
+# Mapped files.
+
+
+def is_mapped(array):
+    while isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        array = array.base
+    return isinstance(array, np.memmap)
+
+
+def test_a_mapped_file_gives_the_same_samples(tmp_path):
+    keypoints = [draw(1 + seed % 2, 5 + seed, 17, 2, seed).astype(np.float16) for seed in range(4)]
+    path = write(tmp_path, keypoints, img_shape=(4, 6))
+    arguments = {"layout": "coco17", "normalization": "pyskl_2d", "sampling": "pad", "clip_len": 8}
+    plain = Skeletons(path, "val", "test", **arguments)
+    mapped = Skeletons(path, "val", "test", memory_limit_gib=0, **arguments)
+    assert sorted(os.listdir(tmp_path)) == ["set.pkl", "set.pkl.index", "set.pkl.npy"]
+    assert is_mapped(mapped.entries[0].keypoint) and not is_mapped(plain.entries[0].keypoint)
+    assert mapped.entries[0].keypoint.dtype == np.float16
+    for index in range(4):
+        ours, theirs = mapped[index], plain[index]
+        assert np.array_equal(ours["inputs"], theirs["inputs"]) and ours["name"] == theirs["name"]
+
+
+def test_scores_are_mapped_too_and_a_changed_file_is_unpacked_again(tmp_path):
+    arguments = {"layout": "coco17", "sampling": "pad", "memory_limit_gib": 0, "num_persons": 1, **PLAIN}
+    for seed in (0, 1):
+        keypoint, score = draw(1, 8, 17, 2, seed), draw(1, 8, 17, 1, seed + 5)[..., 0]
+        path = write(tmp_path, [keypoint], keypoint_score=score)
+        os.utime(path, ns=(seed, seed))  # a file written within the tick of a clock is told from its size alone
+        clip = Skeletons(path, "train", "test", **arguments)[0]["inputs"][0]
+        assert np.array_equal(clip, np.concatenate([keypoint, score[..., None]], axis=3))
+
+
+def test_a_mapped_file_is_unpacked_once(tmp_path, monkeypatch):
+    path = write(tmp_path, [draw()])
+    Skeletons(path, "train", memory_limit_gib=0)
+    monkeypatch.setattr(skeleton_pkl, "_unpack", None)
+    assert len(Skeletons(path, "train", memory_limit_gib=0)) == 1
+
+
+# Damage and refusals.
+
+
+def test_damaged_samples_are_replaced_in_training_and_refused_in_evaluation(tmp_path):
+    broken = draw()
+    broken[0, 3, 4, 1] = np.nan
+    path = write(tmp_path, [broken, draw(frames=20), np.zeros((1, 0, 25, 3), np.float32)])
+    reader = Skeletons(path, "train", clip_len=8)
+    for index, words in ((0, "has coordinates that are not finite numbers"), (2, "has 1 persons in 0 frames")):
+        sample = reader[0, index]
+        assert sample["name"] == "s1" and f"set.pkl: 's{index}' {words}" in sample["faults"][0]
+        with pytest.raises(ValueError, match=f"set.pkl: 's{index}' {words}"):
+            Skeletons(path, "train", "valid", clip_len=8)[index]
+    assert reader[0, 1]["faults"] == []
+    with pytest.raises(ValueError, match="10 samples in a row are damaged, the last one: .*'s0' has coordinates"):
+        Skeletons(write(tmp_path, [broken]), "train", clip_len=8)[0, 0]
+
+
+def test_files_of_another_form_are_refused(tmp_path):
+    path = write(tmp_path, [draw()])
+    with pytest.raises(FileNotFoundError, match="'nowhere.pkl' does not exist"):
+        Skeletons("nowhere.pkl", "train")
+    for split, what in ((None, "split is not set"), ("xsub_val", "there is no split 'xsub_val'")):
+        with pytest.raises(ValueError, match=f"set.pkl: {what}, the file has train, val; set READER.split"):
+            Skeletons(path, split)
+    write(tmp_path, [draw()], splits={"train": ["s0", "s7", "s8"], "none": []})
+    with pytest.raises(ValueError, match="split 'train' names 2 samples that have no annotation, first 's7'"):
+        Skeletons(path, "train")
+    with pytest.raises(ValueError, match="split 'none' is empty"):
+        Skeletons(path, "none")
+    (tmp_path / "set.pkl").write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(
+        ValueError, match="expected a dict of 'split' and 'annotations'; run skeleton2pkl.py to make one"
+    ):
+        Skeletons(path, "train")
+    (tmp_path / "set.pkl").write_bytes(pickle.dumps({"split": {}, "annotations": [{"frame_dir": "s0", "label": 1}]}))
+    with pytest.raises(ValueError, match="annotation 0 lacks keypoint; run skeleton2pkl.py again"):
+        Skeletons(path, "train")
+
+
+def test_arrays_of_another_shape_are_refused(tmp_path):
+    coco = write(tmp_path, [draw(joints=17)])
+    with pytest.raises(ValueError, match="'s0': 17 joints, layout ntu25 has 25; set READER.layout=coco17"):
+        Skeletons(coco, "train")
+    with pytest.raises(ValueError, match="'s0': 7 joints, layout ntu25 has 25; give READER.layout a yaml file"):
+        Skeletons(write(tmp_path, [draw(joints=7)]), "train")
+    with pytest.raises(
+        ValueError, match="the joints are those of layout openpose25, not ntu25; set READER.layout=open"
+    ):
+        Skeletons(write(tmp_path, [draw()], layout="openpose25"), "train")
+    with pytest.raises(
+        ValueError, match=r"keypoint is of shape \(1, 12, 25, 4\), expected \(persons, frames, joints, 2"
+    ):
+        Skeletons(write(tmp_path, [draw(coordinates=4)]), "train")
+    with pytest.raises(ValueError, match=r"keypoint_score is of shape \(1, 12, 24\), expected \(1, 12, 25\)"):
+        Skeletons(write(tmp_path, [draw()], keypoint_score=np.ones((1, 12, 24))), "train")
+    with pytest.raises(
+        ValueError, match="'s1' has 2 coordinates, the first sample 3; run skeleton2pkl.py on each kind"
+    ):
+        Skeletons(write(tmp_path, [draw(), draw(coordinates=2)]), "train")
+
+
+def test_labels_out_of_range_are_refused(tmp_path):
+    path = write(tmp_path, [draw(), draw()])
+    with pytest.raises(ValueError, match="set.pkl: 's1' has label 1, expected 0 to 0; correct MODEL.num_classes"):
+        Skeletons(path, "train", num_classes=1)
+    with pytest.raises(ValueError, match="'s0' has label -1, expected 0 or more"):
+        Skeletons(write(tmp_path, [draw()], labels=[-1]), "train")
+    with pytest.raises(ValueError, match=r"'s0': label is \[1, 2\], expected one whole number"):
+        Skeletons(write(tmp_path, [draw()], labels=[[1, 2]]), "train")
+    with pytest.raises(ValueError, match="'s0' has label 2, expected 0 to 1"):
+        Skeletons(write(tmp_path, [draw()], labels=[2], class_names=["A", "B"]), "train")
+
+
+def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
+    path = write(tmp_path, [draw()])
+    with pytest.raises(
+        ValueError, match="normalization is pyskl_2d, expected for 3 coordinates one of none, center, box, p"
+    ):
+        Skeletons(path, "train", normalization="pyskl_2d", clip_len=8)
+    path = write(tmp_path, [draw(joints=17, coordinates=2)])
+    with pytest.raises(
+        ValueError, match="normalization is msg3d, expected for 2 coordinates one of none, center, box, p"
+    ):
+        Skeletons(path, "train", normalization="msg3d", layout="coco17")
+    with pytest.raises(ValueError, match="'s0' has no img_shape; set READER.normalization=pyskl_2d_auto"):
+        Skeletons(path, "train", normalization="pyskl_2d", layout="coco17")
+
+
+@pytest.mark.parametrize(
+    "argument, value, words",
+    [
+        ("mode", "eval", "mode is eval, expected one of train, valid, test"),
+        ("sampling", "random", "sampling is random, expected one of uniform, resize, ordered, window, pad"),
+        ("normalization", "pyskl", "normalization is pyskl, expected one of none, center"),
+        ("padding", "repeat", "padding is repeat, expected one of zero, loop"),
+        ("scores", "sum", "scores is sum, expected one of mean, difference"),
+        ("stream", "joint+bones", r"stream is 'joint\+bones', expected some of joint, joint_motion, bone, bone_motion"),
+        ("layout", "ntu", "layout 'ntu' is not known"),
+        ("clip_len", 0, "clip_len is 0, expected 1 or more"),
+        ("num_clips", 0, "num_clips is 0, expected 1 or more"),
+        ("num_persons", 0, "num_persons is 0, expected 1 or more"),
+        ("seed", -1, "seed is -1, expected 0 or more"),
+        ("repeat", 0, "repeat is 0, expected 1 or more"),
+        ("noise", -1.0, "noise is -1.0, expected 0 or more"),
+        ("flip_ratio", 1.5, "flip_ratio is 1.5, expected 0 to 1"),
+        ("rotation", [0.3, 0.3], r"rotation is \[0.3, 0.3\], expected an angle in radians, or three"),
+        ("crop_ratio", [1.0, 0.5], r"crop_ratio is \[1.0, 0.5\], expected a share above 0 and up to 1"),
+        ("crop_ratio", 0.0, "expected a share above 0 and up to 1"),
+        ("move", True, "sampling is uniform, expected window or pad, to which move and shift belong"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(argument, value, words):
+    with pytest.raises(ValueError, match=words):
+        Skeletons(None, **{argument: value})
+
+
+def test_one_clip_holds_what_ordered_and_pad_take(tmp_path):
+    for sampling in ("ordered", "pad"):
+        with pytest.raises(
+            ValueError, match=f"num_clips is 2, expected 1: sampling {sampling} takes the whole recording"
+        ):
+            Skeletons(None, sampling=sampling, num_clips=2)
