@@ -161,7 +161,7 @@ def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False)
 # Each takes key points, the layout, and the (height, width) of the picture or None. The first ones take any number of
 # coordinates, the next ones three, the last ones x, y and a score. "box" is not done yet: it follows the rotation.
 ANY_NORMALIZATIONS: dict[str, Callable] = {
-    "none": lambda keypoint, *_: keypoint,
+    None: lambda keypoint, *_: keypoint,
     "center": lambda keypoint, layout, _: center(keypoint, layout),
     "box": lambda keypoint, layout, _: center(keypoint, layout),
 }

@@ -37,7 +37,7 @@ class Skeletons(paddle.io.Dataset):
         stream: one of `streams.STREAMS`, or several joined with `+`.
         scores: with two coordinates, the third channel of bones and motions: the "mean" of the scores (PYSKL), or their
             "difference" (MS-G3D).
-        normalization: "none". "center": the centre joint of the first frame to the origin (CTR-GCN). "box": centred,
+        normalization: None. "center": the centre joint of the first frame to the origin (CTR-GCN). "box": centred,
             turned, then each coordinate to -1 ... 1 over the recording (CTR-GCN's N-UCLA). With three coordinates
             "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
             "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton).
@@ -79,7 +79,7 @@ class Skeletons(paddle.io.Dataset):
         layout: str = "ntu25",
         stream: str = "joint",
         scores: str = "mean",
-        normalization: str = "center",
+        normalization: str | None = "center",
         sampling: str = "uniform",
         clip_len: int = 100,
         num_clips: int = 1,
@@ -301,7 +301,7 @@ class Skeletons(paddle.io.Dataset):
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                _refuse(name, getattr(self, name), f"one of {', '.join(known)}")
+                _refuse(name, getattr(self, name), f"one of {', '.join(map(str, known))}")
         at_least = {"clip_len": 1, "num_clips": 1, "num_persons": 1, "seed": 0, "scale": 0, "shear": 0, "noise": 0}
         for name, least in at_least.items():
             if getattr(self, name) < least:

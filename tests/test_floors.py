@@ -11,7 +11,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = ("engine", "models", "reader", "tools")
+PACKAGES = ("engine", "models", "rawskeletons", "reader", "tools")
 
 DATA_SCRIPTS = {"avi2jpg", "jpg2pkl", "data_list_gener", "skeleton2pkl"}
 SCRIPTS = {"train", "test", "predict", "ensemble"}
@@ -27,6 +27,7 @@ MAY_IMPORT = {
     **{name: GROUND for name in FLOOR_0},
     "models": {"models", "skeleton"},
     "reader": FLOOR_0 | GROUND | {"reader"},
+    "rawskeletons": FLOOR_0 | GROUND | {"rawskeletons"},
     "engine": FLOOR_0 | GROUND | {"engine"},
     "step": {"parallel"},
     "exported": set(),
@@ -37,11 +38,13 @@ MAY_IMPORT = {
         name: FLOOR_0 | GROUND | OUTPUT | {"models", "reader", "engine", "step", "recipe", "footage", "exported"}
         for name in SCRIPTS
     },
-    **{name: FLOOR_0 | GROUND for name in DATA_SCRIPTS},
+    **{name: FLOOR_0 | GROUND | {"rawskeletons"} for name in DATA_SCRIPTS},
+    "train_streams": FLOOR_0 | GROUND | {"ensemble"},
 }
 MAY_IMPORT["tools"] = {"tools", *MAY_IMPORT}
 WITHOUT_PADDLE = DATA_SCRIPTS | GROUND | {
-    "annotations", "command", "config", "jobs", "partition", "records", "settings", "skeleton", "videofile",
+    "annotations", "command", "config", "jobs", "partition", "rawskeletons", "records", "settings",
+    "skeleton", "videofile",
 }  # fmt: skip
 
 MAX_FUNCTION_LINES = 60

@@ -11,7 +11,7 @@ from reader.skeletons import SAMPLINGS, Skeletons
 from skeleton import get_layout
 
 NTU = get_layout("ntu25")
-PLAIN = {"normalization": "none", "clip_len": 8}
+PLAIN = {"normalization": None, "clip_len": 8}
 
 
 def draw(persons=1, frames=12, joints=25, coordinates=3, seed=0):
@@ -223,7 +223,7 @@ def test_a_training_sample_depends_on_seed_epoch_and_index_alone(tmp_path, sampl
 def test_each_augmentation_changes_training_alone(tmp_path, name, value):
     path = write(tmp_path, [np.pad(draw(frames=5), ((0, 0), (2, 5), (0, 0), (0, 0)))])
     value = 1.0 if name == "flip_ratio" else value
-    arguments = {"sampling": "pad", "clip_len": 12, "normalization": "none"}
+    arguments = {"sampling": "pad", "clip_len": 12, "normalization": None}
     plain, changed = (Skeletons(path, "train", **more, **arguments)[1, 0]["inputs"] for more in ({}, {name: value}))
     assert plain.shape == changed.shape and not np.array_equal(plain, changed)
     for still in ({"mode": "test"}, {"augment": False}):
