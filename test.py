@@ -119,7 +119,8 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
 def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict) -> dict:
     """Return every figure of the result, where its weights come from, and how it was scored."""
     section = {**config["READER"], **config["TEST"]}
-    protocol = ("filelist", "protocol", "num_clips", "crops", "flip", "num_segments", "clip_len", "frame_interval")
+    protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "num_segments", "clip_len")
+    protocol += ("frame_interval",)
     return {
         **metrics.summarize(result["scores"], result["labels"]),
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),

@@ -1,0 +1,79 @@
+"""train_streams.py: every stream is trained and scored in a folder of its own, then fused."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_skeletons import write_config, write_pkl
+
+import ensemble
+import files
+import train_streams
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, run_script):
+    """Train two streams as a user does, twice; the folder and what was told each time."""
+    folder = tmp_path_factory.mktemp("streams")
+    write_pkl(folder / "tiny.pkl")
+    config = write_config(folder / "c.txt", "tiny.pkl")
+    words = [config, "--save-dir", "out", "--streams", "bone", "joint_motion", "--test_best", "--epoch", 2]
+    told = []
+    for _ in range(2):
+        ended = run_script("train_streams.py", *words, cwd=folder)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        told.append(ended.stdout + ended.stderr)
+    return folder / "out", told
+
+
+def test_each_stream_is_a_run_of_its_own(run):
+    folder, _ = run
+    for stream in ("bone", "joint_motion"):
+        rows = [json.loads(line) for line in (folder / stream / "stgcn_log.jsonl").read_text("utf-8").splitlines()]
+        assert [row["epoch"] for row in rows if "train/loss" in row] == [0, 1]
+    scores = [files.load_pickle(folder / stream / "stgcn_model_test_scores.pkl") for stream in ("bone", "joint_motion")]
+    assert scores[0]["protocol"]["stream"] == "bone" and scores[1]["protocol"]["stream"] == "joint_motion"
+    assert scores[0]["protocol"]["split"] == "test"
+
+
+def test_the_fused_scores_are_the_weighted_mean(run):
+    folder, _ = run
+    for which in ("model", "best"):
+        paths = [folder / stream / f"stgcn_{which}_test_scores.pkl" for stream in ("bone", "joint_motion")]
+        parts = [ensemble.read_scores(str(path)) for path in paths]
+        fused = ensemble.read_scores(str(folder / f"fused_{which}_scores.pkl"))
+        assert fused.names == parts[0].names == parts[1].names
+        np.testing.assert_allclose(fused.scores, (parts[0].scores + parts[1].scores) / 2, atol=1e-6)
+
+
+def test_the_second_time_nothing_is_trained_again(run):
+    _, (first, second) = run
+    assert first.count("END epoch 1") == 2 and "END epoch" not in second
+    assert second.count("2 epochs are done") == 2
+
+
+def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_path):
+    write_pkl(tmp_path / "tiny.pkl")
+    config = write_config(tmp_path / "c.txt", "tiny.pkl")
+    ended = run_script("train_streams.py", config, "--streams", "joint", "--epochs", 1, cwd=tmp_path)
+    assert ended.returncode == 2 and "unknown flag '--epochs'; did you mean --epoch?" in ended.stderr
+    assert "stream joint ended with exit status 2" in ended.stdout
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--streams", "joint", "joint"], "--streams: one comes twice: joint joint"),
+        (["--streams", "joint", "bone", "--fuse", "2:2:1:1"], "4 weights"),
+    ],
+)
+def test_what_cannot_be_fused_is_refused_at_once(words, message, capsys):
+    with pytest.raises((SystemExit, ValueError)) as error:
+        train_streams.parse_arguments(["c.txt", *words])
+    assert message in str(error.value) + capsys.readouterr().err
+
+
+def test_the_usual_weights_follow_the_number_of_streams():
+    parsed = [train_streams.parse_arguments(["c.txt", "--streams", *names]).fuse for names in ("ab", "abcd", "abc")]
+    assert parsed == [["two_stream"], ["four_stream"], ["equal"]]
