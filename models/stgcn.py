@@ -50,8 +50,8 @@ def aggregate(x: paddle.Tensor, graph: paddle.Tensor) -> paddle.Tensor:
 
     Args:
         x: (B, C, T, V).
-        graph: (1, K, V, V) or one for each body, (B, K, V, V); [k, v, w] weighs what joint v sends to joint w. All four
-            axes are needed: Paddle's gradient of a product of 4 and 3 axes fails.
+        graph: one for each body, (B, K, V, V); [b, k, v, w] weighs what joint v sends to joint w. A first axis of 1
+            would do but for export: of an unknown number and 1, Paddle's static matmul makes 1.
 
     Returns:
         (B, K*C, T, V), channel k*C + c.
@@ -106,7 +106,7 @@ class GraphConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         graph = self.weigh_edges()
-        x = self.conv(aggregate(x, graph))
+        x = self.conv(aggregate(x, graph.expand([x.shape[0], -1, -1, -1])))
         if self.bias is None:
             return x
         received = graph.sum(axis=[0, 2])  # -> (K, V): what a joint gets if every joint sends 1

@@ -164,6 +164,19 @@ def test_persons_may_change_places_unless_each_has_a_norm_of_his_own():
     assert np.abs(model(swapped).numpy() - model(x).numpy()).max() > 1e-2
 
 
+@pytest.mark.parametrize("name", ["stgcn", "agcn"])
+def test_an_exported_network_takes_any_number_of_samples(name, tmp_path):
+    model = models.build_model(name, num_classes=3, **SMALL)
+    model.eval()
+    x = draw(3, 3, 8, 25, 2)
+    logits = model(x).numpy()
+    spec = paddle.static.InputSpec([None, 3, 8, 25, 2], "float32", "skeletons")
+    static = paddle.jit.to_static(model, input_spec=[spec], full_graph=True)
+    paddle.jit.save(static, str(tmp_path / "net"))
+    loaded = paddle.jit.load(str(tmp_path / "net"))
+    np.testing.assert_allclose(loaded(x).numpy(), logits, rtol=0, atol=1e-5 * np.abs(logits).max())
+
+
 def test_a_missing_person_counts_as_one_at_zero():
     x, nobody = draw(1, 3, 8, 25, 1), paddle.zeros([1, 3, 8, 25, 1])
     model = build()
