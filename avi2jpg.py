@@ -219,6 +219,7 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
     capture = cv2.VideoCapture(path)
     if not capture.isOpened():
         raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a phone's video upright; OpenCV 4.11 would leave it lying
     announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if fps and not video_fps > 0:
         raise ValueError("the file does not say its frame rate, so --fps cannot be applied")

@@ -23,11 +23,15 @@ class CommandLine(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """Parse `args` (default: the process's own); an unknown flag ends with status 2 and the nearest name."""
-        words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
-        values, unknown = self.parse_known_args(words, namespace)
+        values, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error(self._describe_unknown(unknown[0]))
         return values
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse what is known of `args` (default: the process's own); return it and the words that are left."""
+        words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(words, namespace)
 
     def _describe_unknown(self, word: str) -> str:
         if not word.startswith("-"):

@@ -1,13 +1,20 @@
-"""Clip records to lists: `train.list` and `test.list`, and with --val_ratio a `val.list` of whole groups.
+"""Clip records or videos to lists: `train.list` and `test.list`, and with --val_ratio a `val.list` of whole groups.
 
     python data_list_gener.py                            data/train, data/test -> data/train.list, data/test.list
     python data_list_gener.py --val_ratio 0.2            a fifth of the training groups goes to data/val.list instead
     python data_list_gener.py --format rawframes         `frame_folder num_frames label`, for PaddleVideo, MMAction2
     python data_list_gener.py --train my_train.txt --test my_test.txt --format rawframes      checks lists of that kind
+    python data_list_gener.py --train train.csv --test validate.csv --videos k400      Kinetics, from its own csv files
+    python data_list_gener.py --train train.json --test validation.json --videos 20bn-something-something-v2
 
 Every record is opened: it must be whole, its label one of the classes, each of its frames there and not empty, as many
-as the frame folder holds, each packed frame as its checksum says. A bad record is left out of the list and named with
-the reason in failed.csv beside train.list; the others are listed. Exit status: 0 unless a list would be empty.
+as the frame folder holds, each packed frame as its checksum says; every video is decoded once. What is bad is left out
+of the list and named with the reason in failed.csv beside train.list; the others are listed. Exit status: 0 unless a
+list would be empty.
+
+With --videos the lists name videos or frame folders below that folder, in any form that `annotations.py` knows, and
+--labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and of
+Something-Something) or Something-Something V2's labels.json. Without it, class names are numbered as sorted.
 """
 
 import functools
@@ -19,11 +26,13 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 
+import annotations
 from command import CommandLine, run_main
 from jobs import run_jobs, write_failures
 from partition import (
     SHIPPED_SPLITS,
     SIDES,
+    VIDEO_SUFFIXES,
     WAYS_ON,
     find_split_folder,
     hold_out_groups,
@@ -40,19 +49,32 @@ from records import (
     resolve_path,
     write_list,
 )
+from videofile import VideoFile
 
 MAX_CLASSES_SHOWN = 12  # more are shown as the smallest and the largest
+FORMATS = {  # kinds of clips that a list of this format can hold
+    "records": ("record", "packed record"),
+    "rawframes": ("record", "frame folder"),
+    "videos": ("video", "frame folder"),
+}
 
 
 @dataclass
 class Clip:
-    """A checked record or frame folder."""
+    """A checked record, frame folder or video file."""
 
     path: str
     video: str
     label: int
     num_frames: int
-    folder: str | None  # of its frames; None where they are packed
+    folder: str | None  # of its frames; None where they are packed or in a video file
+
+    @property
+    def kind(self) -> str:
+        """What it is; a format lists some kinds."""
+        if self.path.lower().endswith(".pkl"):
+            return "record" if self.folder else "packed record"
+        return "frame folder" if self.folder else "video"
 
 
 def parse_flags(argv: list[str] | None):
@@ -66,11 +88,18 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("--val_list", help="the list to write; default <root>/val.list")
     parser.add_argument("--val_ratio", type=float, default=0, help="share of the training groups for the val list")
     parser.add_argument("--seed", type=int, default=0, help="which groups the val list gets")
-    parser.add_argument("--format", choices=["records", "rawframes"], default="records", help="what a line holds")
+    parser.add_argument("--videos", help="folder of the videos or frame folders that --train and --test name")
+    parser.add_argument("--labels", help="class names, one a line, or Something-Something V2's labels.json")
+    parser.add_argument(
+        "--format", choices=list(FORMATS), help="what a line holds; default records, or with --videos videos"
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
     if not 0 <= args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
         parser.error("--val_ratio takes a share from 0 to below 1, --workers and --seed take 0 or more")
+    if args.labels and not args.videos:
+        parser.error("--labels goes with --videos; records know their classes")
+    args.format = args.format or ("videos" if args.videos else "records")
     for side in SIDES:
         setattr(args, side, getattr(args, side) or os.path.join(args.root, side))
     for side in (*SIDES, "val"):
@@ -82,7 +111,7 @@ def parse_flags(argv: list[str] | None):
 def main(argv: list[str] | None = None) -> int:
     """Check every record, write the lists, say what is in them."""
     args = parse_flags(argv)
-    entries, class_names = find_entries(args)
+    entries, class_names = find_annotated(args) if args.videos else find_entries(args)
     clips = check_entries(entries, class_names, args)
     if args.val_ratio:
         held_out = hold_out_groups({clip.video: clip.label for clip in clips["train"]}, args.val_ratio, args.seed)
@@ -126,6 +155,21 @@ def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
             "for both with the same class list"
         )
     return entries, train or test or None
+
+
+def find_annotated(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
+    """Find the videos and frame folders below --videos that the annotations of both sides name, as `find_entries`."""
+    samples = {side: annotations.read_samples(getattr(args, side)) for side in SIDES}
+    named = {sample.label for side in SIDES for sample in samples[side] if isinstance(sample.label, str)}
+    class_names = annotations.read_class_names(args.labels) if args.labels else sorted(named) or None
+    media, entries = annotations.Media(args.videos, VIDEO_SUFFIXES), {}
+    for side in SIDES:
+        annotations.number_samples(samples[side], class_names, getattr(args, side))
+        entries[side] = [
+            ListEntry(media.find(sample.names), sample.label, sample.num_frames, sample.line)
+            for sample in samples[side]
+        ]
+    return entries, class_names
 
 
 def list_records(place: str) -> tuple[list[ListEntry], list[str] | None]:
@@ -193,20 +237,19 @@ def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:
     """
     if entry.path.lower().endswith(".pkl"):
         clip = check_record(entry.path)
-    elif entry.num_frames is not None:
+    elif os.path.isdir(entry.path):
         clip = check_frame_folder(entry)
+    elif not os.path.exists(entry.path):
+        raise FileNotFoundError(f"'{entry.path}' does not exist; get it, or do without")
     else:
-        raise ValueError("a video, expected a record or a frame folder; turn it into frames with avi2jpg.py first")
+        clip = check_video(entry)
     if num_classes and clip.label >= num_classes:
         raise ValueError(f"label {clip.label}, expected 0 to {num_classes - 1}; run jpg2pkl.py again")
     if entry.label is not None and entry.label != clip.label:
         raise ValueError(f"label {clip.label} in the record, but {entry.label} in the list; make both again")
-    if line_format == "rawframes" and clip.folder is None:
-        raise ValueError(
-            "packed, so it has no frame folder to list; use --format records, or jpg2pkl.py without --pack"
-        )
-    if line_format == "records" and clip.path == clip.folder:
-        raise ValueError("a frame folder, expected a record; use --format rawframes")
+    if clip.kind not in FORMATS[line_format]:
+        fitting = next(name for name, kinds in FORMATS.items() if clip.kind in kinds)
+        raise ValueError(f"a {clip.kind}, which --format {line_format} cannot list; use --format {fitting}")
     return clip
 
 
@@ -233,10 +276,19 @@ def check_record(path: str) -> Clip:
 def check_frame_folder(entry: ListEntry) -> Clip:
     """Check a line `frame_folder num_frames label`; the folder may hold more pictures than that, such as flow."""
     names = list_frames(entry.path)
-    if not 0 < entry.num_frames <= len(names):
-        raise ValueError(f"line {entry.line} says {entry.num_frames} frames, the folder holds {len(names)}; correct it")
+    num_frames = len(names) if entry.num_frames is None else entry.num_frames
+    if not 0 < num_frames <= len(names):
+        raise ValueError(f"line {entry.line} says {num_frames} frames, the folder holds {len(names)}; correct it")
     check_files([os.path.join(entry.path, name) for name in names])
-    return Clip(entry.path, os.path.basename(entry.path), entry.label, entry.num_frames, entry.path)
+    return Clip(entry.path, os.path.basename(entry.path), entry.label, num_frames, entry.path)
+
+
+def check_video(entry: ListEntry) -> Clip:
+    """Check a line `video label`: the video is decoded from its first frame to its last."""
+    video = VideoFile(entry.path)
+    video.check()
+    name = os.path.splitext(os.path.basename(entry.path))[0]
+    return Clip(entry.path, name, entry.label, len(video), None)
 
 
 def check_files(paths: list[str]) -> None:
@@ -250,15 +302,24 @@ def check_files(paths: list[str]) -> None:
             )
 
 
+def format_line(clip: Clip, place: str, line_format: str) -> str:
+    """Return the line of a clip for a list in the folder `place`."""
+    if line_format == "records":
+        return relative_path(clip.path, place)
+    if clip.folder:
+        return f"{relative_path(clip.folder, place)} {clip.num_frames} {clip.label}"
+    return f"{relative_path(clip.path, place)} {clip.label}"
+
+
 def write_clips(
     clips: list[Clip], path: str, class_names: list[str] | None, line_format: str, official_size: int | None
 ) -> None:
     """Write a list and print how many clips each class has in it."""
-    place = os.path.dirname(path)
-    if line_format == "records":
-        write_list([relative_path(clip.path, place) for clip in clips], path, class_names, official_size)
-    else:  # without class names: PaddleVideo and MMAction2 would read the header as a clip
-        write_list([f"{relative_path(clip.folder, place)} {clip.num_frames} {clip.label}" for clip in clips], path)
+    lines = [format_line(clip, os.path.dirname(path), line_format) for clip in clips]
+    if line_format == "rawframes":  # PaddleVideo and MMAction2 would read the header as a clip
+        write_list(lines, path)
+    else:
+        write_list(lines, path, class_names, official_size)
     count = Counter(clip.label for clip in clips)
     names = class_names or [f"class {label}" for label in range(max(count) + 1)]
     sizes = sorted((count[label], name) for label, name in enumerate(names))

@@ -133,7 +133,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
             faults.extend(batch["faults"])
             if len(faults) > settings.max_faults:
                 raise ValueError(_tell_faults(faults, f"more than RUN.max_faults={settings.max_faults}"))
-            if progress.step == 1:
+            if progress.step == 1 and batch["inputs"].dtype in (np.uint8, paddle.uint8):  # pictures
                 run_log.image(1, "train/clips", log.clip_rows(np.asarray(batch["inputs"])))
             is_due = (index + 1) % settings.log_interval == 0 or index + 1 == num_steps
             if is_due:

@@ -105,6 +105,7 @@ def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
 
 def _read_video(path: str, short_size: int | None) -> Iterator[np.ndarray]:
     capture = cv2.VideoCapture(path)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a phone's video upright; OpenCV 4.11 would leave it lying
     is_read, frame = capture.read()
     while is_read:
         frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)

@@ -20,6 +20,7 @@ from settings import RunSettings
 
 # Parameters that the code passes, so that a text cannot set them.
 READER_BY_CODE = ("mode", "seed", "overfit", "num_classes", "rank", "num_ranks")
+SHARED_KEYS = ("layout", "num_persons")  # of READER, for the model too
 OPTIMIZER_BY_CODE = ("model", "batch_size", "epochs", "steps_per_epoch")
 
 
@@ -42,7 +43,9 @@ def read_recipe(path: str, settings: dict, words: list, root: str | None = None)
 
 def override(config: dict, settings: dict, words: list, root: str | None = None) -> dict:
     """Lay flags, then `-o` words, over a config in place, and return it."""
-    if root is not None:
+    if root is not None and config["READER"].get("filelist"):  # one file for all modes
+        config["READER"]["filelist"] = os.path.join(root, os.path.basename(config["READER"]["filelist"]))
+    elif root is not None:
         for mode in texts.MODES:
             config[mode]["filelist"] = default_list(mode, root)
     for place, value in settings.items():
@@ -66,7 +69,8 @@ def resolve(config: dict, source: str) -> dict:
     """Check every section against what it builds and add the defaults.
 
     Args:
-        config: {SECTION: {key: value}}; resolving a resolved config changes nothing.
+        config: {SECTION: {key: value}}; resolving a resolved config changes nothing. What skeletons look like stands in
+            READER alone: a model that takes `layout` or `num_persons` gets them from there.
         source: what errors name.
 
     Returns:
@@ -79,9 +83,11 @@ def resolve(config: dict, source: str) -> dict:
             raise ValueError(f"{source} [{section}]: unknown name '{name}'; known: {', '.join(known)}")
     reading = [READERS[reader_name], build_loader]
     model_class = MODELS[model_name]
+    shared = {key: config["READER"][key] for key in SHARED_KEYS if key in config["READER"]}
+    taken = {key: value for key, value in shared.items() if key in inspect.signature(model_class).parameters}
     resolved = {
         "MODEL": texts.fill_section(
-            f"{source} [MODEL] {model_class.__name__}", {"name": model_name, **config["MODEL"]}, [model_class]
+            f"{source} [MODEL] {model_class.__name__}", {"name": model_name, **taken, **config["MODEL"]}, [model_class]
         ),
         "READER": texts.fill_section(
             f"{source} [READER]", {"name": reader_name, **config["READER"]}, reading, READER_BY_CODE
@@ -92,7 +98,8 @@ def resolve(config: dict, source: str) -> dict:
     modes = {**config, "TEST": {**config["VALID"], **config["TEST"]}}  # a text without [TEST] tests as it validates
     for mode in texts.MODES:
         texts.fill_section(f"{source} [{mode}]", modes[mode], reading, READER_BY_CODE)
-        resolved[mode] = {"filelist": default_list(mode), **modes[mode]}
+        filelist = resolved["READER"].get("filelist") or default_list(mode)
+        resolved[mode] = {"filelist": filelist, **modes[mode]}
     resolved["OPTIMIZER"] = texts.fill_section(
         f"{source} [OPTIMIZER]",
         {"name": "momentum", **config["OPTIMIZER"]},
@@ -167,7 +174,7 @@ def open_loader(config: dict, mode: str):
     if overfit and mode == "TRAIN":
         section["augment"] = False
     if overfit and mode == "VALID":
-        section["filelist"] = config["TRAIN"]["filelist"]
+        section.update({key: value for key, value in config["TRAIN"].items() if key in ("filelist", "split")})
     if mode == "TRAIN":
         section["batch_size"] = samples_per_update(config)
     by_code = {

@@ -8,8 +8,9 @@ too. Frame paths are relative to the record's own folder, list lines to the list
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,21 @@ OFFICIAL_HEADER = "# official_size:"
 
 @dataclass
 class ListEntry:
-    """One line of a list: a record, frame folder or video; a number that the line does not state is None."""
+    """One line of a list: a record, frame folder or video; a number that the line does not state is None.
+
+    Attributes:
+        name: of the sample, unless its record has one; "folder/name" where the list has several of that name.
+    """
 
     path: str
     label: int | None
     num_frames: int | None
     line: int
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self):
+        base = os.path.basename(os.path.normpath(self.path))
+        self.name = self.name or (os.path.splitext(base)[0] if self.num_frames is None else base)
 
 
 def read_record(path: str | os.PathLike) -> dict[str, Any]:
@@ -163,14 +173,18 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
         )
     for entry in entries:
         if must_exist and not os.path.exists(entry.path):
-            raise FileNotFoundError(
-                f"{path} line {entry.line}: '{entry.path}' does not exist; run jpg2pkl.py, then data_list_gener.py"
-            )
+            is_record = entry.path.lower().endswith(".pkl")
+            advice = "run jpg2pkl.py, then data_list_gener.py" if is_record else "correct the line or get the file"
+            raise FileNotFoundError(f"{path} line {entry.line}: '{entry.path}' does not exist; {advice}")
         if class_names and entry.label is not None and entry.label >= len(class_names):
             raise ValueError(
                 f"{path} line {entry.line}: label {entry.label}, expected 0 to {len(class_names) - 1} for the "
                 f"{len(class_names)} classes of its header; correct the line or the header"
             )
+    counts = Counter(entry.name for entry in entries)
+    for entry in entries:
+        if counts[entry.name] > 1:
+            entry.name = f"{os.path.basename(os.path.dirname(entry.path))}/{entry.name}"
     return entries, class_names
 
 
@@ -204,6 +218,8 @@ def _parse_class_names(text: str, where: str) -> list[str]:
 
 def read_official_size(path: str | os.PathLike) -> int | None:
     """Return how many videos the official split file names, of which the list may hold fewer; None if not stated."""
+    if str(path).endswith(".pkl"):  # skeletons, all splits in one file
+        return None
     for line in read_lines(path, "data_list_gener.py makes it"):
         if line.startswith(OFFICIAL_HEADER):
             return int(line[len(OFFICIAL_HEADER) :])

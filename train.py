@@ -15,6 +15,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+import subprocess
 import sys
 
 import card
@@ -41,6 +42,8 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
     parser.add_argument("--deterministic", nargs="?", const=True, type=command.parse_bool, help="slower GPU kernels")
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
+    parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
+    parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
     args = parser.parse_args(words)
     args.config = args.config_text or args.config
     return args
@@ -51,15 +54,9 @@ def main(words: list | None = None) -> int | None:
     args = parse_arguments(words)
     if args.gpus > 1 and not parallel.is_launched():
         folder = args.save_dir or RunSettings.save_dir
-        return parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
-    flags = {
-        **recipe.shared_settings(args, "TRAIN"),
-        "RUN.epochs": args.epoch,
-        "OPTIMIZER.learning_rate": args.learning_rate,
-        **{f"RUN.{key}": getattr(args, key) for key in ("pretrain", "resume", "validate", "seed", "deterministic")},
-        "RUN.overfit": args.overfit,
-    }
-    config, dropped = recipe.read_recipe(args.config, flags, args.override, args.root)
+        status = parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
+        return status or test_weights(args, read_recipe(args)[0])
+    config, dropped = read_recipe(args)
     settings = RunSettings(**config["RUN"])
     settings.check()
     log.setup_logging(settings.log_file if parallel.rank() == 0 else None)
@@ -69,6 +66,33 @@ def main(words: list | None = None) -> int | None:
     recipe.choose_device(settings.use_gpu, settings.deterministic)
     parallel.connect()
     train(config, settings)
+    return None if parallel.is_launched() else test_weights(args, config)
+
+
+def read_recipe(args: argparse.Namespace) -> tuple:
+    """Return the resolved config with the flags laid over it, and the keys of 2020 that were left out."""
+    flags = {
+        **recipe.shared_settings(args, "TRAIN"),
+        "RUN.epochs": args.epoch,
+        "OPTIMIZER.learning_rate": args.learning_rate,
+        **{f"RUN.{key}": getattr(args, key) for key in ("pretrain", "resume", "validate", "seed", "deterministic")},
+        "RUN.overfit": args.overfit,
+    }
+    return recipe.read_recipe(args.config, flags, args.override, args.root)
+
+
+def test_weights(args: argparse.Namespace, config: dict) -> int:
+    """Run test.py on the weights that --test_last and --test_best ask for; return its exit status."""
+    base = os.path.join(config["RUN"]["save_dir"], config["MODEL"]["name"])
+    use_gpu = [] if args.use_gpu is None else ["--use_gpu", str(args.use_gpu)]
+    for is_wanted, which in ((args.test_last, "model"), (args.test_best, "best")):
+        if is_wanted:
+            script = str(pathlib.Path(__file__).with_name("test.py"))
+            words = ["--weights", f"{base}_{which}", "--gpus", str(args.gpus), *use_gpu]
+            status = subprocess.run([sys.executable, script, *words], check=False).returncode
+            if status:
+                return status
+    return 0
 
 
 def train(config: dict, settings: RunSettings) -> None:

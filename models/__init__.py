@@ -12,7 +12,10 @@ from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
 from models.resnext3d import ResNeXt3D
+from models.slowonly import SlowOnly
 from models.stgcn import STGCN
+from models.tpn import TPN
+from models.tsm import TSM
 from models.wideresnet3d import WideResNet3D
 
 MODELS = {
@@ -22,6 +25,9 @@ MODELS = {
     "wideresnet": WideResNet3D,
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
+    "slowonly": SlowOnly,
+    "tsm": TSM,
+    "tpn": TPN,
     "pbgcn": PBGCN,
     "infogcn": InfoGCN,
     "ctrgcn": CTRGCN,

@@ -6,7 +6,8 @@ Multi-Stream Adaptive Graph Convolutional Networks", same authors, IEEE TIP 2020
 repository: https://github.com/lshiwjx/2s-AGCN (`model/agcn.py` and `model/aagcn.py`); AAGCN in
 https://github.com/kennymckormick/pyskl is the second one. The streams, joints and bones, are two runs of one network.
 
-Where we differ: the convolutions of a layer's subsets are one convolution each for relations and for outputs.
+Where we differ: the convolutions of a layer's subsets are one convolution each for relations and for outputs, and the
+linear layers of the attention are 1x1 convolutions. It is all the same but for the order of sums.
 """
 
 import math
@@ -36,7 +37,7 @@ class AdaptiveGraphConv(nn.Layer):
         topology: as in `AGCN`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, adjacency, topology: str):
+    def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, topology: str):
         super().__init__()
         num_subsets, num_joints, _ = adjacency.shape
         self.num_subsets, self.num_joints = num_subsets, num_joints
@@ -45,12 +46,12 @@ class AdaptiveGraphConv(nn.Layer):
         self.edges = self.create_parameter(
             [1, *adjacency.shape], default_initializer=nn.initializer.Assign(initial[None])
         )
-        self.adjacency = self.alpha = None
+        self.topology = topology
         if topology == "added":
             self.register_buffer("adjacency", paddle.to_tensor(adjacency[None]), persistable=False)
         else:
             self.alpha = self.create_parameter([1], default_initializer=nn.initializer.Constant(0.0))
-        self.relate = temporal_conv(  # of each subset what receivers are compared by, then of each what senders are
+        self.relate = temporal_conv(  # what senders are compared by in each subset, then what receivers are
             in_channels,
             2 * num_subsets * self.num_relations,
             1,
@@ -63,10 +64,10 @@ class AdaptiveGraphConv(nn.Layer):
 
     def weigh_edges(self, x: paddle.Tensor) -> paddle.Tensor:
         """Give the graphs of the bodies of (B, C, T, V) as (B, K, V, V), [v, w] for what joint v sends to joint w."""
-        related = self.relate(x).reshape([0, 2 * self.num_subsets, -1, self.num_joints])  # -> (B, 2K, R*T, V)
-        senders, receivers = paddle.split(related, 2, axis=1)
+        related = self.relate(x).reshape([0, 2, self.num_subsets, -1, self.num_joints])  # -> (B, 2, K, R*T, V)
+        senders, receivers = related.unbind(axis=1)
         alike = paddle.matmul(senders, receivers, transpose_x=True) / (self.num_relations * x.shape[2])
-        if self.alpha is None:
+        if self.topology == "added":
             return self.adjacency + self.edges + F.softmax(alike, axis=2)
         return self.edges + self.alpha * paddle.tanh(alike)
 
@@ -86,17 +87,17 @@ class Attention(nn.Layer):
         self.joints = nn.Conv2D(num_channels, 1, (1, size), padding=(0, size // 2), weight_attr=spread)
         self.frames = temporal_conv(num_channels, 1, T_SIZE, initializer=zeros)
         spread = nn.initializer.Normal(0.0, math.sqrt(2.0 / num_channels))
-        self.squeeze = nn.Linear(num_channels, num_channels // 2, weight_attr=spread)
-        self.excite = nn.Linear(num_channels // 2, num_channels, weight_attr=zeros)
+        self.squeeze = temporal_conv(num_channels, num_channels // 2, 1, initializer=spread)
+        self.excite = temporal_conv(num_channels // 2, num_channels, 1, initializer=zeros)
 
     def forward(self, x):
         """Map (B, C, T, V) to the same size."""
         x = x * (1 + F.sigmoid(self.joints(x.mean(axis=2, keepdim=True))))  # gates: (B, 1, 1, V)
         means = x.mean(axis=3, keepdim=True)
         frames = 1 + F.sigmoid(self.frames(means))  # (B, C, T, 1) -> (B, 1, T, 1)
-        features = (means * frames).mean(axis=[2, 3])  # -> (B, C), as if the gates of frames were applied to x
-        channels = 1 + F.sigmoid(self.excite(F.relu(self.squeeze(features))))
-        return x * (frames * channels.unsqueeze([2, 3]))
+        means = (means * frames).mean(axis=2, keepdim=True)  # -> (B, C, 1, 1), of x once frames are gated
+        channels = 1 + F.sigmoid(self.excite(F.relu(self.squeeze(means))))
+        return x * (frames * channels)
 
 
 class Block(nn.Layer):
@@ -112,7 +113,16 @@ class Block(nn.Layer):
         residual: add a shortcut past both.
     """
 
-    def __init__(self, in_channels, out_channels, stride, adjacency, topology, attention, residual):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        adjacency: np.ndarray,
+        topology: str,
+        attention: bool,
+        residual: bool,
+    ):
         super().__init__()
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, adjacency, topology)
         almost_zero = nn.initializer.Constant(1e-6)  # a new layer passes its input on
@@ -180,6 +190,8 @@ def _join(name, values):
         return values[0][:, :, None]  # (1, C, V) -> (1, C, 1, V)
     if name.endswith("frames.weight"):
         return values[0][..., None]  # (1, C, T) -> (1, C, T, 1)
+    if name.endswith(("squeeze.weight", "excite.weight")):
+        return values[0][..., None, None]  # linear layers: ours are 1x1 convolutions
     return values[0]
 
 

@@ -84,7 +84,7 @@ class TopologyConv(nn.Layer):
 
         The adjacency is one more relation whose weight is 1: to add it for itself costs as much as all the rest.
         """
-        shared = self.adjacency.unsqueeze(1).expand([relations.shape[0], -1, -1, -1, -1])
+        shared = self.adjacency.unsqueeze(1).expand_as(relations[:, :, :1])
         relations = paddle.concat([relations, shared], axis=2).flatten(1, 2)  # -> (B, K (R + 1), V, V)
         weight = self.refine.weight * self.alpha
         weight = paddle.concat([weight, paddle.ones([weight.shape[0], 1, 1, 1])], axis=1)

@@ -1,4 +1,4 @@
-"""What networks for clips share: a convolution, the spread of a linear layer, the check of an input."""
+"""What networks for clips share: convolutions, linear layers and their spread, the check of an input."""
 
 import math
 
@@ -19,6 +19,25 @@ def conv3d(in_channels: int, out_channels: int, kernel_size: tuple, stride=1, gr
         weight_attr=nn.initializer.Normal(0.0, math.sqrt(2.0 / fan_out)),
         bias_attr=False,
     )
+
+
+def conv2d(in_channels: int, out_channels: int, kernel_size: tuple, stride: int = 1) -> nn.Conv2D:
+    """Make a 2-D convolution without bias that keeps the size (but for `stride`), He-normal by fan-out."""
+    fan_out = out_channels * math.prod(kernel_size)
+    return nn.Conv2D(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=stride,
+        padding=[size // 2 for size in kernel_size],
+        weight_attr=nn.initializer.Normal(0.0, math.sqrt(2.0 / fan_out)),
+        bias_attr=False,
+    )
+
+
+def make_classifier(num_features: int, num_classes: int, std: float) -> nn.Linear:
+    """Make a linear layer whose weights are drawn normally with spread `std`, and whose biases are 0."""
+    return nn.Linear(num_features, num_classes, weight_attr=nn.initializer.Normal(0.0, std))
 
 
 def spread_by_inputs(num_inputs: int) -> nn.initializer.Uniform:

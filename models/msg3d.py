@@ -67,8 +67,9 @@ class MultiScaleGraphConv(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, window: int = 1, stride: int = 1):
         super().__init__()
         num_scales, self.num_nodes, _ = adjacency.shape
-        self.stride, self.padding, self.out_channels = stride, window // 2, out_channels
+        self.stride, self.padding = stride, window // 2
         self.mix_first = mixes_first(in_channels, out_channels)
+        self.num_gathered = out_channels if self.mix_first else num_scales * in_channels
         # The matrices weigh what the first joint sends to the second.
         weights = order_adjacency(adjacency.transpose([0, 2, 1]), window, self.mix_first)
         self.register_buffer("adjacency", paddle.to_tensor(weights), persistable=False)
@@ -91,10 +92,9 @@ class MultiScaleGraphConv(nn.Layer):
     def gather(self, x):
         """Map (B, C K, V, T) to (B, C, window * V, T/stride), or (B, C, V, T) to (B, C K, window * V, T/stride)."""
         weight = self.adjacency + self.residual
-        num_samples, num_frames = x.shape[0], x.shape[3]
-        x = x.reshape([-1, weight.shape[1], 1, num_frames])
+        x = x.reshape([-1, weight.shape[1], 1, x.shape[3]])
         x = F.conv2d(x, weight, stride=[1, self.stride], padding=[0, self.padding])
-        return x.reshape([num_samples, -1, self.num_nodes, x.shape[3]])
+        return x.reshape([-1, self.num_gathered, self.num_nodes, x.shape[3]])
 
 
 class WindowedGraphConv(nn.Layer):
@@ -128,7 +128,7 @@ class WindowedGraphConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, V, T) to (B, out_channels, V, T/stride), T rounded up."""
         x = self.graph(x)  # -> (B, mid_channels, window * V, T/stride)
-        x = x.reshape([x.shape[0], *self.sizes, x.shape[3]])
+        x = x.reshape([-1, *self.sizes, x.shape[3]])
         return self.norm(self.collapse(x))
 
 

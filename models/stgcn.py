@@ -10,6 +10,7 @@ the channels; batch norm starts at a gain of 1, not close to it. PYSKL's network
 
 import re
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -72,7 +73,7 @@ class GraphConv(nn.Layer):
         conv_pos: "pre" adds the biases before the sum over neighbours, one for each subset; "post" after it.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, adjacency, adaptive: str, conv_pos: str):
+    def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, adaptive: str, conv_pos: str):
         super().__init__()
         shape = [1, *adjacency.shape]
         self.adaptive = adaptive
@@ -136,7 +137,16 @@ class Block(nn.Layer):
         dropout: share of values that training drops before that sum.
     """
 
-    def __init__(self, in_channels, out_channels, stride, graph_conv, gcn_residual, residual, dropout):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        graph_conv: nn.Layer,
+        gcn_residual: bool,
+        residual: bool,
+        dropout: float,
+    ):
         super().__init__()
         spread = nn.initializer.Normal(0.0, 0.02)
         self.graph_conv = graph_conv
@@ -210,14 +220,16 @@ def _reorder(weights):
     """Bring graph convolutions whose subsets lie along the outputs into our order, along the inputs."""
     reordered = {}
     for name, value in weights.items():
-        block = name.rpartition("graph_conv.")[0]
-        num_outputs = len(weights.get(f"{block}norm1.weight", value))
-        if name.endswith("graph_conv.edges"):
+        block, graph_conv, entry = name.rpartition("graph_conv.")
+        num_outputs = len(weights.get(f"{block}norm1.weight", value)) if graph_conv else 0
+        if entry == "edges" and graph_conv:
             value = value[None]
-        elif name.endswith("graph_conv.conv.weight") and len(value) > num_outputs:
-            value = value.reshape(-1, num_outputs, value.shape[1]).swapaxes(0, 1).reshape(num_outputs, -1, 1, 1)
-        elif name.endswith("graph_conv.conv.bias") and len(value) > num_outputs:
-            name, value = f"{block}graph_conv.bias", value.reshape(1, -1, 1, num_outputs).swapaxes(1, 3)
+        elif graph_conv and len(value) > num_outputs:
+            value = value.reshape(-1, num_outputs, *value.shape[1:]).swapaxes(0, 1)  # (K*out, ...) -> (out, K, ...)
+            if entry == "conv.weight":
+                value = value.reshape(num_outputs, -1, 1, 1)
+            else:
+                name, value = f"{block}graph_conv.bias", value[None, :, None]
         elif name.endswith("fc.weight"):
             value = value.reshape(value.shape[:2])  # the authors' is a 1x1 convolution
         reordered[name] = value

@@ -102,9 +102,8 @@ class MultiScaleTemporalConv(nn.Layer):
         super().__init__()
         conv = functools.partial(branch_conv, time_axis=time_axis, uniform=uniform)
         norm = functools.partial(nn.BatchNorm2D, weight_attr=None if uniform else nn.initializer.Normal(1.0, 0.02))
-        num_narrow = len(dilations) + 1  # those that see a narrow input
+        self.num_narrow = num_narrow = len(dilations) + 1  # branches that see a narrow input
         width = out_channels // (num_narrow + 1)
-        self.sizes = [width] * num_narrow
         self.has_residual, self.relu = residual, relu
         self.reduce = conv(in_channels, num_narrow * width, num_layers=num_narrow)
         self.reduce_norm = norm(num_narrow * width)
@@ -120,9 +119,9 @@ class MultiScaleTemporalConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up; or both with V before T."""
         narrow = F.relu(self.reduce_norm(self.reduce(x)))
-        *parts, pooled = narrow.split(self.sizes, axis=1)
-        outputs = [conv(part) for conv, part in zip(self.convs, parts, strict=True)]
-        y = self.norm(paddle.concat([*outputs, self.pool(pooled), self.point(x)], axis=1))
+        parts = narrow.split(self.num_narrow, axis=1)
+        outputs = [conv(parts[number]) for number, conv in enumerate(self.convs)]
+        y = self.norm(paddle.concat([*outputs, self.pool(parts[-1]), self.point(x)], axis=1))
         if self.has_residual:
             y = y + (x if self.shortcut is None else self.shortcut(x))
         return F.relu(y) if self.relu else y

@@ -1,5 +1,6 @@
 """Weights of the authors' PyTorch networks: what became of their names and layouts in ours."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,21 @@ from paddle import nn
 def keep_names(weights: dict) -> dict:
     """Return `weights` as they are: the entry of `TORCH_SOURCES` where our layers bear the authors' names."""
     return weights
+
+
+def rename(weights: dict, rules: list) -> dict:
+    """Give weights other names; none is left out.
+
+    Args:
+        weights: the authors' name -> anything.
+        rules: (pattern, replacement) of `re.sub`, applied to each name one after the other.
+    """
+    named = {}
+    for name, value in weights.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        named[name] = value
+    return named
 
 
 def join_weights(weights: dict, place: Callable) -> dict:

@@ -4,8 +4,9 @@ from collections import Counter
 
 from reader.clips import Clips
 from reader.loader import Loader
+from reader.skeletons import Skeletons
 
-READERS = {"clips": Clips}
+READERS = {"clips": Clips, "skeletons": Skeletons}
 
 
 def build_loader(

@@ -1,4 +1,4 @@
-"""RGB clips from records or frame folders: random clips for training, the views of each video for evaluation.
+"""RGB clips from records, frame folders or video files: random clips for training, the views of each for evaluation.
 
 Everything leaves as uint8 (views, T, H, W, C), RGB; `Clips.prepare` makes the model's float input on the device.
 
@@ -34,7 +34,7 @@ class Clips(paddle.io.Dataset):
     A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
 
     Args:
-        filelist: list of records or frame folders, see `records.read_list`; None: no samples, only `make_views`.
+        filelist: list of records, frame folders or videos, see `records.read_list`; None: none, only `make_views`.
         mode: "train" draws one clip a video; "valid" and "test" make the evaluation views.
         num_classes: labels must be below it; None: the number of class names in the list, if it has them.
         seed: of everything drawn in training.
@@ -227,7 +227,7 @@ class Clips(paddle.io.Dataset):
         video = open_video(entry)
         where = f"{self.filelist} line {entry.line}: '{entry.path}'"
         if video.label is None:
-            raise ValueError(f"{where} has no label; write the line as 'frame_folder num_frames label'")
+            raise ValueError(f"{where} has no label; write the line as 'video label' or 'frame_folder frames label'")
         if self.num_classes is not None and not 0 <= video.label < self.num_classes:
             raise ValueError(
                 f"{where} has label {video.label}, expected 0 to {self.num_classes - 1} ({self.num_classes} classes); "
@@ -311,8 +311,5 @@ def _class_in_name(name: str) -> str | None:
 
 
 def _class_in_path(video: Video) -> str | None:
-    """Return the folder above the frame folder, such as Biking or Biking_jpg (2020); None where frames are packed."""
-    if isinstance(video.frames[0], bytes):
-        return None
-    folder = os.path.join(video.folder, os.path.dirname(video.frames[0]))
-    return os.path.basename(os.path.dirname(os.path.normpath(folder))).removesuffix("_jpg")
+    """Return the folder above the frame folder or video, such as Biking or Biking_jpg (2020); None for packed ones."""
+    return video.place and os.path.basename(os.path.dirname(video.place)).removesuffix("_jpg")

@@ -1,16 +1,22 @@
-"""From a list entry to decoded frames: only the frames asked for, at the smallest scale that serves, in one buffer."""
+"""From a list entry to decoded frames: only the frames asked for, at the smallest scale that serves, in one buffer.
 
+An entry is a record, a folder of pictures or a video file (`videofile.py`).
+"""
+
+import functools
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from files import RefusedPickleError
+from partition import VIDEO_SUFFIXES
 from reader.transforms import move_box, resize_into
 from records import ListEntry, list_frames, read_record, resolve_path
+from videofile import UnreadableVideoError, VideoFile
 
 # OpenCV turns pictures by their EXIF orientation unless told not to; the size in the header is the size before that.
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
@@ -20,7 +26,7 @@ JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the frame hea
 
 
 class DamagedSampleError(ValueError):
-    """A record or frame that cannot be read: training takes another sample, evaluation stops."""
+    """A record, frame or video that cannot be read: training takes another sample, evaluation stops."""
 
 
 @dataclass
@@ -30,29 +36,40 @@ class Video:
     Attributes:
         name: the sample's name.
         label: class id, or None where neither the list nor the record has one.
-        frames: one path or one encoded picture (bytes) per frame, in time order.
-        source: path of the record or of the frame folder, for messages.
+        frames: one path or one encoded picture (bytes) per frame, in time order; or a video file.
+        source: path of the record, of the frame folder or of the video file, for messages.
         folder: what frame paths are relative to.
         checksums: CRC-32 of each packed frame, or None.
     """
 
     name: str
     label: int | None
-    frames: list
+    frames: list | VideoFile
     source: str
     folder: str
     checksums: list | None = None
 
+    @property
+    def place(self) -> str | None:
+        """The frame folder or the video file; None where frames are packed."""
+        if isinstance(self.frames, VideoFile):
+            return self.source
+        if isinstance(self.frames[0], bytes):
+            return None
+        return os.path.normpath(os.path.join(self.folder, os.path.dirname(self.frames[0])))
+
 
 def open_video(entry: ListEntry) -> Video:
-    """Read a record, or list a frame folder; no frame is decoded.
+    """Read a record or the encoded frames of a video file, or list a frame folder; no frame is decoded.
 
     Raises:
-        DamagedSampleError: the record cannot be read, or the folder holds fewer frames than its line says.
+        DamagedSampleError: the record or video cannot be read, or the folder holds fewer frames than its line says.
         ValueError: the record asks for code to be run, or its label is not the one of its line.
     """
     if os.path.isdir(entry.path):
         return _open_folder(entry)
+    if entry.path.lower().endswith(VIDEO_SUFFIXES):
+        return _open_file(entry)
     try:
         record = read_record(entry.path)
     except RefusedPickleError:
@@ -74,7 +91,17 @@ def _open_folder(entry: ListEntry) -> Video:
         raise DamagedSampleError(
             f"{entry.path}: {len(names)} frames, expected {entry.num_frames or 'some'}; run avi2jpg.py again"
         )
-    return Video(os.path.basename(entry.path), entry.label, names[: entry.num_frames], entry.path, entry.path)
+    return Video(entry.name, entry.label, names[: entry.num_frames], entry.path, entry.path)
+
+
+def _open_file(entry: ListEntry) -> Video:
+    try:
+        frames = VideoFile(entry.path)
+    except UnreadableVideoError as error:
+        raise DamagedSampleError(str(error)) from error
+    except OSError as error:
+        raise DamagedSampleError(f"{entry.path}: {error.strerror}") from error
+    return Video(entry.name, entry.label, frames, entry.path, os.path.dirname(entry.path))
 
 
 def decode_frames(video: Video, indices: np.ndarray, plan: Callable) -> np.ndarray:
@@ -92,10 +119,9 @@ def decode_frames(video: Video, indices: np.ndarray, plan: Callable) -> np.ndarr
         DamagedSampleError: a frame that cannot be read or has another size; names it.
     """
     needed, places = np.unique(indices, return_inverse=True)
+    read = _read_file if isinstance(video.frames, VideoFile) else _read_pictures
     frames = None
-    for position, index in enumerate(needed):
-        picture, name = _read_picture(video, int(index))
-        size = _read_size(picture, name)
+    for position, (size, name, decode) in enumerate(read(video, needed.tolist())):
         if frames is None:
             first_size = size
             box, out_size = plan(*size)
@@ -103,12 +129,28 @@ def decode_frames(video: Video, indices: np.ndarray, plan: Callable) -> np.ndarr
             frames = np.empty((len(needed), *out_size, 3), np.uint8)
         if size != first_size:
             raise DamagedSampleError(f"{name}: {_describe(size)} pixels, expected {_describe(first_size)}")
-        frame = _decode(picture, name, reduction)
+        frame = decode(reduction)
         top, left, height, width = move_box(box, size, frame.shape[:2])
         resize_into(frame[top : top + height, left : left + width], frames[position])
     rows = frames.reshape(-1, frames.shape[2], 3)
     cv2.cvtColor(rows, cv2.COLOR_BGR2RGB, dst=rows)
     return frames if np.array_equal(needed, indices) else frames[places.reshape(-1)]
+
+
+def _read_pictures(video: Video, indices: list) -> Iterator[tuple]:
+    """Yield (height, width), a name for messages, and a function of the reduction that decodes, for each frame."""
+    for index in indices:
+        picture, name = _read_picture(video, index)
+        yield _read_size(picture, name), name, functools.partial(_decode, picture, name)
+
+
+def _read_file(video: Video, indices: list) -> Iterator[tuple]:
+    """Do as `_read_pictures` does; frames of a video file come at full size whatever the reduction."""
+    try:
+        for index, frame in video.frames.decode(indices):
+            yield frame.shape[:2], f"{video.source} frame {index}", lambda reduction, frame=frame: frame
+    except UnreadableVideoError as error:
+        raise DamagedSampleError(str(error)) from error
 
 
 def _read_picture(video: Video, index: int) -> tuple[np.ndarray, str]:

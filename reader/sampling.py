@@ -10,6 +10,8 @@ Training draws the start of each segment, evaluation spaces the starts evenly ov
 
 import numpy as np
 
+UNIFORM_SEED = 255  # of PYSKL's evaluation
+
 
 def sample_clip(
     num_frames: int, clip_len: int, rng: np.random.Generator, num_segments: int = 1, frame_interval: int = 1
@@ -99,3 +101,76 @@ def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"sampling: {name} is {count}, expected at least 1")
+
+
+def draw_uniform_clip(
+    num_frames: int, clip_len: int, rng: np.random.Generator | np.random.RandomState, crop_ratio: tuple = (1, 1)
+) -> np.ndarray:
+    """Draw one training clip that spreads over the whole recording: PYSKL's UniformSampleFrames.
+
+    A recording of at least twice `clip_len` frames is cut into `clip_len` parts, each of which gives a frame; of a
+    shorter one `num_frames - clip_len` frames are left out; one shorter than the clip runs round from a drawn frame.
+
+    Args:
+        crop_ratio: least and greatest share of the recording that the clip is drawn from (PYSKL's p_interval).
+
+    Returns:
+        (clip_len,) int64 frame indices.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    _check_counts(num_frames=num_frames, clip_len=clip_len)
+    first, length = _draw_crop(num_frames, crop_ratio, rng)
+    start = draw_integers(rng, length) if length < clip_len else 0
+    return first + _spread_frames(length, clip_len, start, rng)
+
+
+def place_uniform_clips(
+    num_frames: int, clip_len: int, num_clips: int = 1, crop_ratio: tuple = (1, 1), draw_start: bool = False
+) -> np.ndarray:
+    """Return PYSKL's clips of evaluation: drawn as in training, but the same ones in every run (seed 255).
+
+    Args:
+        draw_start: draw where a clip of a short recording starts (UniformSampleDecode), rather than space the starts.
+
+    Returns:
+        (num_clips, clip_len) int64 frame indices.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+    _check_counts(num_frames=num_frames, clip_len=clip_len, num_clips=num_clips)
+    rng = np.random.RandomState(UNIFORM_SEED)
+    clips = []
+    for clip in range(num_clips):
+        first, length = _draw_crop(num_frames, crop_ratio, rng)
+        start = clip if length < num_clips else clip * length // num_clips
+        if draw_start and length < clip_len:
+            start = rng.randint(length)
+        clips.append(first + _spread_frames(length, clip_len, start, rng))
+    return np.stack(clips)
+
+
+def _draw_crop(num_frames: int, crop_ratio: tuple, rng) -> tuple[int, int]:
+    """Return the first frame and the length of a random crop; draws twice even where nothing is left to chance."""
+    low, high = crop_ratio
+    length = max(1, int((rng.random() * (high - low) + low) * num_frames))
+    return int(draw_integers(rng, num_frames - length + 1)), length
+
+
+def _spread_frames(num_frames: int, clip_len: int, start: int, rng) -> np.ndarray:
+    """Spread the frames of one clip over a recording; `start` counts for recordings shorter than the clip."""
+    if num_frames < clip_len:
+        return (start + np.arange(clip_len)) % num_frames
+    if num_frames < 2 * clip_len:
+        is_left_out = np.zeros(clip_len + 1, np.int64)
+        is_left_out[rng.choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1
+        return np.arange(clip_len) + np.cumsum(is_left_out)[:-1]
+    edges = np.arange(clip_len + 1) * num_frames // clip_len
+    return edges[:-1] + draw_integers(rng, np.diff(edges))
+
+
+def draw_integers(rng: np.random.Generator | np.random.RandomState, high):
+    """Draw whole numbers from 0 to below `high`, a number or an array, from a generator of either kind."""
+    return rng.integers(high) if isinstance(rng, np.random.Generator) else rng.randint(high)

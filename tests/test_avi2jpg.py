@@ -15,6 +15,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from tiny_films import HEIGHT, WIDTH, set_display_matrix, write_film
 
 import avi2jpg
 from records import list_frames
@@ -275,6 +276,14 @@ def test_one_frame_and_odd_sizes(tmp_path):
     assert os.listdir(folder / "one") == ["00001.jpg"]
     assert read_picture(folder / "odd" / "00008.jpg").shape == (71, 97, 3)
     assert read_picture(folder / "tall" / "00001.jpg").shape == (90, 31, 3)
+
+
+def test_a_phone_video_is_upright(tmp_path):
+    film = write_film(tmp_path / "UCF-101" / "A" / "phone.mp4", num_frames=2)
+    set_display_matrix(film, (0, 1, -1, 0))
+    assert extract(tmp_path) == 0
+    picture = read_picture(tmp_path / "UCF-101_jpg" / "A" / "phone" / "00002.jpg")
+    assert picture.shape == (WIDTH, HEIGHT, 3)
 
 
 def test_short_size_scales_down_but_never_up(tmp_path):

@@ -8,12 +8,15 @@ import shutil
 import zlib
 
 import pytest
+from tiny_films import write_film
+from tiny_videos import ramp_frame, write_frames
 
 import data_list_gener
-from partition import shared_groups
+from partition import SHIPPED_SPLITS, shared_groups
 from records import read_list, read_record, write_record
 
 JPEG = b"\xff\xd8 picture \xff\xd9"
+KINETICS = os.path.join(os.path.dirname(SHIPPED_SPLITS), "kinetics400.txt")
 CLASSES = ["Zumba", "Tai Chi 太极"]
 
 
@@ -59,7 +62,7 @@ def read_videos(path):
 
 def read_reasons(root):
     with open(root / "failed.csv", encoding="utf-8", newline="") as file:
-        return {re.search(r"v_\w+|[^/]*$", row["item"])[0]: row["reason"] for row in csv.DictReader(file)}
+        return {re.search(r"v_[A-Z]\w+|[^/]*$", row["item"])[0]: row["reason"] for row in csv.DictReader(file)}
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -221,13 +224,13 @@ def test_formats_that_do_not_fit_say_which_one_does(tmp_path):
     fill(tmp_path, pack=True)
     with pytest.raises(ValueError, match="no good record is left"):
         check(tmp_path, "--format", "rawframes")
-    assert (
-        "packed, so it has no frame folder to list; use --format records" in read_reasons(tmp_path)["v_Zumba_g02_c01"]
-    )
+    reason = "a packed record, which --format rawframes cannot list; use --format records"
+    assert read_reasons(tmp_path)["v_Zumba_g02_c01"] == reason
     (tmp_path / "x.txt").write_text("UCF-101_jpg/Zumba/v_Zumba_g02_c01 3 0\n")
     with pytest.raises(ValueError, match="no good record is left"):
         check(tmp_path, "--train", tmp_path / "x.txt", "--test", tmp_path / "x.txt")
-    assert "a frame folder, expected a record; use --format rawframes" in read_reasons(tmp_path)["v_Zumba_g02_c01"]
+    reason = "a frame folder, which --format records cannot list; use --format rawframes"
+    assert read_reasons(tmp_path)["v_Zumba_g02_c01"] == reason
 
 
 def test_list_whose_labels_are_not_those_of_its_records(tree, capsys):
@@ -239,7 +242,7 @@ def test_list_whose_labels_are_not_those_of_its_records(tree, capsys):
     reasons = read_reasons(tree)
     assert reasons["v_Zumba_g02_c01"] == "label 0 in the record, but 1 in the list; make both again"
     assert "'none.pkl' does not exist" in reasons["train: none.pkl"]
-    assert "a video, expected a record or a frame folder" in reasons["x.avi"]
+    assert "x.avi: the file is empty (0 bytes)" in reasons["x.avi"]
     assert "WARNING: 1 lines repeat another line of their list" in capsys.readouterr().out
     assert read_videos(tree / "train.list") == (["v_Zumba_g03_c01"], CLASSES)
 
@@ -295,3 +298,113 @@ def test_flags_out_of_range(tree, flags, capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert re.search("takes a share from 0 to below 1|invalid choice: 'video'|did you mean --root", message)
+
+
+# Videos and annotation files.
+
+
+def films(root, *names, codec="mpeg4", num_frames=4):
+    """Write tiny films below a folder; return it."""
+    for name in names:
+        write_film(root / name, codec, num_frames=num_frames)
+    return root
+
+
+def read_lines(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_lists_of_videos_are_decoded_and_written(tmp_path):
+    videos = films(tmp_path / "my videos", "A/one.avi", "A/two.mp4", "B/three.avi")
+    (videos / "B" / "cut.avi").write_bytes((videos / "B" / "three.avi").read_bytes()[:-1000])
+    (tmp_path / "train.txt").write_text("A/one.avi 0\nA/two.mp4 0\nB/three.avi 1\nB/cut.avi 1\nB/none.avi 1\n")
+    (tmp_path / "test.txt").write_text("A/one.avi 0\n")
+    sides = ["--train", tmp_path / "train.txt", "--test", tmp_path / "test.txt"]
+    assert check(tmp_path, *sides, "--videos", videos) == 0
+    assert read_lines(tmp_path / "train.list") == [
+        "my videos/A/one.avi 0",
+        "my videos/A/two.mp4 0",
+        "my videos/B/three.avi 1",
+    ]
+    reasons = read_reasons(tmp_path)
+    assert "cut.avi: cut off or damaged" in reasons["cut.avi"]
+    assert reasons["none.avi"].endswith("B/none.avi' does not exist; get it, or do without")
+
+
+def test_a_damaged_video_is_left_out(tmp_path):
+    films(tmp_path, "good.avi", "bad.avi", num_frames=48)
+    data = bytearray((tmp_path / "bad.avi").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    (tmp_path / "bad.avi").write_bytes(data)
+    (tmp_path / "x.txt").write_text("good.avi 0\nbad.avi 0\n")
+    check(tmp_path, "--train", tmp_path / "x.txt", "--test", tmp_path / "x.txt", "--format", "videos")
+    assert read_lines(tmp_path / "train.list") == ["good.avi 0"]
+    assert "bad.avi: packet 22 of 48 is damaged" in read_reasons(tmp_path)["bad.avi"]
+
+
+def test_kinetics_csv(tmp_path, capsys):
+    films(tmp_path / "k400" / "train" / "air drumming", "a-b_C_000010_000020.mp4")
+    films(tmp_path / "k400" / "val", "zz_000000_000010.mkv", "only_id.mp4")
+    (tmp_path / "train.csv").write_text(
+        'label,youtube_id,time_start,time_end,split\n"air drumming",a-b_C,10,20,train\nzumba,gone,1,11,train\n'
+    )
+    (tmp_path / "val.csv").write_text(
+        "label,youtube_id,time_start,time_end,split\nzumba,zz,0,10,val\nair drumming,only_id,3,13,val\n"
+    )
+    sides = ["--train", tmp_path / "train.csv", "--test", tmp_path / "val.csv", "--videos", tmp_path / "k400"]
+    assert check(tmp_path, *sides) == 0
+    assert read_list(tmp_path / "train.list")[1] == ["air drumming", "zumba"]
+    assert read_lines(tmp_path / "train.list")[1:] == ["k400/train/air drumming/a-b_C_000010_000020.mp4 0"]
+    assert read_lines(tmp_path / "test.list")[1:] == ["k400/val/zz_000000_000010.mkv 1", "k400/val/only_id.mp4 0"]
+    assert read_reasons(tmp_path)["gone_000001_000011"].endswith("does not exist; get it, or do without")
+
+    check(tmp_path, *sides, "--labels", KINETICS)
+    names = read_list(tmp_path / "test.list")[1]
+    assert len(names) == 400 and names[399] == "zumba"
+    assert [entry.label for entry in read_list(tmp_path / "test.list")[0]] == [399, 1]
+
+
+def test_kinetics_lists_of_frame_folders(tmp_path):
+    for name, num_frames in (("abseiling/x_000001_000011", 5), ("zumba/y_000001_000011", 4)):
+        write_frames(tmp_path / "frames" / name, [ramp_frame(index) for index in range(num_frames)], "img_{:05d}.jpg")
+    (tmp_path / "train.txt").write_text("x_000001_000011 5 0\nzumba/y_000001_000011 3 399\n")
+    sides = ["--train", tmp_path / "train.txt", "--test", tmp_path / "train.txt", "--videos", tmp_path / "frames"]
+    check(tmp_path, *sides, "--labels", KINETICS)
+    lines = ["frames/abseiling/x_000001_000011 5 0", "frames/zumba/y_000001_000011 3 399"]
+    assert read_lines(tmp_path / "train.list")[1:] == lines
+    assert read_list(tmp_path / "train.list")[1][0] == "abseiling"
+    check(tmp_path, *sides, "--format", "rawframes")
+    assert read_lines(tmp_path / "train.list") == lines
+
+
+def test_something_something_v1(tmp_path):
+    for name in ("100218", "24413"):
+        write_frames(tmp_path / "v1" / name, [ramp_frame(index) for index in range(3)])
+    (tmp_path / "labels.csv").write_text("Holding something\nPlugging something into something\n")
+    (tmp_path / "train.csv").write_text("100218;Plugging something into something\n24413;Holding something\n")
+    sides = ["--train", tmp_path / "train.csv", "--test", tmp_path / "train.csv", "--videos", tmp_path / "v1"]
+    check(tmp_path, *sides, "--labels", tmp_path / "labels.csv")
+    assert read_lines(tmp_path / "train.list")[1:] == ["v1/100218 3 1", "v1/24413 3 0"]
+
+
+def test_something_something_v2(tmp_path):
+    films(tmp_path / "v2", "78687.webm", "42326.webm", codec="libvpx-vp9")
+    (tmp_path / "labels.json").write_text('{"Holding something next to something": "1", "Closing something": "0"}')
+    (tmp_path / "train.json").write_text(
+        '[{"id": "78687", "label": "holding a potato", "template": "Holding [something] next to [something]", '
+        '"placeholders": ["a potato", "vicks"]}, {"id": "42326", "template": "Closing [something]"}]'
+    )
+    sides = ["--train", tmp_path / "train.json", "--test", tmp_path / "train.json", "--videos", tmp_path / "v2"]
+    check(tmp_path, *sides, "--labels", tmp_path / "labels.json")
+    assert read_list(tmp_path / "test.list")[1] == ["Closing something", "Holding something next to something"]
+    assert read_lines(tmp_path / "test.list")[1:] == ["v2/78687.webm 1", "v2/42326.webm 0"]
+
+
+def test_labels_without_videos_are_refused(tree, capsys):
+    with pytest.raises(SystemExit):
+        check(tree, "--labels", KINETICS)
+    assert "--labels goes with --videos; records know their classes" in capsys.readouterr().err
+    with pytest.raises(
+        FileNotFoundError, match="train' does not exist or is no file; name an annotation file or a list"
+    ):
+        check(tree, "--videos", tree)

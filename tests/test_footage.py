@@ -6,6 +6,7 @@ import resource
 import cv2
 import numpy as np
 import pytest
+from tiny_films import decode_in_order, set_display_matrix, write_film
 
 import footage
 from reader.transforms import scale_short_side
@@ -93,6 +94,12 @@ def test_frames_of_a_video_are_rgb_and_scaled_as_the_reader_scales(tmp_path):
     assert len(read) == 5
     assert np.abs(np.array(read, int) - np.array(frames, int)).mean() < 10  # JPEG halves the colours' resolution
     assert np.array_equal(list(footage.read_frames(str(video), 20)), scale_short_side(np.array(read), 20))
+
+
+def test_a_phone_video_is_upright(tmp_path):
+    film = set_display_matrix(write_film(tmp_path / "phone.mp4", num_frames=3), (0, 1, -1, 0))
+    stored = [frame[:, :, ::-1] for frame in decode_in_order(film)]
+    assert np.array_equal(list(footage.read_frames(str(film))), [np.rot90(frame, -1) for frame in stored])
 
 
 def test_frames_are_read_one_at_a_time(tmp_path):

@@ -32,6 +32,9 @@ CASES = {
     "densenet": Case(
         {"growth_rate": 8, "num_init_features": 16, "no_max_pool": True}, (3, 8, 16, 16), num_params=734_468
     ),
+    "slowonly": Case({"depth": 14, "widen_factor": 0.125, "dropout_ratio": 0.0}, (3, 8, 32, 32), num_params=149_900),
+    "tsm": Case({"depth": 26, "widen_factor": 0.125, "dropout_ratio": 0.0}, (3, 8, 32, 32), num_params=223_340),
+    "tpn": Case({"depth": 14, "widen_factor": 0.125, "dropout_ratio": 0.0}, (3, 8, 32, 32), num_params=1_063_824),
 }
 every_model = pytest.mark.parametrize("name", list(models.MODELS))
 
@@ -56,6 +59,16 @@ def move_statistics(model, name):
     model.eval()
 
 
+def list_heads(outputs):
+    """List the logits of all heads; a network with several gives a dict of them in training, the main ones first."""
+    return list(outputs.values()) if isinstance(outputs, dict) else [outputs]
+
+
+def find_loss(outputs, labels):
+    """Add the cross-entropies of all heads."""
+    return sum(F.cross_entropy(logits, labels) for logits in list_heads(outputs))
+
+
 def test_every_model_has_a_row():
     assert set(CASES) == set(models.MODELS)
 
@@ -65,9 +78,20 @@ def test_logits_have_a_row_per_sample_and_a_column_per_class(name):
     model = build(name)
     for mode in (model.train, model.eval):
         mode()
-        logits = model(draw_batch(name, 3))
-        assert list(logits.shape) == [3, NUM_CLASSES]
-        assert logits.dtype == paddle.float32
+        for logits in list_heads(model(draw_batch(name, 3))):
+            assert list(logits.shape) == [3, NUM_CLASSES]
+            assert logits.dtype == paddle.float32
+    assert not isinstance(model(draw_batch(name, 3)), dict)  # in evaluation
+
+
+@every_model
+def test_every_head_but_the_main_one_has_a_weight_in_the_loss(name):
+    model = build(name)
+    model.train()
+    outputs = model(draw_batch(name, 3))
+    others = list(outputs)[1:] if isinstance(outputs, dict) else []
+    assert list(getattr(model, "loss_weights", {})) == others
+    assert not isinstance(outputs, dict) or list(outputs)[0] == "logits"
 
 
 @every_model
@@ -80,7 +104,7 @@ def test_parameter_count_is_the_recorded_one(name):
 def test_every_parameter_gets_a_finite_gradient(name):
     model = build(name)
     model.train()
-    F.cross_entropy(model(draw_batch(name, 3)), paddle.to_tensor([0, 1, 2])).backward()
+    find_loss(model(draw_batch(name, 3)), paddle.to_tensor([0, 1, 2])).backward()
     for param_name, param in model.named_parameters():
         if not param.stop_gradient:
             assert param.grad is not None, f"{param_name} has no gradient"
@@ -97,7 +121,8 @@ def test_in_evaluation_logits_do_not_depend_on_batch_mates(name):
     np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5 * np.abs(together).max())
     model.train()
     # The counter-check: training logits do depend on them, so the comparison above can fail.
-    assert np.abs(model(batch[:2]).numpy() - model(batch).numpy()[:2]).max() > 1e-3 * np.abs(together).max()
+    two, three = (list_heads(model(inputs))[0].numpy() for inputs in (batch[:2], batch))
+    assert np.abs(two - three[:2]).max() > 1e-3 * np.abs(together).max()
 
 
 @every_model
@@ -129,7 +154,7 @@ def test_one_batch_can_be_learnt_by_heart(name):
     optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=model.parameters())
     model.train()
     for _ in range(30):
-        loss = F.cross_entropy(model(batch), labels)
+        loss = find_loss(model(batch), labels)
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()

@@ -58,6 +58,38 @@ def test_uniform_spread_over_the_whole_video():
     assert place_clips(4, 1, num_segments=8).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3]]
 
 
+def test_one_frame_of_each_segment_is_drawn_from_the_whole_of_it():
+    """TSN's and TSM's training: eight parts of ten frames, of which any frame may come."""
+    clips = np.stack([sample_clip(80, 1, rng(seed), num_segments=8) for seed in range(400)])
+    assert clips.shape == (400, 8)
+    assert np.all(clips // 10 == np.arange(8))
+    assert all(len(set(column)) == 10 for column in clips.T.tolist())
+
+
+def test_parts_of_unequal_length_leave_no_frame_out():
+    seen = {frame for seed in range(300) for frame in sample_clip(29, 1, rng(seed), num_segments=8).tolist()}
+    assert seen == set(range(29))
+    assert place_clips(29, 1, num_segments=8).tolist() == [[1, 4, 8, 11, 15, 19, 22, 26]]
+
+
+def test_two_clips_of_segments_take_other_frames_of_the_same_parts():
+    """Something-Something is tested with two clips, each spread over the whole video."""
+    assert place_clips(80, 1, num_clips=2, num_segments=8).tolist() == [
+        [2, 12, 22, 32, 42, 52, 62, 72],
+        [7, 17, 27, 37, 47, 57, 67, 77],
+    ]
+
+
+def test_dense_clip_starts_anywhere_that_leaves_room_for_it():
+    """Eight frames, every eighth: 57 from the first to the last, so 44 starts in 100 frames and 244 in 300."""
+    clips = np.stack([sample_clip(100, 8, rng(seed), frame_interval=8) for seed in range(1500)])
+    assert np.all(np.diff(clips) == 8)
+    assert sorted(set(clips[:, 0].tolist())) == list(range(44))
+    assert place_clips(300, 8, num_clips=10, frame_interval=8)[:, 0].tolist() == [
+        12, 36, 60, 85, 109, 134, 158, 182, 207, 231,
+    ]  # fmt: skip
+
+
 def test_segments_longer_than_their_part_do_not_run_over_the_end():
     clip = sample_clip(20, 16, rng(), num_segments=2).reshape(2, 16)
     assert clip[0].tolist() == list(range(0, 16))

@@ -144,6 +144,15 @@ def test_list_of_every_line_form(tree):
     ]
 
 
+def test_samples_of_one_name_get_their_folder_to_it(tmp_path):
+    for name in ("A/1.mp4", "B/1.mp4", "B/2.mp4", "C/v1.5/00001.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "x.list").write_text("A/1.mp4 0\nB/1.mp4 1\nB/2.mp4 1\nC/v1.5 1 2\n")
+    entries, _ = read_list(tmp_path / "x.list")
+    assert [entry.name for entry in entries] == ["A/1", "B/1", "2", "v1.5"]
+
+
 def test_list_round_trip_with_class_names(tree):
     names = ["Brush Hair", "跳", 'quote"d']
     write_list(["train/v 1.pkl", "train/v_2.pkl"], tree / "x.list", names)
@@ -167,6 +176,11 @@ def test_list_relative_to_the_working_directory(tree, monkeypatch):
             "train/v_2.pkl\npkl/none.pkl\n",
             FileNotFoundError,
             "x.list line 2: 'pkl/none.pkl' does not exist; run jpg2pkl",
+        ),
+        (
+            "x.mp4 0\n\nB/none.mp4 3\n",
+            FileNotFoundError,
+            "x.list line 3: 'B/none.mp4' does not exist; correct the line or get the file",
         ),
         (
             "x.mp4\n",

@@ -204,10 +204,10 @@ def write_layout(folder, text):
 
 
 def test_an_own_layout_needs_joints_and_parents_only(tmp_path):
-    layout = get_layout(write_layout(tmp_path, "joints: [[belly, belly], [right_hand, belly], [left_hand, belly]]"))
-    assert layout.name == "mine" and layout.joints == ("belly", "right_hand", "left_hand")
-    assert layout.parents == (0, 0, 0) and layout.pairs == ((2, 1),) and layout.centre == 0
-    assert layout.bones == layout.edges == layout.vector_edges == ((1, 0), (2, 0))
+    layout = get_layout(write_layout(tmp_path, "joints: [[right_hand, belly], [belly, belly], [left_hand, belly]]"))
+    assert layout.name == "mine" and layout.joints == ("right_hand", "belly", "left_hand")
+    assert layout.parents == (1, 1, 1) and layout.pairs == ((2, 0),) and layout.centre == 1
+    assert layout.bones == layout.edges == layout.vector_edges == ((0, 1), (2, 1))
     assert layout.parts == {} and layout.reference_joints == () and layout.positions == ()
 
 
@@ -280,6 +280,7 @@ ARM = "joints: [[a, a], [b, a], [left_c, a], [right_c, a]]\n"
         (ARM + "edges: [[0, 0]]", "edges: joint 'a' is tied to itself"),
         (ARM + "edges: [[0, 1], [1, 0]]", "edges: 'b' and 'a' are tied twice"),
         (ARM + "edges: [[2, 3], [1, 0]]", "edges: no way from 'a' to left_c, right_c"),
+        (ARM + "centre: left_c\nedges: [[2, 3], [1, 0]]", "edges: no way from 'left_c' to a, b"),
         (
             ARM + "edges: [[1, 0], [2, 1], [3, 0]]",
             "edges: 'left_c' is tied to 'b', but its mirror image 'right_c' not to 'b'",

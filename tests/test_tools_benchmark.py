@@ -7,9 +7,10 @@ import numpy as np
 import paddle
 import pytest
 from tiny import make_tree
+from tiny_films import write_film
 from tiny_videos import write_ramps
 
-import footage
+from reader.clips import Clips
 from tools import benchmark, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
@@ -130,51 +131,56 @@ def test_the_reader_table_of_sample_data_made_for_it(monkeypatch, capsys):
             assert 0 < low <= median <= high
 
 
-def fake_videos(monkeypatch, num_slow):
-    """Let videos of four frames take 20 ms to read, the first `num_slow` ones 80 ms; return the list of those read."""
+def slow_down(monkeypatch, num_slow):
+    """Let clips of a list take 20 ms to read, the first `num_slow` ones 80 ms; return the list of those read."""
     seen = []
 
-    def read_frames(path, short_size):
-        seen.append(path)
+    def draw_clip(self, index, rng):
+        seen.append(self.entries[index].name)
         time.sleep(0.08 if len(seen) <= num_slow else 0.02)
-        return iter(np.zeros((4, short_size, short_size, 3), np.uint8))
+        return {"inputs": np.zeros((1, 4, 32, 32, 3), np.uint8), "label": 0, "name": seen[-1]}
 
-    monkeypatch.setattr(footage, "read_frames", read_frames)
+    monkeypatch.setattr(Clips, "_draw_clip", draw_clip)
     return seen
 
 
-def test_clips_per_second_are_those_after_the_warmup(monkeypatch):
+def test_clips_per_second_are_those_after_the_warmup(tmp_path, monkeypatch):
     args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "5", "--repeats", "2")
-    seen = fake_videos(monkeypatch, num_slow=timing.WARMUP * 2 + 10)  # the warm-up and the first repeat
-    speeds = benchmark.time_reading(config, ["a", "b", "c"], 0, args)
-    assert len(seen) == 2 * (timing.WARMUP + 2 * 5) and set(seen) == {"a", "b", "c"}
+    seen = slow_down(monkeypatch, num_slow=timing.WARMUP * 2 + 10)  # the warm-up and the first repeat
+    speeds = benchmark.time_reading(config, write_ramps(tmp_path, num_videos=3), 0, args)
+    names = {"v_A_g00_c01", "v_B_g01_c01", "v_A_g02_c01"}
+    assert len(seen) == 2 * (timing.WARMUP + 2 * 5) and set(seen) == names
     assert 6 < speeds[0] < 12.5 < 25 < speeds[1] < 50  # at most one clip each 80 ms, then one each 20 ms
 
 
-def test_two_workers_read_twice_as_fast_where_reading_is_waiting(monkeypatch):
+def test_two_workers_read_twice_as_fast_where_reading_is_waiting(tmp_path, monkeypatch):
     args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "20", "--repeats", "1")
-    fake_videos(monkeypatch, num_slow=0)
-    one, two = (benchmark.time_reading(config, ["a"], num_workers, args)[0] for num_workers in (1, 2))
+    slow_down(monkeypatch, num_slow=0)
+    filelist = write_ramps(tmp_path, num_videos=1)
+    one, two = (benchmark.time_reading(config, filelist, num_workers, args)[0] for num_workers in (1, 2))
     assert one < 51 and 1.4 * one < two < 115  # a batch more or less stands ready when the clock starts
 
 
 def test_a_tree_of_ones_own_tells_what_it_holds(tmp_path):
-    paths, packed, folders = (tmp_path / name for name in ("paths", "packed", "folders"))
+    paths, packed, folders, films, lists = (
+        tmp_path / name for name in ("paths", "packed", "folders", "films", "lists")
+    )
     write_ramps(paths)
     make_tree(packed)
-    (packed / "UCF-101" / "Down").mkdir(parents=True)
-    (packed / "UCF-101" / "Down" / "v_Down_g01_c01.AVI").write_bytes(b"")
-    folders.mkdir()
+    film = write_film(packed / "UCF-101" / "Down" / "v_Down_g01_c01.AVI", "mpeg4", num_frames=6)
+    for place in (folders, films, lists):
+        place.mkdir()
     folder = next((paths / "jpg" / "A").iterdir())
     (folders / "train.list").write_text(f"{folder} 20 0\n", encoding="utf-8")
-    assert list(benchmark.find_sources(paths)) == ["records of paths"]
-    found = benchmark.find_sources(packed)
-    assert list(found) == ["packed records", "video files"] and found["video files"][0].endswith("c01.AVI")
-    assert list(benchmark.find_sources(folders)) == ["frame folders"]
-    _, config = read("reader", *TINY_CLIPS)
-    videos = benchmark.Videos(found["video files"], timing.open_training_reader(config))
-    with pytest.raises(ValueError, match="c01.AVI' has no frames that OpenCV can read"):
-        videos[0, 0]
+    (films / "train.list").write_text(f"{film} 1\n", encoding="utf-8")
+    assert list(benchmark.find_sources(paths, lists)) == ["records of paths"]
+    assert list(benchmark.find_sources(folders, lists)) == ["frame folders"]
+    assert benchmark.find_sources(films, lists) == {"video files": films / "train.list"}
+    assert not list(lists.iterdir())
+    found = benchmark.find_sources(packed, lists)
+    assert found == {"packed records": packed / "train.list", "video files": lists / "videos.list"}
+    args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "1", "--repeats", "1")
+    assert benchmark.time_reading(config, found["video files"], 0, args)[0] > 0
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,10 @@ def test_bones_are_lines_and_what_is_one_kind_only_is_thin_or_dashed():
     assert 0.2 < np.mean([color[0] > 128 for color in tip]) < 0.7  # the left has no red
     joined = [look_between(picture, layout, 21, 22, share) for share in shares]  # bone only
     assert WHITE not in joined
+    x, y = (
+        round(value) for value in np.mean([layout.positions[21], layout.positions[22]], axis=0) * [WIDTH, HEIGHT] / 100
+    )
+    assert (picture[y - 8 : y + 9, x, 0] < 128).sum() <= 2  # a thin line, nearly level
     assert look_between(picture, layout, 8, 20, 0.5) == list(RIGHT), "a line to the middle has its side's color"
     assert look_between(picture, layout, 5, 9, 0.4) == WHITE
 

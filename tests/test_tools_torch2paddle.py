@@ -203,6 +203,12 @@ def test_a_hostile_checkpoint_is_converted_and_runs_nothing(write, weights, tmp_
     assert not (tmp_path / "it_ran").exists()
 
 
+@pytest.mark.parametrize("text", ["Down\nLeft\nRight\n", "2 Left\n1 Down\n3 Right\n"])
+def test_class_names_stand_one_a_line_or_by_number(tmp_path, text):
+    (tmp_path / "names.txt").write_text(text, encoding="utf-8")
+    assert torch2paddle.read_names(str(tmp_path / "names.txt")) == CLASSES
+
+
 def test_entries_without_a_place_are_named(write, weights, capsys, monkeypatch):
     state = as_tensors(as_torch(weights)) | {"module.aux.weight": fake_torch.tensor(np.ones(2)), "extra_state": "text"}
 
@@ -300,7 +306,27 @@ KINDS = {"r3d": "resnet", "r2p1d": "r2plus1d", "resnet-": "resnet", "preresnet-"
 NUM_CLASSES = {"K": 700, "KM": 1039, "KMS": 1139, "KS": 800, "M": 339, "MS": 439, "S": 100}  # the authors' README
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+HARA_ROWS, TPN_ROWS = [row for row in ROWS if len(row) == 6], [row for row in ROWS if len(row) == 5]
+
+
+@pytest.mark.parametrize("row", TPN_ROWS, ids=lambda row: row[0])
+def test_a_row_of_tpn_names_a_config_whose_network_is_the_files(row, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    name, address, line, expected, ours = row
+    args = torch2paddle.parse_arguments(shlex.split(line)[2:])
+    section = torch2paddle.read_config(args)["MODEL"]
+    assert args.file == name and args.out == f"weights/{name.removesuffix('.pth')}"
+    assert section["name"] == ("tpn" if "tpn" in name else "tsm" if "tsm" in name else "slowonly")
+    assert section["depth"] == int((re.findall(r"r(50|101)", name) or [50])[0])
+    assert "tsm" not in name or section["shift"] == {"tpn": "inplace", "mmaction2": "residual"}[args.source]
+    frames = re.search(r"f(\d+)s\d+", name)
+    assert not frames or f"{frames[1]}x" in args.config
+    assert address.startswith("[file](https://") and expected and ours == "not run"
+    with paddle.LazyGuard():
+        torch2paddle.check_source(build_model(num_classes=2, **section), args.source)
+
+
+@pytest.mark.parametrize("row", HARA_ROWS, ids=lambda row: row[0])
 def test_a_row_of_the_zoo_says_what_its_file_is_called(row):
     name, data, address, line, expected, ours = row
     kind, depth, letters = re.match(r"(r3d|r2p1d|\D+)(\d+)_?([KMS]*)", name).groups()
@@ -317,7 +343,7 @@ def test_a_row_of_the_zoo_says_what_its_file_is_called(row):
 
 def test_the_zoo_has_a_row_or_a_reason_for_every_file():
     names = [row[0] for row in ROWS]
-    assert len(names) == len(set(names)) == 29
+    assert len(names) == len(set(names)) == len(HARA_ROWS) + len(TPN_ROWS) == 29 + 16
     without = set(re.findall(r"`([\w-]+\.pth)`", ZOO)) - set(names)
     assert len(without) == 9 and all(ZOO.index("## Not yet") < ZOO.index(f"`{name}`") for name in without)
 
@@ -325,7 +351,7 @@ def test_the_zoo_has_a_row_or_a_reason_for_every_file():
 def test_every_command_of_the_zoo_can_be_typed():
     lines = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
     scripts = [words for words in lines if words[0] == "python" and words[1] != "-c"]
-    assert len(scripts) == 4
+    assert len(scripts) == 7
     for words in scripts:
         args = PARSERS[words[1]].parse_arguments(words[2:])
         if getattr(args, "config", None):

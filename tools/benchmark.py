@@ -3,10 +3,10 @@
     python tools/benchmark.py reader --workers 0 1 2 4
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
 
-`reader` makes sample videos with the project's own scripts (`--root` takes a tree of yours) and reads them by the
-loader that training uses. `model` runs the step that training uses, and scoring, on a batch of noise; each in a process
-of its own, since the peak memory of a process never falls. Every figure is the median of several repeats after a
-warm-up, with the lowest and the highest of them. Tables are Markdown.
+`reader` makes sample videos with the project's own scripts (`--root` takes a tree of yours) and reads random clips of
+their pictures, records and files by the loader that training uses. `model` runs the step that training uses, and
+scoring, on a batch of noise; each in a process of its own, since the peak memory of a process never falls. Every figure
+is the median of several repeats after a warm-up, with the lowest and the highest of them. Tables are Markdown.
 """
 
 import argparse
@@ -32,7 +32,6 @@ import paddle
 import card
 import config as texts
 import engine
-import footage
 import recipe
 import records
 from partition import VIDEO_SUFFIXES
@@ -107,7 +106,8 @@ def measure_reader(args: argparse.Namespace, words: list) -> None:
     recipe.choose_device(False)
     rows = [["clips/s", *(f"workers: {num_workers}" for num_workers in args.workers)]]
     with tempfile.TemporaryDirectory() as folder:
-        sources = find_sources(pathlib.Path(args.root)) if args.root else make_sources(pathlib.Path(folder))
+        folder = pathlib.Path(folder)
+        sources = find_sources(pathlib.Path(args.root), folder) if args.root else make_sources(folder)
         for title, source in sources.items():
             speeds = [time_reading(config, source, num_workers, args) for num_workers in args.workers]
             rows.append([title, *(format_spread(one, 1) for one in speeds)])
@@ -116,13 +116,12 @@ def measure_reader(args: argparse.Namespace, words: list) -> None:
     print(
         f"{args.repeats} x {args.batches} batches (lowest to highest)\n{describe_machine()}\n\n{format_table(rows)}\n"
     )
-    print("records: a random clip is decoded and cropped, as in training. video files: every frame is decoded and")
-    print("scaled, then the centre clip is cut, as predict.py does; training reads no video files. The files are in")
+    print("clips are drawn, cropped and flipped as in training; with no workers one core does it all. The files are in")
     print("memory after the first round, so that no disk is measured")
 
 
 def make_sources(folder: pathlib.Path) -> dict:
-    """Make sample data in every form that is read; return {title: list of records, or paths of videos}."""
+    """Make sample data in every form that is read; return {title: list}."""
     flags = [word for name, value in SAMPLES.items() for word in (f"--{name}", value)]
     packed = folder / "packed"
     places = [word for mode in ("train", "test") for word in (f"--{mode}", packed / mode)]
@@ -133,62 +132,35 @@ def make_sources(folder: pathlib.Path) -> dict:
     run_script("data_list_gener.py", "--root", folder)
     run_script("jpg2pkl.py", "--root", folder, "--pack", *places)
     run_script("data_list_gener.py", "--root", folder, *places, *lists)
-    found = {**find_sources(folder), **find_sources(packed)}
+    found = {**find_sources(folder, folder), **find_sources(packed, folder)}
     return {title: found[title] for title in ("records of paths", "packed records", "video files")}
 
 
-def find_sources(root: pathlib.Path) -> dict:
-    """Return what a tree of the data scripts has, as `make_sources` does."""
+def find_sources(root: pathlib.Path, folder: pathlib.Path) -> dict:
+    """Return what a tree of the data scripts has, as `make_sources` does; a list of its videos goes to `folder`."""
     entries, _ = records.read_list(root / "train.list")
     kind = "frame folders"
     if entries[0].path.endswith(".pkl"):
         frames = records.read_record(entries[0].path)["frames"]
         kind = "packed records" if isinstance(frames[0], bytes) else "records of paths"
-    videos = sorted(str(path) for path in root.glob("UCF-101/*/*") if path.name.lower().endswith(VIDEO_SUFFIXES))
-    return {kind: root / "train.list", **({"video files": videos} if videos else {})}
+    elif entries[0].path.lower().endswith(VIDEO_SUFFIXES):
+        kind = "video files"
+    sources = {kind: root / "train.list"}
+    videos = sorted(path for path in root.glob("UCF-101/*/*") if path.name.lower().endswith(VIDEO_SUFFIXES))
+    if videos and kind != "video files":
+        sources["video files"] = folder / "videos.list"
+        records.write_list([f"{path.resolve()} 0" for path in videos], sources["video files"])
+    return sources
 
 
-class Videos(paddle.io.Dataset):
-    """Video files in the loader's terms: all frames decoded and scaled, the centre clip cut out.
-
-    Args:
-        paths: of the videos.
-        clips: a `reader.clips.Clips` that evaluates; says what a clip is.
-    """
-
-    class_names = None
-
-    def __init__(self, paths: list, clips: paddle.io.Dataset):
-        super().__init__()
-        self.paths, self.clips = paths, clips
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, key: tuple[int, int]) -> dict:
-        path = self.paths[key[1]]
-        frames = list(footage.read_frames(path, self.clips.short_size))
-        if not frames:
-            raise ValueError(f"'{path}' has no frames that OpenCV can read; take it out of the folder")
-        return {"inputs": self.clips.make_views(np.stack(frames)), "label": 0, "name": path, "faults": []}
-
-    def sample_bytes(self) -> int:
-        """Return how much memory one sample takes, in bytes."""
-        return self.clips.sample_bytes()
-
-
-def time_reading(config: dict, source, num_workers: int, args: argparse.Namespace) -> list:
-    """Return clips/s of each repeat; `source` is the path of a list, or paths of videos."""
+def time_reading(config: dict, source: pathlib.Path, num_workers: int, args: argparse.Namespace) -> list:
+    """Return clips/s of each repeat of reading a list."""
     batch_size = recipe.device_batch_size(config)
     warmup = WARMUP + 2 * num_workers  # batches: as many as stand ready before the first one is asked for, and more
     num_samples = batch_size * (warmup + args.repeats * args.batches)
-    if isinstance(source, list):
-        paths = [source[index % len(source)] for index in range(num_samples)]
-        dataset = Videos(paths, open_training_reader(config))
-    else:
-        config["TRAIN"]["filelist"] = str(source)
-        dataset = recipe.open_loader(config, "TRAIN").dataset
-        dataset.keep([index % len(dataset) for index in range(num_samples)])
+    config["TRAIN"]["filelist"] = str(source)
+    dataset = recipe.open_loader(config, "TRAIN").dataset
+    dataset.keep([index % len(dataset) for index in range(num_samples)])
     loader = Loader(dataset, batch_size, shuffle=True, num_workers=num_workers)
     arrivals_s = [time.perf_counter() for _ in loader][warmup - 1 :: args.batches]
     return [batch_size * args.batches / seconds for seconds in np.diff(arrivals_s).tolist()]

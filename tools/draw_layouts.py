@@ -61,9 +61,8 @@ def choose_colors(layout: Layout) -> list[tuple[int, int, int]]:
 def _draw_lines(picture, layout, points, colors):
     bones, edges = ({frozenset(pair) for pair in pairs} for pairs in (layout.bones, layout.edges))
     for pair in bones | edges:
-        one, other = sorted(
-            pair, key=lambda joint: colors[joint] == MIDDLE
-        )  # a line to the middle has its side's color
+        # A line to the middle has its side's color.
+        one, other = sorted(pair, key=lambda joint: colors[joint] == MIDDLE)
         if pair in bones:
             thickness = 3 if pair in edges else 1
             cv2.line(picture, points[one], points[other], colors[one], thickness, cv2.LINE_AA)

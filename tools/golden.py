@@ -61,10 +61,12 @@ def _draw_tensor(name, shape, gain, scale):
 
 
 def draw_input(golden: dict) -> np.ndarray:
-    """Draw the input batch as float32, skeletons as (N, C, T, V, M) whatever the authors' order of axes."""
+    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the file's order."""
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
-    axes = golden["input"]["layout"].replace(",", "")
+    axes = golden["input"].get("layout", "").replace(",", "")
+    if axes.startswith("N S C H W"):
+        return np.ascontiguousarray(values.transpose(0, 2, 1, 3, 4))  # (N, S, C, H, W) -> (N, C, S, H, W)
     if set(axes) != set("NCTVM"):
         return values
     values = values.transpose([axes.index(axis) for axis in "NCTVM"]).copy()
@@ -100,6 +102,12 @@ def describe(golden: dict) -> tuple:
     return READINGS[source](golden)
 
 
+def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
+    """Give gradient norms {the authors' name: norm or None} the names of our network; None: no gradient."""
+    named = model.TORCH_SOURCES[_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
+    return {name: None if np.isnan(norm) else float(norm) for name, norm in named.items()}
+
+
 def _source(golden):
     return golden["reference"]["repository"].rpartition("/")[2].lower()
 
@@ -120,7 +128,50 @@ def read_3d_resnets(golden: dict) -> tuple:
     return HARA_NAMES.get(config["family"], config["family"]), arguments
 
 
+def read_mmaction2(golden: dict) -> tuple:
+    """Describe a file of MMAction2: a SlowOnly or TSM recognizer, with or without the neck of TPN."""
+    model = golden["config"]["model"]
+    backbone = {"ResNet3dSlowOnly": "slowonly", "ResNetTSM": "tsm"}[model["backbone"]["type"]]
+    arguments = {"num_classes": model["cls_head"]["num_classes"], "depth": model["backbone"]["depth"]}
+    if backbone == "tsm":
+        arguments["shift"] = "residual"
+    if "neck" not in model:
+        return backbone, arguments
+    neck = model["neck"]
+    return "tpn", arguments | {
+        "backbone": backbone,
+        "temporal_scales": neck["temporal_modulation_cfg"]["downsample_scales"],
+        "upsample_scale": neck["upsample_cfg"]["scale_factor"],
+        "downsample_scale": neck["downsample_cfg"]["downsample_scale"],
+        "fusion_scales": neck["level_fusion_cfg"]["downsample_scales"],
+        "flow": neck.get("flow_type", "cascade"),
+        "aux_weight": neck["aux_head_cfg"]["loss_weight"],
+    }
+
+
+def read_tpn(golden: dict) -> tuple:
+    """Describe a file of the TPN repository, whose TSM shifts in place."""
+    model = golden["config"]["model"]
+    backbone = "tsm" if model["backbone"].get("tsm") else "slowonly"
+    arguments = {"num_classes": model["cls_head"]["num_classes"], "depth": model["backbone"]["depth"]}
+    if backbone == "tsm":
+        arguments["shift"] = "inplace"
+    if "necks" not in model:
+        return backbone, arguments
+    neck = model["necks"]
+    return "tpn", arguments | {
+        "backbone": backbone,
+        "temporal_scales": neck["temporal_modulation_config"]["scales"],
+        "upsample_scale": neck["upsampling_config"]["scale"],
+        "downsample_scale": neck["downsampling_config"]["scales"],
+        "fusion_scales": neck["level_fusion_config"]["ds_scales"],
+        "aux_weight": neck["aux_head_config"]["loss_weight"],
+    }
+
+
 READINGS = {  # repository, as in a model's TORCH_SOURCES: what `describe` does
     "3d-resnets-pytorch": read_3d_resnets,
+    "mmaction2": read_mmaction2,
+    "tpn": read_tpn,
     **golden_skeletons.READINGS,
 }

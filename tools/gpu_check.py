@@ -59,6 +59,9 @@ SMALL = {  # arguments of each network for a CPU
     "wideresnet": {"depth": 50, "widen_factor": 0.0625},
     "resnext": {"depth": 50, "cardinality": 4, "widen_factor": 0.25},
     "densenet": {"growth_rate": 8, "num_init_features": 16},
+    "slowonly": {"depth": 14, "widen_factor": 0.25},
+    "tsm": {"depth": 14, "widen_factor": 0.25},
+    "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},
 }
 MOST_OFF = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative, of golden vectors
 LEARNING_RATE = 0.003

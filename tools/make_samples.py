@@ -197,8 +197,11 @@ def write_skeleton_pickles(clips: list[Clip], joints: list, root: pathlib.Path) 
         points = {"keypoint": pixels[None], "keypoint_score": scores}
         coco.append({**annotation, "img_shape": size, "original_shape": size, **points})
         ntu.append({**annotation, "keypoint": metres[None]})
-    dump_pickle({"split": names, "annotations": coco}, root / "coco17.pkl")
-    dump_pickle({"split": names, "annotations": ntu}, root / "ntu25.pkl")
+    classes = {clip.label: clip.action for clip in clips}
+    class_names = [classes[label] for label in sorted(classes)]
+    for layout, annotations in (("coco17", coco), ("ntu25", ntu)):
+        content = {"split": names, "annotations": annotations, "class_names": class_names, "layout": layout}
+        dump_pickle(content, root / f"{layout}.pkl")
 
 
 def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:

@@ -5,6 +5,11 @@
 
 The first makes a file for `train.py --pretrain` and `test.py --config`. The second puts the config in as well, so that
 `test.py` and `predict.py` need nothing else. MODEL_ZOO.md lists public checkpoints with the command for each.
+
+    python tools/torch2paddle.py resnet50.pth --source imagenet --model tpn --out weights/imagenet_tpn
+
+This one takes a 2-D ResNet-50 or -101, a .pth or .safetensors file of torchvision or a .pdparams file of
+`paddle.vision`, as a start for the backbone of SlowOnly, TSM or TPN; the rest of the network stays as it is drawn.
 """
 
 import argparse
@@ -22,16 +27,20 @@ if __name__ == "__main__":
     command.start_paddle()
 
 import numpy as np
+import paddle
 
+import annotations
 import checkpoint
 import config as texts
 import partition
 import recipe
 from models import MODELS, build_model
+from models.inflate import WAYS, inflate
 from models.weights import convert_torch_weights
 from tools.torch_files import Placeholder, read_torch_file
 
 SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})
+IMAGENET = "imagenet"  # 2-D weights for a backbone, without neck and classifier
 COUNTER = "num_batches_tracked"
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")  # where trainers keep the weights, in this order
 
@@ -39,16 +48,21 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")  # where t
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/torch2paddle.py --help`."""
     parser = command.CommandLine("Turn a PyTorch checkpoint into .pdparams; PyTorch is not needed.")
-    parser.add_argument("file", help="file of torch.save (.pth, .pt, .tar) or .safetensors")
+    parser.add_argument("file", help="file of torch.save (.pth, .pt, .tar), .safetensors; of ImageNet also .pdparams")
     parser.add_argument("--source", required=True, choices=SOURCES, help="repository that trained it")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", help="config text; it goes into the checkpoint, for test.py and predict.py")
     what.add_argument("--model", choices=list(MODELS), help="network, where no config is to go into the checkpoint")
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-    parser.add_argument("--class_index", help="class names: lines 'id name' with ids from 1, as in classInd.txt")
+    parser.add_argument("--class_index", help="class names: one a line, or lines 'id name' as in classInd.txt")
+    parser.add_argument("--inflate", choices=WAYS, default=WAYS[0], help="of ImageNet: how kernels get a time axis")
     parser.add_argument("--out", help="checkpoint to write; default: beside the file, under its name")
     args = parser.parse_args(words)
     args.out = args.out or str(pathlib.Path(args.file).with_suffix(checkpoint.SUFFIX))
+    if pathlib.Path(args.out.removesuffix(checkpoint.SUFFIX) + checkpoint.SUFFIX) == pathlib.Path(args.file):
+        parser.error(f"--out: '{args.file}' itself would be written over; name another file")
+    if args.source == IMAGENET and args.class_index:
+        parser.error("--class_index: of ImageNet weights the classifier is left out")
     return args
 
 
@@ -57,33 +71,39 @@ def main(words: list | None = None) -> None:
     args = parse_arguments(words)
     config = read_config(args)
     section = config["MODEL"]
-    class_names = partition.read_class_index(args.class_index) if args.class_index else []
-    content = read_torch_file(args.file)
+    class_names = read_names(args.class_index) if args.class_index else []
+    content = read_content(args.file, args.source)
     place, state = find_state_dict(content, args.file)
     weights = read_arrays(state, args.file)
     named = rename_weights(weights, section["name"], args.source)
-    last_layer, num_classes = find_last_layer(named)
-    section.setdefault("num_classes", num_classes)
-    if class_names and len(class_names) != section["num_classes"]:
-        raise ValueError(
-            f"{args.class_index} names {len(class_names)} classes, {args.file} has {num_classes}; "
-            "give the names it was trained with"
-        )
-    model = build_model(**section)
-    converted = convert_torch_weights(named, model)
+    if args.source == IMAGENET:
+        model = build_model(**{"num_classes": 1, **section})
+        converted = convert_backbone(named, model, args.inflate)
+    else:
+        num_classes = find_classes(named)
+        section.setdefault("num_classes", num_classes)
+        if class_names and len(class_names) != section["num_classes"]:
+            raise ValueError(
+                f"{args.class_index} names {len(class_names)} classes, {args.file} has {num_classes}; "
+                "give the names it was trained with"
+            )
+        model = build_model(**section)
+        check_source(model, args.source)
+        converted = convert_torch_weights(named, model)
 
     notes = {key: content[key] for key in ("arch", "epoch") if place and isinstance(content.get(key), (int, str))}
     source = {"file": pathlib.Path(args.file).name, "sha256": hash_file(args.file), "repository": args.source, **notes}
     written = {"model": converted, "class_names": class_names, "source": {**source, "model": section}}
-    if args.config:
+    if args.config and args.source != IMAGENET:
         written["config"] = config
     checkpoint.save_checkpoint(args.out, written)
     print(f"{args.file}: {len(weights)} tensors under '{place}'" if place else f"{args.file}: {len(weights)} tensors")
     print("\n".join(f"{key}: {source[key]}" for key in (*notes, "sha256")))
-    num_parameters = sum(math.prod(one.shape) for one in model.parameters() if not one.stop_gradient)
+    filled = [one for name, one in model.named_parameters() if name in converted and not one.stop_gradient]
+    num_parameters = sum(math.prod(one.shape) for one in filled)
     print(f"converted: {len(converted)} tensors into {type(model).__name__}, {num_parameters:,} parameters")
     print(f"skipped: {describe_skipped(state, weights, named)}")
-    advise(args, last_layer, class_names)
+    advise(args, model, converted, class_names)
 
 
 def read_config(args: argparse.Namespace) -> dict:
@@ -100,6 +120,20 @@ def read_config(args: argparse.Namespace) -> dict:
         raise ValueError(f"-o {others[0]}: only MODEL keys go without --config; name the config text to change")
     values = {**config["MODEL"], "name": args.model}
     return {"MODEL": texts.fill_section(f"--model {args.model} -o MODEL", values, [MODELS[args.model]])}
+
+
+def read_names(path: str) -> list[str]:
+    """Read class names by label: one a line, or `id name` with ids from 1."""
+    names = annotations.read_class_names(path)
+    is_index = bool(names) and names[0].split()[0].isdecimal()
+    return partition.read_class_index(path) if is_index else names
+
+
+def read_content(path: str, source: str):
+    """Read a file of PyTorch's, or of `paddle.save` where Paddle too has such networks."""
+    if source == IMAGENET and path.endswith(checkpoint.SUFFIX):
+        return checkpoint.load_checkpoint(path)["model"]
+    return read_torch_file(path)
 
 
 def find_state_dict(content, path: str) -> tuple:
@@ -174,25 +208,45 @@ def rename_weights(weights: dict, model_name: str, source: str) -> dict:
     return model_class.TORCH_SOURCES[source](weights)
 
 
-def find_last_layer(named: dict) -> tuple:
-    """Return the name of the last linear layer and its number of outputs: the file's last matrix, by its rows.
+def find_classes(named: dict) -> int:
+    """Return the number of classes: the rows of the file's last matrix.
 
     Raises:
         ValueError: the file has no matrix.
     """
-    matrices = [name for name, value in named.items() if value.ndim == 2]
+    matrices = [value for value in named.values() if value.ndim == 2]
     if not matrices:
         raise ValueError("the file has no linear layer: it holds a part of a network, which no model here fits")
-    return matrices[-1].rpartition(".")[0], named[matrices[-1]].shape[0]
+    return matrices[-1].shape[0]
+
+
+def check_source(model, source: str) -> None:
+    """Refuse a network that computes otherwise than the one of that repository, though the weights would fit.
+
+    Raises:
+        ValueError: says which argument to change.
+    """
+    for layer in model.sublayers():
+        if hasattr(layer, "check_source"):
+            layer.check_source(source)
+
+
+def convert_backbone(named: dict, model, way: str) -> dict:
+    """Turn weights of a 2-D network into those of a model's backbone; see `models.inflate.inflate`."""
+    return {f"backbone.{name}": value for name, value in inflate(named, model.backbone, way).items()}
 
 
 def describe_skipped(state: dict, weights: dict, named: dict) -> str:
     """Name the entries of a state dict that no layer takes; the step counters of batch norm are only counted."""
-    used = {id(value) for value in named.values()}
+    used = {_address(value) for value in named.values()}  # an array that only was reshaped keeps its address
     counters = [name for name in named if name.endswith(COUNTER)]
-    others = [str(name) for name in state if id(weights.get(_clean(name))) not in used]
+    others = [str(name) for name in state if _address(weights.get(_clean(name))) not in used]
     told = [f"{len(counters)} counters ({COUNTER}), which Paddle's batch norm does not have"] if counters else []
     return ", ".join([*told, *others]) or "nothing"
+
+
+def _address(value):
+    return None if value is None else value.ctypes.data
 
 
 def hash_file(path: str) -> str:
@@ -204,11 +258,18 @@ def hash_file(path: str) -> str:
     return digest.hexdigest()
 
 
-def advise(args, last_layer: str, class_names: list) -> None:
+def advise(args, model, converted: dict, class_names: list) -> None:
     """Print where the checkpoint is and what it is good for."""
     out = args.out.removesuffix(checkpoint.SUFFIX)
     print(f"written: {out}{checkpoint.SUFFIX}")
-    print(f"to fine-tune it: python train.py --pretrain {out} -o 'RUN.ignore_weights=[{last_layer}.*]'")
+    if args.source == IMAGENET:
+        others = dict.fromkeys(name.split(".")[0] for name in model.state_dict() if name not in converted)
+        patterns = ", ".join(f"{name}.*" for name in others)
+        print(f"to start from it: python train.py --pretrain {out} -o 'RUN.allow_missing=[{patterns}]'")
+        return
+    heads = [name for name, layer in model.named_sublayers() if isinstance(layer, paddle.nn.Linear)]
+    patterns = ", ".join(f"{name}.*" for name in heads)
+    print(f"to fine-tune it: python train.py --pretrain {out} -o 'RUN.ignore_weights=[{patterns}]'")
     if args.config:
         print(f"to score it: python test.py --weights {out}")
     else:

@@ -1,0 +1,178 @@
+"""Annotation files of Kinetics and Something-Something, and lists of PaddleVideo and MMAction2: who is of which class.
+
+Known forms, told apart by their content:
+    Kinetics csv                `label,youtube_id,time_start,time_end,split`
+    Something-Something V1 csv  `id;label`
+    Something-Something V2 json `[{"id": "78687", "template": "Holding [something] next to [something]"}, ...]`
+    lists                       `video label` or `frame_folder_or_id num_frames label`
+They name videos, mostly without suffix and folder; `find_media` finds those below a folder.
+"""
+
+import csv
+import json
+import os
+from dataclasses import dataclass
+
+from files import read_lines
+
+PICTURES = (".jpg", ".jpeg", ".png")
+
+
+@dataclass
+class Sample:
+    """One line of an annotation file.
+
+    Attributes:
+        names: under which the video may be stored, the likeliest first.
+        label: class id or class name.
+        num_frames: None where the line does not say.
+        line: its number in the file.
+    """
+
+    names: list[str]
+    label: int | str
+    num_frames: int | None
+    line: int
+
+
+def read_samples(path: str) -> list[Sample]:
+    """Read an annotation file of any known form.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line that is of no known form or names no class; names file and line.
+    """
+    lines = read_lines(path, "name an annotation file or a list")
+    if path.lower().endswith(".json"):
+        samples = _read_json(path)
+    elif lines and "youtube_id" in lines[0].split(","):
+        samples = _read_kinetics(path, lines)
+    elif path.lower().endswith(".csv") and lines and ";" in lines[0]:
+        samples = [_parse_semicolon(path, number, line) for number, line in enumerate(lines, 1) if line]
+    else:
+        used = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
+        samples = [_parse_list_line(path, number, line) for number, line in used]
+    if not samples:
+        raise ValueError(f"{path}: names no video; expected Kinetics csv, Something-Something csv or json, or a list")
+    return samples
+
+
+def _read_json(path: str) -> list[Sample]:
+    with open(path, encoding="utf-8") as file:
+        try:
+            items = json.load(file)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: no whole json file ({error}); download it again") from error
+    samples = []
+    for number, item in enumerate(items if isinstance(items, list) else [{}], 1):
+        if not isinstance(item, dict) or not {"id", "template"} <= set(item):
+            raise ValueError(
+                f'{path} item {number}: expected "id" and "template", as in Something-Something\'s train and '
+                "validation files; its test file names no classes"
+            )
+        samples.append(Sample([str(item["id"])], strip_brackets(item["template"]), None, number))
+    return samples
+
+
+def strip_brackets(template: str) -> str:
+    """Turn "Holding [something]" into "Holding something", the form of the label file."""
+    return template.replace("[", "").replace("]", "")
+
+
+def _read_kinetics(path: str, lines: list[str]) -> list[Sample]:
+    samples = []
+    for number, row in enumerate(csv.DictReader(lines), 2):
+        try:
+            clip = f"{row['youtube_id']}_{int(row['time_start']):06}_{int(row['time_end']):06}"
+            samples.append(Sample([clip, row["youtube_id"]], row["label"], None, number))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} line {number}: got '{lines[number - 1]}', expected label,youtube_id,time_start,time_end; "
+                "Kinetics' test file names no classes"
+            ) from error
+    return samples
+
+
+def _parse_semicolon(path: str, number: int, line: str) -> Sample:
+    name, _, label = line.partition(";")
+    if not label:
+        raise ValueError(f"{path} line {number}: got '{line}', expected id;label; the test file names no classes")
+    return Sample([name], label, None, number)
+
+
+def _parse_list_line(path: str, number: int, line: str) -> Sample:
+    words = line.rsplit(maxsplit=2)
+    if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
+        return Sample([words[0]], int(words[2]), int(words[1]), number)
+    words = line.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1].isdecimal():
+        return Sample([words[0]], int(words[1]), None, number)
+    raise ValueError(f"{path} line {number}: got '{line}', expected 'video label' or 'video num_frames label'")
+
+
+def read_class_names(path: str) -> list[str]:
+    """Read class names by label: one a line, or Something-Something V2's json of `{"name": "label"}`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file, or labels that are not 0 to the number of names less one.
+    """
+    lines = read_lines(path, "name a file of class names, such as splits/kinetics400.txt")
+    if not path.lower().endswith(".json"):
+        return [line for line in lines if line]
+    try:
+        labels = {int(label): name for name, label in json.loads("\n".join(lines)).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f'{path}: expected {{"class name": "label", ...}} ({error})') from error
+    if sorted(labels) != list(range(len(labels))):
+        raise ValueError(f"{path}: labels are not 0 to {len(labels) - 1}, each once")
+    return [labels[label] for label in range(len(labels))]
+
+
+def number_samples(samples: list[Sample], class_names: list[str] | None, path: str) -> None:
+    """Turn class names into labels, in place.
+
+    Raises:
+        ValueError: a class that is not among the names.
+    """
+    labels = {name: label for label, name in enumerate(class_names or [])}
+    for sample in samples:
+        if isinstance(sample.label, str):
+            if sample.label not in labels:
+                raise ValueError(f"{path} line {sample.line}: class '{sample.label}' is not in the file of --labels")
+            sample.label = labels[sample.label]
+
+
+class Media:
+    """The videos and frame folders below a folder, however deep."""
+
+    def __init__(self, folder: str, suffixes: tuple):
+        self.folder, self.found = folder, {}
+        for place, folders, names in os.walk(folder, followlinks=True):
+            if any(name.lower().endswith(PICTURES) for name in names):
+                folders.clear()
+                self.found.setdefault(os.path.basename(place), []).append(place)
+            for name in names:
+                if name.lower().endswith(suffixes):
+                    self.found.setdefault(os.path.splitext(name)[0], []).append(os.path.join(place, name))
+        if not self.found:
+            raise FileNotFoundError(f"'{folder}' holds no videos and no frame folders; name the folder that does")
+
+    def find(self, names: list[str]) -> str:
+        """Return the path of a video by the names it may have; where there is none, the likeliest path.
+
+        Raises:
+            ValueError: two videos have the name.
+        """
+        for name in names:
+            path = os.path.join(self.folder, name)
+            if os.path.exists(path):
+                return path
+            paths = self.found.get(name, []) or self.found.get(os.path.splitext(os.path.basename(name))[0], [])
+            if len(paths) > 1:
+                raise ValueError(
+                    f"'{paths[0]}' and '{paths[1]}' have the same name; take one of them out of the folder"
+                )
+            if paths:
+                return paths[0]
+        return os.path.join(self.folder, names[0])

@@ -1,0 +1,163 @@
+"""2-D residual networks that look at the frames of a clip side by side: what SlowOnly and TSM share.
+
+Paper: "Deep Residual Learning for Image Recognition", K. He, X. Zhang, S. Ren, J. Sun, CVPR 2016, arXiv:1512.03385; as
+in torchvision and `paddle.vision`, the 3x3 convolution strides. Parameter names are theirs.
+
+The frames of all clips stand in the batch axis, (N*T, C, H, W), so that all but few convolutions are 2-D. The authors
+of SlowOnly write them as 3-D ones with kernels 1 x k x k. The numbers are the same. On a CPU so is the time, 2.6 s for
+the four stages of a ResNet-50 on 8 x 224 x 224 (one core); on GPUs cuDNN has more and faster algorithms in 2-D, mixed
+precision and export know 2-D convolutions best, and ImageNet weights fit as they are.
+"""
+
+import paddle.nn.functional as F
+from paddle import nn
+
+from models.layers import check_clips, conv2d
+from models.weights import rename
+
+PLANES = (64, 128, 256, 512)  # width of the 3x3 convolutions in each stage
+NUM_BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth: blocks in each stage
+
+
+def merge_frames(x):
+    """Turn clips (N, C, T, H, W) into frames (N*T, C, H, W)."""
+    x = x.transpose([0, 2, 1, 3, 4])
+    return x.reshape([-1, *x.shape[2:]])
+
+
+def split_frames(x, num_frames: int):
+    """Turn frames (N*T, C, H, W) into clips (N, C, T, H, W)."""
+    x = x.reshape([-1, num_frames, *x.shape[1:]])
+    return x.transpose([0, 2, 1, 3, 4])
+
+
+class Bottleneck(nn.Layer):
+    """1x1, 3x3 and 1x1 convolutions of single frames; the middle one strides, the last one widens fourfold."""
+
+    def __init__(self, in_channels: int, planes: int, stride: int, zero_init_residual: bool):
+        super().__init__()
+        self.out_channels = 4 * planes
+        self.conv1 = self.make_first(in_channels, planes)
+        self.bn1 = nn.BatchNorm2D(planes)
+        self.conv2 = conv2d(planes, planes, (3, 3), stride)
+        self.bn2 = nn.BatchNorm2D(planes)
+        self.conv3 = conv2d(planes, self.out_channels, (1, 1))
+        scale = nn.initializer.Constant(0.0 if zero_init_residual else 1.0)
+        self.bn3 = nn.BatchNorm2D(self.out_channels, weight_attr=scale)
+        self.downsample = None
+        if stride != 1 or in_channels != self.out_channels:
+            shortcut = conv2d(in_channels, self.out_channels, (1, 1), stride)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2D(self.out_channels))
+
+    def make_first(self, in_channels: int, planes: int) -> nn.Layer:
+        """Make the first convolution."""
+        return conv2d(in_channels, planes, (1, 1))
+
+    def forward(self, x, num_frames: int):
+        """Map (N*T, in_channels, H, W) to (N*T, 4 planes, H/stride, W/stride), sizes rounded up."""
+        return self.join(self.conv1(x), self.shorten(x))
+
+    def shorten(self, x):
+        """Take the shortcut."""
+        return x if self.downsample is None else self.downsample(x)
+
+    def join(self, x, shortcut):
+        """Go on from the output of the first convolution to that of the block."""
+        x = F.relu(self.bn1(x))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        return F.relu(x + shortcut)
+
+
+class FrameResNet(nn.Layer):
+    """Stem, max pool and four stages of blocks, without pool and classifier.
+
+    Args:
+        make_block: makes a block of (stage, index in it, *arguments of `Bottleneck`); both numbers from 0.
+        depth: 50 or 101; 14 and 26 are small ones for trials, with one and two blocks in each stage.
+        widen_factor: multiplies all widths, rounded down.
+        in_channels: channels of a frame.
+        zero_init_residual: begin with the last batch norm of every block at 0, so that the block adds nothing.
+
+    Raises:
+        ValueError: an unknown depth, or a factor that leaves no channels.
+    """
+
+    def __init__(self, make_block, depth: int, widen_factor: float, in_channels: int, zero_init_residual: bool):
+        super().__init__()
+        name = type(self).__name__
+        if depth not in NUM_BLOCKS:
+            raise ValueError(f"{name}: depth must be one of {', '.join(map(str, NUM_BLOCKS))}, got {depth!r}")
+        widths = [int(width * widen_factor) for width in PLANES]
+        if widths[0] < 1:
+            raise ValueError(f"{name}: widen_factor must be at least 1/{PLANES[0]}, got {widen_factor!r}")
+        self.in_channels = in_channels
+        self.conv1 = conv2d(in_channels, widths[0], (7, 7), 2)
+        self.bn1 = nn.BatchNorm2D(widths[0])
+        self.maxpool = nn.MaxPool2D(3, stride=2, padding=1)
+        channels, self.out_channels = widths[0], []  # of the four stages
+        for stage, (planes, num_blocks) in enumerate(zip(widths, NUM_BLOCKS[depth], strict=True)):
+            blocks = nn.LayerList()
+            for index in range(num_blocks):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(make_block(stage, index, channels, planes, stride, zero_init_residual))
+                channels = blocks[-1].out_channels
+            setattr(self, f"layer{stage + 1}", blocks)
+            self.out_channels.append(channels)
+
+    def forward(self, x) -> list:
+        """Give the outputs of the four stages for clips (N, in_channels, T, H, W).
+
+        Frames of 224 x 224 give (N*T, 256, 56, 56), (N*T, 512, 28, 28), (N*T, 1024, 14, 14), (N*T, 2048, 7, 7).
+
+        Raises:
+            ValueError: the input has another number of axes or channels.
+        """
+        check_clips(x, self.in_channels, type(self).__name__)
+        num_frames = x.shape[2]
+        x = merge_frames(x)  # (N, C, T, H, W) -> (N*T, C, H, W)
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))  # -> (N*T, 64, H/4, W/4)
+        outputs = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            for block in stage:
+                x = block(x, num_frames)
+            outputs.append(x)
+        return outputs
+
+
+# What became of the names of a backbone and its classifier: the rules of `models.weights.rename`.
+MMACTION2_RULES = [
+    (r"^cls_head\.fc_cls\.", "fc."),
+    (r"\.conv(\d)\.conv(\.net)?\.weight$", r".conv\1.weight"),  # `.net`: the layer that TSM wraps
+    (r"\.conv(\d)\.bn\.", r".bn\1."),
+    (r"\.downsample\.conv\.", ".downsample.0."),
+    (r"\.downsample\.bn\.", ".downsample.1."),
+]
+TPN_RULES = [(r"^cls_head\.fc_cls\.", "fc.")]
+
+
+def read_mmaction2(weights: dict, rules: list = MMACTION2_RULES) -> dict:
+    """Rename the weights of an MMAction2 recognizer with a 2-D network, or a 3-D one that is 2-D but for its first
+    convolutions.
+
+    A recognizer that was tested fully convolutionally has a copy of its classifier, `cls_head.new_cls`, in its file. It
+    is left out.
+    """
+    kept = {name: value for name, value in weights.items() if not name.startswith("cls_head.new_cls.")}
+    return rename(flatten_kernels(kept), rules)
+
+
+def read_tpn(weights: dict, rules: list = TPN_RULES) -> dict:
+    """Rename the weights of a recognizer of the TPN repository."""
+    return rename(flatten_kernels(weights), rules)
+
+
+def flatten_kernels(weights: dict) -> dict:
+    """Take an axis out of the backbone's 3-D kernels: 1 x k x k become k x k, t x 1 x 1 become t x 1."""
+    return {name: _flatten(value) if name.startswith("backbone.") else value for name, value in weights.items()}
+
+
+def _flatten(value):
+    if value.ndim != 5:
+        return value
+    return value.squeeze(axis=2) if value.shape[2] == 1 else value.squeeze(axis=4)

@@ -1,0 +1,81 @@
+"""SlowOnly: a residual network that is 2-D in its lower half and convolves in time, 3x1x1, in its upper half.
+
+Paper: "SlowFast Networks for Video Recognition", C. Feichtenhofer, H. Fan, J. Malik, K. He, ICCV 2019,
+arXiv:1812.03982; this is its slow pathway. Repositories whose checkpoints fit: https://github.com/open-mmlab/mmaction2
+(commit 4d6c934) and https://github.com/decisionforce/TPN (commit 117a4d1).
+
+Where we differ: in nothing but how it is written, see `models/resnet2d.py`; kernels have one axis less than there.
+"""
+
+from paddle import nn
+
+from models.inflate import read_imagenet
+from models.layers import conv2d, make_classifier
+from models.resnet2d import Bottleneck, FrameResNet, read_mmaction2, read_tpn
+
+
+class TemporalBottleneck(Bottleneck):
+    """A bottleneck whose first convolution is 3x1x1."""
+
+    def make_first(self, in_channels: int, planes: int) -> nn.Layer:
+        """Make the first convolution; rows and columns are one axis for it, so that it is a 2-D one."""
+        return conv2d(in_channels, planes, (3, 1))
+
+    def forward(self, x, num_frames: int):
+        """Map (N*T, in_channels, H, W) to (N*T, 4 planes, H/stride, W/stride), sizes rounded up."""
+        _, channels, height, width = x.shape
+        clips = x.reshape([-1, num_frames, channels, height * width])
+        clips = clips.transpose([0, 2, 1, 3])  # (N*T, C, H, W) -> (N, C, T, H*W)
+        first = self.conv1(clips).transpose([0, 2, 1, 3])
+        first = first.reshape([-1, first.shape[2], height, width])  # -> (N*T, planes, H, W)
+        return self.join(first, self.shorten(x))
+
+
+class SlowOnlyResNet(FrameResNet):
+    """The stages of SlowOnly; the arguments are those of `FrameResNet`."""
+
+    def __init__(self, depth: int, widen_factor: float, in_channels: int, zero_init_residual: bool):
+        def make_block(stage, index, *arguments):
+            return (TemporalBottleneck if stage >= 2 else Bottleneck)(*arguments)
+
+        super().__init__(make_block, depth, widen_factor, in_channels, zero_init_residual)
+
+
+class SlowOnly(nn.Layer):
+    """SlowOnly: T frames in, T frames through all stages, global average pool, dropout, linear.
+
+    Args:
+        num_classes: number of logits.
+        depth: 50 or 101; 14 and 26 are small ones for trials.
+        dropout_ratio: of the features, before the classifier.
+        zero_init_residual: begin with the last batch norm of every block at 0, as MMAction2 does and the TPN repository
+            does not.
+        widen_factor: multiplies all widths, rounded down.
+        in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
+
+    Raises:
+        ValueError: an unknown depth, or a factor that leaves no channels.
+    """
+
+    TORCH_SOURCES = {"mmaction2": read_mmaction2, "tpn": read_tpn, "imagenet": read_imagenet}
+
+    def __init__(
+        self,
+        num_classes: int,
+        depth: int = 50,
+        dropout_ratio: float = 0.5,
+        zero_init_residual: bool = True,
+        widen_factor: float = 1.0,
+        in_channels: int = 3,
+    ):
+        super().__init__()
+        self.backbone = SlowOnlyResNet(depth, widen_factor, in_channels, zero_init_residual)
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc = make_classifier(self.backbone.out_channels[-1], num_classes, std=0.01)
+
+    def forward(self, x):
+        """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""
+        num_frames = x.shape[2]
+        x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
+        x = x.reshape([-1, num_frames, x.shape[1]]).mean(axis=1)  # -> (N, 2048)
+        return self.fc(self.dropout(x))

@@ -1,0 +1,20 @@
+"""Raw skeletons in the forms people have them: `FORMATS` holds every one by name.
+
+A format is a module of two functions: `find_samples(args)` lists what there is and its splits, `read_sample(sample,
+args)` reads one sample in a worker process; `pyskl`, whose samples lie in one pickle, reads them at once.
+"""
+
+from rawskeletons import arrays, coco, kinetics, mediapipe, ntu, openpose, pyskl, ucla
+
+FORMATS = {
+    "ntu": ntu,
+    "ntu60": ntu,
+    "ntu120": ntu,
+    "ucla": ucla,
+    "kinetics": kinetics,
+    "npy": arrays,
+    "coco": coco,
+    "openpose": openpose,
+    "mediapipe": mediapipe,
+    "pkl": pyskl,
+}

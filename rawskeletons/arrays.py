@@ -1,0 +1,111 @@
+"""Arrays (N, C, T, V, M) with labels, as PaddleVideo, ST-GCN, 2s-AGCN and MS-G3D keep a whole split in one npy file.
+
+`train_data.npy` (or `train_data_joint.npy`) with `train_label.pkl`, a pickle of (names, labels), or `train_label.npy`;
+what stands before `_data` is the name of the split. Frames that are zero at the end are padding and are cut off.
+"""
+
+import argparse
+import os
+
+import numpy as np
+
+from files import load_pickle
+from rawskeletons.ownset import find_own_classes
+from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
+
+FLAT_LAYOUTS = ("coco17", "openpose18", "openpose25")  # their third channel is a score
+LAYOUTS = {17: "coco17", 18: "openpose18", 20: "ucla20", 31: "hdm05", 33: "mediapipe33"}  # 25 joints can be either
+LIMIT = 1e6  # of any unit
+
+
+def find_samples(args: argparse.Namespace) -> RawSet:
+    """List the rows of all arrays in the folder `args.raw`, or of the one file it names.
+
+    Raises:
+        ValueError: an array that is damaged or of another shape, labels that do not fit it, joints of unknown layout.
+    """
+    paths = [args.raw] if os.path.isfile(args.raw) else list_files(args.raw, ".npy", "give x_data.npy and x_label.pkl")
+    paths = [path for path in paths if "_data" in os.path.basename(path)]
+    if not paths:
+        raise FileNotFoundError(f"no file in '{args.raw}' is named like train_data.npy; rename yours")
+    samples, splits, num_joints = [], {}, {}
+    for path in paths:
+        split = os.path.basename(path).split("_data")[0]
+        if split in splits:
+            raise ValueError(f"'{path}' is a second array of the split '{split}'; give one file instead of the folder")
+        shape, names, labels = open_array(path).shape, *read_labels(os.path.join(os.path.dirname(path), split))
+        if len(labels) != shape[0]:
+            raise ValueError(f"'{path}' has {shape[0]} samples, but its labels are {len(labels)}; get both again")
+        names = names or [f"{split}_{place:06}" for place in range(shape[0])]
+        num_bytes = os.path.getsize(path) // max(shape[0], 1)
+        samples += [
+            RawSample(name, path, label, place, num_bytes)
+            for place, (name, label) in enumerate(zip(names, labels, strict=True))
+        ]
+        splits[split], num_joints[shape[3]] = names, path
+    repeated = len(samples) - len({sample.name for sample in samples})
+    if repeated:
+        raise ValueError(f"{repeated} sample names in '{args.raw}' come twice, in one split or two; rename them")
+    class_names = find_own_classes(args) if args.classes else None
+    return RawSet(samples, splits, class_names, args.layout or find_layout(num_joints))
+
+
+def find_layout(num_joints: dict[int, str]) -> str:
+    """Tell the layout by the number of joints, of which the arrays must have one and the same."""
+    for count, path in num_joints.items():
+        if count not in LAYOUTS or len(num_joints) > 1:
+            raise ValueError(f"'{path}' has {count} joints; say which with --layout, such as ntu25 or openpose25")
+    return LAYOUTS[min(num_joints)]
+
+
+def open_array(path: str) -> np.ndarray:
+    """Map an array from the disk.
+
+    Raises:
+        ValueError: no whole npy file of numbers with five axes.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"'{path}' is no whole npy file of numbers ({error}); get it again") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
+        raise ValueError(
+            f"'{path}' has the shape {getattr(array, 'shape', None)}, expected numbers (N, C, T, V, M) with C 2 or 3"
+        )
+    return array
+
+
+def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
+    """Read `<stem>_label.pkl` or `<stem>_label.npy`: the names of the samples, if it has them, and the labels."""
+    path = f"{stem}_label.pkl"
+    if os.path.isfile(path):
+        content = load_pickle(path)
+        names, labels = content if isinstance(content, (tuple, list)) and len(content) == 2 else (None, content)
+    else:
+        path, names = f"{stem}_label.npy", None
+        if not os.path.isfile(path):
+            raise FileNotFoundError(
+                f"neither '{stem}_label.pkl' nor '{path}' exists; the labels must lie beside the data"
+            )
+        labels = np.load(path, allow_pickle=False)
+    labels = np.asarray(labels).ravel()
+    if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
+        raise ValueError(f"'{path}' holds {labels.dtype} labels, expected whole numbers from 0; correct it")
+    if names is not None and len(names) != len(labels):
+        raise ValueError(f"'{path}' has {len(names)} names but {len(labels)} labels; correct it")
+    return names and [os.path.splitext(str(name))[0] for name in names], labels.tolist()
+
+
+def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
+    """Read one row.
+
+    Returns:
+        annotation (M, T, V, C); of a 2-D layout the third channel becomes the score.
+    """
+    keypoint = np.asarray(open_array(sample.path)[sample.place]).transpose(3, 1, 2, 0)  # (C, T, V, M) -> (M, T, V, C)
+    filled = np.flatnonzero(keypoint.any(axis=(0, 2, 3)))  # nan counts as filled
+    keypoint = keypoint[:, : filled[-1] + 1 if len(filled) else 0]
+    layout = args.layout or LAYOUTS.get(keypoint.shape[2])
+    if layout in FLAT_LAYOUTS and keypoint.shape[-1] == 3:
+        return make_annotation(sample, sample.label, keypoint[..., :2], LIMIT, keypoint_score=keypoint[..., 2])
+    return make_annotation(sample, sample.label, keypoint, LIMIT)

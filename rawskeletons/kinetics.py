@@ -1,0 +1,80 @@
+"""Kinetics-skeleton (Yan et al., AAAI 2018), the json files of ST-GCN and MS-G3D: OpenPose's 18 joints.
+
+`kinetics_train/`, `kinetics_val/`: a file per video, `{"data": [{"frame_index", "skeleton": [{"pose": [x, y, ...],
+"score": [...]}]}], "label", "label_index"}`. `kinetics_train_label.json`, `kinetics_val_label.json`: `{video:
+{"has_skeleton", "label", "label_index"}}`. x and y are 0 to 1 in the picture; a frame's place is its frame_index, as in
+both repositories.
+"""
+
+import argparse
+import os
+
+import numpy as np
+
+from rawskeletons.jsonfile import JsonFile
+from rawskeletons.persons import PERSONS, gather
+from rawskeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+
+NUM_JOINTS = 18
+MAX_FRAMES = 100_000
+LIMIT = 5  # in widths of the picture; points outside it are possible
+OFFICIAL_SIZES = {"train": 240436, "val": 19796}
+
+
+def find_samples(args: argparse.Namespace) -> RawSet:
+    """List the videos of both folders below `args.raw` that the label files name, with their labels."""
+    samples, splits, skipped, names = [], {}, {}, {}
+    for split in ("train", "val"):
+        folder = os.path.join(args.raw, f"kinetics_{split}")
+        if not os.path.isdir(folder):
+            continue
+        labels = JsonFile(folder + "_label.json")
+        splits[split] = []
+        for path in list_files(folder, ".json", "unpack kinetics-skeleton.tar.gz of ST-GCN"):
+            name = os.path.basename(path)[: -len(".json")]
+            if name not in labels.content:
+                skipped[path] = f"'{labels.path}' does not name it"
+                continue
+            label = labels.take((name, "label_index"), int)
+            samples.append(RawSample(name, path, label))
+            splits[split].append(name)
+            class_name = labels.take((name, "label"), str)
+            if names.setdefault(label, class_name) != class_name:
+                raise labels.fault((name, "label"), f"is not '{names[label]}', as others of label {label}; correct it")
+    if not samples:
+        raise FileNotFoundError(
+            f"no videos in '{args.raw}', in kinetics_train or kinetics_val; unpack kinetics-skeleton.tar.gz of ST-GCN"
+        )
+    class_names = [names.get(label, f"class {label}") for label in range(max(names) + 1)]
+    return RawSet(samples, splits, class_names, "openpose18", skipped, OFFICIAL_SIZES)
+
+
+def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
+    """Read one video.
+
+    Returns:
+        annotation of one or two persons, (M, T, 18, 2) from 0 to 1, with scores; points of score 0 are zero.
+    Raises:
+        ValueError: a damaged file, with its line; a label that is not that of the label file; no body in it.
+    """
+    file = JsonFile(sample.path)
+    frames = {}
+    for number in range(len(file.take(("data",), list))):
+        index = file.take(("data", number, "frame_index"), int)
+        if not 0 <= index < MAX_FRAMES or index in frames:
+            raise file.fault(("data", number, "frame_index"), f"is {index}, expected numbers from 0, each once")
+        frames[index] = [
+            read_person(file, ("data", number, "skeleton", person))
+            for person in range(len(file.take(("data", number, "skeleton"), list)))
+        ]
+    if file.take(("label_index",), int) != sample.label:
+        raise file.fault(("label_index",), f"is not {sample.label}, as the label file says; correct one of them")
+    poses = gather([frames.get(index, []) for index in range(max(frames, default=-1) + 1)], NUM_JOINTS)
+    return make_pose_annotation(sample, PERSONS[args.persons or "sorted"](poses), LIMIT, (1, 1))
+
+
+def read_person(file: JsonFile, place: tuple) -> np.ndarray:
+    """Read x, y and score of a person's joints, (18, 3)."""
+    pose = np.array(file.take_numbers((*place, "pose"), 2 * NUM_JOINTS, LIMIT), np.float64).reshape(NUM_JOINTS, 2)
+    score = np.array(file.take_numbers((*place, "score"), NUM_JOINTS, MAX_SCORE), np.float64)
+    return np.column_stack([pose * (score[:, None] != 0), score])

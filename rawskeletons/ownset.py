@@ -1,0 +1,67 @@
+"""A set of one's own: classes and splits are read off its folders.
+
+`<Class>/<sample>` is divided by groups (`gNN` in a name: one person or place) into `train` and `val`;
+`train/<Class>/<sample>` beside `val/` or `test/` is divided so.
+"""
+
+import argparse
+import os
+from collections import Counter
+
+from partition import SHIPPED_SPLITS, find_split_folder, hold_out_groups, number_classes, read_class_index
+from rawskeletons.samples import RawSample, RawSet
+from records import natural_order
+
+SPLITS = ("train", "val", "test")
+
+
+def find_own_classes(args: argparse.Namespace) -> list[str] | None:
+    """Read --classes, else the classInd.txt of the tree the folder lies in; None where there is none."""
+    if args.classes:
+        return read_class_index(args.classes)
+    folder = find_split_folder(os.path.dirname(os.path.abspath(args.raw)))
+    index = os.path.join(folder, "classInd.txt")
+    return read_class_index(index) if folder != SHIPPED_SPLITS and os.path.isfile(index) else None
+
+
+def arrange(paths: list[str], args: argparse.Namespace, layout: str) -> RawSet:
+    """Name, label and divide samples by where they lie below `args.raw`.
+
+    Args:
+        paths: one file or folder per sample.
+    Raises:
+        ValueError: a sample in no class folder, a class that --classes does not name, one group only.
+    """
+    words = {path: os.path.splitext(os.path.relpath(path, args.raw))[0].split(os.sep) for path in paths}
+    has_splits = all(len(parts) > 2 and parts[0] in SPLITS for parts in words.values())
+    for path, parts in words.items():
+        if len(parts) < 2:
+            raise ValueError(f"'{path}' lies in no class folder; put it at <Class>/{os.path.basename(path)}")
+    count = Counter(parts[-1] for parts in words.values())
+    names = {path: parts[-1] if count[parts[-1]] == 1 else "/".join(parts) for path, parts in words.items()}
+    class_names = find_own_classes(args) or sorted({parts[-2] for parts in words.values()}, key=natural_order)
+    labels = number_classes(class_names)
+    samples, splits = [], {}
+    for path in sorted(paths, key=lambda path: natural_order(names[path])):
+        class_name = words[path][-2]
+        if class_name.casefold() not in labels:
+            raise ValueError(
+                f"'{path}' is of the class '{class_name}', which the class list does not name; add it there"
+            )
+        samples.append(RawSample(names[path], path, labels[class_name.casefold()]))
+        if has_splits:
+            splits.setdefault(words[path][0], []).append(names[path])
+    if not has_splits:
+        splits = divide_by_groups(samples, args)
+    return RawSet(samples, splits, class_names, layout)
+
+
+def divide_by_groups(samples: list[RawSample], args: argparse.Namespace) -> dict[str, list[str]]:
+    """Hold out whole groups for `val`."""
+    held_out = hold_out_groups({sample.name: sample.label for sample in samples}, args.val_ratio, args.seed)
+    if not held_out:
+        raise ValueError(f"the samples in '{args.raw}' are of one group; put them into folders train/ and val/")
+    return {
+        "train": [sample.name for sample in samples if sample.name not in held_out],
+        "val": [sample.name for sample in samples if sample.name in held_out],
+    }

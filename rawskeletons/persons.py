@@ -1,0 +1,52 @@
+"""Who is who in 2-D poses that were found frame by frame: `PERSONS` holds the ways by name.
+
+Poses are (M, T, V, 3), x, y and score, zero where a frame has fewer than M persons; each way puts the persons in order.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+MAX_CANDIDATES = 5  # persons of a frame that are looked at, as in ST-GCN
+
+
+def gather(frames: list[list[np.ndarray]], num_joints: int) -> np.ndarray:
+    """Put lists of persons, each (V, 3), into one array (M, T, V, 3) with M from 1 to 5, the first ones."""
+    num_persons = min(max((len(persons) for persons in frames), default=0), MAX_CANDIDATES)
+    poses = np.zeros((max(num_persons, 1), len(frames), num_joints, 3))
+    for frame, persons in enumerate(frames):
+        for place, person in enumerate(persons[:MAX_CANDIDATES]):
+            poses[place, frame] = person
+    return poses
+
+
+def sort_persons(poses: np.ndarray) -> np.ndarray:
+    """Sort the persons of each frame by their scores, best first, whoever they are (ST-GCN, MS-G3D)."""
+    order = np.argsort(-poses[..., 2].sum(axis=2), axis=0, kind="stable")  # (M, T)
+    return np.take_along_axis(poses, order[..., None, None], axis=0)
+
+
+def match_persons(poses: np.ndarray) -> np.ndarray:
+    """Follow each person to the nearest one of the next frame, the best scores first, each one taken once (ST-GCN).
+
+    The persons are then sorted by their scores of all frames together.
+    """
+    num_persons, num_frames = poses.shape[:2]
+    points = poses[..., :2].transpose(1, 0, 2, 3)  # (T, M, V, 2)
+    distances = ((points[1:, None] - points[:-1, :, None]) ** 2).sum(axis=(3, 4))  # (T-1, person, person after)
+    ranking = np.argsort(-poses[:, :-1, :, 2].sum(axis=2).T, axis=1, kind="stable")  # (T-1, M)
+    frames = np.arange(num_frames - 1)
+    following = np.zeros((num_frames - 1, num_persons), np.int64)
+    for rank in range(num_persons):
+        person = ranking[:, rank]
+        nearest = distances[frames, person].argmin(axis=1)
+        following[frames, person] = nearest
+        distances[frames, :, nearest] = np.inf
+    matched, places = poses.copy(), np.arange(num_persons)
+    for frame in frames:
+        places = following[frame, places]
+        matched[:, frame + 1] = poses[places, frame + 1]
+    return matched[np.argsort(-matched[..., 2].sum(axis=(1, 2)), kind="stable")]
+
+
+PERSONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sorted": sort_persons, "matched": match_persons}

@@ -1,0 +1,134 @@
+"""What every raw format gives: samples to read, their splits, and annotations of checked key points."""
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+
+MAX_SCORE = 10  # networks overshoot 1 a little
+
+
+class EmptyBodiesError(ValueError):
+    """A sample without a single body: nothing is wrong with the file, but there is nothing to see."""
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One sample before it is read."""
+
+    name: str  # its frame_dir in the pkl
+    path: str
+    label: int | None = None  # None: its file says it
+    place: int | None = None  # its number within the file, where the file holds many
+    num_bytes: int | None = None  # None: the size of its file
+
+
+@dataclass
+class RawSet:
+    """All that a folder or file of raw skeletons holds, before anything is read but names and lists.
+
+    Attributes:
+        samples: what will be read, in the order of the pkl.
+        splits: sample names by split, official where there are official ones.
+        class_names: in label order; None where nobody names them.
+        layout: name of the joint layout (`skeleton.LAYOUTS`); None where it is not known.
+        skipped: what will not be read, and why.
+        annotations: those of a format that needs no reading, else None; `failed` says which of its samples are bad.
+        official_sizes: how many samples an official split has, for the report.
+    """
+
+    samples: list[RawSample]
+    splits: dict[str, list[str]]
+    class_names: list[str] | None = None
+    layout: str | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
+    official_sizes: dict[str, int] = field(default_factory=dict)
+    annotations: list[dict] | None = None
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (kind, reason)
+
+
+def list_files(place: str | os.PathLike, suffix: str, origin: str) -> list[str]:
+    """List the files of a folder tree that end in `suffix` (any case), sorted by name.
+
+    Args:
+        origin: where such files come from, for the message when there are none.
+    Raises:
+        FileNotFoundError: no such folder, or no such files in it.
+    """
+    place = os.fspath(place)
+    if not os.path.isdir(place):
+        raise FileNotFoundError(f"folder '{place}' does not exist; {origin}")
+    paths = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(place)
+        for name in names
+        if name.lower().endswith(suffix) and not name.startswith(".")
+    ]
+    if not paths:
+        raise FileNotFoundError(f"no {suffix} files in '{place}'; {origin}")
+    return sorted(paths, key=lambda path: (os.path.basename(path), path))
+
+
+def read_text(path: str | os.PathLike) -> bytes:
+    """Read a file whole.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    if not data.strip():
+        raise ValueError(f"'{os.fspath(path)}' line 1: the file is empty; get it again")
+    return data
+
+
+def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: float, **more) -> dict:
+    """Check key points and make the annotation of the pkl.
+
+    Args:
+        keypoint: (M, T, V, C); the last persons are left out if they are zero in all frames. float16 stays, all else
+            becomes float32.
+        limit: largest absolute value that can be true, in the unit of the data.
+        more: further fields: keypoint_score (M, T, V), img_shape, original_shape.
+    Raises:
+        EmptyBodiesError: no frames, or not one point that is not zero.
+        ValueError: a value that is no finite number or beyond the limit; names person, frame and joint.
+    """
+    check_values(sample, keypoint, limit, "coordinates")
+    seen = np.flatnonzero(keypoint.any(axis=(1, 2, 3)))
+    if not len(seen):
+        raise EmptyBodiesError(f"'{sample.path}': {sample.name} has no body in any of its {keypoint.shape[1]} frames")
+    annotation = {"frame_dir": sample.name, "label": int(label), "total_frames": keypoint.shape[1], **more}
+    annotation["keypoint"] = _shrink(keypoint[: seen[-1] + 1])
+    if "keypoint_score" in more:
+        check_values(sample, more["keypoint_score"], MAX_SCORE, "score")
+        annotation["keypoint_score"] = _shrink(more["keypoint_score"][: seen[-1] + 1])
+    return annotation
+
+
+def check_values(sample: RawSample, values: np.ndarray, limit: float, what: str) -> None:
+    """Refuse values, (M, T, V) or (M, T, V, C), that are no numbers from -limit to limit."""
+    wrong = np.argwhere(~(np.abs(values) <= limit))  # nan compares false
+    if len(wrong):
+        person, frame, joint = wrong[0, :3].tolist()
+        raise ValueError(
+            f"'{sample.path}': {sample.name} person {person}, frame {frame}, joint {joint}: {what} "
+            f"{values[person, frame, joint].tolist()}, expected numbers from {-limit:g} to {limit:g}; correct the file "
+            "or get it again"
+        )
+
+
+def _shrink(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, np.float16 if values.dtype == np.float16 else np.float32)
+
+
+def make_pose_annotation(sample: RawSample, poses: np.ndarray, limit: float, size: tuple | None) -> dict:
+    """Make the annotation of the first two persons of 2-D poses.
+
+    Args:
+        poses: (M, T, V, 3): x, y, score.
+        limit: largest absolute value that x and y can have.
+        size: (height, width) of the picture in the unit of x and y, where it is known.
+    """
+    sizes = {"img_shape": size, "original_shape": size} if size else {}
+    return make_annotation(sample, sample.label, poses[:2, ..., :2], limit, keypoint_score=poses[:2, ..., 2], **sizes)

@@ -1,0 +1,130 @@
+"""Cutting clips of key points out of recordings, and shaking them: pure NumPy, (M, T, V, C) in and out."""
+
+import numpy as np
+
+from reader.sampling import draw_integers
+from reader.skeleton_transforms import find_present
+from skeleton import Layout
+
+LEAST_CROP = 64  # frames that CTR-GCN's random crop keeps where there are so many, however long the clip is
+# ST-GCN's random_move draws from these, for the first and for the last frame.
+MOVE_ANGLES_DEG = (-10.0, -5.0, 0.0, 5.0, 10.0)
+MOVE_SCALES = (0.9, 1.0, 1.1)
+MOVE_SHIFTS = (-0.2, -0.1, 0.0, 0.1, 0.2)
+
+
+def crop_and_resize(keypoint: np.ndarray, first: int, length: int, clip_len: int) -> np.ndarray:
+    """Stretch or shrink `length` frames from `first` to `clip_len` by linear interpolation in time (CTR-GCN).
+
+    Half-pixel centres, the ends repeated: PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
+    """
+    places = ((np.arange(clip_len) + 0.5) * (length / clip_len) - 0.5).clip(0, length - 1)
+    before = places.astype(np.int64)
+    weights = (places - before).astype(np.float32)[:, None, None]
+    start = keypoint.take(first + before, axis=1)
+    return start + weights * (keypoint.take(first + np.minimum(before + 1, length - 1), axis=1) - start)
+
+
+def draw_crop(num_frames: int, crop_ratio: list, rng: np.random.Generator | np.random.RandomState) -> tuple[int, int]:
+    """Draw CTR-GCN's temporal crop: (first frame, length), a share of the recording but at least `LEAST_CROP`."""
+    low, high = crop_ratio
+    length = min(max(int((rng.random() * (high - low) + low) * num_frames), LEAST_CROP), num_frames)
+    return int(draw_integers(rng, num_frames - length + 1)), length
+
+
+def place_crops(num_frames: int, share: float, num_crops: int = 1) -> tuple[list[int], int]:
+    """Return (first frames, length) of crops evenly placed in a recording; one is the centre, as in CTR-GCN."""
+    margin = int((1 - share) * num_frames / 2)
+    starts = [(2 * crop + 1) * 2 * margin // (2 * num_crops) for crop in range(num_crops)]
+    return starts, num_frames - 2 * margin
+
+
+def cut_window(keypoint: np.ndarray, start: int, clip_len: int, padding: str = "zero") -> np.ndarray:
+    """Cut `clip_len` frames from `start`, which may lie before the first one.
+
+    Args:
+        padding: what stands outside of the recording: "zero", or "loop", the recording again and again.
+    """
+    num_frames = keypoint.shape[1]
+    if padding == "loop":
+        return keypoint.take(np.arange(start, start + clip_len) % num_frames, axis=1)
+    clip = np.zeros((keypoint.shape[0], clip_len, *keypoint.shape[2:]), keypoint.dtype)
+    first, last = max(start, 0), min(start + clip_len, num_frames)
+    clip[:, first - start : last - start] = keypoint[:, first:last]
+    return clip
+
+
+def find_used_range(keypoint: np.ndarray) -> tuple[int, int]:
+    """Return the first frame that is not empty, and the one after the last; the whole of an empty recording."""
+    used = np.flatnonzero(keypoint.any(axis=(0, 2, 3)))
+    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, keypoint.shape[1])
+
+
+def shift(keypoint: np.ndarray, start: int) -> np.ndarray:
+    """Move the frames from the first to the last that is not empty, so that they begin at `start` (random_shift)."""
+    first, last = find_used_range(keypoint)
+    return cut_window(keypoint[:, first:last], -start, keypoint.shape[1])
+
+
+def move(keypoint: np.ndarray, angles_deg: list, scales: list, x_shifts: list, y_shifts: list) -> np.ndarray:
+    """Turn, scale and shift x and y by amounts that go evenly from the first to the last frame (random_move).
+
+    Each argument has the amounts of the first and of the last frame. Missing joints are moved too, as in ST-GCN.
+    """
+    num_frames = keypoint.shape[1]
+    angle, scale, x_shift, y_shift = (
+        np.linspace(*ends, num_frames)[:, None] for ends in (np.radians(angles_deg), scales, x_shifts, y_shifts)
+    )
+    moved, (x, y) = keypoint.copy(), (keypoint[..., 0], keypoint[..., 1])
+    moved[..., 0] = scale * (np.cos(angle) * x - np.sin(angle) * y) + x_shift
+    moved[..., 1] = scale * (np.sin(angle) * x + np.cos(angle) * y) + y_shift
+    return moved
+
+
+def draw_move(keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move as ST-GCN's random_move draws it."""
+    amounts = (MOVE_ANGLES_DEG, MOVE_SCALES, MOVE_SHIFTS, MOVE_SHIFTS)
+    return move(keypoint, *(rng.choice(candidates, 2) for candidates in amounts))
+
+
+def draw_matrix(
+    rotation: list, scale: float, shear: float, num_coordinates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the matrix (3, 3) that turns, scales and shears a recording; with two coordinates the score is left alone.
+
+    Args:
+        rotation: greatest angles about x, y and z in radians; with two coordinates the last one counts.
+        scale: each coordinate is scaled by 1 - scale to 1 + scale.
+        shear: greatest share of one coordinate that is added to another.
+    """
+    angles = rng.uniform(-1, 1, 3) * rotation
+    matrix = np.eye(3)
+    matrix[:num_coordinates, :num_coordinates] += rng.uniform(-shear, shear, (num_coordinates,) * 2) * (
+        1 - np.eye(num_coordinates)
+    )
+    matrix[:num_coordinates] *= 1 + rng.uniform(-scale, scale, (num_coordinates, 1))
+    return matrix @ make_rotation(*(angles if num_coordinates == 3 else (0, 0, angles[2])))
+
+
+def make_rotation(x: float, y: float, z: float) -> np.ndarray:
+    """Return the rotation Rz Ry Rx (3, 3), angles in radians, for columns of coordinates (CTR-GCN's order)."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos([x, y, z]), np.sin([x, y, z])
+    around_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    around_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    around_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return around_z @ around_y @ around_x
+
+
+def mirror(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """Mirror bodies at x = 0; left and right joints change places."""
+    mirrored = keypoint.take(layout.mirror_indices(), axis=2)
+    mirrored[..., 0] *= -1
+    return mirrored
+
+
+def add_noise(keypoint: np.ndarray, size: float, num_coordinates: int, rng: np.random.Generator) -> np.ndarray:
+    """Add normal noise of a standard deviation to the coordinates of the joints that are there."""
+    noisy = keypoint.copy()
+    noise = rng.standard_normal((*keypoint.shape[:3], num_coordinates), np.float32) * size
+    noisy[..., :num_coordinates] += noise * find_present(keypoint[..., :num_coordinates])
+    return noisy

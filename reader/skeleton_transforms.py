@@ -1,0 +1,224 @@
+"""Normalisations of key points: pure NumPy, a recording (M, T, V, C) at a time, C coordinates or x, y, score.
+
+A joint whose numbers are all zero is missing, and stays zero. A recording without any joint comes back as it is.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from skeleton import Layout
+
+# Joints by which bodies are centred and turned, as layouts name them; joint 1 of NTU RGB+D and of N-UCLA is the centre.
+CENTRES = ("spine_mid", "spine", "mid_hip", "root", "neck", "nose")
+SPINES = (("spine_base", "spine_mid"), ("hip_centre", "spine"), ("root", "lower_back"))
+SHOULDERS = (("right_shoulder", "left_shoulder"), ("right_clavicle", "left_clavicle"))
+HIPS = (("left_hip", "right_hip"),)
+X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+
+LEAST_SCORE = 0.01  # PYSKL: a joint seen less surely is missing
+LEAST_EXTENT = 10  # PYSKL: coordinates over a smaller range are not scaled
+
+
+def find_present(keypoint: np.ndarray) -> np.ndarray:
+    """Return which joints are there, bool (..., V, 1): those with a number that is not zero."""
+    present = keypoint[..., 0] != 0
+    for channel in range(1, keypoint.shape[-1]):  # several times as fast as any() over so short an axis
+        present |= keypoint[..., channel] != 0
+    return present[..., None]
+
+
+def find_used_frames(keypoint: np.ndarray) -> np.ndarray:
+    """Return which frames of each person hold a joint: bool (M, T)."""
+    return (keypoint != 0).reshape(*keypoint.shape[:2], -1).any(axis=2)
+
+
+def center(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """Move the centre joint of the first person, in its first frame that is not empty, to the origin (CTR-GCN)."""
+    used = find_used_frames(keypoint)[0]
+    if not used.any():
+        return keypoint
+    return (keypoint - keypoint[0, used.argmax(), find_centre(layout)]) * find_present(keypoint)
+
+
+def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True) -> np.ndarray:
+    """PYSKL's PreNormalize3D: frames without the first person go, the body is put at the origin and upright.
+
+    The second person becomes the first one where it is there in more frames. PYSKL's centre is the last joint in
+    layouts other than NTU RGB+D's; ours is the centre of the layout.
+
+    Args:
+        align: turn the spine to z and the shoulders to x, by the first frame; False: PYSKL's align_spine=False.
+    """
+    used = find_used_frames(keypoint)
+    if len(used) > 1 and used[0].sum() < used[1].sum():
+        keypoint, used = keypoint[[1, 0, *range(2, len(used))]], used[[1]]
+    if not used[0].any():
+        return keypoint
+    if not used[0].all():
+        keypoint = keypoint[:, used[0]]
+    moved = (keypoint - keypoint[0, 0, find_centre(layout)]) * find_present(keypoint)
+    return turn(moved, find_upright(moved[0, 0], layout)) if align else moved
+
+
+def normalize_msg3d(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """MS-G3D's pre-normalisation: every frame is centred by itself, the body put upright as in its first frame.
+
+    Before that each person's frames, from the first that is not empty, are repeated over the empty ones at the end.
+    """
+    keypoint = np.stack([_fill_end(person) for person in keypoint])
+    if not keypoint[0].any():
+        return keypoint
+    centres = keypoint[:1, :, [find_centre(layout)]]  # (1, T, 1, C) of the first person
+    moved = (keypoint - centres) * find_present(keypoint)
+    return turn(moved, find_upright(moved[0, 0], layout))
+
+
+def _fill_end(person: np.ndarray) -> np.ndarray:
+    """Repeat a person (T, V, C) over its empty end; of one that starts late, all empty frames go to the end first."""
+    used = find_used_frames(person[None])[0]
+    if not used.any():
+        return person
+    valid = person[: len(used) - used[::-1].argmax()] if used[0] else person[used]
+    return valid[np.arange(len(person)) % len(valid)]
+
+
+def normalize_infogcn(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """InfoGCN's alignment of centred persons: in each one's own axes of the first frame.
+
+    The third axis is the spine, the first one the hips as far as they are at right angles to it. A person without
+    a spine in the first frame becomes zero, and so does one without hips, of which InfoGCN makes NaN.
+    """
+    keypoint = center(keypoint, layout)
+    (bottom, top), (left, right) = find_pair(SPINES, layout), find_pair(HIPS, layout)
+    aligned = np.zeros_like(keypoint)
+    for person, done in zip(keypoint, aligned, strict=True):
+        first = person[0].astype(np.float64)
+        spine = _scale_to_unit(first[top] - first[bottom])
+        hips = first[left] - first[right]
+        hips = _scale_to_unit(hips - (hips @ spine) * spine)
+        if spine.any() and hips.any():
+            done[:] = turn(person, np.stack([hips, np.cross(hips, spine), spine]))  # the inverse: it is orthonormal
+    return aligned
+
+
+def normalize_box(keypoint: np.ndarray) -> np.ndarray:
+    """Scale each coordinate to -1 ... 1 over all joints and frames of a recording (CTR-GCN's N-UCLA)."""
+    present = find_present(keypoint)
+    flat = keypoint[present[..., 0]]
+    if not len(flat):
+        return keypoint
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    return ((keypoint - low) * (2 / np.where(high > low, high - low, 1)) - 1).astype(np.float32) * present
+
+
+def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple) -> np.ndarray:
+    """PYSKL's PreNormalize2D: the picture becomes -1 ... 1; joints that are hardly seen go to zero, their score stays.
+
+    Args:
+        keypoint: (M, T, V, 3): x, y in pixels, score.
+        size: (height, width) of the picture.
+    """
+    done = keypoint.copy()
+    middle = np.array([size[1] / 2, size[0] / 2], np.float32)
+    done[..., :2] = (keypoint[..., :2] - middle) / middle * (keypoint[..., 2:] > LEAST_SCORE)
+    return done
+
+
+def normalize_pyskl_2d_auto(keypoint: np.ndarray) -> np.ndarray:
+    """PYSKL's PreNormalize2D in mode auto: the range of the joints that are seen becomes -1 ... 1."""
+    seen = keypoint[..., 2] > LEAST_SCORE
+    done = keypoint.copy()
+    if seen.any():
+        low, high = keypoint[seen][:, :2].min(axis=0), keypoint[seen][:, :2].max(axis=0)
+        if (high - low > LEAST_EXTENT).all():
+            done[..., :2] = (keypoint[..., :2] - (high + low) / 2) / (high - low) * 2
+    done[..., :2] *= seen[..., None]
+    return done
+
+
+def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False) -> np.ndarray:
+    """ST-GCN's Kinetics-skeleton: the picture becomes -0.5 ... 0.5; joints of score zero go to zero.
+
+    Args:
+        upwards: y points upwards, as in MS-G3D.
+    """
+    done = keypoint.copy()
+    shares = keypoint[..., :2] / np.array([size[1], size[0]], np.float32) - 0.5
+    done[..., :2] = shares * np.array([1, -1 if upwards else 1], np.float32) * (keypoint[..., 2:] != 0)
+    return done
+
+
+# Each takes key points, the layout, and the (height, width) of the picture or None. The first ones take any number of
+# coordinates, the next ones three, the last ones x, y and a score. "box" is not done yet: it follows the rotation.
+ANY_NORMALIZATIONS: dict[str, Callable] = {
+    "none": lambda keypoint, *_: keypoint,
+    "center": lambda keypoint, layout, _: center(keypoint, layout),
+    "box": lambda keypoint, layout, _: center(keypoint, layout),
+}
+NORMALIZATIONS_3D: dict[str, Callable] = {
+    "pyskl_3d": lambda keypoint, layout, _: normalize_pyskl_3d(keypoint, layout),
+    "pyskl_3d_center": lambda keypoint, layout, _: normalize_pyskl_3d(keypoint, layout, align=False),
+    "msg3d": lambda keypoint, layout, _: normalize_msg3d(keypoint, layout),
+    "infogcn": lambda keypoint, layout, _: normalize_infogcn(keypoint, layout),
+}
+NORMALIZATIONS_2D: dict[str, Callable] = {
+    "pyskl_2d": lambda keypoint, _, size: normalize_pyskl_2d(keypoint, size),
+    "pyskl_2d_auto": lambda keypoint, *_: normalize_pyskl_2d_auto(keypoint),
+    "stgcn_2d": lambda keypoint, _, size: normalize_kinetics(keypoint, size),
+    "msg3d_2d": lambda keypoint, _, size: normalize_kinetics(keypoint, size, upwards=True),
+}
+NORMALIZATIONS = {**ANY_NORMALIZATIONS, **NORMALIZATIONS_3D, **NORMALIZATIONS_2D}
+NEED_SIZE = ("pyskl_2d", "stgcn_2d", "msg3d_2d")
+
+
+def find_centre(layout: Layout) -> int:
+    """Return the joint that is put at the origin: the first of `CENTRES` that the layout has, or else its centre."""
+    return next((layout.joints.index(name) for name in CENTRES if name in layout.joints), layout.centre)
+
+
+def find_pair(pairs: tuple, layout: Layout) -> tuple[int, int]:
+    """Return the first of some pairs of joint names that a layout has, as indices.
+
+    Raises:
+        ValueError: it has none of them.
+    """
+    for one, other in pairs:
+        if one in layout.joints and other in layout.joints:
+            return layout.joints.index(one), layout.joints.index(other)
+    raise ValueError(
+        f"layout '{layout.name}' has none of the joint pairs {', '.join(map(' - '.join, pairs))}, by which a body is "
+        "turned; choose another READER.normalization"
+    )
+
+
+def find_upright(joints: np.ndarray, layout: Layout) -> np.ndarray:
+    """Return the rotation (3, 3) that turns the spine of a body (V, 3) to z and then its shoulders to x."""
+    (bottom, top), (right, left) = find_pair(SPINES, layout), find_pair(SHOULDERS, layout)
+    joints = joints.astype(np.float64)
+    upright = rotate_onto(joints[top] - joints[bottom], Z_AXIS)
+    return rotate_onto(upright @ (joints[right] - joints[left]), X_AXIS) @ upright
+
+
+def rotate_onto(vector: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the rotation (3, 3) that turns a vector to a unit vector, about their common normal (Rodrigues).
+
+    The identity where the vector is zero, or along the target either way: there is no such normal.
+    """
+    normal = np.cross(vector, target)
+    angle = np.arctan2(np.linalg.norm(normal), vector @ target)
+    if np.abs(normal).sum() < 1e-6 or angle < 1e-6:  # the references' bounds
+        return np.eye(3)
+    x, y, z = _scale_to_unit(normal)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def turn(keypoint: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Multiply a matrix (3, 3) by each joint of (..., 3)."""
+    return (keypoint.reshape(-1, 3) @ matrix.T.astype(np.float32)).reshape(keypoint.shape)
+
+
+def _scale_to_unit(vector: np.ndarray) -> np.ndarray:
+    size = np.linalg.norm(vector)
+    return vector / size if size else vector

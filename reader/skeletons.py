@@ -1,0 +1,339 @@
+"""Skeletons: clips of key points from the skeleton pkl, random ones for training, fixed views for evaluation.
+
+Everything leaves as float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. On the way a recording
+is normalised, turned and shaken (training only), cut to clips, and these are made a stream; missing persons are zeros.
+Two coordinates are x, y and a score as the third channel, which is 1 for every joint where the file has no scores.
+"""
+
+import numpy as np
+import paddle
+
+from reader import sampling as frame_sampling
+from reader import skeleton_clips as clips
+from reader import skeleton_transforms as transforms
+from reader import streams
+from reader.frames import DamagedSampleError
+from reader.skeleton_pkl import Recording, read_split
+from skeleton import get_layout
+
+MODES = ("train", "valid", "test")
+SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad")
+MOST_DRAWS = 10  # samples tried before a training run with damaged data stops
+
+
+class Skeletons(paddle.io.Dataset):
+    """Clips of the recordings in a split; the key of a sample is its index or, for training, (epoch, index).
+
+    A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
+
+    Args:
+        filelist: the skeleton pkl; None: no samples.
+        split: name of a split in it.
+        mode: "train" draws one clip a recording; "valid" and "test" make the evaluation views.
+        num_classes: labels must be below it; None: the number of class names in the file, if it has them.
+        seed: of everything drawn in training.
+        augment: False takes the first evaluation view in training too, and draws nothing.
+        layout: name of the joint layout, or a yaml file.
+        stream: one of `streams.STREAMS`, or several joined with `+`.
+        scores: with two coordinates, the third channel of bones and motions: the "mean" of the scores (PYSKL), or their
+            "difference" (MS-G3D).
+        normalization: "none". "center": the centre joint of the first frame to the origin (CTR-GCN). "box": centred,
+            turned, then each coordinate to -1 ... 1 over the recording (CTR-GCN's N-UCLA). With three coordinates
+            "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
+            "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton).
+        sampling: "uniform": frames spread over the recording (PYSKL). "resize": a crop of it stretched or shrunk to
+            the clip (CTR-GCN). "ordered": frames drawn in order, evenly placed in evaluation (CTR-GCN's N-UCLA).
+            "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
+            "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN).
+        clip_len: frames of a clip.
+        num_clips: of a recording in evaluation.
+        num_persons: persons of a clip; those that a recording lacks are zeros, those it has too many are left out.
+        padding: what follows a recording that is shorter than a "window" or "pad" clip: "zero", or it again ("loop").
+        crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, [least, greatest] in
+            training; evaluation takes the first. None: 1, but for "resize" [0.5, 1.0] in training, 0.95 in evaluation.
+        rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
+            two coordinates about z.
+        scale: each coordinate is scaled by 1 - scale to 1 + scale.
+        shear: greatest share of one coordinate that is added to another.
+        noise: standard deviation of what is added to each coordinate.
+        flip_ratio: share of training clips that are mirrored at x = 0, left and right joints exchanged.
+        move: turn, scale and shift x and y more and more over a "window" or "pad" clip (ST-GCN's random_move).
+        shift: move the frames of a "window" or "pad" clip that are not empty to a random place (random_shift).
+        repeat: times that each sample is drawn in an epoch of training.
+        memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
+
+    Raises:
+        ValueError: an argument that is out of range or does not go with another; a file that is of another form.
+        FileNotFoundError: the file is missing.
+    """
+
+    def __init__(
+        self,
+        filelist: str | None,
+        split: str | None = None,
+        mode: str = "train",
+        num_classes: int | None = None,
+        seed: int = 0,
+        augment: bool = True,
+        layout: str = "ntu25",
+        stream: str = "joint",
+        scores: str = "mean",
+        normalization: str = "center",
+        sampling: str = "uniform",
+        clip_len: int = 100,
+        num_clips: int = 1,
+        num_persons: int = 2,
+        padding: str = "zero",
+        crop_ratio: list[float] | float | None = None,
+        rotation: float | list[float] = 0.0,
+        scale: float = 0.0,
+        shear: float = 0.0,
+        noise: float = 0.0,
+        flip_ratio: float = 0.0,
+        move: bool = False,
+        shift: bool = False,
+        repeat: int = 1,
+        memory_limit_gib: float = 8.0,
+    ):
+        super().__init__()
+        self.filelist, self.split, self.mode, self.seed, self.augment = filelist, split, mode, seed, augment
+        self.layout, self.stream, self.scores = get_layout(layout), stream, scores
+        self.num_channels = streams.count_channels(stream, self.layout)
+        self.normalization, self.sampling, self.padding = normalization, sampling, padding
+        self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
+        self.is_drawn = mode == "train" and augment
+        self.crop_ratio = self._spread_crop(crop_ratio)
+        self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
+        self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
+        self.move, self.shift = move, shift
+        self.repeat, self.memory_limit_gib = repeat if mode == "train" else 1, memory_limit_gib
+        self._check_arguments(repeat)
+        self.entries, self.class_names = [], None
+        if filelist is not None:
+            self.entries, self.class_names = read_split(filelist, split, self.layout, memory_limit_gib)
+        self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
+        self.num_coordinates = self.entries[0].keypoint.shape[3] if self.entries else 3
+        self._check_entries()
+
+    def __len__(self) -> int:
+        return len(self.entries) * self.repeat
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict:
+        """Read one sample.
+
+        Returns:
+            dict of `inputs` float32 (views, M, T, V, C), one view in training; `label` int; `name` str; `faults`, what
+            was wrong with the samples that this one replaces (training only).
+
+        Raises:
+            ValueError: in evaluation a damaged sample; in training ten of them in a row.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if self.mode != "train":
+            return {**self._read(index, None), "faults": []}
+        rng = np.random.default_rng([self.seed, epoch, index])
+        faults = []
+        while len(faults) < MOST_DRAWS:
+            try:
+                return {**self._read(index, rng if self.augment else None), "faults": faults}
+            except DamagedSampleError as error:
+                faults.append(str(error))
+                index = int(rng.integers(len(self)))
+        raise ValueError(
+            f"{self.filelist}: {MOST_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; "
+            "run skeleton2pkl.py again"
+        )
+
+    def keep(self, indices: list[int]) -> None:
+        """Forget all samples but these; none of them is repeated any more."""
+        self.entries, self.repeat = [self.entries[index % len(self.entries)] for index in indices], 1
+
+    def find_class(self, index: int) -> int:
+        """Return the label of a sample."""
+        return self.entries[index % len(self.entries)].label
+
+    @property
+    def input_shape(self) -> list[int]:
+        """What the model sees of one view: [C, T, V, M]."""
+        return [self.num_channels, self.clip_len, self.layout.num_joints, self.num_persons]
+
+    def sample_bytes(self) -> int:
+        """Return how much memory one sample takes, in bytes."""
+        views = 1 if self.mode == "train" else self.num_clips
+        return views * 4 * int(np.prod(self.input_shape))
+
+    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
+        """Make the model's input on the current device: (B, M, T, V, C) -> (B, C, T, V, M)."""
+        inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
+        return inputs.transpose([0, 4, 2, 3, 1])
+
+    def _read(self, index: int, rng: np.random.Generator | None) -> dict:
+        """Read a sample; without `rng` nothing is drawn."""
+        recording = self.entries[index % len(self.entries)]
+        keypoint = self._normalize(self._open(recording), recording.img_shape)
+        if rng is not None:
+            keypoint = self._shake(keypoint, rng)
+        if self.normalization == "box":
+            keypoint = self._on_coordinates(transforms.normalize_box, keypoint)
+        keypoint = keypoint[: self.num_persons]
+        views = self._make_uniform(keypoint, rng) if self.sampling == "uniform" else self._make_clips(keypoint, rng)
+        return {"inputs": self._join(views), "label": recording.label, "name": recording.name}
+
+    def _open(self, recording: Recording) -> np.ndarray:
+        """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score."""
+        where, stored = f"{self.filelist}: '{recording.name}'", recording.keypoint
+        if stored.size == 0:
+            raise DamagedSampleError(f"{where} has {len(stored)} persons in {stored.shape[1]} frames, expected some")
+        keypoint = np.empty((*stored.shape[:3], 3), np.float32)
+        keypoint[..., : stored.shape[3]] = stored
+        if stored.shape[3] == 2:
+            keypoint[..., 2] = transforms.find_present(stored)[..., 0] if recording.score is None else recording.score
+        if not np.isfinite(keypoint.sum()):
+            raise DamagedSampleError(f"{where} has coordinates that are not finite numbers; run skeleton2pkl.py again")
+        return keypoint
+
+    def _normalize(self, keypoint: np.ndarray, img_shape: tuple | None) -> np.ndarray:
+        if self.sampling == "pad":
+            keypoint = clips.cut_window(keypoint, 0, self.clip_len, self.padding)
+        normalize = transforms.NORMALIZATIONS[self.normalization]
+        if self.normalization in transforms.ANY_NORMALIZATIONS:
+            return self._on_coordinates(lambda part: normalize(part, self.layout, img_shape), keypoint)
+        return normalize(keypoint, self.layout, img_shape)
+
+    def _on_coordinates(self, change, keypoint: np.ndarray) -> np.ndarray:
+        """Change the coordinates, not the score that stands beside two of them."""
+        if self.num_coordinates == 3:
+            return change(keypoint)
+        return np.concatenate([change(keypoint[..., :2]), keypoint[..., 2:]], axis=3)
+
+    def _shake(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Turn, scale and shear a recording, mirror it, and add noise."""
+        if any(self.rotation) or self.scale or self.shear:
+            matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
+            keypoint = transforms.turn(keypoint, matrix)
+        if self.flip_ratio and rng.random() < self.flip_ratio:
+            keypoint = clips.mirror(keypoint, self.layout)
+        if self.noise:
+            keypoint = clips.add_noise(keypoint, self.noise, self.num_coordinates, rng)
+        return keypoint
+
+    def _make_stream(self, joints: np.ndarray) -> np.ndarray:
+        average_scores = self.num_coordinates == 2 and self.scores == "mean"
+        return streams.make_stream(joints, self.stream, self.layout, average_scores)
+
+    def _make_uniform(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        """Make the stream of the recording, whose motion is between neighbouring frames, and then choose frames."""
+        if rng is None:
+            indices = self._place_uniform(keypoint.shape[1])
+        else:
+            indices = [frame_sampling.draw_uniform_clip(keypoint.shape[1], self.clip_len, rng, self.crop_ratio)]
+        features = self._make_stream(keypoint)
+        return [features.take(clip, axis=1) for clip in indices]
+
+    def _place_uniform(self, num_frames: int) -> np.ndarray:
+        ratio = (self.crop_ratio[0], self.crop_ratio[0])
+        return frame_sampling.place_uniform_clips(num_frames, self.clip_len, self._num_views, ratio)
+
+    def _make_clips(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
+        cut = {"resize": self._resize, "ordered": self._order, "window": self._cut, "pad": lambda one, _: [one]}
+        views = cut[self.sampling](keypoint, rng)
+        if rng is not None and self.shift:
+            first, last = clips.find_used_range(views[0])
+            views = [clips.shift(views[0], int(rng.integers(self.clip_len - (last - first) + 1)))]
+        if rng is not None and self.move:
+            views = [clips.draw_move(views[0], rng)]
+        return [self._make_stream(view) for view in views]
+
+    def _resize(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        num_frames = clips.find_used_range(keypoint)[1]
+        if rng is None:
+            starts, length = clips.place_crops(num_frames, self.crop_ratio[0], self._num_views)
+        else:
+            start, length = clips.draw_crop(num_frames, self.crop_ratio, rng)
+            starts = [start]
+        return [clips.crop_and_resize(keypoint, start, length, self.clip_len) for start in starts]
+
+    def _order(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        if rng is None:
+            indices = np.linspace(0, keypoint.shape[1] - 1, self.clip_len).astype(np.int64)
+        else:
+            indices = np.sort(rng.integers(keypoint.shape[1], size=self.clip_len))
+        return [keypoint.take(indices, axis=1)]
+
+    def _cut(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        spare = keypoint.shape[1] - self.clip_len  # negative: frames that the recording is short of
+        if rng is not None:
+            starts = [int(np.sign(spare)) * int(rng.integers(abs(spare) + 1))]
+        else:
+            starts = [(2 * clip + 1) * max(spare, 0) // (2 * self._num_views) for clip in range(self._num_views)]
+        return [clips.cut_window(keypoint, start, self.clip_len, self.padding) for start in starts]
+
+    @property
+    def _num_views(self) -> int:
+        return 1 if self.mode == "train" else self.num_clips
+
+    def _join(self, views: list) -> np.ndarray:
+        """Stack clips (M, T, V, C) as views, and add the persons that are missing."""
+        joined = np.zeros((len(views), self.num_persons, *views[0].shape[1:]), np.float32)
+        for clip, view in zip(joined, views, strict=True):
+            clip[: len(view)] = view
+        return joined
+
+    def _spread_crop(self, crop_ratio: list | float | None) -> list:
+        if crop_ratio is None:
+            crop_ratio = 1.0
+            if self.sampling == "resize":
+                crop_ratio = [0.5, 1.0] if self.is_drawn else 0.95
+        return crop_ratio if isinstance(crop_ratio, list) else [crop_ratio] * 2
+
+    def _check_arguments(self, repeat: int) -> None:
+        choices = {
+            "mode": MODES,
+            "sampling": SAMPLINGS,
+            "normalization": tuple(transforms.NORMALIZATIONS),
+            "padding": ("zero", "loop"),
+            "scores": ("mean", "difference"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                _refuse(name, getattr(self, name), f"one of {', '.join(known)}")
+        at_least = {"clip_len": 1, "num_clips": 1, "num_persons": 1, "seed": 0, "scale": 0, "shear": 0, "noise": 0}
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                _refuse(name, getattr(self, name), f"{least} or more")
+        if repeat < 1:
+            _refuse("repeat", repeat, "1 or more")
+        if not 0 <= self.flip_ratio <= 1:
+            _refuse("flip_ratio", self.flip_ratio, "0 to 1")
+        if len(self.rotation) != 3 or min(self.rotation) < 0:
+            _refuse("rotation", self.rotation, "an angle in radians, or three, of 0 or more")
+        if len(self.crop_ratio) != 2 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
+            _refuse("crop_ratio", self.crop_ratio, "a share above 0 and up to 1, or [least, greatest]")
+        if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
+            _refuse("num_clips", self.num_clips, f"1: sampling {self.sampling} takes the whole recording")
+        if (self.move or self.shift) and self.sampling not in ("window", "pad"):
+            _refuse("sampling", self.sampling, "window or pad, to which move and shift belong")
+
+    def _check_entries(self) -> None:
+        """Refuse labels outside the classes, and recordings that the normalisation cannot take."""
+        for recording in self.entries:
+            where = f"{self.filelist}: '{recording.name}'"
+            if recording.label < 0 or (self.num_classes is not None and recording.label >= self.num_classes):
+                expected = "0 or more" if self.num_classes is None else f"0 to {self.num_classes - 1}"
+                raise ValueError(f"{where} has label {recording.label}, expected {expected}; correct MODEL.num_classes")
+            if recording.keypoint.shape[3] != self.num_coordinates:
+                raise ValueError(
+                    f"{where} has {recording.keypoint.shape[3]} coordinates, the first sample {self.num_coordinates}; "
+                    "run skeleton2pkl.py on each kind by itself"
+                )
+            if self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
+                raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto")
+        wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
+        if self.entries and self.normalization in wrong:
+            known = ", ".join(name for name in transforms.NORMALIZATIONS if name not in wrong)
+            _refuse("normalization", self.normalization, f"for {self.num_coordinates} coordinates one of {known}")
+
+
+def _refuse(name: str, value, expected: str) -> None:
+    raise ValueError(f"reader skeletons: {name} is {value}, expected {expected}")

@@ -1,0 +1,280 @@
+"""Raw skeletons to the one skeleton pkl that the reader takes, with its splits and a report.
+
+    python skeleton2pkl.py ntu nturgb+d_skeletons --out data/ntu.pkl             NTU RGB+D 60 or 120, as the names say
+    python skeleton2pkl.py ntu60 nturgb+d_skeletons --bodies msg3d --out data/ntu60.pkl     persons chosen as in MS-G3D
+    python skeleton2pkl.py ucla all_sqe --out data/ucla.pkl                      Northwestern-UCLA
+    python skeleton2pkl.py kinetics kinetics-skeleton --out data/kinetics.pkl    the json files of ST-GCN
+    python skeleton2pkl.py npy folder --layout openpose25 --out data/own.pkl     train_data.npy, train_label.pkl, ...
+    python skeleton2pkl.py coco folder --image_size 1920x1080 --out data/own.pkl     MMPose, PaddleDetection
+    python skeleton2pkl.py openpose folder --out data/own.pkl                    <Class>/<video>/*_keypoints.json
+    python skeleton2pkl.py mediapipe folder --out data/own.pkl                   <Class>/<video>.csv
+    python skeleton2pkl.py pkl ntu60_hrnet.pkl --out data/checked.pkl            a pkl of PYSKL or MMAction2, checked
+
+Every file is checked: one that is cut off, has a row too many or too few, or a value that cannot be, is left out and
+named with the reason in <out>_skipped.csv; <out>_report.txt has what the run prints. A run that was stopped goes on
+where it was: what is read already is kept in <out>.parts/ until the pkl is whole. Exit status: 0 unless nothing is
+left.
+"""
+
+import argparse
+import functools
+import hashlib
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from command import CommandLine, run_main
+from files import dump_pickle, load_pickle, make_folder, write_atomically
+from jobs import run_jobs, write_failures
+from rawskeletons import FORMATS
+from rawskeletons.bodies import BODIES
+from rawskeletons.persons import PERSONS
+from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet
+from skeleton import get_layout
+
+BATCH_BYTES = 8_000_000  # of raw files that one job reads and keeps
+LENGTH_BORDERS = (1, 8, 16, 32, 64, 128, 256, 301)  # of the histogram; 300 is the longest that NTU papers feed
+MAX_CLASSES_SHOWN = 12  # more are shown as the smallest and the largest
+NTU = ("ntu", "ntu60", "ntu120")
+OWN = ("coco", "openpose", "mediapipe")
+FORMATS_OF = {  # flag -> the formats it is for
+    "bodies": NTU,
+    "train_subjects": NTU,
+    "classes": (*NTU, *OWN, "npy", "pkl"),
+    "layout": (*OWN, "npy", "pkl"),
+    "persons": ("kinetics", "coco", "openpose"),
+    "image_size": ("coco", "openpose"),
+    "val_ratio": OWN,
+    "seed": OWN,
+}
+
+
+@dataclass
+class Batch:
+    """Some samples that are read and kept together."""
+
+    samples: list[RawSample]
+    part: str  # the file that keeps them
+
+
+def parse_flags(argv: list[str] | None):
+    """Read the command line."""
+    parser = CommandLine("Turn raw skeletons into one skeleton pkl.")
+    parser.add_argument("format", choices=list(FORMATS), help="what the raw skeletons are")
+    parser.add_argument("raw", help="their folder or file")
+    parser.add_argument("--out", required=True, help="the pkl to write")
+    parser.add_argument("--bodies", choices=list(BODIES), default="pyskl", help="how persons are chosen (NTU)")
+    parser.add_argument("--train_subjects", type=parse_numbers, help="performers of xsub_train, such as 4,5,6 (NTU)")
+    parser.add_argument(
+        "--persons", choices=list(PERSONS), help="who is who in 2-D; default: matched, kinetics: sorted"
+    )
+    parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
+    parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, for img_shape")
+    parser.add_argument("--classes", help="classInd.txt; default: the one of the tree, else the names of the folders")
+    parser.add_argument(
+        "--val_ratio", type=float, default=0.3, help="share of the groups for val, where no folder says"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which groups")
+    parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
+    args = parser.parse_args(argv)
+    if not 0 < args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
+        parser.error("--val_ratio takes a share between 0 and 1, --workers and --seed take 0 or more")
+    for flag, formats in FORMATS_OF.items():
+        if getattr(args, flag) != parser.get_default(flag) and args.format not in formats:
+            parser.error(f"--{flag} is for {', '.join(formats)}, not for {args.format}")
+    return args
+
+
+def parse_numbers(text: str) -> tuple[int, ...]:
+    """Read numbers with commas between them from a command line."""
+    if not all(word.strip().isdecimal() for word in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, got '{text}'")
+    return tuple(int(word) for word in text.split(","))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT from a command line, as (height, width)."""
+    words = text.lower().split("x")
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1920x1080, got '{text}'")
+    return int(words[1]), int(words[0])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read everything, write the pkl, say what is in it."""
+    args = parse_flags(argv)
+    raw_set = FORMATS[args.format].find_samples(args)
+    num_joints = get_layout(raw_set.layout).num_joints if raw_set.layout else None
+    annotations, failed = raw_set.annotations, raw_set.failed
+    if annotations is None:
+        annotations, failed = read_all(raw_set.samples, args)
+    stem = os.path.splitext(args.out)[0]
+    skipped = {**raw_set.skipped, **{name: reason for name, (_, reason) in failed.items()}}
+    write_failures(skipped, f"{stem}_skipped.csv")
+    if not annotations:
+        raise ValueError(f"no good sample in '{args.raw}'; '{stem}_skipped.csv' says what is wrong with each")
+    check_joints_and_labels(annotations, raw_set, num_joints)
+    content = assemble(annotations, raw_set)
+    dump_pickle(content, args.out)
+    shutil.rmtree(name_parts_folder(args.out), ignore_errors=True)
+    lines = describe(content, raw_set, failed, args)
+    with write_atomically(f"{stem}_report.txt", "w") as file:
+        file.writelines(line + "\n" for line in lines)
+    print("\n".join(lines))
+    return 0
+
+
+def name_parts_folder(out: str) -> str:
+    """Name the folder that keeps what is read until the pkl is whole."""
+    return f"{out}.parts"
+
+
+def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tuple[str, str]]]:
+    """Read all samples, several batches at a time, of those only that no earlier run has read.
+
+    Returns:
+        the annotations in the order of `samples`, and (kind, reason) of each sample that has none, by name.
+    """
+    folder = name_parts_folder(args.out)
+    make_folder(folder)
+    batches = {batch.part: batch for batch in make_batches(samples, folder, args)}
+    read = functools.partial(read_batch, args=args)
+    outcomes = run_jobs(read, batches, args.workers, "skeleton2pkl", unit="batch")
+    alone = {}  # a batch that killed its process: its samples one by one, so that only the guilty one is lost
+    for part in outcomes.failed:
+        for batch in make_batches(batches[part].samples, folder, args, most_bytes=0):
+            alone[batch.part] = batch
+    batches = {part: batch for part, batch in batches.items() if part not in outcomes.failed}
+    lost = run_jobs(read, alone, args.workers, "skeleton2pkl", unit="sample").failed if alone else {}
+    annotations, failed = {}, {alone[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()}
+    for part in [*batches, *(part for part in alone if part not in lost)]:
+        content = load_pickle(part)
+        annotations.update((annotation["frame_dir"], annotation) for annotation in content["annotations"])
+        failed.update(content["failed"])
+    return [annotations[sample.name] for sample in samples if sample.name in annotations], failed
+
+
+def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int = BATCH_BYTES) -> list[Batch]:
+    """Divide samples into batches; a part's name changes with its files, their times and the options."""
+    options = {key: value for key, value in vars(args).items() if key not in ("out", "workers")}
+    batches, chosen, marks, size = [], [], [], 0
+    for sample in samples:
+        paths = (
+            [sample.path, *(entry.path for entry in os.scandir(sample.path))] if os.path.isdir(sample.path) else None
+        )
+        states = [os.stat(path) for path in paths or [sample.path]]
+        chosen.append(sample)
+        marks.append((sample, sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)))
+        size += sample.num_bytes or sum(state.st_size for state in states)
+        if size > most_bytes or sample is samples[-1]:
+            key = hashlib.sha256(repr((options, marks)).encode()).hexdigest()[:32]
+            batches.append(Batch(chosen, os.path.join(folder, f"{key}.pkl")))
+            chosen, marks, size = [], [], 0
+    return batches
+
+
+def read_batch(batch: Batch, args) -> None:
+    """Read the samples of a batch and keep what came of them, unless an earlier run has done so."""
+    if os.path.isfile(batch.part):
+        return
+    annotations, failed = [], {}
+    for sample in batch.samples:
+        try:
+            annotations.append(FORMATS[args.format].read_sample(sample, args))
+        except EmptyBodiesError as error:
+            failed[sample.name] = ("empty", str(error))
+        except ValueError as error:
+            failed[sample.name] = ("damaged", str(error))
+    dump_pickle({"annotations": annotations, "failed": failed}, batch.part)
+
+
+def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints: int | None) -> None:
+    """Refuse a set whose samples do not have the joints of its layout, or have labels without a name.
+
+    Raises:
+        ValueError: naming the first such sample.
+    """
+    num_classes = len(raw_set.class_names or [])
+    for annotation in annotations:
+        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation["label"]
+        if num_joints and count != num_joints:
+            raise ValueError(
+                f"{name} has {count} joints, but the layout {raw_set.layout} has {num_joints}; give the right --layout"
+            )
+        if num_classes and label >= num_classes:
+            raise ValueError(
+                f"{name} has the label {label}, but there are names for {num_classes} classes; give the right --classes"
+            )
+
+
+def assemble(annotations: list[dict], raw_set: RawSet) -> dict:
+    """Make the content of the pkl; a split keeps the samples that were read, in their order."""
+    names = {annotation["frame_dir"] for annotation in annotations}
+    splits = {split: [name for name in members if name in names] for split, members in raw_set.splits.items()}
+    content = {"split": splits, "annotations": annotations}
+    if raw_set.class_names:
+        content["class_names"] = raw_set.class_names
+    if raw_set.layout:
+        content["layout"] = raw_set.layout
+    return content
+
+
+def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]], args) -> list[str]:
+    """Put the report into words: what was skipped and why, bodies, lengths, classes of each split."""
+    annotations, stem = content["annotations"], os.path.splitext(args.out)[0]
+    kinds = Counter(kind for kind, _ in failed.values())
+    persons = Counter(len(annotation["keypoint"]) for annotation in annotations)
+    lines = [
+        f"{args.out}: {len(annotations)} samples of {len(raw_set.samples)}; {kinds['damaged']} damaged, "
+        f"{kinds['empty']} without any body, {len(raw_set.skipped)} not read",
+        "persons: " + ", ".join(f"{number} in {count}" for number, count in sorted(persons.items())),
+        f"frames without any body: {sum(count_empty_frames(annotation) for annotation in annotations)}",
+        describe_lengths([annotation["total_frames"] for annotation in annotations]),
+    ]
+    labels = {annotation["frame_dir"]: annotation["label"] for annotation in annotations}
+    for split, names in content["split"].items():
+        official = raw_set.official_sizes.get(split, len(names))
+        shortfall = (
+            f" ({official - len(names)} of the official {official} are missing)" if official > len(names) else ""
+        )
+        lines.append(f"split {split}: {len(names)} samples{shortfall}; " + describe_balance(names, labels, content))
+    for kind in ("damaged", "empty"):
+        reasons = [reason for found, reason in failed.values() if found == kind]
+        lines += [f"  {kind}: {reason}" for reason in reasons[:3]]
+    if failed or raw_set.skipped:
+        lines.append(f"all {len(failed) + len(raw_set.skipped)} are named in {stem}_skipped.csv")
+    return lines
+
+
+def count_empty_frames(annotation: dict) -> int:
+    """Count the frames in which nobody is."""
+    return int((~annotation["keypoint"].any(axis=(0, 2, 3))).sum())
+
+
+def describe_lengths(lengths: list[int]) -> str:
+    """Put a histogram of the numbers of frames into one line."""
+    counts, _ = np.histogram(lengths, [*LENGTH_BORDERS, np.inf])
+    ends = [f"-{border - 1}" for border in LENGTH_BORDERS[1:]] + [" and more"]
+    rows = [f"{start}{end}: {count}" for start, end, count in zip(LENGTH_BORDERS, ends, counts, strict=True) if count]
+    return f"frames: {min(lengths)} to {max(lengths)}, mean {np.mean(lengths):.1f}; " + ", ".join(rows)
+
+
+def describe_balance(names: list[str], labels: dict[str, int], content: dict) -> str:
+    """Say how many samples each class has in a split, or the smallest and the largest class where there are many."""
+    counts = Counter(labels[name] for name in names)
+    class_names = content.get("class_names") or [f"class {label}" for label in range(max(labels.values()) + 1)]
+    sizes = sorted((counts[label], name) for label, name in enumerate(class_names))
+    if len(sizes) <= MAX_CLASSES_SHOWN:
+        return ", ".join(f"{name} {counts[label]}" for label, name in enumerate(class_names))
+    present = [size for size in sizes if size[0]] or sizes
+    return (
+        f"{len(present)} of {len(sizes)} classes, {present[0][1]} ({present[0][0]}) to "
+        f"{present[-1][1]} ({present[-1][0]}) per class"
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,119 @@
+"""Annotation files: what they name, and what is wrong with those that name nothing."""
+
+import os
+import re
+
+import pytest
+
+import annotations
+from annotations import Media, Sample, read_class_names, read_samples
+from partition import SHIPPED_SPLITS, VIDEO_SUFFIXES
+
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+
+
+def write(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "name, text, samples",
+    [
+        (
+            "a.csv",
+            KINETICS + '"tossing coin, twice",-0a_B,7,17,val\n',
+            [Sample(["-0a_B_000007_000017", "-0a_B"], "tossing coin, twice", None, 2)],
+        ),
+        (
+            "a.csv",
+            "12;Holding something\n\n13;Pushing; something\n",
+            [Sample(["12"], "Holding something", None, 1), Sample(["13"], "Pushing; something", None, 3)],
+        ),
+        ("a.json", '[{"id": 7, "template": "Moving [something] up"}]', [Sample(["7"], "Moving something up", None, 1)]),
+        (
+            "a.txt",
+            "# k400\nb c/d e.mp4 3\nx 300 12\n",
+            [Sample(["b c/d e.mp4"], 3, None, 2), Sample(["x"], 12, 300, 3)],
+        ),
+    ],
+)
+def test_known_forms(tmp_path, name, text, samples):
+    assert read_samples(write(tmp_path, name, text)) == samples
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        (
+            "a.csv",
+            "youtube_id,time_start,time_end,split\nx,1,11,test\n",
+            "line 2: got 'x,1,11,test', expected label,yout",
+        ),
+        ("a.csv", KINETICS + "zumba,x,one,11,val\n", "line 2: got 'zumba,x,one,11,val', expected label,youtube_id"),
+        ("a.csv", KINETICS, "a.csv: names no video"),
+        (
+            "a.csv",
+            "1;Holding something\n2\n",
+            "a.csv line 2: got '2', expected id;label; the test file names no classes",
+        ),
+        ("a.json", '[{"id": "1"}]', 'item 1: expected "id" and "template", .* its test file names no classes'),
+        ("a.json", '{"id": "1"}', 'item 1: expected "id" and "template"'),
+        ("a.json", '[{"id": "1"', "a.json: no whole json file .*; download it again"),
+        (
+            "a.txt",
+            "x.mp4 zumba\n",
+            "a.txt line 1: got 'x.mp4 zumba', expected 'video label' or 'video num_frames label'",
+        ),
+        ("a.txt", "", "a.txt: names no video"),
+    ],
+)
+def test_files_that_name_no_classes_say_where(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_samples(write(tmp_path, name, text))
+
+
+def test_class_names_by_line_and_by_number(tmp_path):
+    assert read_class_names(write(tmp_path, "a.csv", "B b\nA\n\n")) == ["B b", "A"]
+    assert read_class_names(write(tmp_path, "a.json", '{"B": "1", "A": "0"}')) == ["A", "B"]
+    with pytest.raises(ValueError, match="a.json: labels are not 0 to 1, each once"):
+        read_class_names(write(tmp_path, "a.json", '{"B": "1", "A": "2"}'))
+    with pytest.raises(ValueError, match='a.json: expected {"class name": "label", ...}'):
+        read_class_names(write(tmp_path, "a.json", '["A", "B"]'))
+
+
+def test_a_class_that_is_not_among_the_names(tmp_path):
+    samples = [Sample(["x"], "zumba", None, 7)]
+    with pytest.raises(ValueError, match="k.csv line 7: class 'zumba' is not in the file of --labels"):
+        annotations.number_samples(samples, ["abseiling"], "k.csv")
+
+
+def test_videos_of_one_name_are_not_guessed_at(tmp_path):
+    for name in ("A/1.mp4", "B/1.mp4", "B/2.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    media = Media(str(tmp_path), VIDEO_SUFFIXES)
+    assert media.find(["B/1.mp4"]) == str(tmp_path / "B" / "1.mp4")
+    assert media.find(["elsewhere/2.avi"]) == str(tmp_path / "B" / "2.mp4")
+    assert media.find(["3", "2"]) == str(tmp_path / "B" / "2.mp4")
+    with pytest.raises(ValueError, match="1.mp4' and '.*1.mp4' have the same name; take one of them out"):
+        media.find(["1"])
+    with pytest.raises(FileNotFoundError, match="A/none' holds no videos and no frame folders"):
+        Media(str(tmp_path / "A" / "none"), VIDEO_SUFFIXES)
+
+
+@pytest.mark.parametrize(
+    "name, num_classes, pairs",
+    [
+        ("something_v1", 174, {2: 4, 4: 2, 30: 41, 41: 30, 52: 66, 66: 52}),
+        ("something_v2", 174, {86: 87, 87: 86, 93: 94, 94: 93, 166: 167, 167: 166}),
+        ("kinetics400", 400, {}),
+    ],
+)
+def test_shipped_class_names_and_which_of_them_a_mirror_swaps(name, num_classes, pairs):
+    names = read_class_names(os.path.join(os.path.dirname(SHIPPED_SPLITS), f"{name}.txt"))
+    assert len(set(names)) == len(names) == num_classes
+    other = {"left": "right", "right": "left"}
+    mirrored = [re.sub("left|right", lambda word: other[word[0]], text) for text in names]
+    found = {label: names.index(text) for label, text in enumerate(mirrored) if text != names[label] and text in names}
+    assert found == pairs

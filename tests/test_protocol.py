@@ -1,0 +1,35 @@
+"""The protocol of the Kinetics papers, ten clips x three crops, against thirty views cut and averaged by hand."""
+
+import numpy as np
+import paddle
+import pytest
+from tiny_films import HEIGHT, decode_in_order, write_film
+
+import engine
+from models import build_model
+from reader import build_loader
+
+STARTS = [1, 5, 8, 11, 15, 18, 22, 25, 28, 32]  # 34 possible ones in ten shares of 3.4, the middle of each
+LEFTS = [0, 16, 32]  # of a square as high as the frame, in its width of 96
+
+
+@pytest.mark.parametrize("average_clips", ["prob", "score"])
+def test_ten_clips_of_three_crops_are_thirty_views_averaged(tmp_path, average_clips):
+    films = [write_film(tmp_path / name) for name in ("one.mp4", "two.avi")]
+    (tmp_path / "test.list").write_text("one.mp4 0\ntwo.avi 1\n")
+    views = {"clip_len": 8, "frame_interval": 2, "crop_size": HEIGHT, "num_clips": 10, "crops": "three"}
+    loader = build_loader(mode="test", filelist=str(tmp_path / "test.list"), batch_size=2, num_workers=0, **views)
+    paddle.seed(0)
+    model = build_model("resnet", depth=10, widen_factor=0.125, conv1_t_size=3, num_classes=5)
+    scores = engine.evaluate(model, loader, average_clips)["scores"]
+
+    for film, found in zip(films, scores, strict=True):
+        frames = np.stack(decode_in_order(film))[..., ::-1]
+        by_hand = []
+        for start in STARTS:
+            for left in LEFTS:
+                view = frames[start : start + 15 : 2, :, left : left + HEIGHT]
+                logits = model(loader.prepare(np.ascontiguousarray(view[None]))).numpy()[0].astype(np.float64)
+                by_hand.append(np.exp(logits) / np.exp(logits).sum() if average_clips == "prob" else logits)
+        assert len(by_hand) == 30 and np.ptp(by_hand, axis=0).max() > 1e-3  # the views differ
+        np.testing.assert_allclose(found, np.mean(by_hand, axis=0), rtol=1e-5, atol=1e-6)

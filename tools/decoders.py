@@ -1,0 +1,108 @@
+"""Compare ways to read a clip out of a video file: how fast, and whether the frames are those that were asked for.
+
+    python tools/decoders.py data/UCF-101
+
+One random clip of every video is read by `videofile.py`, by OpenCV and, where it is installed, by decord. Time is that
+of the processor, so other programs do not disturb it. A clip is wrong if it is not what decoding the whole video from
+its start gives.
+"""
+
+import importlib.util
+import pathlib
+import random
+import sys
+import time
+
+import cv2
+import numpy as np
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from command import CommandLine, run_main
+from partition import VIDEO_SUFFIXES
+from videofile import VideoFile
+
+MOST_OFF = 2.0  # mean difference of 8-bit values that another conversion from YUV makes; another frame makes more
+
+
+def read_here(path: str, indices: list[int]) -> np.ndarray:
+    """Read frames by `videofile.py`: (T, H, W, 3), BGR, as all of these."""
+    return np.stack([frame for _, frame in VideoFile(path).decode(indices)])
+
+
+def read_by_opencv(path: str, indices: list[int]) -> np.ndarray:
+    """Read frames in a row by OpenCV, which seeks to the first of them."""
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    capture.set(cv2.CAP_PROP_POS_FRAMES, indices[0])
+    frames = [capture.read()[1] for _ in indices]
+    return np.stack([frame for frame in frames if frame is not None])
+
+
+def read_by_decord(path: str, indices: list[int]) -> np.ndarray:
+    """Read frames by decord."""
+    import decord  # for this comparison only; the project does not need it
+
+    return decord.VideoReader(path, num_threads=1).get_batch(indices).asnumpy()[..., ::-1]
+
+
+def read_all(path: str) -> np.ndarray:
+    """Read every frame from the first on."""
+    capture, frames = cv2.VideoCapture(path), []
+    is_read, frame = capture.read()
+    while is_read:
+        frames.append(frame)
+        is_read, frame = capture.read()
+    return np.stack(frames)
+
+
+def is_wrong(clip: np.ndarray, expected: np.ndarray) -> bool:
+    """Tell whether a clip has other frames than it should."""
+    return clip.shape != expected.shape or float(np.abs(clip.astype(int) - expected).mean()) > MOST_OFF
+
+
+def compare(clips: dict, repeats: int) -> None:
+    """Print a Markdown table.
+
+    Args:
+        clips: path -> frame indices in a row.
+        repeats: how often all are read; the fastest counts.
+    """
+    ways = {"videofile.py (PyAV)": read_here, "OpenCV": read_by_opencv}
+    if importlib.util.find_spec("decord"):
+        ways["decord"] = read_by_decord
+    print("| read by | clips/s and core | wrong clips |\n|---|---|---|")
+    for name, read in ways.items():
+        times_s = []
+        for _ in range(repeats):
+            start_s = time.process_time()
+            for path, indices in clips.items():
+                read(path, indices)
+            times_s.append(time.process_time() - start_s)
+        num_wrong = sum(is_wrong(read(path, indices), read_all(path)[indices]) for path, indices in clips.items())
+        print(f"| {name} | {len(clips) / min(times_s):.1f} | {num_wrong} of {len(clips)} |")
+
+
+def main(words: list[str] | None = None) -> None:
+    """Read the command line, choose the clips, compare."""
+    parser = CommandLine("Compare ways to read a clip out of a video file.")
+    parser.add_argument("folder", type=pathlib.Path, help="folder of videos, searched to any depth")
+    parser.add_argument("--clip_len", type=int, default=16, help="frames of a clip")
+    parser.add_argument("--videos", type=int, default=60, help="how many videos, drawn at random")
+    parser.add_argument("--repeats", type=int, default=3, help="how often they are read; the fastest counts")
+    args = parser.parse_args(words)
+    paths = sorted(str(path) for path in args.folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not paths:
+        raise ValueError(f"'{args.folder}' holds no videos ({', '.join(VIDEO_SUFFIXES)})")
+    cv2.setNumThreads(1)
+    rng = random.Random(0)
+    clips = {}
+    for path in rng.sample(paths, min(args.videos, len(paths))):
+        num_frames = len(VideoFile(path))
+        start = rng.randrange(max(1, num_frames - args.clip_len + 1))
+        clips[path] = list(range(start, min(num_frames, start + args.clip_len)))
+    compare(clips, args.repeats)
+
+
+if __name__ == "__main__":
+    run_main(main)

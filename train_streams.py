@@ -1,0 +1,86 @@
+"""Train a network on several streams of the same skeletons, score each, and fuse the scores.
+
+    python train_streams.py configs/ctrgcn_nucla.yaml --save_dir output/ctrgcn_nucla
+    python train_streams.py configs/msg3d_ntu60_xsub_3d.yaml --streams joint bone --validate --test_best --gpus 4
+
+Each stream is a run of `train.py` in a folder of its own, resumed if it was stopped, and scored by `test.py`;
+`ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
+"""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+import command
+import ensemble
+
+STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
+USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
+ROOT = pathlib.Path(__file__).resolve().parent
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python train_streams.py --help`."""
+    parser = command.CommandLine("Train, score and fuse several streams of the same skeletons.")
+    parser.add_argument("config", help="config text; its READER.stream is replaced by each stream in turn")
+    parser.add_argument("--streams", nargs="+", default=list(STREAMS), help="values of READER.stream")
+    sets = ", ".join(ensemble.WEIGHT_SETS)
+    parser.add_argument("--fuse", nargs="+", help=f"one weight a stream (2:2:1:1), or one of {sets}")
+    parser.add_argument("--save_dir", default="output/streams", help="folder of the streams' folders")
+    parser.add_argument("--test_last", action="store_true", help="score the last epoch: what happens anyway")
+    parser.add_argument("--test_best", action="store_true", help="score the epoch that validated best, too")
+    args, args.rest = parser.parse_known_args(words)
+    if len(set(args.streams)) < len(args.streams):
+        parser.error(f"--streams: one comes twice: {' '.join(args.streams)}")
+    args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
+    ensemble.read_weights(args.fuse, len(args.streams))  # refused now rather than after the training
+    return args
+
+
+def main(words: list | None = None) -> int | None:
+    """Train, score and fuse."""
+    args = parse_arguments(words)
+    folder = pathlib.Path(args.save_dir)
+    for stream in args.streams:
+        place = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
+        best = ["--test_best"] if args.test_best else []
+        ended = run("train.py", args.config, *place, "--test_last", *best, *args.rest)
+        if ended:
+            print(f"stream {stream} ended with exit status {ended}; the same command goes on from there")
+            return ended
+    for which in ("model", "best") if args.test_best else ("model",):
+        fuse(folder, args.streams, which, args.fuse)
+
+
+def run(script: str, *words) -> int:
+    """Run a script of the project and return its exit status."""
+    return subprocess.run([sys.executable, str(ROOT / script), *map(str, words)], check=False).returncode
+
+
+def fuse(folder: pathlib.Path, streams: list, which: str, weights: list) -> None:
+    """Fuse the scores of all streams, tell them, and write `<folder>/fused_<which>_scores.pkl`.
+
+    Args:
+        which: "model" for the last epoch, "best" for the one that validated best.
+        weights: as `ensemble.py --weights` takes them.
+    """
+    paths = [str(find_scores(folder / stream, which)) for stream in streams]
+    print(f"scores of the {'last' if which == 'model' else 'best'} epochs:")
+    ensemble.main([*paths, "--weights", *weights, "--out", str(folder / f"fused_{which}_scores.pkl")])
+
+
+def find_scores(folder: pathlib.Path, which: str) -> pathlib.Path:
+    """Find the score file that `test.py` wrote beside the weights of a stream.
+
+    Raises:
+        FileNotFoundError: there is none, or more than one network's.
+    """
+    found = sorted(folder.glob(f"*_{which}_test_scores.pkl"))
+    if len(found) != 1:
+        raise FileNotFoundError(f"'{folder}' holds {len(found)} files *_{which}_test_scores.pkl, expected 1")
+    return found[0]
+
+
+if __name__ == "__main__":
+    command.run_main(main)
