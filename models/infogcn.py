@@ -140,8 +140,11 @@ def draw_prior(num_classes: int, num_channels: int, gain: float = 3.0, seed: int
 
 
 def add_noise(mean: paddle.Tensor, log_variance: paddle.Tensor, noise: paddle.Tensor, ratio: float) -> paddle.Tensor:
-    """Draw from the latent distribution, given noise of variance 1; all (N, C)."""
-    return mean + noise * paddle.clip((ratio * log_variance).exp(), max=LARGEST_SPREAD)
+    """Draw from the latent distribution, given noise of variance 1; all (N, C).
+
+    The logarithm of the spread is cut, not the spread: of one that overflows there would be no gradient but NaN.
+    """
+    return mean + noise * paddle.clip(ratio * log_variance, max=math.log(LARGEST_SPREAD)).exp()
 
 
 def measure_bottleneck(latent: paddle.Tensor, labels: paddle.Tensor, prior: paddle.Tensor) -> tuple:

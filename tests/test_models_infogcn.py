@@ -136,8 +136,11 @@ def test_bottleneck_compares_class_means_with_their_prior():
 
 def test_spread_of_the_noise_ends_at_a_hundred():
     mean, noise = paddle.to_tensor([[1.0, 1.0, 1.0]]), paddle.to_tensor([[1.0, 2.0, -1.0]])
-    latent = add_noise(mean, paddle.to_tensor([[0.0, 2 * math.log(3), 1000.0]]), noise, 0.5)
+    log_variance = paddle.to_tensor([[0.0, 2 * math.log(3), 1000.0]], stop_gradient=False)
+    latent = add_noise(mean, log_variance, noise, 0.5)
     np.testing.assert_allclose(latent.numpy(), [[2.0, 7.0, -99.0]], rtol=1e-6)
+    latent.sum().backward()
+    np.testing.assert_allclose(log_variance.grad.numpy(), [[0.5, 3.0, 0.0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("num_classes, num_channels", [(4, 16), (16, 4), (5, 5)])
