@@ -335,7 +335,9 @@ def test_drawn_matrices_keep_their_bounds():
         angles.append(np.arctan2(turned[1, 0], turned[0, 0]))
         assert np.allclose(turned @ turned.T, np.eye(3))
         scales.append(np.diag(clips.draw_matrix([0, 0, 0], 0.2, 0, 3, rng)))
-        shears.append(clips.draw_matrix([0, 0, 0], 0, 0.5, 3, rng)[np.triu_indices(3, 1)])
+        sheared = clips.draw_matrix([0, 0, 0], 0, 0.5, 3, rng)
+        shears.append(sheared[np.triu_indices(3, 1)])
+        assert np.array_equal(np.diag(sheared), [1, 1, 1])
         flat.append(clips.draw_matrix([9, 9, 0.3], 0.2, 0.5, 2, rng))
     for values, bound, middle in ((angles, 0.3, 0), (scales, 0.2, 1), (shears, 0.5, 0)):
         apart = np.abs(np.array(values) - middle).max(axis=0)
