@@ -256,13 +256,14 @@ def test_pyskl_uniform_clips_of_training():
 
 @pytest.mark.parametrize("num_frames", [1, 7, 16, 20, 40, 300])
 def test_uniform_clips_run_forward_within_their_crop(num_frames):
-    rng, seen = np.random.default_rng(0), set()
+    rng, seen, starts = np.random.default_rng(0), set(), set()
     for _ in range(1000):
         clip = sampling.draw_uniform_clip(num_frames, 16, rng, (0.5, 0.8))
         assert clip.min() >= 0 and clip.max() < num_frames
         assert num_frames < 40 or (0 < np.diff(clip)).all() and clip.max() - clip.min() < int(0.8 * num_frames)
         seen.update(clip.tolist())
-    assert len(seen) > 0.98 * num_frames
+        starts.add(int(clip[0]))
+    assert len(seen) > 0.98 * num_frames and len(starts) >= min(num_frames, 7)
 
 
 @pytest.mark.parametrize("place", range(4))
