@@ -76,10 +76,7 @@ def make_displacement(joints: np.ndarray) -> np.ndarray:
 def make_relative(joints: np.ndarray, references: tuple) -> np.ndarray:
     """Return coordinates relative to some joints: (M, T, V, C) to (M, T, V, references * C), reference by reference."""
     relative = joints[:, :, :, None] - joints[:, :, None, list(references)]  # (M, T, V, references, C)
-    relative = relative.reshape(*joints.shape[:3], -1)
-    frames = find_range(joints)
-    relative[:, : frames.start], relative[:, frames.stop :] = 0, 0
-    return relative
+    return relative.reshape(*joints.shape[:3], -1)
 
 
 def make_oriented_displacement(joints: np.ndarray) -> np.ndarray:

@@ -256,13 +256,14 @@ def test_pyskl_uniform_clips_of_training():
 
 @pytest.mark.parametrize("num_frames", [1, 7, 16, 20, 40, 300])
 def test_uniform_clips_run_forward_within_their_crop(num_frames):
-    rng, seen = np.random.default_rng(0), set()
+    rng, seen, starts = np.random.default_rng(0), set(), set()
     for _ in range(1000):
         clip = sampling.draw_uniform_clip(num_frames, 16, rng, (0.5, 0.8))
         assert clip.min() >= 0 and clip.max() < num_frames
         assert num_frames < 40 or (0 < np.diff(clip)).all() and clip.max() - clip.min() < int(0.8 * num_frames)
         seen.update(clip.tolist())
-    assert len(seen) > 0.98 * num_frames
+        starts.add(int(clip[0]))
+    assert len(seen) > 0.98 * num_frames and len(starts) >= min(num_frames, 7)
 
 
 @pytest.mark.parametrize("place", range(4))
@@ -335,7 +336,9 @@ def test_drawn_matrices_keep_their_bounds():
         angles.append(np.arctan2(turned[1, 0], turned[0, 0]))
         assert np.allclose(turned @ turned.T, np.eye(3))
         scales.append(np.diag(clips.draw_matrix([0, 0, 0], 0.2, 0, 3, rng)))
-        shears.append(clips.draw_matrix([0, 0, 0], 0, 0.5, 3, rng)[np.triu_indices(3, 1)])
+        sheared = clips.draw_matrix([0, 0, 0], 0, 0.5, 3, rng)
+        shears.append(sheared[np.triu_indices(3, 1)])
+        assert np.array_equal(np.diag(sheared), [1, 1, 1])
         flat.append(clips.draw_matrix([9, 9, 0.3], 0.2, 0.5, 2, rng))
     for values, bound, middle in ((angles, 0.3, 0), (scales, 0.2, 1), (shears, 0.5, 0)):
         apart = np.abs(np.array(values) - middle).max(axis=0)

@@ -185,12 +185,13 @@ def test_uniform_motion_is_of_the_recording_and_resized_motion_of_the_clip(tmp_p
 
 
 def test_total_frames_cuts_what_follows(tmp_path):
-    path = write(tmp_path, [count_frames(1, 8)])
+    keypoint = count_frames(1, 8)[:, :, :17, :2]
+    path = write(tmp_path, [keypoint], keypoint_score=keypoint[..., 0])
     content = pickle.loads((tmp_path / "set.pkl").read_bytes())
     content["annotations"][0]["total_frames"] = 5
     (tmp_path / "set.pkl").write_bytes(pickle.dumps(content))
-    reader = Skeletons(path, "train", "test", sampling="pad", **PLAIN)
-    assert frames_of(reader[0]["inputs"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
+    clip = Skeletons(path, "train", "test", sampling="pad", layout="coco17", **PLAIN)[0]["inputs"][0]
+    assert frames_of(clip) == clip[0, :, 9, 2].tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
 
 
 def test_pre_normalisation_of_msg3d_repeats_a_padded_recording(tmp_path):
@@ -234,7 +235,10 @@ def test_each_augmentation_changes_training_alone(tmp_path, name, value):
 def test_without_augmentation_training_takes_the_evaluation_view(tmp_path, sampling):
     path = write(tmp_path, [draw(frames=100)])
     arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN}
-    still = Skeletons(path, "train", augment=False, **arguments)
+    num_clips = 1 if sampling in ("ordered", "pad") else 3
+    still = Skeletons(path, "train", augment=False, num_clips=num_clips, **arguments)
+    first = Skeletons(path, "train", "test", num_clips=num_clips, **arguments)[0]["inputs"][:1]
+    assert still[0, 0]["inputs"].shape == first.shape
     expected = Skeletons(path, "train", "test", **arguments)[0]["inputs"]
     assert np.array_equal(still[0, 0]["inputs"], expected) and np.array_equal(still[1, 0]["inputs"], expected)
 
