@@ -102,7 +102,7 @@ def main(words: list | None = None) -> None:
     filled = [one for name, one in model.named_parameters() if name in converted and not one.stop_gradient]
     num_parameters = sum(math.prod(one.shape) for one in filled)
     print(f"converted: {len(converted)} tensors into {type(model).__name__}, {num_parameters:,} parameters")
-    print(f"skipped: {describe_skipped(state, weights, named)}")
+    print(f"skipped: {describe_skipped(state, weights, section['name'], args.source)}")
     advise(args, model, converted, class_names)
 
 
@@ -236,17 +236,19 @@ def convert_backbone(named: dict, model, way: str) -> dict:
     return {f"backbone.{name}": value for name, value in inflate(named, model.backbone, way).items()}
 
 
-def describe_skipped(state: dict, weights: dict, named: dict) -> str:
-    """Name the entries of a state dict that no layer takes; the step counters of batch norm are only counted."""
-    used = {_address(value) for value in named.values()}  # an array that only was reshaped keeps its address
+def describe_skipped(state: dict, weights: dict, model_name: str, source: str) -> str:
+    """Name the entries of a state dict that no layer takes; the step counters of batch norm are only counted.
+
+    Each array is replaced by its own number and renamed again: what arrives was used, joined and turned or not.
+    """
+    numbered = {name: np.full(value.shape, number, np.int32) for number, (name, value) in enumerate(weights.items())}
+    named = rename_weights(numbered, model_name, source)
+    used = {number for value in named.values() for number in np.flatnonzero(np.bincount(value.ravel()))}
+    unused = {name for number, name in enumerate(weights) if number not in used}
     counters = [name for name in named if name.endswith(COUNTER)]
-    others = [str(name) for name in state if _address(weights.get(_clean(name))) not in used]
+    others = [str(name) for name in state if _clean(name) in unused or _clean(name) not in weights]
     told = [f"{len(counters)} counters ({COUNTER}), which Paddle's batch norm does not have"] if counters else []
     return ", ".join([*told, *others]) or "nothing"
-
-
-def _address(value):
-    return None if value is None else value.ctypes.data
 
 
 def hash_file(path: str) -> str:
