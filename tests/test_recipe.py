@@ -8,6 +8,7 @@ from tiny import CONFIG, write_config
 import config as texts
 import recipe
 import step
+from models import MODELS
 from settings import RunSettings
 
 
@@ -63,11 +64,14 @@ def test_every_section_refuses_misspellings(tmp_path, word, message):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.*")), ids=lambda path: path.name)
 def test_every_config_builds_its_model_and_optimizer(path):
-    config, dropped = recipe.read_recipe(str(path), {"MODEL.widen_factor": 0.125}, [])
+    config, dropped = recipe.read_recipe(str(path), {}, [])
+    model_class = MODELS[config["MODEL"]["name"]]
+    if "widen_factor" in config["MODEL"]:
+        config["MODEL"]["widen_factor"] = 0.125
     config["MODEL"].setdefault("num_classes", 4)
     model, optimizer, schedule, _ = recipe.build_training(config, Batches(100, 10))
     assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
-    assert type(model).__name__ == "ResNet3D"
+    assert type(model) is model_class
     assert recipe.open_reader(config).mode == "test"  # what TEST takes from VALID must go together
 
 
