@@ -35,6 +35,14 @@ CASES = {
     "slowonly": Case({"depth": 14, "widen_factor": 0.125, "dropout_ratio": 0.0}, (3, 8, 32, 32), num_params=149_900),
     "tsm": Case({"depth": 26, "widen_factor": 0.125, "dropout_ratio": 0.0}, (3, 8, 32, 32), num_params=223_340),
     "tpn": Case({"depth": 14, "widen_factor": 0.125, "dropout_ratio": 0.0}, (3, 8, 32, 32), num_params=1_063_824),
+    "stgcn": Case({"base_channels": 32, "num_blocks": [2, 1]}, (3, 16, 25, 2), num_params=74_099),
+    "agcn": Case({"base_channels": 32, "num_blocks": [2, 1], "attention": True}, (3, 16, 25, 2), num_params=92_319),
+    "ctrgcn": Case({"base_channels": 16, "num_blocks": [1, 1, 1]}, (3, 12, 25, 2), num_params=33_716),
+    "msg3d": Case(
+        {"base_channels": 24, "num_blocks": 2, "num_gcn_scales": 4, "num_g3d_scales": 2},
+        (3, 12, 25, 2),
+        num_params=123_184,
+    ),
 }
 every_model = pytest.mark.parametrize("name", list(models.MODELS))
 

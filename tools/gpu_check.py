@@ -62,6 +62,12 @@ SMALL = {  # arguments of each network for a CPU
     "slowonly": {"depth": 14, "widen_factor": 0.25},
     "tsm": {"depth": 14, "widen_factor": 0.25},
     "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},
+    "stgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "ctrgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "msg3d": {"base_channels": 24, "num_blocks": 2, "num_gcn_scales": 4, "num_g3d_scales": 2},
+    "pbgcn": {"layers_config": [[8, 8, 1], [8, 16, 2]], "num_persons": 2},
+    "infogcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
 }
 MOST_OFF = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative, of golden vectors
 LEARNING_RATE = 0.003
