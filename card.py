@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import paddle
 
+import config as texts
 import optimizer
 import parallel
 
@@ -26,12 +27,13 @@ def describe_run(
     gmacs = count_macs(model, train_loader.input_shape) / 1e9
     valid = "no validation"
     if valid_loader is not None:
-        valid = f"{valid_loader.num_samples} to validate on ({config['VALID']['filelist']})"
+        valid = f"{valid_loader.num_samples} to validate on ({texts.name_samples(config, 'VALID')})"
     steps = len(train_loader)
     rows = {
         "model": f"{type(model).__name__}, {num_parameters / 1e6:.2f} M parameters, {gmacs:.2f} GMACs a clip of "
         + " x ".join(str(size) for size in train_loader.input_shape),
-        "data": f"{train_loader.num_samples} samples to train on ({config['TRAIN']['filelist']}), {valid}",
+        "data": f"{train_loader.num_samples} samples to train on ({texts.name_samples(config, 'TRAIN')}), {valid}",
+        **_describe_skeletons(config),
         "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
         "batch": f"{schedule.batch_size} samples an update{_describe_parts(run)}, {steps} updates an epoch, "
         f"{steps * run['epochs']} in all",
@@ -85,6 +87,15 @@ def count_macs(model: paddle.nn.Layer, input_shape: list) -> int:
     if was_training:
         model.train()
     return sum(counts)
+
+
+def _describe_skeletons(config: dict) -> dict:
+    """Return what a network for skeletons is really fed; nothing for others."""
+    reader = config["READER"]
+    if "stream" not in reader:
+        return {}
+    told = f"stream {reader['stream']}, layout {reader['layout']}, {reader['num_persons']} persons, "
+    return {"skeletons": told + f"normalization {reader['normalization']}, sampling {reader['sampling']}"}
 
 
 def _describe_parts(run: dict) -> str:

@@ -238,6 +238,12 @@ def _fits(value, hint) -> bool:
     return True
 
 
+def name_samples(config: dict, mode: str) -> str:
+    """Return what tells the samples of a mode from others: its list, or its file of skeletons and the split."""
+    section = {**config["READER"], **config[mode]}
+    return f"{section['filelist']} split {section['split']}" if "split" in section else section["filelist"]
+
+
 def format_config(config: dict) -> str:
     """Return the block that every run prints first: a header, `SECTION:` rows, `    key:value` rows, a rule."""
     rows = ["---------------- Valid Arguments ----------------"]

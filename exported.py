@@ -17,9 +17,10 @@ from paddle import inference
 STEM = "inference"  # every file of an export has this name before its suffix
 MODEL_SUFFIXES = (".json", ".pdmodel")
 HEADER = """\
-# Written by tools/export.py; predict.py --exported reads it. The network takes RGB frames, uint8 (N, T, H, W, 3), and
-# gives logits (N, num_classes); mean and std are inside it. How a video becomes clips stands in READER, in the words of
-# reader/clips.py. average_clips: of a video's clips, average the soft-max scores (prob) or the logits (score).
+# Written by tools/export.py; predict.py --exported reads it. The network takes RGB frames, uint8 (N, T, H, W, 3), or
+# skeletons, float32 (N, M, T, V, C), and gives logits (N, num_classes); mean and std are inside it. How a video becomes
+# clips stands in READER, in the words of reader/clips.py or reader/skeletons.py. average_clips: of a video's clips,
+# average the soft-max scores (prob) or the logits (score).
 """
 
 
@@ -43,17 +44,17 @@ class ExportedModel:
         self._predictor = _start_predictor(folder, self.description, device)
 
     def __call__(self, frames: paddle.Tensor | np.ndarray) -> paddle.Tensor:
-        """Map frames, uint8 (N, T, H, W, 3), to logits (N, num_classes).
+        """Map frames, uint8 (N, T, H, W, 3), or skeletons, float32 (N, M, T, V, C), to logits (N, num_classes).
 
         Raises:
             ValueError: frames of another type or clip shape, which Paddle Inference would take for something else.
         """
         frames = np.asarray(frames)
-        clip_shape = self.description["input"]["shape"][1:]
-        if frames.dtype != np.uint8 or list(frames.shape[1:]) != clip_shape:
+        clip_shape, dtype = self.description["input"]["shape"][1:], self.description["input"]["dtype"]
+        if frames.dtype != dtype or list(frames.shape[1:]) != clip_shape:
             raise ValueError(
-                f"the exported network expects frames uint8 (N, {', '.join(map(str, clip_shape))}), got {frames.dtype} "
-                f"{frames.shape}; cut them as inference.yaml says"
+                f"the exported network expects frames {dtype} (N, {', '.join(map(str, clip_shape))}), got "
+                f"{frames.dtype} {frames.shape}; cut them as inference.yaml says"
             )
         source = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         source.copy_from_cpu(frames)

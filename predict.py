@@ -73,8 +73,10 @@ def main(words: list | None = None) -> int:
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
     config, class_names = state["config"], state["class_names"]
     log.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export does not know of logs
-    reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     origin = args.exported or args.weights
+    if config["READER"].get("name", "clips") != "clips":
+        raise ValueError(f"{origin} reads {config['READER']['name']}, predict.py reads videos; score it with test.py")
+    reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
 
     sources, failed = footage.name_sources(footage.find_sources(args.input, args.save_dir)), []
@@ -104,7 +106,7 @@ class FrameNetwork(paddle.nn.Layer):
         self.model, self.prepare = model, prepare
 
     def forward(self, frames):
-        """Map frames, uint8 (N, T, H, W, C), to logits (N, num_classes)."""
+        """Map what the reader gives, such as frames, uint8 (N, T, H, W, C), to logits (N, num_classes)."""
         return self.model(self.prepare(frames))
 
 

@@ -130,7 +130,8 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         "chance": 1 / len(loader.class_names or result["scores"][0]),
         "majority": metrics.majority_level(result["labels"]),
         "weights": args.weights,
-        "chosen": describe_choice(args.weights, state, section["filelist"]),
+        "chosen": describe_choice(args.weights, state, texts.name_samples(config, "TEST")),
+        "samples": texts.name_samples(config, "TEST"),
         "protocol": {
             **{key: section[key] for key in protocol if key in section},
             "average_clips": config["RUN"]["average_clips"],
@@ -169,7 +170,7 @@ def tell(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_n
     official = summary["official_size"]
     of = "" if official in (None, summary["num_samples"]) else f" of the {official} that the official list names"
     logging.info(
-        f"{summary['num_samples']} clips scored{of} ({summary['protocol']['filelist']}); chance "
+        f"{summary['num_samples']} clips scored{of} ({summary['samples']}); chance "
         f"{100 * summary['chance']:.2f}%, always the largest class {100 * summary['majority']:.2f}%"
     )
     logging.info(f"weights: {summary['weights']}: {summary['chosen']}")

@@ -129,7 +129,7 @@ def train(config: dict, settings: RunSettings) -> None:
         if valid_loader is not None and settings.is_validated(epoch):
             with step.scored():
                 row.update(engine.validate(model, valid_loader, settings.average_clips))
-        is_best = note_epoch(row, progress, schedule, settings, config["VALID"]["filelist"])
+        is_best = note_epoch(row, progress, schedule, settings, texts.name_samples(config, "VALID"))
         run_log.scalars(epoch, row)
         run_log.record(progress.step, epoch, **row)
         if is_main:

@@ -24,10 +24,14 @@ ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y
 
 def save_case(name, path, **more):
     """Write a checkpoint of the small network of a row of `CASES`, its statistics moved; return the network."""
-    _, clip_len, crop_size, _ = CASES[name].input_shape
     config = {section: {} for section in texts.SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
-    config["READER"] = {"clip_len": clip_len, "crop_size": crop_size, "mean": MEAN.tolist(), "std": STD.tolist()}
+    if is_skeletal(name):
+        _, clip_len, _, num_persons = CASES[name].input_shape
+        config["READER"] = {"name": "skeletons", "clip_len": clip_len, "num_persons": num_persons}
+    else:
+        _, clip_len, crop_size, _ = CASES[name].input_shape
+        config["READER"] = {"clip_len": clip_len, "crop_size": crop_size, "mean": MEAN.tolist(), "std": STD.tolist()}
     model = build(name)
     move_statistics(model, name)
     state = {"model": checkpoint.model_state(model), "config": recipe.resolve(config, "a test"), "epoch": 3, **more}
@@ -35,14 +39,24 @@ def save_case(name, path, **more):
     return model
 
 
+def is_skeletal(name):
+    """Tell whether the network of a row of `CASES` takes skeletons."""
+    return CASES[name].input_shape[2] == 25
+
+
 def draw_frames(name, num_clips):
-    """Draw frames as they are decoded, another noise than the tool's."""
+    """Draw frames as they are decoded, or skeletons as they are read, another noise than the tool's."""
     channels, *sizes = CASES[name].input_shape
+    if is_skeletal(name):
+        shape = (num_clips, *reversed(sizes), channels)
+        return np.random.default_rng(7).standard_normal(shape).astype(np.float32).transpose(0, 1, 3, 2, 4)
     return np.random.default_rng(7).integers(0, 256, (num_clips, *sizes, channels), np.uint8)
 
 
 def run_dynamic(model, frames):
     """Normalise frames by hand, and give the model's logits."""
+    if frames.dtype == np.float32:
+        return model(paddle.to_tensor(frames.transpose(0, 4, 2, 3, 1))).numpy()
     inputs = ((frames / np.float32(255) - MEAN) / STD).transpose(0, 4, 1, 2, 3)
     return model(paddle.to_tensor(inputs.astype(np.float32))).numpy()
 

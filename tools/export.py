@@ -63,17 +63,19 @@ def main(words: list | None = None) -> None:
     onnx = import_onnx() if args.onnx else None
     recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round further than the tolerance
     network, state = predict.open_weights(args.weights)
-    clip_shape = find_clip_shape(state["config"])
-    frames = draw_frames(clip_shape)
+    reader, rng = recipe.open_reader(state["config"]), np.random.default_rng(0)
+    frames = [reader.draw_noise(size, rng) for size in BATCHES]
+    clip_shape = list(frames[0].shape[1:])
     expected, dynamic_s = run_timed(network, frames)
     print(f"dynamic: {BATCHES[-1]} clips in {dynamic_s:.3f} s")
     with write_folder(args.out) as folder:
-        save_static(network, clip_shape, folder)
-        write_description(describe(args.weights, state, clip_shape, folder), folder, frames, expected)
+        save_static(network, frames[0], folder)
+        write_description(describe(args.weights, state, frames[0], folder), folder, frames, expected)
         if onnx:
             refuse(compare("ONNX Runtime", write_onnx(*onnx, folder), frames, expected), ONNX_TOLERANCE)
     print(f"{args.out}: {state['config']['MODEL']['name']} of {args.weights}, clips of {clip_shape}")
-    print(f"next: python predict.py --exported {args.out} --input video.avi")
+    if state["config"]["READER"]["name"] == "clips":
+        print(f"next: python predict.py --exported {args.out} --input video.avi")
 
 
 def import_onnx() -> tuple:
@@ -91,18 +93,6 @@ def import_onnx() -> tuple:
         raise ValueError(f"--onnx: {reason}; for this Paddle: pip install {pinned} onnxruntime") from error
     onnxruntime.set_default_logger_severity(3)  # its warnings are of how paddle2onnx writes
     return paddle2onnx, onnxruntime
-
-
-def find_clip_shape(config: dict) -> list:
-    """Return the shape of a clip as it is decoded: [T, H, W, C]."""
-    channels, *sizes = recipe.open_reader(config).input_shape
-    return [*sizes, channels]
-
-
-def draw_frames(clip_shape: list) -> list:
-    """Draw a batch of noise for each size in `BATCHES`."""
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (size, *clip_shape), np.uint8) for size in BATCHES]
 
 
 def run_timed(network: Callable, frames: list) -> tuple:
@@ -144,14 +134,14 @@ def write_folder(path: str) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_static(network: paddle.nn.Layer, clip_shape: list, folder: str) -> None:
+def save_static(network: paddle.nn.Layer, batch: np.ndarray, folder: str) -> None:
     """Write the network and its weights in the format of this Paddle; `network` itself becomes a static one."""
-    frames = paddle.static.InputSpec([None, *clip_shape], "uint8", "frames")
+    frames = paddle.static.InputSpec([None, *batch.shape[1:]], str(batch.dtype), "frames")
     static = paddle.jit.to_static(network, input_spec=[frames], full_graph=True, backend=None)
     paddle.jit.save(static, os.path.join(folder, exported.STEM))
 
 
-def describe(weights: str, state: dict, clip_shape: list, folder: str) -> dict:
+def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
     """Return what `inference.yaml` is to say: what a user of the network must know, and what tells damaged files."""
     config = state["config"]
     reader = {key: value for key, value in {**config["READER"], **config["TEST"]}.items() if key not in LEFT_OUT}
@@ -162,7 +152,7 @@ def describe(weights: str, state: dict, clip_shape: list, folder: str) -> dict:
         "paddle": paddle.__version__,
         "onednn": True,
         "checksums": exported.find_checksums(folder),
-        "input": {"name": "frames", "dtype": "uint8", "shape": [-1, *clip_shape]},
+        "input": {"name": "frames", "dtype": str(batch.dtype), "shape": [-1, *batch.shape[1:]]},
         "config": {"MODEL": config["MODEL"], "READER": reader, "TEST": {}, "RUN": run},
         "class_names": list(state["class_names"]),
     }
