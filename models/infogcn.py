@@ -71,7 +71,8 @@ class AttentionConv(nn.Layer):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         frames = x.transpose([0, 2, 3, 1])  # (B, C, T, V) -> (B, T, V, C)
         topology = self.attend(frames).transpose([0, 1, 3, 2, 4])  # -> (B, T, V, H, V): the heads of a joint in a row
-        y = paddle.matmul(topology.reshape([0, 0, -1, self.num_joints]), frames)  # -> (B, T, V H, C)
+        topology = topology.reshape([0, 0, self.num_joints * self.num_heads, self.num_joints])
+        y = paddle.matmul(topology, frames)  # -> (B, T, V H, C)
         y = y.reshape([0, 0, self.num_joints, self.num_gathered])  # -> (B, T, V, H C)
         y = F.linear(y, self.weight, self.bias.sum(axis=0)).transpose([0, 3, 1, 2])
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
@@ -113,15 +114,14 @@ class JointEmbedding(nn.Layer):
         self.place = self.create_parameter(
             [1, num_joints, num_channels], default_initializer=nn.initializer.Normal(0.0, 1.0)
         )
-        self.norm = nn.BatchNorm1D(math.prod(self.sizes))
+        self.norm = nn.BatchNorm1D(math.prod(self.sizes), data_format="NLC")
 
     def forward(self, x):
         """Map (N, in_channels, T, V, M) to (N M, num_channels, T, V)."""
-        num_frames = x.shape[2]
         x = paddle.matmul(self.vectors, x.transpose([0, 2, 4, 3, 1]))  # -> (N, T, M, V, C)
         x = self.linear(x) + self.place
-        x = self.norm(x.reshape([-1, math.prod(self.sizes)]))  # -> (N T, M V C)
-        x = x.reshape([-1, num_frames, *self.sizes]).transpose([0, 2, 4, 1, 3])  # -> (N, M, C, T, V)
+        x = self.norm(x.reshape([0, 0, math.prod(self.sizes)]))  # -> (N, T, M V C)
+        x = x.reshape([0, 0, *self.sizes]).transpose([0, 2, 4, 1, 3])  # -> (N, M, C, T, V)
         return x.flatten(0, 1)
 
 

@@ -76,13 +76,13 @@ class JointNorm(nn.Layer):
 
     def __init__(self, num_channels: int, num_joints: int):
         super().__init__()
-        self.num_joints = num_joints
+        self.num_channels, self.num_joints = num_channels, num_joints
         self.norm = nn.BatchNorm1D(num_channels * num_joints)
 
     def forward(self, x):
         """Keep the shape (B, C, T, V)."""
         x = self.norm(x.transpose([0, 1, 3, 2]).flatten(1, 2))  # -> (B, C V, T)
-        return x.reshape([0, -1, self.num_joints, x.shape[2]]).transpose([0, 1, 3, 2])
+        return x.reshape([0, self.num_channels, self.num_joints, -1]).transpose([0, 1, 3, 2])
 
 
 class PartUnit(nn.Layer):

@@ -233,6 +233,17 @@ def test_stages_double_the_width_and_halve_the_frames():
     assert list(model(paddle.ones([2, 2, 9, 17, 1])).shape) == [2, 5]
 
 
+def test_a_static_program_of_any_batch_and_length_gives_the_same_logits():
+    model = InfoGCN(4, **SMALL)
+    model.eval()
+    batches = [draw_batch(2), draw_batch(3, num_frames=13)]
+    expected = [model(batch).numpy() for batch in batches]
+    spec = paddle.static.InputSpec([None, 3, None, 25, 2])
+    program = paddle.jit.to_static(model, input_spec=[spec], backend=None, full_graph=True)
+    for batch, logits in zip(batches, expected, strict=True):
+        np.testing.assert_allclose(program(batch).numpy(), logits, rtol=0, atol=1e-5 * np.abs(logits).max())
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
