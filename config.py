@@ -41,6 +41,26 @@ KEYS_2020 = {
     "VALID": {"seg_num": "VALID.num_clips"},  # scored one by one and averaged, no longer joined in time
     "TEST": {"seg_num": "TEST.num_clips"},
 }
+# The keys of PB-GCN's runner, which have no sections there.
+KEYS_PBGCN = {
+    "MODEL": {
+        "channel": "MODEL.in_channels",
+        "num_class": "MODEL.num_classes",
+        "window_size": "READER.clip_len",
+        "num_joints": None,
+        "num_actors": "READER.num_persons",
+    },
+    "OPTIMIZER": {"optimizer": "OPTIMIZER.name", "base_lr": "OPTIMIZER.learning_rate", "step": "OPTIMIZER.milestones"},
+    "RUN": {
+        "num_epoch": "RUN.epochs",
+        "weights": "RUN.pretrain",
+        "save_path": "RUN.save_dir",
+        "phase": None,  # train.py and test.py
+        "start_epoch": None,  # --resume knows
+        "show_topk": None,  # test.py --infer_topk
+        "save_score": None,  # test.py always writes a file of scores
+    },
+}
 KEYS_2020_ANY_MODE = {"target_size": "crop_size", "num_reader_threads": "num_workers", "buf_size": None}
 
 
@@ -153,14 +173,14 @@ def apply_overrides(config: dict, words: list) -> None:
 
 
 def translate_2020(config: dict) -> list:
-    """Rename the keys of 2020 texts in place.
+    """Rename the keys of 2020 texts and of PB-GCN's runner in place.
 
     Returns:
         Names (`SECTION.key`) of the keys that have no meaning any more and were left out.
     """
     dropped = []
-    for section in ("MODEL", *MODES):
-        table = dict(KEYS_2020.get(section, {}))
+    for section in SECTIONS:
+        table = {**KEYS_2020.get(section, {}), **KEYS_PBGCN.get(section, {})}
         if section in MODES:
             table.update({key: new and f"{section}.{new}" for key, new in KEYS_2020_ANY_MODE.items()})
         for old in [key for key in config[section] if key in table]:

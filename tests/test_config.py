@@ -127,6 +127,21 @@ def test_the_2020_text_keeps_its_meaning():
     assert config["RUN"] == {"epochs": 1, "use_gpu": True}
 
 
+def test_the_names_of_pbgcns_runner_load():
+    config = {section: {} for section in texts.SECTIONS}
+    config["MODEL"] = {"channel": 15, "num_class": 60, "window_size": 300, "num_joints": 25, "num_actors": 2}
+    config["OPTIMIZER"] = {"optimizer": "sgd", "base_lr": 0.1, "step": [20, 50, 70], "weight_decay": 5e-4}
+    config["RUN"] = {"num_epoch": 80, "eval_interval": 5, "show_topk": [1, 5], "weights": "w", "save_path": "out"}
+    dropped = texts.translate_2020(config)
+    assert config["MODEL"] == {"in_channels": 15, "num_classes": 60}
+    assert config["READER"] == {"clip_len": 300, "num_persons": 2}
+    assert config["OPTIMIZER"] == {
+        "weight_decay": 5e-4, "name": "sgd", "learning_rate": 0.1, "milestones": [20, 50, 70]
+    }  # fmt: skip
+    assert config["RUN"] == {"eval_interval": 5, "epochs": 80, "pretrain": "w", "save_dir": "out"}
+    assert dropped == ["MODEL.num_joints", "RUN.show_topk"]
+
+
 def test_the_printed_block_has_the_2020_form():
     config = {"MODEL": {"name": "resnet", "depth": 50}, "RUN": {}}
     rows = texts.format_config(config).split("\n")

@@ -15,6 +15,7 @@ within 2 % of that in float32, and a mean loss that differs by 10 % of the first
 
 import argparse
 import collections
+import inspect
 import json
 import pathlib
 import statistics
@@ -260,7 +261,10 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     size = {**(SMALL_SIZE if args.small else FULL_SIZE), **({"batch_size": args.batch_size} if args.batch_size else {})}
     config = {section: {} for section in texts.SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
-    config["READER"] = {key: size[key] for key in ("clip_len", "crop_size", "batch_size")}
+    keys = ("clip_len", "crop_size", "batch_size")
+    if "layout" in inspect.signature(MODELS[name]).parameters:
+        config["READER"], keys = {"name": "skeletons"}, ("clip_len", "batch_size")
+    config["READER"].update({key: size[key] for key in keys})
     config["RUN"] = {"amp_level": level}
     return recipe.resolve(config, "gpu_check")
 
