@@ -199,14 +199,15 @@ def test_a_static_program_of_any_batch_and_length_gives_the_same_logits(use_loca
         np.testing.assert_allclose(program(batch).numpy(), logits, rtol=0, atol=1e-5 * np.abs(logits).max())
 
 
-def test_leftover_weights_are_refused():
+def test_leftover_weights_are_refused_but_step_counters():
     reference = golden.load("pbgcn_ntu_DAD_nomask_T16")
     model = PBGCN(**golden.describe(reference)[1])
-    weights = rename_official({**golden.draw_weights(reference), "layers.9.stUnit.0.mask": np.zeros((1, 25, 25))})
+    weights = golden.draw_weights(reference)
+    weights |= {"layers.9.stUnit.0.mask": np.zeros((1, 25, 25)), "head.bn1.num_batches_tracked": np.asarray(5)}
     with pytest.raises(
         ValueError, match=r"1 entries do not fit this PBGCN: units\.9\.branches\.0\.graph\.mask is left"
     ):
-        convert_torch_weights(weights, model)
+        convert_torch_weights(rename_official(weights), model)
 
 
 @pytest.mark.parametrize(
