@@ -48,6 +48,7 @@ KEYS_PBGCN = {
         "num_class": "MODEL.num_classes",
         "window_size": "READER.clip_len",
         "num_joints": None,
+        "dataset": None,
         "num_actors": "READER.num_persons",
     },
     "OPTIMIZER": {"optimizer": "OPTIMIZER.name", "base_lr": "OPTIMIZER.learning_rate", "step": "OPTIMIZER.milestones"},
@@ -61,6 +62,7 @@ KEYS_PBGCN = {
         "save_score": None,  # test.py always writes a file of scores
     },
 }
+GRAPHS_PBGCN = {"NTUGraph": "ntu25", "HDM05Graph": "hdm05"}
 KEYS_2020_ANY_MODE = {"target_size": "crop_size", "num_reader_threads": "num_workers", "buf_size": None}
 
 
@@ -179,6 +181,10 @@ def translate_2020(config: dict) -> list:
         Names (`SECTION.key`) of the keys that have no meaning any more and were left out.
     """
     dropped = []
+    config["MODEL"].update(config["MODEL"].pop("graph_args", None) or {})
+    graph = str(config["MODEL"].pop("graph", "")).rpartition(".")[2]
+    if graph:
+        config["READER"].setdefault("layout", GRAPHS_PBGCN.get(graph, graph))
     for section in SECTIONS:
         table = {**KEYS_2020.get(section, {}), **KEYS_PBGCN.get(section, {})}
         if section in MODES:

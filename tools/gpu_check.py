@@ -67,7 +67,7 @@ SMALL = {  # arguments of each network for a CPU
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "ctrgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "msg3d": {"base_channels": 24, "num_blocks": 2, "num_gcn_scales": 4, "num_g3d_scales": 2},
-    "pbgcn": {"layers_config": [[8, 8, 1], [8, 16, 2]], "num_persons": 2},
+    "pbgcn": {"layers_config": [[16, 16, 1], [16, 32, 2]], "labeling_mode": "parts", "dropout": 0.0},
     "infogcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
 }
 MOST_OFF = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative, of golden vectors
