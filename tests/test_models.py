@@ -56,7 +56,7 @@ CASES = {
         num_params=28_777,
     ),
     "infogcn": Case(
-        {"base_channels": 16, "num_blocks": [1, 1, 1]}, (3, 8, 25, 2), num_params=45_757, num_updates=60
+        {"base_channels": 16, "num_blocks": [1, 1, 1]}, (3, 8, 25, 2), num_params=45_757, num_updates=150
     ),  # its noise makes it slower
 }
 every_model = pytest.mark.parametrize("name", list(models.MODELS))
