@@ -245,10 +245,6 @@ def test_the_map_is_whole(text):
 
 # By the width of a table: our cell, and the published ones.
 RESULT_COLUMNS = {6: (4, (5,)), 8: (1, (2, 3, 4, 5, 6, 7)), 13: (5, (6, 7))}
-    6: (4, (5,)),
-    8: (1, (2, 3, 4, 5, 6, 7)),
-    13: (5, (6, 7)),
-}  # by the width of a table: our cell, and the published ones
 
 
 def read_results(text):
