@@ -88,7 +88,7 @@ def tree(tmp_path, monkeypatch):
         (tmp_path / "jupyter" / name).mkdir(parents=True)
         monkeypatch.setenv(name, str(tmp_path / "jupyter" / name))
     project = tmp_path / "work" / "project"
-    for name in ("configs", "models", "reader", "tools", "splits", "notebooks"):
+    for name in ("configs", "layouts", "models", "rawskeletons", "reader", "tools", "splits", "notebooks"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for path in [*ROOT.glob("*.py"), *ROOT.glob("*.sh"), *ROOT.glob("requirements*.txt")]:
         shutil.copy(path, project)
