@@ -1,65 +1,23 @@
-"""A skeleton pkl of a few kilobytes and a config for it: one hand moves up, down or sideways."""
+"""Tiny raw skeletons for the tests: what they must become is known by hand."""
 
 import numpy as np
 
-import files
-from skeleton import get_layout
 
-CLASSES = ["Down", "Side", "Up"]
-STEPS = np.array([[0, -1, 0], [1, 0, 0], [0, 1, 0]], np.float32)
-CONFIG = """# A network of a few thousand weights, for tests.
-[MODEL]
-name = stgcn
-base_channels = 4
-num_blocks = [1, 1]
-
-[READER]
-name = skeletons
-filelist = {filelist}
-num_persons = 1
-clip_len = 8
-num_workers = 0
-batch_size = 6
-
-[TRAIN]
-split = train
-
-[VALID]
-split = test
-
-[OPTIMIZER]
-learning_rate = 0.05
-
-[RUN]
-epochs = 3
-use_gpu = False
-log_interval = 1
-"""
-
-
-def draw_annotation(label, seed, layout="ntu25", num_frames=12):
-    """Return an annotation: a person who stands still but for the right hand."""
-    rng = np.random.default_rng([label, seed])
-    joints = get_layout(layout)
-    still = rng.normal(0, 0.3, (joints.num_joints, 3)).astype(np.float32)
-    keypoint = np.repeat(still[None, None], num_frames, axis=1)
-    keypoint[0, :, joints.joints.index("right_hand")] += STEPS[label] * np.arange(num_frames)[:, None] / num_frames
-    return {"frame_dir": f"v_{CLASSES[label]}_g{seed:02d}_c01", "label": label, "total_frames": num_frames,
-            "keypoint": keypoint}  # fmt: skip
-
-
-def write_pkl(path, per_class=4):
-    """Write a pkl with the splits train and test."""
-    made = {
-        split: [draw_annotation(label, first + seed) for label in range(len(CLASSES)) for seed in range(per_class)]
-        for split, first in (("train", 0), ("test", 50))
-    }
-    names = {split: [one["frame_dir"] for one in annotations] for split, annotations in made.items()}
-    content = {"split": names, "annotations": [*made["train"], *made["test"]], "class_names": CLASSES}
-    files.dump_pickle(content, path)
-
-
-def write_config(path, filelist, text=CONFIG):
-    """Write a config text for a pkl and return its path."""
-    path.write_text(text.format(filelist=filelist), encoding="utf-8")
+def write_ntu(path, frames, joint_tail="250.1 180.2 960.3 540.4 0.1 0.2 0.3 0.4 2", line_end="\n"):
+    """Write a `.skeleton` file; a frame is a list of (body id, (25, 3) metres), printed to four decimals."""
+    lines = [str(len(frames))]
+    for bodies in frames:
+        lines.append(str(len(bodies)))
+        for body_id, joints in bodies:
+            lines += [f"{body_id} 0 1 1 1 1 0 0.000000 -0.12 2", "25"]
+            lines += [f"{x:.4f} {y:.4f} {z:.4f} {joint_tail}" for x, y, z in joints]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((line_end.join(lines) + line_end).encode())
     return path
+
+
+def draw_person(num_frames, seed=0, num_axes=3, num_joints=25):
+    """Draw a person that moves: (T, V, C), four decimals, never zero."""
+    rng = np.random.default_rng(seed)
+    steps = rng.uniform(-0.01, 0.01, (num_frames, 1, num_axes)).cumsum(axis=0)
+    return np.round(rng.uniform(0.1, 0.9, (num_joints, num_axes)) + steps, 4)
