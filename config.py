@@ -59,7 +59,7 @@ KEYS_PBGCN = {
         "phase": None,  # train.py and test.py
         "start_epoch": None,  # --resume knows
         "show_topk": None,  # test.py --infer_topk
-        "save_score": None,  # test.py always writes a file of scores
+        "save_score": "RUN.save_scores",
     },
 }
 GRAPHS_PBGCN = {"NTUGraph": "ntu25", "HDM05Graph": "hdm05"}

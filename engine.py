@@ -6,7 +6,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import paddle
@@ -280,9 +280,15 @@ def _mean_loss(scores: np.ndarray, labels: np.ndarray, average_clips: str) -> fl
     return float((np.log(np.exp(scores - top[:, None]).sum(axis=1)) + top - chosen).mean())
 
 
-def validate(model: paddle.nn.Layer, loader, average_clips: str) -> dict:
-    """Evaluate and return `val/loss`, `val/top1`, `val/top5`, `val/mean_class_accuracy`."""
+def validate(model: paddle.nn.Layer, loader, average_clips: str, keep: Callable[[dict], None] | None = None) -> dict:
+    """Evaluate and return `val/loss`, `val/top1`, `val/top5`, `val/mean_class_accuracy`.
+
+    Args:
+        keep: called with what `evaluate` returns.
+    """
     result = evaluate(model, loader, average_clips)
+    if keep is not None:
+        keep(result)
     values = {"loss": result["loss"], **metrics.summarize(result["scores"], result["labels"])}
     return {f"val/{name}": value for name, value in values.items()}
 

@@ -53,6 +53,7 @@ class RunSettings:
         allow_missing: name patterns (`neck.*`) of the model that `pretrain` need not have.
         histogram_interval: epochs between two weight and gradient histograms; 0 writes none.
         max_faults: damaged training samples an epoch may replace before the run stops.
+        save_scores: write the scores of every validation to `<model>_val_<epochs done>_scores.pkl`.
     """
 
     epochs: int = 65
@@ -90,6 +91,7 @@ class RunSettings:
     allow_missing: list | None = None
     histogram_interval: int = 5
     max_faults: int = 100
+    save_scores: bool = False
 
     def check(self) -> None:
         """Refuse values that no run can use; each with a sentence of its own.

@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import argparse
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -25,6 +26,7 @@ import engine
 import log
 import parallel
 import recipe
+import report
 from settings import SHAPING, RunSettings
 
 
@@ -128,7 +130,8 @@ def train(config: dict, settings: RunSettings) -> None:
             run_log.histograms(epoch, engine.histogram_values(model))
         if valid_loader is not None and settings.is_validated(epoch):
             with step.scored():
-                row.update(engine.validate(model, valid_loader, settings.average_clips))
+                keep = functools.partial(write_scores, config, base, progress.epoch, class_names)
+                row.update(engine.validate(model, valid_loader, settings.average_clips, keep))
         is_best = note_epoch(row, progress, schedule, settings, texts.name_samples(config, "VALID"))
         run_log.scalars(epoch, row)
         run_log.record(progress.step, epoch, **row)
@@ -139,6 +142,13 @@ def train(config: dict, settings: RunSettings) -> None:
     logging.info(reason)
     logging.info(f"Final loss: [{row['train/loss']:.7g}]")
     logging.info(f"weights of the last epoch: {base}_model; score them: python test.py --weights {base}_model")
+
+
+def write_scores(config: dict, base: str, epoch: int, class_names: list, result: dict) -> None:
+    """Write the scores of a validation where RUN.save_scores asks for them."""
+    if config["RUN"]["save_scores"] and parallel.rank() == 0:
+        protocol = {"samples": texts.name_samples(config, "VALID"), "average_clips": config["RUN"]["average_clips"]}
+        report.write_scores(f"{base}_val_{epoch + 1:05d}_scores.pkl", result, class_names, protocol)
 
 
 def find_end(progress: engine.Progress, settings: RunSettings) -> str | None:

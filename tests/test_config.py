@@ -134,13 +134,14 @@ def test_the_names_of_pbgcns_runner_load():
     config["MODEL"].update({"graph": "graph.NTUGraph", "graph_args": {"labeling_mode": "parts"}})
     config["OPTIMIZER"] = {"optimizer": "sgd", "base_lr": 0.1, "step": [20, 50, 70], "weight_decay": 5e-4}
     config["RUN"] = {"num_epoch": 80, "eval_interval": 5, "show_topk": [1, 5], "weights": "w", "save_path": "out"}
+    config["RUN"]["save_score"] = True
     dropped = texts.translate_2020(config)
     assert config["MODEL"] == {"in_channels": 15, "num_classes": 60, "labeling_mode": "parts"}
     assert config["READER"] == {"layout": "ntu25", "clip_len": 300, "num_persons": 2}
     assert config["OPTIMIZER"] == {
         "weight_decay": 5e-4, "name": "sgd", "learning_rate": 0.1, "milestones": [20, 50, 70]
     }  # fmt: skip
-    assert config["RUN"] == {"eval_interval": 5, "epochs": 80, "pretrain": "w", "save_dir": "out"}
+    assert config["RUN"] == {"eval_interval": 5, "epochs": 80, "pretrain": "w", "save_dir": "out", "save_scores": True}
     assert dropped == ["MODEL.num_joints", "RUN.show_topk"]
 
 

@@ -18,6 +18,7 @@ def run(tmp_path_factory, run_script):
     write_pkl(folder / "tiny.pkl")
     config = write_config(folder / "c.txt", "tiny.pkl")
     words = [config, "--save-dir", "out", "--streams", "bone", "joint_motion", "--test_best", "--epoch", 2]
+    words += ["-o", "RUN.save_scores=True"]
     told = []
     for _ in range(2):
         ended = run_script("train_streams.py", *words, cwd=folder)
@@ -34,6 +35,16 @@ def test_each_stream_is_a_run_of_its_own(run):
     scores = [files.load_pickle(folder / stream / "stgcn_model_test_scores.pkl") for stream in ("bone", "joint_motion")]
     assert scores[0]["protocol"]["stream"] == "bone" and scores[1]["protocol"]["stream"] == "joint_motion"
     assert scores[0]["protocol"]["split"] == "test"
+
+
+def test_the_scores_of_every_validation_are_kept(run):
+    folder, _ = run
+    kept = sorted(path.name for path in (folder / "bone").glob("*_val_*"))
+    assert kept == ["stgcn_val_00001_scores.pkl", "stgcn_val_00002_scores.pkl"]
+    last = ensemble.read_scores(str(folder / "bone" / kept[1]))
+    tested = ensemble.read_scores(str(folder / "bone" / "stgcn_model_test_scores.pkl"))
+    assert last.names == tested.names
+    np.testing.assert_allclose(last.scores, tested.scores, atol=1e-6)
 
 
 def test_the_fused_scores_are_the_weighted_mean(run):
