@@ -335,7 +335,7 @@ class Skeletons(paddle.io.Dataset):
                 raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto")
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
-            known = ", ".join(name for name in transforms.NORMALIZATIONS if name not in wrong)
+            known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)
             _refuse("normalization", self.normalization, f"for {self.num_coordinates} coordinates one of {known}")
 
 

@@ -406,12 +406,12 @@ def test_labels_out_of_range_are_refused(tmp_path):
 def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
     path = write(tmp_path, [draw()])
     with pytest.raises(
-        ValueError, match="normalization is pyskl_2d, expected for 3 coordinates one of none, center, box, p"
+        ValueError, match="normalization is pyskl_2d, expected for 3 coordinates one of None, center, box, p"
     ):
         Skeletons(path, "train", normalization="pyskl_2d", clip_len=8)
     path = write(tmp_path, [draw(joints=17, coordinates=2)])
     with pytest.raises(
-        ValueError, match="normalization is msg3d, expected for 2 coordinates one of none, center, box, p"
+        ValueError, match="normalization is msg3d, expected for 2 coordinates one of None, center, box, p"
     ):
         Skeletons(path, "train", normalization="msg3d", layout="coco17")
     with pytest.raises(ValueError, match="'s0' has no img_shape; set READER.normalization=pyskl_2d_auto"):
@@ -423,7 +423,7 @@ def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
     [
         ("mode", "eval", "mode is eval, expected one of train, valid, test"),
         ("sampling", "random", "sampling is random, expected one of uniform, resize, ordered, window, pad"),
-        ("normalization", "pyskl", "normalization is pyskl, expected one of none, center"),
+        ("normalization", "pyskl", "normalization is pyskl, expected one of None, center"),
         ("padding", "repeat", "padding is repeat, expected one of zero, loop"),
         ("scores", "sum", "scores is sum, expected one of mean, difference"),
         ("stream", "joint+bones", r"stream is 'joint\+bones', expected some of joint, joint_motion, bone, bone_motion"),

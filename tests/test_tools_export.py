@@ -86,7 +86,8 @@ def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
     assert np.abs(expected[0] - expected[1]).max() > 1e-3 * np.abs(expected).max()  # the comparisons can fail
     printed = capsys.readouterr().out
     assert f"{name} of {tmp_path / 'weights'}" in printed and "of the largest logit" in printed
-    assert "dynamic: 3 clips in " in printed and "with oneDNN: 3 clips in " in printed
+    assert "dynamic: 3 clips in " in printed
+    assert "with oneDNN: 3 clips in " in printed or "with oneDNN: cannot run this network (" in printed
 
 
 def test_the_folder_holds_three_files_that_a_person_can_tell(tmp_path):
@@ -111,7 +112,9 @@ def test_the_description_says_how_to_cut_views_as_the_checkpoint_does(test, sect
     state = {**checkpoint.load_checkpoint(weights), "class_names": ODD_NAMES}
     (tmp_path / "inference.json").write_bytes(b"network")
     (tmp_path / "inference.pdiparams").write_bytes(b"weights")
-    text = exported.format_description(export.describe(weights, state, [8, 24, 24, 3], str(tmp_path)))
+    text = exported.format_description(
+        export.describe(weights, state, np.zeros((1, 8, 24, 24, 3), np.uint8), str(tmp_path))
+    )
     assert "- 打篮球\n" in text  # a person can read it
     (tmp_path / "inference.yaml").write_text(text, encoding="utf-8")
     found = exported.read_description(str(tmp_path))

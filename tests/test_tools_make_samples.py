@@ -121,7 +121,8 @@ def test_pickles_have_the_layout_of_pyskl(samples, clips):
     for name, num_axes in (("coco17", 2), ("ntu25", 3)):
         layout = LAYOUTS[name]
         data = read_pickle(samples / f"{name}.pkl")
-        assert set(data) == {"split", "annotations"}
+        assert set(data) == {"split", "annotations", "class_names", "layout"}
+        assert data["layout"] == name and data["class_names"] == sorted(ACTIONS)
         assert [each["frame_dir"] for each in data["annotations"]] == sorted(clips)
         for each in data["annotations"]:
             assert each["total_frames"] == 20 and each["label"] == clips[each["frame_dir"]][1]

@@ -168,7 +168,13 @@ def write_description(description: dict, folder: str, frames: list, expected: li
         with files.write_atomically(os.path.join(folder, f"{exported.STEM}.yaml"), "w") as file:
             file.write(exported.format_description({**description, "onednn": onednn}))
         name = f"Paddle Inference {'with' if onednn else 'without'} oneDNN"
-        difference = compare(name, exported.ExportedModel(folder), frames, expected)
+        try:
+            difference = compare(name, exported.ExportedModel(folder), frames, expected)
+        except (ValueError, RuntimeError) as error:  # an operator of some networks, which only its oneDNN form refuses
+            if not onednn:
+                raise
+            print(f"{name}: cannot run this network ({str(error).strip().splitlines()[-1].strip()}); it is left out")
+            continue
         if difference <= tolerance:
             return
     refuse(difference, tolerance)
