@@ -1,4 +1,4 @@
-"""The notebook for AI Studio: what is committed of it, and what happens when somebody runs all of its cells."""
+"""The notebooks for AI Studio: what is committed of them, and what happens when somebody runs all of their cells."""
 
 import importlib.metadata
 import json
@@ -10,7 +10,10 @@ import zipfile
 import pytest
 from conftest import ROOT
 
-NOTEBOOK = ROOT / "notebooks" / "ucf101.ipynb"
+SCRIPTS = {  # notebook: the scripts that it runs, in order
+    "ucf101": "tools/make_samples.py avi2jpg.py jpg2pkl.py data_list_gener.py train.py test.py predict.py",
+    "skeleton": "tools/make_samples.py skeleton2pkl.py train_streams.py",
+}
 TINY_CONFIG = """# A network of a few thousand weights, for the notebook's road with UCF-101.
 [MODEL]
 name = resnet
@@ -30,50 +33,73 @@ learning_rate = 0.05
 """
 
 
-def read_notebook():
+every_notebook = pytest.mark.parametrize("name", SCRIPTS)
+
+
+def find_notebook(name, project=ROOT):
+    """Return the path of a notebook."""
+    return project / "notebooks" / f"{name}.ipynb"
+
+
+def read_notebook(name):
     """Return the notebook as its JSON says, without help of nbformat."""
-    return json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return json.loads(find_notebook(name).read_text(encoding="utf-8"))
 
 
-def sources(kind):
+def sources(name, kind):
     """List the texts of all cells of a kind, `code` or `markdown`."""
-    return ["".join(cell["source"]) for cell in read_notebook()["cells"] if cell["cell_type"] == kind]
+    return ["".join(cell["source"]) for cell in read_notebook(name)["cells"] if cell["cell_type"] == kind]
 
 
 # What is committed
 
 
-def test_the_notebook_is_stored_without_results():
-    for cell in read_notebook()["cells"]:
+def test_every_notebook_is_checked():
+    assert sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb")) == sorted(SCRIPTS)
+
+
+@every_notebook
+def test_the_notebook_is_stored_without_results(name):
+    for cell in read_notebook(name)["cells"]:
         assert not cell.get("attachments") and cell["metadata"] == {}
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None
-    assert NOTEBOOK.stat().st_size < 60_000
+    assert find_notebook(name).stat().st_size < 60_000
 
 
-def test_the_notebook_names_no_machine():
+@every_notebook
+def test_the_notebook_names_no_machine(name):
     absolute = r"(?<![\w.~/}*])/(?!dev/shm)(?!home/aistudio\b)\w[\w.]*/\w+|\b[A-Z]:\\"
     assert re.search(absolute, "see /tmp/somebody") and re.search(absolute, "('/home/me')")
     assert not re.search(absolute, "a/b/c, https://d.org/e/f, {g}/h/i, /home/aistudio/j")
-    for text in [*sources("code"), *sources("markdown")]:
+    for text in [*sources(name, "code"), *sources(name, "markdown")]:
         assert not re.search(absolute, text), re.search(absolute, text)
-    assert read_notebook()["metadata"]["kernelspec"]["name"] == "python3"
+    assert read_notebook(name)["metadata"]["kernelspec"]["name"] == "python3"
 
 
-def test_every_text_stands_in_chinese_and_in_english():
-    for text in sources("markdown"):
+@every_notebook
+def test_every_text_stands_in_chinese_and_in_english(name):
+    for text in sources(name, "markdown"):
         english = re.sub(r"`[^`]*`|\([^)]*\)|[一-鿿]", " ", text)
-        assert re.search("[一-鿿]", text) or text.startswith("## 6. VisualDL"), text
+        assert re.search("[一-鿿]", text) or re.match(r"## \d\. VisualDL", text), text
         assert re.search(r"[A-Za-z]{2,}", english), text
 
 
-def test_the_files_it_names_are_there():
-    text = "\n".join([*sources("code"), *sources("markdown")])
+@every_notebook
+def test_the_files_it_names_are_there(name):
+    text = "\n".join([*sources(name, "code"), *sources(name, "markdown")])
     scripts = re.findall(r'run\("python", "(\S+?)"', text)
-    data_scripts = ["tools/make_samples.py", "avi2jpg.py", "jpg2pkl.py", "data_list_gener.py"]
-    assert scripts == [*data_scripts, "train.py", "test.py", "predict.py"]
-    for name in {*scripts, *re.findall(r"configs/\w+\.txt", text), *re.findall(r"requirements[\w-]*\.txt", text)}:
-        assert (ROOT / name).is_file(), name
+    assert scripts == SCRIPTS[name].split()
+    named = re.findall(r"\b(?:configs/\w+\.(?:txt|yaml)|requirements[\w-]*\.txt|docs/\w+\.md)", text)
+    assert named
+    for path in {*scripts, *named}:
+        assert (ROOT / path).is_file(), path
+
+
+@pytest.mark.parametrize("start", ["import os\n", "import importlib.util\n", "import platform\n"])
+def test_getting_ready_is_the_same_in_all(start):
+    cells = {name: [text for text in sources(name, "code") if text.startswith(start)] for name in SCRIPTS}
+    assert cells["skeleton"] == cells["ucf101"] and len(cells["ucf101"]) == 1
 
 
 # What happens when it runs
@@ -95,7 +121,7 @@ def tree(tmp_path, monkeypatch):
     return project
 
 
-def execute(project, cwd, last="", extra=""):
+def execute(project, cwd, last="", extra="", name="ucf101"):
     """Run the cells of the copied notebook, `last` of them the one that holds this text, by this very Python.
 
     Returns:
@@ -113,7 +139,7 @@ def execute(project, cwd, last="", extra=""):
         assert json.loads((kernels / "here" / "kernel.json").read_text(encoding="utf-8"))["argv"][0] == sys.executable
     specs = KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
     manager = AsyncKernelManager(kernel_name="here", kernel_spec_manager=specs)
-    notebook = nbformat.read(str(project / "notebooks" / "ucf101.ipynb"), as_version=4)
+    notebook = nbformat.read(str(find_notebook(name, project)), as_version=4)
     nbformat.validate(notebook)
     if last:
         place = next(index for index, cell in enumerate(notebook.cells) if last in cell.source)
@@ -200,6 +226,44 @@ def test_the_whole_road_with_a_zip_file_that_ai_studio_mounts(tree, samples, tmp
     assert table.startswith("| UCF-101 | |") and "sample" not in table
     assert "| 随机水平 chance | 0.99% |" in table and "| 3，官方列表 official list 3783 |" in table
     assert not (tmp_path / "data" / "UCF-101").exists()  # nothing was unpacked but the video to predict
+
+
+@pytest.mark.long
+def test_the_whole_road_of_skeletons_on_sample_data(tree, monkeypatch):
+    monkeypatch.setenv("NOTEBOOK_EPOCHS", "1")
+    monkeypatch.setenv("NOTEBOOK_SAMPLE_FLAGS", "--groups 2 --clips 1 --frames 16 --width 64 --height 48")
+    monkeypatch.setenv("NOTEBOOK_FLAGS", "-o MODEL.base_channels=8 -o READER.clip_len=8")
+    notebook, text = execute(tree, tree / "notebooks", name="skeleton")
+    assert "no key points given: sample data is used" in text
+    assert "split xsub_train: 11 samples; Bow 1, " in text and "split xsub_val: 11 samples; Bow 1, " in text
+    assert "训练 train: xsub_train，测试 test: xsub_val\n" in text
+    save_dir = tree / "output" / "skeleton_samples"
+    (table,) = shown(notebook, "text/markdown", "display(Markdown")
+    assert table.startswith("| 样例数据 sample data |") and "| 随机水平 chance | 9.09% |" in table
+    rows = {"joint": "joint/ctrgcn_model", "bone": "bone/ctrgcn_model", "**融合 fused**": "fused, weighted mean"}
+    for row, told in rows.items():  # as train_streams.py tells them
+        (figures,) = re.findall(rf"^\S*{told}.* ([\d.]+%) +([\d.]+%) +([\d.]+%)$", text, re.MULTILINE)
+        assert f"\n| {row} | {' | '.join(figures)} |\n" in table
+    for holding in ("invert_yaxis", "_log.jsonl", "draw_confusion"):
+        (picture,) = shown(notebook, "image/png", holding)
+        assert len(picture) > 5000, holding
+    for stream in ("joint", "bone"):
+        assert len(list(save_dir.glob(f"{stream}/vdl/*vdlrecords*"))) == 1
+        assert f"{stream}/vdl/vdlrecords" in text
+
+
+@pytest.mark.long
+def test_key_points_of_ones_own_are_trained_by_what_their_pkl_says(tree, samples, monkeypatch):
+    settings = {"KEYPOINTS": samples / "coco17.pkl", "FORMAT": "pkl", "SPLITS": "train2 test2", "STREAMS": "bone"}
+    settings |= {"EPOCHS": 1, "FLAGS": "-o MODEL.base_channels=8 -o READER.clip_len=8"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"NOTEBOOK_{name}", str(value))
+    notebook, text = execute(tree, tree, last='run("python", "train_streams.py"', name="skeleton")
+    assert "布局 layout coco17，2 维 coordinates" in text and "make_samples" not in text
+    assert "normalization:pyskl_2d_auto" in text and "layout:coco17" in text
+    assert "11 clips scored (data/skeletons.pkl split test2)" in text
+    assert (tree / "output" / "skeletons" / "bone" / "ctrgcn_model_test_scores.pkl").is_file()
+    assert len(shown(notebook, "image/png", "invert_yaxis")) == 1
 
 
 def test_a_failed_script_stops_the_notebook(tree):
