@@ -1,7 +1,7 @@
 """Train a network on several streams of the same skeletons, score each, and fuse the scores.
 
-    python train_streams.py configs/ctrgcn_nucla.yaml --save_dir output/ctrgcn_nucla
-    python train_streams.py configs/msg3d_ntu60_xsub_3d.yaml --streams joint bone --validate --test_best --gpus 4
+    python train_streams.py configs/ctrgcn_nw_ucla.yaml --save_dir output/ctrgcn_nw_ucla
+    python train_streams.py configs/msg3d_ntu60_xsub.yaml --streams joint bone --validate --test_best --gpus 4
 
 Each stream is a run of `train.py` in a folder of its own, resumed if it was stopped, and scored by `test.py`;
 `ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
