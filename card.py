@@ -1,7 +1,10 @@
 """The run card: what a run is about to do, on one screen, before it starts."""
 
+import contextlib
+import dataclasses
 import platform
 import shutil
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -24,13 +27,14 @@ def describe_run(
     """
     run = config["RUN"]
     num_parameters = count_parameters(model)
-    gmacs = count_macs(model, train_loader.input_shape) / 1e9
+    cost = measure_forward(model, train_loader.input_shape)
     valid = "no validation"
     if valid_loader is not None:
         valid = f"{valid_loader.num_samples} to validate on ({texts.name_samples(config, 'VALID')})"
     steps = len(train_loader)
     rows = {
-        "model": f"{type(model).__name__}, {num_parameters / 1e6:.2f} M parameters, {gmacs:.2f} GMACs a clip of "
+        "model": f"{type(model).__name__}, {num_parameters / 1e6:.2f} M parameters, {cost.num_macs / 1e9:.2f} GMACs "
+        + "a clip of "
         + " x ".join(str(size) for size in train_loader.input_shape),
         "data": f"{train_loader.num_samples} samples to train on ({texts.name_samples(config, 'TRAIN')}), {valid}",
         **_describe_skeletons(config),
@@ -40,6 +44,7 @@ def describe_run(
         "learning rate": schedule.explain(),
         "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}",
         **_describe_switches(run, model),
+        "memory": _describe_memory(run, num_parameters, cost, schedule.batch_size),
         "checkpoints": _describe_disk(run, num_parameters),
         "device": f"{paddle.device.get_device()}, {platform.machine()}, seed {run['seed']}",
         "versions": describe_versions(),
@@ -62,31 +67,77 @@ def count_parameters(model: paddle.nn.Layer) -> int:
     return sum(int(np.prod(p.shape)) for name, p in model.named_parameters() if not name.endswith(statistics))
 
 
-def count_macs(model: paddle.nn.Layer, input_shape: list) -> int:
-    """Count the multiply-adds of the convolution and linear layers for one input.
+@dataclasses.dataclass
+class Cost:
+    """What one input costs a network: multiply-adds of the way forth, and bytes kept for the way back."""
+
+    num_macs: int = 0
+    kept_bytes: int = 0
+
+
+def measure_forward(model: paddle.nn.Layer, input_shape: list) -> Cost:
+    """Count the multiply-adds of convolutions and matrix products, and what is kept for the gradients, of one input.
+
+    The network runs once on zeros, as in evaluation, and is left as it was.
 
     Args:
         input_shape: without the batch axis, such as [3, 16, 112, 112].
     """
-    counts = []
+    cost, kept, own = Cost(), {}, {parameter.data_ptr() for parameter in model.parameters()}
 
-    def count(layer, _, output):
-        if isinstance(layer, paddle.nn.Linear):
-            counts.append(int(np.prod(output.shape)) * layer.weight.shape[0])
-        else:  # a convolution's weight is (out, in / groups, *kernel)
-            counts.append(int(np.prod(output.shape)) * int(np.prod(layer.weight.shape[1:])))
+    def keep(tensor):
+        if tensor.data_ptr() not in own:
+            kept[tensor.data_ptr()] = int(np.prod(tensor.shape)) * tensor.element_size()
+        return tensor
 
-    kinds = (paddle.nn.Conv1D, paddle.nn.Conv2D, paddle.nn.Conv3D, paddle.nn.Linear)
-    hooks = [one.register_forward_post_hook(count) for one in model.sublayers() if isinstance(one, kinds)]
     was_training = model.training
     model.eval()
-    with paddle.no_grad():
-        model(paddle.zeros([1, *input_shape]))
-    for hook in hooks:
-        hook.remove()
+    with _count_products(cost), paddle.autograd.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(paddle.zeros([1, *input_shape]))
+    del output  # held until here: a place in memory is used twice only after its tensor has gone
     if was_training:
         model.train()
-    return sum(counts)
+    cost.kept_bytes = sum(kept.values())
+    return cost
+
+
+@contextlib.contextmanager
+def _count_products(cost: Cost):
+    """Count in `cost` what Paddle's convolutions, linear layers and matrix products multiply and add."""
+    functional = paddle.nn.functional
+    depth = [0]  # a layer may call a function that calls another one: the outermost counts
+
+    def counted(function, count_terms):
+        def call(*args, **kwargs):
+            depth[0] += 1
+            output = function(*args, **kwargs)
+            depth[0] -= 1
+            if not depth[0]:
+                cost.num_macs += int(np.prod(output.shape)) * count_terms(*args, **kwargs)
+            return output
+
+        return call
+
+    def of_convolution(layer, *_):
+        return int(np.prod(layer.weight.shape[1:]))  # (out, in / groups, *kernel)
+
+    def of_function(x, weight, *_, **__):
+        return int(np.prod(weight.shape[1:]))
+
+    def of_linear(x, weight, *_, **__):
+        return weight.shape[0]
+
+    def of_matmul(x, y, transpose_x=False, *_, **__):
+        return x.shape[-2 if transpose_x else -1]
+
+    places = {(paddle, "matmul"): of_matmul, (functional, "linear"): of_linear}
+    for axes in "123":
+        places[getattr(paddle.nn, f"Conv{axes}D"), "forward"] = of_convolution
+        places[functional, f"conv{axes}d"] = of_function
+    with contextlib.ExitStack() as stack:
+        for (owner, name), count_terms in places.items():
+            stack.enter_context(mock.patch.object(owner, name, counted(getattr(owner, name), count_terms)))
+        yield
 
 
 def _describe_skeletons(config: dict) -> dict:
@@ -132,6 +183,17 @@ def _describe_switches(run: dict, model: paddle.nn.Layer) -> dict:
             f"{run['early_stop_min_delta']:g}"
         )
     return rows
+
+
+def _describe_memory(run: dict, num_parameters: int, cost: Cost, batch_size: int) -> str:
+    # A weight has its gradient and one momentum beside it, and perhaps its average.
+    num_samples = -(-batch_size // (run["accumulate"] * parallel.num_ranks()))
+    weights_gib = num_parameters * 4 * (3 + bool(run["ema_decay"])) / 2**30
+    total_gib = weights_gib + num_samples * cost.kept_bytes / 2**30
+    return (
+        f"about {total_gib:.1f} GiB in float32 for {num_samples} samples at a time, {cost.kept_bytes / 2**20:.0f} MiB "
+        f"each; a larger RUN.accumulate takes fewer at a time"
+    )
 
 
 def _describe_disk(run: dict, num_parameters: int) -> str:

@@ -1,9 +1,18 @@
 """The run card's counts against figures worked out by hand."""
 
+import pathlib
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
 import paddle
+import pytest
 
 import card
 from models import build_model
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Net(paddle.nn.Layer):
@@ -23,14 +32,57 @@ def test_parameters_and_multiply_adds_are_counted():
     net = Net()
     net.train()
     assert card.count_parameters(net) == 8 * 2 * 27 + 8 + 8 + 8 * 5 + 5
-    assert card.count_macs(net, [4, 4, 8, 8]) == 8 * 2 * 4 * 4 * 2 * 27 + 8 * 5
+    cost = card.measure_forward(net, [4, 4, 8, 8])
+    assert cost.num_macs == 8 * 2 * 4 * 4 * 2 * 27 + 8 * 5
+    # Kept are the inputs of the convolution, of batch norm with its statistics, and of the linear layer.
+    assert cost.kept_bytes >= 4 * (4 * 4 * 8 * 8 + 8 * 2 * 4 * 4 + 8)
+    assert cost.kept_bytes <= 4 * (4 * 4 * 8 * 8 + 2 * 8 * 2 * 4 * 4 + 10 * 8)
     assert net.training and (net.bn._mean.numpy() == 0).all()  # counting left no trace
 
 
 def test_resnet18_has_the_published_size():
     model = build_model("resnet", num_classes=101, depth=18)
     assert card.count_parameters(model) == 33_255_717
-    assert round(card.count_macs(model, [3, 16, 112, 112]) / 1e9, 2) == 8.31
+    assert round(card.measure_forward(model, [3, 16, 112, 112]).num_macs / 1e9, 2) == 8.31
+
+
+@pytest.mark.parametrize("name", ["ctrgcn", "infogcn"])
+def test_products_without_a_layer_are_counted_too(name):
+    """Joints that hear of joints: each channel and frame takes a product with a topology of V x V for each subset."""
+    with_layers_only = Counter()
+
+    def count(layer, _, output):
+        with_layers_only["macs"] += int(np.prod(output.shape)) * int(np.prod(layer.weight.shape[1:]))
+
+    model = build_model(name, num_classes=5, layout="ntu25", num_persons=1, base_channels=16)
+    for layer in model.sublayers():
+        if isinstance(layer, (paddle.nn.Conv1D, paddle.nn.Conv2D)):
+            layer.register_forward_post_hook(count)
+    products = 25 * 25 * 8 * 16 * 3  # of the first block alone
+    assert card.measure_forward(model, [3, 8, 25, 1]).num_macs >= with_layers_only["macs"] + products
+
+
+def test_memory_is_told_before_it_is_needed():
+    """What an update really takes, in a process of its own."""
+    script = """
+import paddle, card, engine
+from models import build_model
+model = build_model("ctrgcn", num_classes=5, layout="ntu25", num_persons=1)
+told = 8 * card.measure_forward(model, [3, 64, 25, 1]).kept_bytes / 2**30
+peaks = []
+for batch_size in (4, 12):
+    model(paddle.randn([batch_size, 3, 64, 25, 1])).sum().backward()
+    peaks.append(engine.memory_gib())
+print(told, peaks[1] - peaks[0])
+"""
+    told, taken = map(float, subprocess.check_output([sys.executable, "-c", script], cwd=ROOT).split()[-2:])
+    assert 0.7 * taken < told < 1.1 * taken
+
+
+def test_the_card_says_how_much_memory_a_batch_takes():
+    run = {"accumulate": 4, "ema_decay": 0.0}
+    cost = card.Cost(kept_bytes=2**29)
+    assert card._describe_memory(run, 2**28, cost, 32).startswith("about 7.0 GiB in float32 for 8 samples at a time")
 
 
 def test_versions_fix_the_environment():

@@ -77,7 +77,7 @@ def test_the_model_table(capsys):
     assert "resnet, 0.91 M parameters, " in out and " of 3 x 4 x 32 x 32; amp_level O0;" in out
     assert f"Paddle {paddle.__version__}" in out and "cores" in out and "memory of the process, " in out
     titles, *rows = read_table(out)
-    assert titles == ["", "clips a call", "clips/s", "ms a call", "peak memory, GiB"]
+    assert titles == ["", "clips a call", "clips/s", "ms a call", "operators a call", "peak memory, GiB"]
     # A video of a test is all its views: 5 clips x 3 crops.
     assert [row[:2] for row in rows] == [["training", "3"], ["inference", "3"], ["test video", "15"]]
     before_gib = float(re.search(r"([\d.]+) GiB of it before", out)[1])
@@ -86,7 +86,9 @@ def test_the_model_table(capsys):
         assert 0 < low <= median <= high
         milliseconds = 1000 * int(row[1]) / median
         assert float(row[3]) == pytest.approx(milliseconds, rel=0.3)  # of two repeats the medians differ a little
-        assert before_gib <= float(row[4]) < 4
+        assert before_gib <= float(row[5]) < 4
+    training, inference, video = (int(row[4]) for row in rows)
+    assert training > 2 * inference > 0 and inference == video  # the way back and the update; any number of clips
     videos_per_s = float(re.search(r"([\d.]+) videos/s, one at a time, all the views of TEST", out)[1])
     assert videos_per_s == pytest.approx(1000 / milliseconds, rel=0.3)
 

@@ -40,6 +40,7 @@ from reader.loader import Loader
 from tools.timing import (
     WARMUP,
     build_step,
+    count_operators,
     describe_machine,
     draw_batch,
     format_spread,
@@ -219,14 +220,17 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     before_gib = engine.memory_gib()
     step, reader = build_step(config)
     inputs, labels = (draw_video if name == "test video" else draw_batch)(config, reader)
-    seconds = time_calls(CALLS[name](step, inputs, labels), args.batches, args.repeats)
+    call = CALLS[name](step, inputs, labels)
+    seconds = time_calls(call, args.batches, args.repeats)
+    memory_gib = engine.memory_gib()
     return {
         "num_clips": len(inputs),
         "seconds": seconds,
-        "memory_gib": engine.memory_gib(),
+        "num_operators": count_operators(call),
+        "memory_gib": memory_gib,
         "before_gib": before_gib,
         "num_parameters": card.count_parameters(step.model),
-        "num_macs": card.count_macs(step.model, reader.input_shape),
+        "num_macs": card.measure_forward(step.model, reader.input_shape).num_macs,
         "clip": " x ".join(map(str, reader.input_shape)),
     }
 
@@ -238,12 +242,13 @@ def measure_model(args: argparse.Namespace, words: list) -> None:
     if args.measure:
         print(json.dumps(measure_call(config, args.measure, args)))
         return
-    rows = [["", "clips a call", "clips/s", "ms a call", "peak memory, GiB"]]
+    rows = [["", "clips a call", "clips/s", "ms a call", "operators a call", "peak memory, GiB"]]
     for name in CALLS:
         found = json.loads(run_script("tools/benchmark.py", *words, "--measure", name).splitlines()[-1])
         speeds, size = [found["num_clips"] / seconds for seconds in found["seconds"]], str(found["num_clips"])
         milliseconds = 1000 * statistics.median(found["seconds"])
-        rows.append([name, size, format_spread(speeds, 2), f"{milliseconds:.0f}", f"{found['memory_gib']:.2f}"])
+        cells = [f"{milliseconds:.0f}", str(found["num_operators"]), f"{found['memory_gib']:.2f}"]
+        rows.append([name, size, format_spread(speeds, 2), *cells])
     sizes = f"{found['num_parameters'] / 1e6:.2f} M parameters, {found['num_macs'] / 1e9:.2f} GMACs a clip"
     print(f"{config['MODEL']['name']}, {sizes} of {found['clip']}; amp_level ", end="")
     print(f"{config['RUN']['amp_level']}; median of {args.repeats} x {args.batches} calls (lowest to highest)")

@@ -1,11 +1,13 @@
 """What benchmark.py and gpu_check.py share: a training step on a batch of noise, a clock, and tables."""
 
 import inspect
+import json
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -67,6 +69,20 @@ def time_calls(call: Callable, num_calls: int, repeats: int) -> list:
         synchronize()
         seconds.append((time.perf_counter() - start_s) / num_calls)
     return seconds
+
+
+def count_operators(call: Callable) -> int:
+    """Count Paddle's operators in one call, those of the way back and of the update among them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "trace.json"
+        targets = [paddle.profiler.ProfilerTarget.CPU]
+        profiler = paddle.profiler.Profiler(targets=targets, on_trace_ready=lambda one: one.export(str(path), "json"))
+        profiler.start()
+        call()
+        profiler.stop()
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    names = [event["name"] for event in events if event.get("cat") == "Operator"]
+    return sum("Accumulation" not in name for name in names)  # that one only stores a gradient
 
 
 def run_script(script: str, *words, environment: dict | None = None) -> str:
