@@ -13,6 +13,7 @@ from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
 from models.resnext3d import ResNeXt3D
+from models.rgbposeconv3d import RGBPoseConv3D
 from models.slowonly import SlowOnly
 from models.stgcn import STGCN
 from models.tpn import TPN
@@ -36,6 +37,7 @@ MODELS = {
     "stgcn": STGCN,
     "agcn": AGCN,
     "posec3d": PoseC3D,
+    "rgbposeconv3d": RGBPoseConv3D,
 }
 
 

@@ -1,8 +1,8 @@
 """What the golden files of networks for heat maps say in their authors' words, in ours."""
 
 FORKS = {"pcannetwork": "pcan"}  # repository: the one whose layers it has
-STRIDES = ("conv1_stride", "pool1_stride")  # pairs (in space, in time) in PYSKL, two keys in MMAction2
 OURS = ("in_channels", "base_channels", "stage_blocks", "inflate", "spatial_strides", "temporal_strides")
+HEAD = ("num_classes", "num_coarse_classes", "loss_components", "loss_weights")
 
 
 def read(golden: dict) -> tuple:
@@ -10,4 +10,10 @@ def read(golden: dict) -> tuple:
     backbone, head = golden["reference"]["backbone_args"], golden["reference"]["head_args"]
     if "rgb_pathway" not in backbone:
         return "posec3d", {"num_classes": head["num_classes"], **{key: backbone[key] for key in OURS}}
-    raise NotImplementedError
+    arguments = {key: value for key, value in backbone.items() if not key.endswith("_pathway")}
+    for modality in ("rgb", "pose"):
+        arguments.update({f"{modality}_{key}": value for key, value in backbone[f"{modality}_pathway"].items()})
+    arguments.update({key: head[key] for key in HEAD if key in head}, head_in_channels=head["in_channels"])
+    if "num_coarse_classes" not in head:
+        return "rgbposeconv3d", arguments
+    return "pcan", {**arguments, "coarse_groups": golden["constants"]["coarse_of_fine"]}
