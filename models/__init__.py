@@ -8,6 +8,7 @@ from models.densenet3d import DenseNet3D
 from models.infogcn import InfoGCN
 from models.msg3d import MSG3D
 from models.pbgcn import PBGCN
+from models.pcan import PCAN
 from models.posec3d import PoseC3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
@@ -38,6 +39,7 @@ MODELS = {
     "agcn": AGCN,
     "posec3d": PoseC3D,
     "rgbposeconv3d": RGBPoseConv3D,
+    "pcan": PCAN,
 }
 
 

@@ -14,7 +14,8 @@ from test_models_slowonly import draw
 
 import step
 from models.pathway import average_frames
-from models.rgbposeconv3d import Lateral, RGBPoseConv3D
+from models.rgbposeconv3d import RGBPoseConv3D
+from models.two_pathways import Lateral
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -1,6 +1,6 @@
 """What the golden files of networks for heat maps say in their authors' words, in ours."""
 
-FORKS = {"pcannetwork": "pcan"}  # repository: the one whose layers it has
+FORKS = {"pcanetwork": "pcan"}  # repository: the one whose layers it has
 OURS = ("in_channels", "base_channels", "stage_blocks", "inflate", "spatial_strides", "temporal_strides")
 HEAD = ("num_classes", "num_coarse_classes", "loss_components", "loss_weights")
 
@@ -14,6 +14,7 @@ def read(golden: dict) -> tuple:
     for modality in ("rgb", "pose"):
         arguments.update({f"{modality}_{key}": value for key, value in backbone[f"{modality}_pathway"].items()})
     arguments.update({key: head[key] for key in HEAD if key in head}, head_in_channels=head["in_channels"])
-    if "num_coarse_classes" not in head:
+    groups = golden["constants"].get("coarse_of_fine")
+    if groups is None:
         return "rgbposeconv3d", arguments
-    return "pcan", {**arguments, "coarse_groups": golden["constants"]["coarse_of_fine"]}
+    return "pcan", {**arguments, "coarse_groups": groups, "as_published": True}
