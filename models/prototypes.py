@@ -105,19 +105,18 @@ def contrast(embedded, labels, scores, guesses, prototypes, missed: list, scales
     num_classes = prototypes.shape[0]
     own = F.one_hot(labels, num_classes)
     false = F.one_hot(guesses, num_classes) * (guesses != labels).astype(own.dtype).unsqueeze(1)
-    members = paddle.stack([own * one.astype(own.dtype).unsqueeze(1) for one in missed] + [false])  # (S, N, K)
+    # False ones count as opposites: of their centre turned round a sample has to be near.
+    members = paddle.stack([*(own * one.astype(own.dtype).unsqueeze(1) for one in missed), -false])  # (S, N, K)
     centres = paddle.matmul(members, embedded, transpose_x=True)  # -> (S, K, C)
     # What each sample has to do with the centre of its own class, if that has one.
     direction = normalize(embedded)
     nearness = (paddle.matmul(own, normalize(centres)) * direction).sum(axis=2)  # -> (S, N)
-    has_centre = paddle.matmul((members.sum(axis=1) > 0).astype(own.dtype), own, transpose_y=True)
-    signs, factors = [1.0] * len(missed) + [-1.0], [*scales, 1.0]
-    signs, factors = paddle.to_tensor(signs).unsqueeze(1), paddle.to_tensor(factors).reshape([-1, 1, 1])
-    shift = DOUBT * (1.0 - scores) * (signs * nearness - 1.0) * has_centre
+    has_centre = paddle.matmul((members != 0).any(axis=1).astype(own.dtype), own, transpose_y=True)
+    shift = DOUBT * (1.0 - scores) * (nearness - 1.0) * has_centre
     cosines = paddle.matmul(direction, normalize(prototypes), transpose_y=True)
-    logits = factors * (cosines + own * shift.unsqueeze(2)) / TEMPERATURE  # (S, N, K)
-    targets = labels.unsqueeze(0).expand([len(factors), -1])
-    return len(factors) * F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    logits = (cosines + own * shift.unsqueeze(2)) / TEMPERATURE  # (S, N, K)
+    factors = (*scales, 1.0)
+    return sum(F.cross_entropy(factor * one, labels) for factor, one in zip(factors, logits.unbind(), strict=True))
 
 
 def measure_diversity(prototypes):
