@@ -89,7 +89,7 @@ class CrossModalGate(nn.Layer):
         # The heat maps' frames of a token are channels of one, so that its convolution is a 1x1 one.
         stacked = pose.reshape([-1, self.speed_ratio * pose.shape[1], *pose.shape[2:]])
         rgb_tokens, pose_tokens = (
-            tokens.amax(axis=[2, 3]).reshape([-1, num_frames, tokens.shape[1]])
+            F.adaptive_max_pool2d(tokens, 1).reshape([-1, num_frames, tokens.shape[1]])
             for tokens in (self.rgb_tokens(rgb), self.pose_tokens(stacked))
         )  # -> (N, T, channels)
         rgb_tokens = self.rgb_attention(rgb_tokens, pose_tokens)

@@ -161,13 +161,14 @@ class PCAN(RGBPoseConv3D):
         """Map the pathways' features {name: (frames (N*T, C, H, W), T)} to the outputs."""
         outputs, vectors = {}, {}
         for name, (x, num_frames) in maps.items():
-            features = average_frames(x, num_frames)
-            for head in self.list_heads([name]):
-                outputs[head] = self.classify(head, features)
-                if self.training:
-                    peaks = x.reshape([-1, num_frames, *x.shape[1:]]).mean(axis=1).amax(axis=[2, 3])
-                    vectors[f"{head}_embedded"] = self.prototypes[head].embed(peaks)
-            if not self.training:
+            heads, features = self.list_heads([name]), average_frames(x, num_frames)
+            outputs.update({head: self.classify(head, features) for head in heads})
+            if self.training:
+                means = x.reshape([-1, num_frames, *x.shape[1:]]).mean(axis=1)
+                # Not amax: in Paddle 2.6 its gradient is garbage where a map is one pixel.
+                peaks = F.adaptive_max_pool2d(means, 1).flatten(1)
+                vectors.update({f"{head}_embedded": self.prototypes[head].embed(peaks) for head in heads})
+            else:
                 fine = self.prototypes[name]
                 outputs[name] = outputs[name] + self.rectify_weights[name] * fine.compare(fine.embed(features))
         heads = {head: outputs[head] for head in self.list_heads(list(MODALITIES))}
