@@ -8,6 +8,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.pathway import convolve_in_time
+
 
 class CrossAttention(nn.Layer):
     """Multi-head attention of some tokens to others; no residual, no norm.
@@ -41,10 +43,11 @@ class CrossModalGate(nn.Layer):
 
     Args:
         rgb_channels: of the RGB pathway.
-        pose_channels: of the pose pathway, and of the tokens.
+        pose_channels: of the pose pathway.
         speed_ratio: frames of heat maps for each of RGB.
         num_heads: of the attention.
         dropout_ratio: of its weights.
+        num_channels: of the tokens; None: those of the pose pathway.
 
     Raises:
         ValueError: channels that the heads do not divide.
@@ -65,7 +68,7 @@ class CrossModalGate(nn.Layer):
             raise ValueError(f"PCAN: num_heads must divide the {num_channels} channels of a gate, got {num_heads}")
         self.speed_ratio = speed_ratio
         self.rgb_tokens = nn.Conv2D(rgb_channels, num_channels, 1)
-        self.pose_tokens = nn.Conv2D(speed_ratio * pose_channels, num_channels, 1)
+        self.pose_tokens = nn.Conv2D(pose_channels, num_channels, (speed_ratio, 1), stride=[speed_ratio, 1])
         self.rgb_attention = CrossAttention(num_channels, num_heads, dropout_ratio)
         self.pose_attention = CrossAttention(num_channels, num_heads, dropout_ratio)
         closed = nn.initializer.Constant(0.0)
@@ -86,11 +89,9 @@ class CrossModalGate(nn.Layer):
                 f"PCAN: a gate takes {self.speed_ratio} frames of heat maps for each of RGB, got {num_maps} for "
                 f"{num_frames}; set the clip lengths of the reader so"
             )
-        # The heat maps' frames of a token are channels of one, so that its convolution is a 1x1 one.
-        stacked = pose.reshape([-1, self.speed_ratio * pose.shape[1], *pose.shape[2:]])
         rgb_tokens, pose_tokens = (
             F.adaptive_max_pool2d(tokens, 1).reshape([-1, num_frames, tokens.shape[1]])
-            for tokens in (self.rgb_tokens(rgb), self.pose_tokens(stacked))
+            for tokens in (self.rgb_tokens(rgb), convolve_in_time(self.pose_tokens, pose, num_maps))
         )  # -> (N, T, channels)
         rgb_tokens = self.rgb_attention(rgb_tokens, pose_tokens)
         pose_tokens = self.pose_attention(pose_tokens, rgb_tokens)

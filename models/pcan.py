@@ -81,8 +81,6 @@ def _shape_gate(name, value):
     """Give a tensor of a gate or of prototypes our axes; anything else, and a scalar, stays as it is."""
     if name.endswith(".vectors"):
         return value.T  # (C, K) -> (K, C)
-    if value.ndim == 5 and name.endswith("pose_tokens.weight"):
-        return value.transpose(0, 2, 1, 3, 4).reshape(len(value), -1, 1, 1)  # (O, C, T, 1, 1) -> (O, T*C, 1, 1)
     if value.ndim == 5 and name.endswith("_gate.weight"):
         return value.reshape([size for axis, size in enumerate(value.shape) if axis < 2 or size > 1])
     return value
