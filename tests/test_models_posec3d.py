@@ -261,7 +261,7 @@ def test_initialisation_has_the_published_spread():
     "arguments, message",
     [
         ({"inflate": [0, 1]}, "PoseC3D: inflate must hold a number from 0 for each of 3 stages, got [0, 1]"),
-        ({"temporal_strides": [1, 1]}, "PoseC3D: temporal_strides must hold a number from 1 for each of 3 stages, got [1, 1]"),
+        ({"temporal_strides": []}, "PoseC3D: temporal_strides must hold a number from 1 for each of 3 stages, got []"),
         ({"stage_blocks": [1, 0, 1]}, "PoseC3D: stage_blocks must hold a number from 1 for each stage, got [1, 0, 1]"),
         ({"stage_blocks": []}, "PoseC3D: stage_blocks must hold a number from 1 for each stage, got []"),
         ({"base_channels": 0}, "PoseC3D: base_channels must be at least 1, got 0"),

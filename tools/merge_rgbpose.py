@@ -5,8 +5,8 @@
 
 The RGB network is a `slowonly`, the pose network a `posec3d` with temporal_strides [1, 1, 1]. Where a stage sees
 features of the other pathway too, its weights get columns of zeros for them, so that the merged network begins exactly
-as the two apart. What neither has (laterals, and PCAN's gates, coarse classes and prototypes) is drawn from --seed. PCAN adds
-the cosines of prototypes to its logits in evaluation, which are random before its training.
+as the two apart. What neither has (laterals, and PCAN's gates, coarse classes and prototypes) is drawn from --seed.
+PCAN adds the cosines of prototypes to its logits in evaluation, which are random before its training.
 """
 
 import argparse
