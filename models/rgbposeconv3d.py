@@ -103,6 +103,8 @@ class RGBPoseConv3D(nn.Layer):
         self.num_features = [plan.channels_before(plan.num_stages) for plan in (rgb, pose)]
         _check_head(self.num_features, head_in_channels, pose, pose_out_indices, loss_components)
         self.loss_weights = self.weigh_losses(list(loss_components), list(loss_weights))
+        # What several processes must know: not every weight has a gradient in every batch.
+        self.skips_layers = bool(rgb_drop_path or pose_drop_path or len(loss_components) < len(MODALITIES))
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc_rgb, self.fc_pose = (make_classifier(width, num_classes, std=0.01) for width in self.num_features)
 

@@ -187,18 +187,21 @@ def test_a_dropped_path_brings_zeros_in_training_only(name):
     model = make_model(**{f"{name}_drop_path": 1.0})
     seen = record(model)
     inputs = draw_inputs()
-    own = {"rgb": {"rgb layer3": 64, "rgb layer4": 128}, "pose": {"pose layer2": 16, "pose layer3": 32}}[name]
+    widths = {"rgb": {"rgb layer3": 64, "rgb layer4": 128}, "pose": {"pose layer2": 16, "pose layer3": 32}}
+    own = widths.pop(name)
     for mode, is_dropped in ((model.train, True), (model.eval, False)):
         mode()
         outputs = model(inputs)
         for key, num_own in own.items():
             assert bool((seen[key][:, num_own:] == 0).all()) is is_dropped
+        assert all(
+            seen[key][:, num_own:].abs().max() > 0 for others in widths.values() for key, num_own in others.items()
+        )
+        assert model.skips_layers and not make_model().skips_layers
         if is_dropped:
             sum(outputs.values()).sum().backward()
             gradients = [one.conv.weight.grad for one in getattr(model.backbone, f"{name}_laterals").values()]
             assert gradients == [None, None]
-    others = [seen[key][:, width:] for key, width in {"rgb layer3": 64, "pose layer2": 16}.items() if key not in own]
-    assert others[0].abs().max() > 0
 
 
 def test_paths_are_dropped_as_often_as_told_and_each_by_itself():
@@ -287,6 +290,37 @@ def test_every_key_of_the_recipe_is_a_parameter():
         assert known[key].default == recipe["backbone_args"][key]
     for key in ("spatial_strides", "temporal_strides", "dilations", "stage_blocks", "lateral_inv"):
         assert {f"rgb_{key}", f"pose_{key}"} <= set(known)
+
+
+def test_each_key_reaches_its_pathway():
+    lists = ("stage_blocks", "inflate", "spatial_strides", "temporal_strides", "dilations", "lateral_activate")
+    numbers = ("in_channels", "base_channels", "conv1_stride_s", "conv1_stride_t", "pool1_stride_s", "pool1_stride_t")
+    keys = {}
+    for start, (name, num_stages) in enumerate({"rgb": 3, "pose": 2}.items()):
+        keys[name] = {
+            key: [0, *range(start + 1, num_stages + start)] for key in lists
+        }  # 0: no lateral before RGB's first
+        for shift, key in enumerate(("stage_blocks", "spatial_strides", "temporal_strides", "dilations")):
+            keys[name][key] = [start + shift + 1] * num_stages
+        keys[name].update({key: start + 4 * index + 3 for index, key in enumerate((*numbers, "lateral_infl"))})
+        keys[name].update(num_stages=num_stages, conv1_kernel=[1, 3 + 2 * start, 9], fusion_kernel=3 + 2 * start)
+        keys[name].update(with_pool2=name == "rgb", lateral=name == "rgb", lateral_inv=name == "pose")
+    arguments = {f"{name}_{key}": value for name, values in keys.items() for key, value in values.items()}
+    with paddle.LazyGuard():
+        model = RGBPoseConv3D(4, **arguments, pose_out_indices=[1], rgb_drop_path=0.25, pose_detach=True)
+    plans = model.backbone.plans
+    assert {name: {key: getattr(plans[name], key) for key in values} for name, values in keys.items()} == keys
+    assert model.backbone.drop_path == {"rgb": 0.25, "pose": 0.0}
+    assert model.backbone.detach == {"rgb": False, "pose": True}
+
+
+def test_features_of_both_are_dropped_in_training_only():
+    model = make_model(dropout_ratio=0.5)
+    inputs = draw_inputs()
+    maps = model.backbone(inputs)
+    assert all((one == two).all() for one, two in zip(*(model.score(maps).values() for _ in range(2)), strict=True))
+    model.train()
+    assert all((one != two).any() for one, two in zip(*(model.score(maps).values() for _ in range(2)), strict=True))
 
 
 @pytest.mark.parametrize(
