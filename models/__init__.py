@@ -8,10 +8,13 @@ from models.densenet3d import DenseNet3D
 from models.infogcn import InfoGCN
 from models.msg3d import MSG3D
 from models.pbgcn import PBGCN
+from models.pcan import PCAN
+from models.posec3d import PoseC3D
 from models.preresnet3d import PreResNet3D
 from models.r2plus1d import R2Plus1D
 from models.resnet3d import ResNet3D
 from models.resnext3d import ResNeXt3D
+from models.rgbposeconv3d import RGBPoseConv3D
 from models.slowonly import SlowOnly
 from models.stgcn import STGCN
 from models.tpn import TPN
@@ -34,6 +37,9 @@ MODELS = {
     "msg3d": MSG3D,
     "stgcn": STGCN,
     "agcn": AGCN,
+    "posec3d": PoseC3D,
+    "rgbposeconv3d": RGBPoseConv3D,
+    "pcan": PCAN,
 }
 
 

@@ -21,7 +21,7 @@ def conv3d(in_channels: int, out_channels: int, kernel_size: tuple, stride=1, gr
     )
 
 
-def conv2d(in_channels: int, out_channels: int, kernel_size: tuple, stride: int = 1) -> nn.Conv2D:
+def conv2d(in_channels: int, out_channels: int, kernel_size: tuple, stride=1, dilation: int = 1) -> nn.Conv2D:
     """Make a 2-D convolution without bias that keeps the size (but for `stride`), He-normal by fan-out."""
     fan_out = out_channels * math.prod(kernel_size)
     return nn.Conv2D(
@@ -29,7 +29,8 @@ def conv2d(in_channels: int, out_channels: int, kernel_size: tuple, stride: int 
         out_channels,
         kernel_size,
         stride=stride,
-        padding=[size // 2 for size in kernel_size],
+        padding=[size // 2 * dilation for size in kernel_size],
+        dilation=dilation,
         weight_attr=nn.initializer.Normal(0.0, math.sqrt(2.0 / fan_out)),
         bias_attr=False,
     )

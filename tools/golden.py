@@ -14,7 +14,7 @@ from paddle import nn
 
 from models import build_model
 from models.weights import convert_torch_weights
-from tools import golden_skeletons
+from tools import golden_poses, golden_skeletons
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
 
@@ -41,7 +41,13 @@ def draw_weights(golden: dict, gain: float = 2.0) -> dict:
         The authors' name -> float32 array in PyTorch's layout.
     """
     scale = golden.get("weights_ndim2_scale", 1.0)
-    return {name: _draw_tensor(name, shape, gain, scale) for name, shape in golden["state"].items()}
+    shapes = {**golden["state"], **golden.get("extra_state", {})}
+    weights = {name: _draw_tensor(name, shape, gain, scale) for name, shape in shapes.items()}
+    for rule in golden.get("weight_scale", []):
+        for name in weights:
+            if rule["contains"] in name and name.endswith(rule["endswith"]):
+                weights[name] = weights[name] * np.float32(rule["factor"])
+    return weights
 
 
 def _draw_tensor(name, shape, gain, scale):
@@ -60,8 +66,14 @@ def _draw_tensor(name, shape, gain, scale):
     return np.asarray(values, np.float32)
 
 
-def draw_input(golden: dict) -> np.ndarray:
-    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the file's order."""
+def draw_input(golden: dict) -> np.ndarray | dict:
+    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the file's order.
+
+    A file with several inputs gives {its name for an input: array}.
+    """
+    if "shape" not in golden["input"]:
+        drawn = {name: draw_input({"input": one}) for name, one in golden["input"].items()}
+        return drawn["x"] if list(drawn) == ["x"] else drawn
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
     axes = golden["input"].get("layout", "").replace(",", "")
@@ -97,6 +109,8 @@ def describe(golden: dict) -> tuple:
         ValueError: nobody has told how files of that repository are read.
     """
     source = _source(golden)
+    if "backbone_args" in golden["reference"]:
+        return golden_poses.read(golden)
     if source not in READINGS:
         raise ValueError(f"golden.describe: no reading for files of '{source}' (known: {', '.join(READINGS)})")
     return READINGS[source](golden)
@@ -109,7 +123,8 @@ def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
 
 
 def _source(golden):
-    return golden["reference"]["repository"].rpartition("/")[2].lower()
+    name = golden["reference"]["repository"].rpartition("/")[2].lower()
+    return golden_poses.FORKS.get(name, name)
 
 
 HARA_NAMES = {  # the others are the same in both

@@ -1,0 +1,157 @@
+"""Put a trained RGB network and a trained pose network into one RGBPoseConv3D or PCAN, as a start for fine-tuning.
+
+    python tools/merge_rgbpose.py output/rgb/best output/pose/best --model rgbposeconv3d --out weights/merged
+    python tools/merge_rgbpose.py output/rgb/best output/pose/best --config configs/FILE.yaml --out weights/merged
+
+The RGB network is a `slowonly`, the pose network a `posec3d` with temporal_strides [1, 1, 1]. Where a stage sees
+features of the other pathway too, its weights get columns of zeros for them, so that the merged network begins exactly
+as the two apart. What neither has (laterals, and PCAN's gates, coarse classes and prototypes) is drawn from --seed.
+PCAN adds the cosines of prototypes to its logits in evaluation, which are random before its training.
+"""
+
+import argparse
+import pathlib
+import re
+import sys
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import command
+
+if __name__ == "__main__":
+    command.start_paddle()
+
+import numpy as np
+import paddle
+
+import checkpoint
+import recipe
+from models import build_model
+from tools.torch2paddle import read_config
+
+NETWORKS = ("rgbposeconv3d", "pcan")
+KINDS = {"rgb": "slowonly", "pose": "posec3d"}  # what a pathway is trained as by itself
+DRAWN = ["backbone.*_laterals.*", "backbone.gates.*", "fc_*_coarse.*", "prototypes.*"]
+WIDENED = re.compile(r"backbone\.(rgb|pose)_path\.layer\d+\.0\.(conv1|downsample\.0)\.weight")
+
+
+def parse_arguments(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/merge_rgbpose.py --help`."""
+    parser = command.CommandLine("Merge a trained RGB network and a trained pose network.")
+    parser.add_argument("rgb", help="checkpoint of a slowonly")
+    parser.add_argument("pose", help="checkpoint of a posec3d with temporal_strides [1, 1, 1]")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", help="config text of the merged network; it goes into the checkpoint")
+    what.add_argument("--model", choices=NETWORKS, help="merged network, where no config is to go into the checkpoint")
+    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--out", required=True, help="checkpoint to write")
+    return parser.parse_args(words)
+
+
+def main(words: list | None = None) -> None:
+    """Merge the checkpoints that the command line names, and say what became of them."""
+    args = parse_arguments(words)
+    config = read_config(args)
+    section = config["MODEL"]
+    if section["name"] not in NETWORKS:
+        raise ValueError(f"{args.config}: MODEL.name is '{section['name']}', expected one of {', '.join(NETWORKS)}")
+    paths = {"rgb": args.rgb, "pose": args.pose}
+    states = {name: checkpoint.load_checkpoint(path) for name, path in paths.items()}
+    class_names = join_class_names(states, paths)
+    parts = {name: rename_part(name, checkpoint.scoring_weights(state), paths[name]) for name, state in states.items()}
+    section.setdefault("num_classes", len(parts["rgb"]["fc_rgb.bias"]))
+    paddle.seed(args.seed)
+    model = build_model(**section)
+    for name, state in states.items():
+        check_plan(name, find_section(state), model.backbone.plans[name], paths[name])
+    weights = {**parts["rgb"], **parts["pose"]}
+    widened = widen_inputs(weights, model)
+    drawn = checkpoint.restore_model(model, {**weights, **widened}, allow_missing=DRAWN)
+    written = {
+        "model": checkpoint.model_state(model),
+        "class_names": class_names,
+        "source": {"merged": paths, "model": section},
+    }
+    if args.config:
+        written["config"] = config
+    checkpoint.save_checkpoint(args.out, written)
+    out = args.out.removesuffix(checkpoint.SUFFIX)
+    zeros = f"{len(widened)} with columns of zeros"
+    print(f"{len(weights)} tensors of both, {zeros}; {len(drawn)} drawn from seed {args.seed}")
+    print(f"written: {out}{checkpoint.SUFFIX}")
+    print(f"to fine-tune it: python train.py --pretrain {out}{f' --config {args.config}' if args.config else ''}")
+
+
+def join_class_names(states: dict, paths: dict) -> list:
+    """Return the class names of both checkpoints; one may lack them.
+
+    Raises:
+        ValueError: they differ.
+    """
+    listed = [list(state.get("class_names") or []) for state in states.values()]
+    if all(listed):
+        recipe.compare_classes(*listed, paths["pose"])
+    return listed[0] or listed[1]
+
+
+def rename_part(name: str, weights: dict, path: str) -> dict:
+    """Give the weights of a network the names that they have in the merged one.
+
+    Raises:
+        ValueError: they are not those of a backbone and a linear classifier.
+    """
+    places = {"backbone.": f"backbone.{name}_path.", "fc.": f"fc_{name}."}
+    renamed = {}
+    for key, value in weights.items():
+        prefix = next((one for one in places if key.startswith(one)), None)
+        if prefix is None:
+            raise ValueError(
+                f"'{path}' has '{key}', expected the weights of a {KINDS[name]}; train one for this pathway"
+            )
+        renamed[places[prefix] + key.removeprefix(prefix)] = value
+    return renamed
+
+
+def find_section(state: dict) -> dict:
+    """Return the section MODEL that a checkpoint was trained with, or was converted for; {} if it does not tell."""
+    return state.get("config", {}).get("MODEL") or state.get("source", {}).get("model") or {}
+
+
+def check_plan(name: str, section: dict, plan, path: str) -> None:
+    """Refuse weights that would fit a pathway which computes something else.
+
+    Raises:
+        ValueError: names the argument that differs.
+    """
+    if section and section.get("name") != KINDS[name]:
+        raise ValueError(f"'{path}' is a {section.get('name')}, expected a {KINDS[name]} for the {name} pathway")
+    for key, value in section.items():
+        wanted = getattr(plan, key, value)
+        if isinstance(value, list | tuple) and list(value) != list(wanted):
+            raise ValueError(
+                f"'{path}' was trained with {key} {list(value)}, the {name} pathway has {list(wanted)}; "
+                f"set -o MODEL.{name}_{key}, or train it again"
+            )
+
+
+def widen_inputs(weights: dict, model: paddle.nn.Layer) -> dict:
+    """Return the weights that see features of the other pathway too, with columns of zeros for those.
+
+    Args:
+        weights: name in `model` -> array.
+    """
+    state = model.state_dict()
+    widened = {}
+    for name, value in weights.items():
+        if not WIDENED.fullmatch(name) or name not in state:
+            continue
+        missing = state[name].shape[1] - value.shape[1]
+        if missing > 0:
+            widened[name] = np.pad(value, [(0, 0), (0, missing), (0, 0), (0, 0)])
+    return widened
+
+
+if __name__ == "__main__":
+    command.run_main(main)
