@@ -116,78 +116,81 @@ def draw_maps(
     Returns:
         float32 (..., K, T, H, W).
     """
-    is_near = (np.abs(points[..., 0]) < FARTHEST) & (np.abs(points[..., 1]) < FARTHEST)
-    scores = np.where(is_near, scores, np.float32(0))
+    x, y = points[..., 0], points[..., 1]
+    scores = np.where((np.abs(x) < FARTHEST) & (np.abs(y) < FARTHEST), scores, np.float32(0))
     if limbs is None:
-        maps = np.zeros((*points.shape[1:-1], *size), np.float32)
-        scores = scores.reshape(-1)
+        maps = np.zeros((*x.shape[1:], *size), np.float32)
         flat = maps.reshape(-1, *size)
-        _draw_joints(flat, np.arange(len(scores)), points.reshape(-1, 2), scores, sigma, least_score)
+        _draw_joints(flat, np.arange(x.size), np.stack([x, y]).reshape(2, -1), scores.reshape(-1), sigma, least_score)
         return maps
     one, other = np.array(limbs).T
-    maps = np.zeros((*points.shape[1:-3], len(limbs), points.shape[-2], *size), np.float32)
-    ends = points[..., one, :, :].reshape(-1, 2), points[..., other, :, :].reshape(-1, 2)
-    end_scores = scores[..., one, :].reshape(-1), scores[..., other, :].reshape(-1)
+    maps = np.zeros((*x.shape[1:-2], len(limbs), x.shape[-1], *size), np.float32)
+    ends = [np.stack([x[..., end, :], y[..., end, :]]).reshape(2, -1) for end in (one, other)]
+    end_scores = [scores[..., end, :].reshape(-1) for end in (one, other)]
     _draw_limbs(maps.reshape(-1, *size), *ends, *end_scores, sigma, least_score)
     return maps
 
 
+# Below, coordinates are (2, n), x and y, and `items` name what is drawn: a joint or limb of a person in a frame. Maps
+# are (K, H, W), that of an item is item % K; items stand in order, so that those of one person stand together.
+
+
 def _draw_joints(maps, items, points, scores, sigma: float, least_score: float) -> None:
-    """Draw points (n, 2) with scores (n,) into maps (K, H, W), see `_write` for `items`."""
-    size = np.array(maps.shape[:0:-1])  # in the order of x and y
+    """Draw points (2, n) with scores (n,)."""
+    size = np.array(maps.shape[:0:-1])[:, None]
     first, stop = _find_windows(points, points, size, sigma)
-    kept = np.flatnonzero((scores >= least_score) & _are_open(first, stop))
+    kept = np.flatnonzero((scores >= least_score) & (first < stop).all(axis=0))
     lengths = np.minimum(int(2 * WINDOW * sigma) + 2, size)
-    first, stop, points = first[kept], stop[kept], points[kept]
-    start = np.minimum(first, size - lengths)  # so that whole patches lie inside the map
-    cells = start[:, :, None] + np.arange(lengths.max())
-    values = np.exp((cells - points[:, :, None]) ** 2 * np.float32(-0.5 / sigma**2))
-    values *= (cells >= first[:, :, None]) & (cells < stop[:, :, None])
-    across, down = values[:, 0, : lengths[0]], values[:, 1, : lengths[1]] * scores[kept, None]
-    _write(maps, items[kept], start, down[:, :, None] * across[:, None, :])
+    first, stop, points = first[:, None, kept], stop[:, None, kept], points[:, None, kept]
+    start = np.minimum(first, size[:, None] - lengths[:, None])  # so that whole patches lie inside the map
+    cells = start + np.arange(lengths.max())[:, None]  # (2, P, n)
+    values = np.exp((cells - points) ** 2 * np.float32(-0.5 / sigma**2))
+    values *= (cells >= first) & (cells < stop)
+    across, down = values[0, : lengths[0, 0]], values[1, : lengths[1, 0]] * scores[kept]
+    patches = np.ascontiguousarray((down[:, None] * across).transpose(2, 0, 1))
+    _write(maps, items[kept], start[:, 0], patches)
 
 
 def _draw_limbs(maps, ones, others, one_scores, other_scores, sigma: float, least_score: float) -> None:
-    """Draw limbs from `ones` to `others` (M * K, 2) with scores (M * K,) into maps (K, H, W)."""
-    size = np.array(maps.shape[:0:-1])
-    scores, lengths = np.minimum(one_scores, other_scores), np.hypot(*(others - ones).T)
+    """Draw limbs from `ones` to `others` (2, n) with scores (n,)."""
+    size = np.array(maps.shape[:0:-1])[:, None]
+    scores, lengths = np.minimum(one_scores, other_scores), np.hypot(*(others - ones))
     first, stop = _find_windows(np.minimum(ones, others), np.maximum(ones, others), size, sigma)
-    seen, is_long = (scores >= least_score) & _are_open(first, stop), lengths >= LEAST_LENGTH
+    seen, is_long = (scores >= least_score) & (first < stop).all(axis=0), lengths >= LEAST_LENGTH
     short, long = np.flatnonzero(seen & ~is_long), np.flatnonzero(seen & is_long)
-    _draw_joints(maps, short, ones[short], one_scores[short], sigma, least_score)
-    # Limbs whose boxes are of about one size stand together and are drawn at once.
-    sizes = np.minimum(-(-(stop - first)[long] // BIN) * BIN, size).astype(np.int64)
-    codes = sizes[:, 0] * (size[1] + 1) + sizes[:, 1]
+    _draw_joints(maps, short, ones[:, short], one_scores[short], sigma, least_score)
+    # Limbs whose boxes are of about one size are drawn at once.
+    sizes = np.minimum(-(-(stop - first)[:, long] // BIN) * BIN, size).astype(np.int64)
+    codes = sizes[0] * (size[1] + 1) + sizes[1]
     order = np.argsort(codes, kind="stable")
-    items, sizes = long[order], sizes[order]
-    start = np.minimum(first[items], size - sizes).astype(np.float32)
-    forms = _describe_limbs(
-        ones[items] - start, others[items] - start, scores[items], first[items] - start, stop[items] - start, sigma
-    )
+    items, sizes = long[order], sizes[:, order]
+    start = np.minimum(first[:, items], size - sizes).astype(np.float32)
+    windows = first[:, items] - start, stop[:, items] - start
+    forms = _describe_limbs(ones[:, items] - start, others[:, items] - start, scores[items], *windows, sigma)
     bounds = np.flatnonzero(np.diff(codes[order], prepend=-1, append=-1))
     for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
-        patches = _draw_boxes(forms[:, begin:end], *sizes[begin])
-        _write(maps, items[begin:end], start[begin:end], patches)
+        patches = _draw_boxes(forms[:, begin:end], *sizes[:, begin])
+        _write(maps, items[begin:end], start[:, begin:end], patches)
 
 
 def _describe_limbs(ones, others, scores, first, stop, sigma: float) -> np.ndarray:
-    """Return what `_draw_boxes` takes of limbs whose windows go from `first` up to `stop`, (8, n, 3).
+    """Return what `_draw_boxes` takes of limbs whose windows go from `first` up to `stop` (2, n): (8, n, 3).
 
     Six forms are below zero inside: beyond either end of the limb, beyond the window on four sides. Then the distance
     from the line, and the log of the score. Distances are in units of sigma * sqrt(2).
     """
-    (x, y), vectors = ones.T, (others - ones).T
+    (x, y), vectors = ones, others - ones
     lengths = np.hypot(*vectors)
     unit = np.float32(1 / (np.sqrt(2) * sigma))
     along_x, along_y = vectors * (unit / lengths)
-    start, zero, one = along_x * x + along_y * y, np.zeros_like(x), np.full_like(x, FAR)
+    start, zero, far = along_x * x + along_y * y, np.zeros_like(x), np.full_like(x, FAR)
     forms = (
         (-along_x, -along_y, start),
         (along_x, along_y, -start - lengths * unit),
-        (-one, zero, first[:, 0] * FAR),
-        (one, zero, (1 - stop[:, 0]) * FAR),
-        (zero, -one, first[:, 1] * FAR),
-        (zero, one, (1 - stop[:, 1]) * FAR),
+        (-far, zero, first[0] * FAR),
+        (far, zero, (1 - stop[0]) * FAR),
+        (zero, -far, first[1] * FAR),
+        (zero, far, (1 - stop[1]) * FAR),
         (along_y, -along_x, along_x * y - along_y * x),
         (zero, zero, np.log(scores)),
     )
@@ -207,28 +210,20 @@ def _draw_boxes(forms: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _find_windows(low: np.ndarray, high: np.ndarray, size: np.ndarray, sigma: float) -> tuple:
-    """Return the first pixels (n, 2) of windows around points from `low` to `high`, and those after the last ones."""
+    """Return the first pixels of windows around points from `low` to `high` (2, n), and those after the last ones."""
     first = np.maximum(np.trunc(low - WINDOW * sigma), 0)
     return first, np.minimum(np.trunc(high + WINDOW * sigma) + 1, size)
 
 
-def _are_open(first: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Return which windows hold a pixel, (n,)."""
-    return (first[:, 0] < stop[:, 0]) & (first[:, 1] < stop[:, 1])
-
-
 def _write(maps: np.ndarray, items: np.ndarray, start: np.ndarray, patches: np.ndarray) -> None:
-    """Raise maps (K, H, W) to patches (n, h, w) that begin at x and y (n, 2); items % K are the maps.
-
-    Items stand in order, so that those of one person, who has no map twice, stand together.
-    """
+    """Raise maps to patches (n, h, w) that begin at `start`."""
     (num_maps, height, width), (_, rows, columns) = maps.shape, patches.shape
-    step = maps.itemsize
-    windows = np.ndarray((maps.size - columns + 1, columns), maps.dtype, maps, 0, (step, step))  # from each pixel on
-    start = start.astype(np.int64)
-    begin = (items % num_maps * height + start[:, 1]) * width + start[:, 0]
-    places = begin[:, None] + np.arange(rows) * width
+    x, y = start.astype(np.int64)
+    pixels = (np.arange(rows)[:, None] * width + np.arange(columns)).reshape(-1)
+    places = ((items % num_maps * height + y) * width + x)[:, None] + pixels
+    flat, patches = maps.reshape(-1), patches.reshape(len(items), -1)
+    # A person has no map twice.
     bounds = np.searchsorted(items, num_maps * np.arange(items.max(initial=0) // num_maps + 2))
     for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
         part = places[first:stop]
-        windows[part] = np.maximum(patches[first:stop], windows[part])
+        flat[part] = np.maximum(patches[first:stop], flat.take(part))
