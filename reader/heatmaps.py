@@ -221,7 +221,7 @@ def _write(maps: np.ndarray, items: np.ndarray, start: np.ndarray, patches: np.n
     x, y = start.astype(np.int64)
     pixels = (np.arange(rows)[:, None] * width + np.arange(columns)).reshape(-1)
     places = ((items % num_maps * height + y) * width + x)[:, None] + pixels
-    flat, patches = maps.reshape(-1), patches.reshape(len(items), -1)
+    flat, patches = maps.reshape(-1), patches.reshape(len(items), rows * columns)
     # A person has no map twice.
     bounds = np.searchsorted(items, num_maps * np.arange(items.max(initial=0) // num_maps + 2))
     for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
