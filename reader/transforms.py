@@ -164,7 +164,7 @@ def jitter_color(frames: np.ndarray, strength: float | list, rng: np.random.Gene
         A new array of the same shape.
     """
     strengths = np.broadcast_to(strength, 3)
-    brightness, contrast, saturation = rng.uniform(1 - strengths, 1 + strengths)
+    brightness, contrast, saturation = rng.uniform(1 - strengths, 1 + strengths, size=3)
     rows = frames.reshape(-1, frames.shape[2], 3)
     mean_gray = np.dot(cv2.mean(rows)[:3], GRAY_WEIGHTS)
     matrix = np.empty((3, 4))
