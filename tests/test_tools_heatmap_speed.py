@@ -28,7 +28,7 @@ def test_the_bodies_are_seen_whole():
     height = np.ptp(keypoint[..., 1], axis=3)
     assert 40 < height.min() and height.max() < 64
     maps = heatmaps.make_heatmaps(keypoint[0, ..., :2], keypoint[0, ..., 2], (64, 64))
-    assert (maps.max(axis=(2, 3)) > 0.4).all()
+    assert (maps.max(axis=(2, 3)) > 0.2).all()
 
 
 def test_the_clock_counts_work_and_not_the_warm_up():
