@@ -175,10 +175,26 @@ def test_hue_turns_colors_and_leaves_gray():
     assert len({tuple(turned[0, 0, 0]) for turned in turns}) > 4
     assert all(turned[0, 0, 0].max() in range(198, 202) for turned in turns)
     assert np.abs(transforms.jitter_hue(frames, 0.0, np.random.default_rng(0)).astype(int) - frames).max() <= 1
-    # int(0.2 * 255) = 51 of 180 degrees of two: a turn of 102 degrees takes red to between yellow-green and green.
-    rng = type("Rng", (), {"uniform": lambda self, low, high: high})()
-    turned = transforms.jitter_hue(frames, 0.2, rng)[0, 0, 0]
-    assert turned[1] == 200 and turned[2] == 0 and turned[0] == pytest.approx(200 * (120 - 102) / 60, abs=2)
+
+
+@pytest.mark.parametrize("side, red, green, blue", [(1, 60, 200, 0), (-1, 60, 0, 200)])
+def test_hue_counts_as_mmaction2_does(side, red, green, blue):
+    # int(0.2 * 255) = 51 steps of two degrees: red comes to 102, yellowish green, or to 258, violet.
+    rng = type("Rng", (), {"uniform": lambda self, low, high: high * side})()
+    turned = transforms.jitter_hue(np.array([[[[200, 0, 0]]]], np.uint8), 0.2, rng)[0, 0, 0]
+    assert turned.tolist() == pytest.approx([red, green, blue], abs=2)
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_each_change_of_color_has_its_strength(tmp_path, kind):
+    arguments = write_one(tmp_path)
+    plain = RGBPose(**arguments)[3, 0]["inputs"]["rgb"][0].astype(int)
+    strengths = np.eye(4)[kind] * 0.4
+    rgb = RGBPose(**arguments, color_jitter=strengths.tolist())[3, 0]["inputs"]["rgb"][0].astype(int)
+    is_gray = np.ptp(plain, axis=-1) == 0
+    assert np.abs(rgb - plain).max() > 5 and np.ptp(rgb[is_gray], axis=-1).max() <= 1  # gray stays gray
+    if kind != 1:  # contrast turns about the mean
+        assert (np.abs(rgb - plain)[is_gray].max() > 5) == (kind == 0)
 
 
 def test_prepare_normalizes_rgb(tmp_path):
@@ -209,18 +225,18 @@ def test_video_files_by_name_and_ntus_ending(tmp_path):
 def test_the_loader_joins_dicts(tmp_path, num_workers):
     annotations = [write_sample(tmp_path, f"n{i}", label=i) for i in range(3)]
     path = write_poses(tmp_path / "p.pkl", annotations)
-    arguments = {"filelist": path, "videos": str(tmp_path / "pictures"), **SMALL, "num_clips": 2}
+    arguments = {"filelist": path, "videos": str(tmp_path / "pictures"), **SMALL, "num_clips": 3}
     loader = build_loader("rgbpose", "test", 2, num_workers, **arguments)
     batches = list(loader)
-    assert [batch["views"].tolist() for batch in batches] == [[2, 2], [2]]
+    assert [batch["views"].tolist() for batch in batches] == [[3, 3], [3]]
     assert {name: array.shape for name, array in batches[0]["inputs"].items()} == {
-        "rgb": [4, 8, 64, 64, 3],
-        "pose": [4, 2, 8, 17, 4],
+        "rgb": [6, 8, 64, 64, 3],
+        "pose": [6, 2, 8, 17, 4],
     }
     assert batches[0]["inputs"]["rgb"].dtype == paddle.uint8
     last = loader.dataset[2]["inputs"]
     assert all(np.array_equal(batches[1]["inputs"][name].numpy(), last[name]) for name in last)
-    assert loader.prepare(batches[1]["inputs"])["pose"].shape == [2, 17, 8, 16, 16]
+    assert loader.prepare(batches[1]["inputs"])["pose"].shape == [3, 17, 8, 16, 16]
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path):
