@@ -4,9 +4,11 @@ from collections import Counter
 
 from reader.clips import Clips
 from reader.loader import Loader
+from reader.pose_volumes import PoseVolumes
+from reader.rgbpose import RGBPose
 from reader.skeletons import Skeletons
 
-READERS = {"clips": Clips, "skeletons": Skeletons}
+READERS = {"clips": Clips, "skeletons": Skeletons, "heatmaps": PoseVolumes, "rgbpose": RGBPose}
 
 
 def build_loader(

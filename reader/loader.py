@@ -18,9 +18,10 @@ SHARED_MEMORY = "/dev/shm"
 class Loader:
     """Iterates over the batches of one epoch; `set_epoch` chooses which.
 
-    A batch is a dict: `inputs` uint8 Tensor (sum of views, T, H, W, C), `labels` int64 array (N,), `names` list of N,
-    `views` int64 array (N,), `faults` list of what was wrong with samples that were replaced, `total` int, samples of
-    this batch in all processes. The views of the samples stand one sample after the other in `inputs`.
+    A batch is a dict: `inputs` uint8 Tensor (sum of views, T, H, W, C), or a dict of tensors where a sample has several
+    inputs, `labels` int64 array (N,), `names` list of N, `views` int64 array (N,), `faults` list of what was wrong with
+    samples that were replaced, `total` int, samples of this batch in all processes. The views of the samples stand one
+    sample after the other in `inputs`.
 
     Several processes share an epoch: a shuffled batch is split among them, batches in list order are dealt out whole.
     Where a last batch has none for a process, that gets a sample without a name, to be counted for nothing.
@@ -127,7 +128,7 @@ class Loader:
     def _unpack(self, batch: dict, index: int) -> dict:
         inputs, own, total = batch["inputs"], *self.sampler.count(index)
         return {
-            "inputs": inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs),
+            "inputs": _map(lambda one: one if isinstance(one, paddle.Tensor) else paddle.to_tensor(one), inputs),
             "labels": np.array(batch["labels"], np.int64),
             "names": batch["names"][:own],
             "views": np.array(batch["views"], np.int64),
@@ -207,14 +208,26 @@ def _collate(samples: list[dict]) -> dict:
     for sample in samples:
         if "error" in sample:
             return {"inputs": np.zeros(1, np.uint8), **sample}
+    inputs = [sample["inputs"] for sample in samples]
+    if isinstance(inputs[0], dict):
+        views = [len(next(iter(one.values()))) for one in inputs]
+        inputs = {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
+    else:
+        views = [len(one) for one in inputs]
+        inputs = np.concatenate(inputs)
     return {
-        "inputs": np.concatenate([sample["inputs"] for sample in samples]),
+        "inputs": inputs,
         "labels": [int(sample["label"]) for sample in samples],
         "names": [sample["name"] for sample in samples],
-        "views": [len(sample["inputs"]) for sample in samples],
+        "views": views,
         "faults": [fault for sample in samples for fault in sample["faults"]],
         "error": "",
     }
+
+
+def _map(change, inputs):
+    """Change an array, or each of a dict of arrays."""
+    return {name: change(one) for name, one in inputs.items()} if isinstance(inputs, dict) else change(inputs)
 
 
 def _start_worker(worker_id: int) -> None:

@@ -104,7 +104,7 @@ def _check_counts(**counts: int) -> None:
 
 
 def draw_uniform_clip(
-    num_frames: int, clip_len: int, rng: np.random.Generator | np.random.RandomState, crop_ratio: tuple = (1, 1)
+    num_frames: int, clip_len: int, rng: np.random.Generator | np.random.RandomState, crop_ratio: tuple | None = (1, 1)
 ) -> np.ndarray:
     """Draw one training clip that spreads over the whole recording: PYSKL's UniformSampleFrames.
 
@@ -114,6 +114,7 @@ def draw_uniform_clip(
     Args:
         crop_ratio: least and greatest share of the recording that the clip is drawn from (PYSKL's p_interval); of one
             that is shorter than the clip, the clip runs on to what follows it.
+            None: the whole, and nothing is drawn for it (MMAction2).
 
     Returns:
         (clip_len,) int64 frame indices.
@@ -128,11 +129,12 @@ def draw_uniform_clip(
 
 
 def place_uniform_clips(
-    num_frames: int, clip_len: int, num_clips: int = 1, crop_ratio: tuple = (1, 1), draw_start: bool = False
+    num_frames: int, clip_len: int, num_clips: int = 1, crop_ratio: tuple | None = (1, 1), draw_start: bool = False
 ) -> np.ndarray:
     """Return PYSKL's clips of evaluation: drawn as in training, but the same ones in every run (seed 255).
 
     Args:
+        crop_ratio: see `draw_uniform_clip`.
         draw_start: draw where a clip of a short recording starts (UniformSampleDecode), rather than space the starts.
 
     Returns:
@@ -153,8 +155,10 @@ def place_uniform_clips(
     return np.stack(clips) % num_frames
 
 
-def _draw_crop(num_frames: int, crop_ratio: tuple, rng) -> tuple[int, int]:
+def _draw_crop(num_frames: int, crop_ratio: tuple | None, rng) -> tuple[int, int]:
     """Return the first frame and the length of a random crop; draws twice even where nothing is left to chance."""
+    if crop_ratio is None:
+        return 0, num_frames
     low, high = crop_ratio
     length = max(1, int((rng.random() * (high - low) + low) * num_frames))
     return int(draw_integers(rng, num_frames - length + 1)), length

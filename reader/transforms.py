@@ -149,7 +149,7 @@ def mirror(frames: np.ndarray) -> np.ndarray:
     return frames[:, :, ::-1]
 
 
-def jitter_color(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def jitter_color(frames: np.ndarray, strength: float | list, rng: np.random.Generator) -> np.ndarray:
     """Change brightness, contrast and saturation of a clip, each by a factor from 1 - strength to 1 + strength.
 
     The three changes together are one affine map of colours, applied in one pass. Contrast turns about the mean gray
@@ -157,13 +157,14 @@ def jitter_color(frames: np.ndarray, strength: float, rng: np.random.Generator) 
 
     Args:
         frames: (T, H, W, 3), C-contiguous.
-        strength: 0 (nothing changes) to 1.
+        strength: 0 (nothing changes) to 1, for all three or for each.
         rng: draws the three factors.
 
     Returns:
         A new array of the same shape.
     """
-    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, size=3)
+    strengths = np.broadcast_to(strength, 3)
+    brightness, contrast, saturation = rng.uniform(1 - strengths, 1 + strengths, size=3)
     rows = frames.reshape(-1, frames.shape[2], 3)
     mean_gray = np.dot(cv2.mean(rows)[:3], GRAY_WEIGHTS)
     matrix = np.empty((3, 4))
@@ -171,6 +172,22 @@ def jitter_color(frames: np.ndarray, strength: float, rng: np.random.Generator) 
     matrix[:, :3] *= brightness * contrast
     matrix[:, 3] = brightness * (1 - contrast) * mean_gray
     return cv2.transform(rows, matrix).reshape(frames.shape)
+
+
+def jitter_hue(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Turn the hue of a clip by up to `strength`, of which 180 / 255 is the whole circle (MMAction2's ColorJitter).
+
+    Args:
+        frames: (T, H, W, 3), C-contiguous.
+        rng: draws the turn.
+
+    Returns:
+        A new array of the same shape.
+    """
+    hsv = cv2.cvtColor(frames.reshape(-1, frames.shape[2], 3), cv2.COLOR_RGB2HSV)
+    turned = (np.arange(256) + int(rng.uniform(-strength, strength) * 255)) % 180
+    hsv[..., 0] = turned.astype(np.uint8)[hsv[..., 0]]
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(frames.shape)
 
 
 def erase(frames: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:

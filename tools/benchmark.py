@@ -1,13 +1,14 @@
-"""Measure how fast clips are read, and how fast a network learns and scores them, on this machine.
+"""Measure how fast clips are read, heat maps drawn, and how fast a network learns and scores, on this machine.
 
     python tools/benchmark.py reader --workers 0 1 2 4
+    python tools/benchmark.py heatmaps
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
 
 `reader` makes sample videos with the project's own scripts (`--root` takes a tree of yours) and reads random clips of
 their pictures, records and files by the loader that training uses; for skeletons it reads the pkl of the config.
 `model` runs the step that training uses, and scoring, on a batch of noise; each in a process of its own, since the peak
-memory of a process never falls. Every figure is the median of several repeats after a warm-up, with the lowest and the
-highest of them. Tables are Markdown.
+memory of a process never falls. `heatmaps` draws those of two bodies that walk. Every figure is the median of several
+repeats after a warm-up, with the lowest and the highest of them. Tables are Markdown.
 """
 
 import argparse
@@ -37,6 +38,7 @@ import recipe
 import records
 from partition import VIDEO_SUFFIXES
 from reader.loader import Loader
+from tools import heatmap_speed
 from tools.timing import (
     WARMUP,
     build_step,
@@ -58,22 +60,24 @@ SKELETON_FLAGS = ("--classes", 4, "--groups", 4, "--frames", 80, "--width", 64, 
 
 def parse_arguments(words: list) -> argparse.Namespace:
     """Parse the command line; its first word chooses the flags. See `python tools/benchmark.py model --help`."""
-    parser = command.CommandLine("Measure the reader or a network on this machine; each has its own flags and --help.")
+    parser = command.CommandLine("Measure the reader, heat maps or a network on this machine; each has its own flags.")
     parser.add_argument("what", choices=list(WHAT), help="what to measure; the first word")
-    parser.add_argument("--config", help="config text; default: the defaults of everything")
-    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
     parser.add_argument("--batch_size", type=int, help="clips a batch")
-    if words[:1] != ["model"]:
+    if words[:1] != ["heatmaps"]:
+        parser.add_argument("--config", help="config text; default: the defaults of everything")
+        parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
+    if words[:1] not in (["model"], ["heatmaps"]):
         parser.add_argument("--root", help="folder with train.list and perhaps UCF-101/; default: sample data")
         parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4], help="numbers of reader processes")
         parser.add_argument("--batches", type=int, default=20, help="batches a repeat")
         parser.add_argument("--repeats", type=int, default=3, help="timed repeats, whose median counts")
     if words[:1] == ["model"]:
         parser.add_argument("--model", help="network, a key of models.MODELS")
+        parser.add_argument("--measure", choices=list(CALLS), help="measure one thing in this process, print json")
+    if words[:1] in (["model"], ["heatmaps"]):
         parser.add_argument("--use_gpu", type=command.parse_bool, help="default: a GPU where there is one")
         parser.add_argument("--batches", type=int, default=5, help="batches a repeat")
         parser.add_argument("--repeats", type=int, default=5, help="timed repeats, whose median counts")
-        parser.add_argument("--measure", choices=list(CALLS), help="measure one thing in this process, print json")
     args = parser.parse_args(words)
     if min(args.repeats, args.batches) < 1 or min(getattr(args, "workers", [0])) < 0:
         parser.error("--repeats and --batches take numbers from 1, --workers from 0")
@@ -258,7 +262,13 @@ def measure_model(args: argparse.Namespace, words: list) -> None:
     print(f"memory of {whose}, {found['before_gib']:.2f} GiB of it before the network is built")
 
 
-WHAT = {"reader": measure_reader, "model": measure_model}
+def measure_heatmaps(args: argparse.Namespace, words: list) -> None:
+    """Print how long the heat maps of a sample take, by NumPy and on the device."""
+    recipe.choose_device(args.use_gpu)
+    heatmap_speed.measure(args.batch_size or 8, args.batches, args.repeats)
+
+
+WHAT = {"reader": measure_reader, "model": measure_model, "heatmaps": measure_heatmaps}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,227 @@
+"""Pose volumes: clips of heat maps from the 2-D key points of the skeleton pkl (PoseC3D, arXiv:2104.13586).
+
+A sample leaves as float32 (views, M, T, V, 4): x and y in pixels of the map, score, and 1 in mirrored views; so little
+crosses the process border. `PoseVolumes.prepare` draws the maps on the device. The views of a sample stand clip by clip
+in time, each followed, with `flip`, by itself mirrored.
+
+A key point that is no finite number, is far outside of its picture, or stands at exactly (0, 0) is missing: it draws
+nothing. One that is a little outside counts; the box around the bodies then reaches there too. A recording without any
+key point gives empty maps, one without persons or frames is damaged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+
+from reader import device_heatmaps, heatmaps, sampling
+from reader import pose_transforms as transforms
+from reader.frames import DamagedSampleError
+from reader.recordings import Recordings
+from reader.skeleton_pkl import Recording
+from skeleton import Layout
+
+KINDS = ("joints", "limbs")
+CROPS = ("resized", "multiscale")
+CROP_AREA = [0.56, 1.0]
+
+
+@dataclass
+class Framing:
+    """How a picture is cut: the box around the bodies, its size after scaling, the crop from that, mirrored or not."""
+
+    body: tuple
+    scaled_size: tuple
+    crop: tuple
+    is_mirrored: bool
+
+    def move(self, keypoint: np.ndarray, score: np.ndarray, crop_size: int, layout: Layout) -> tuple:
+        """Carry key points and scores from the picture to the crop, resized to a square of `crop_size` pixels."""
+        keypoint = transforms.resize(transforms.compact(keypoint, self.body), self.body[2:], self.scaled_size)
+        keypoint = transforms.resize(transforms.crop(keypoint, self.crop), self.crop[2:], (crop_size, crop_size))
+        return transforms.mirror(keypoint, score, crop_size, layout) if self.is_mirrored else (keypoint, score)
+
+
+class PoseVolumes(Recordings):
+    """Heat maps of the recordings in a split; the key of a sample is its index or, for training, (epoch, index).
+
+    Args:
+        filelist: the skeleton pkl, with two coordinates; None: no samples.
+        split: name of a split in it.
+        mode: "train" draws one clip a recording; "valid" and "test" make the evaluation views.
+        num_classes: labels must be below it; None: the number of class names in the file, if it has them.
+        seed: of everything drawn in training.
+        augment: False takes the first evaluation clip in training too, and draws nothing.
+        layout: name of the joint layout, or a yaml file.
+        kind: what is drawn, "joints" or "limbs".
+        limbs: [joint, joint] of each limb; None: those of the authors for COCO key points, else the layout's graph.
+        sigma: standard deviation of the Gaussians in pixels of the map.
+        scaling: size of the map as a share of `crop_size`.
+        clip_len: frames of a clip, spread over the recording.
+        num_clips: of a recording in evaluation.
+        flip: score each evaluation clip mirrored as well.
+        num_persons: persons of a clip; those that a recording has too many are left out.
+        short_size: the short side of the box around the bodies is scaled to it before `crop_size` is cut out.
+        crop_size: side of the square that is drawn, in pixels; in evaluation it is cut from the centre.
+        stretch: scale that box to a square instead, whatever its aspect.
+        hw_ratio: least and, inverted, greatest height / width of that box; None: whatever it is.
+        crop: of training. "resized": of random area and aspect. "multiscale": of three scales at five places.
+        crop_area: least and greatest area of a "resized" crop, as a share.
+        flip_ratio: share of training clips that are mirrored.
+        repeat: times that each sample is drawn in an epoch of training.
+        memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
+
+    Raises:
+        ValueError: an argument that is out of range or does not go with another; a file that is of another form.
+        FileNotFoundError: the file is missing.
+    """
+
+    def __init__(
+        self,
+        filelist: str | None,
+        split: str | None = None,
+        mode: str = "train",
+        num_classes: int | None = None,
+        seed: int = 0,
+        augment: bool = True,
+        layout: str = "coco17",
+        kind: str = "joints",
+        limbs: list | None = None,
+        sigma: float = 0.6,
+        scaling: float = 1.0,
+        clip_len: int = 48,
+        num_clips: int = 1,
+        flip: bool = False,
+        num_persons: int = 2,
+        short_size: int = 64,
+        crop_size: int = 56,
+        stretch: bool = False,
+        hw_ratio: float | None = 1.0,
+        crop: str = "resized",
+        crop_area: list[float] = CROP_AREA,
+        flip_ratio: float = 0.5,
+        repeat: int = 1,
+        memory_limit_gib: float = 8.0,
+    ):
+        super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
+        self.kind, self.sigma, self.scaling = kind, sigma, scaling
+        self.clip_len, self.num_clips, self.flip, self.num_persons = clip_len, num_clips, flip, num_persons
+        self.short_size, self.crop_size, self.stretch = short_size, crop_size, stretch
+        self.hw_ratio, self.crop, self.crop_area, self.flip_ratio = hw_ratio, crop, crop_area, flip_ratio
+        self._check_arguments()
+        self.map_size = heatmaps.scale_size((crop_size, crop_size), scaling)
+        self.limbs, self.mirror_order = None, self.layout.mirror_indices()
+        if kind == "limbs":
+            self.limbs = heatmaps.choose_limbs(self.layout) if limbs is None else [tuple(limb) for limb in limbs]
+            self._check_limbs()
+            self.mirror_order = heatmaps.mirror_limbs(self.limbs, self.layout)
+        self._check_entries()
+
+    @property
+    def input_shape(self) -> list[int] | dict:
+        """What the model sees of one view: [joints or limbs, T, H, W]."""
+        return [len(self.mirror_order), self.clip_len, *self.map_size]
+
+    def sample_bytes(self) -> int:
+        """Return how much memory one sample takes, in bytes."""
+        return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
+
+    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
+        """Make the model's input on the current device: (B, M, T, V, 4) -> (B, K, T, H, W)."""
+        order = self.mirror_order if self.flip and self.mode != "train" else None
+        return device_heatmaps.draw_batch(inputs, self.map_size, self.sigma, self.limbs, order)
+
+    @property
+    def _num_views(self) -> int:
+        return 1 if self.mode == "train" else self.num_clips * (2 if self.flip else 1)
+
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+        keypoint, score = self._clean(recording)
+        frames = self._choose_frames(keypoint.shape[1], self.clip_len, rng)
+        keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T, V, ...)
+        return self._join(keypoint, score, self._draw_framing(keypoint, recording.img_shape, rng))
+
+    def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
+        """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""
+        keypoint = recording.keypoint[: self.num_persons].astype(np.float32)
+        if keypoint.size == 0:
+            num_persons, num_frames = recording.keypoint.shape[:2]
+            raise DamagedSampleError(
+                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
+            )
+        is_there = (np.abs(keypoint) < heatmaps.FARTHEST).all(axis=3) & keypoint.any(axis=3)
+        score = is_there if recording.score is None else recording.score[: self.num_persons]
+        score = np.nan_to_num(score.astype(np.float32), posinf=0.0) * is_there
+        return np.where(is_there[..., None], keypoint, np.float32(0)), score
+
+    def _choose_frames(self, num_frames: int, clip_len: int, rng: np.random.Generator | None) -> np.ndarray:
+        """Return the frames of each clip, (clips, T)."""
+        if rng is not None:
+            return sampling.draw_uniform_clip(num_frames, clip_len, rng, None)[None]
+        num_clips = 1 if self.mode == "train" else self.num_clips
+        return sampling.place_uniform_clips(num_frames, clip_len, num_clips, None)
+
+    def _draw_framing(self, keypoint: np.ndarray, img_shape: tuple, rng: np.random.Generator | None) -> Framing:
+        """Find the box around the bodies of all clips, and draw what is cut from it."""
+        ratio = None if self.hw_ratio is None else (self.hw_ratio, self.hw_ratio)
+        body = transforms.find_body_box(keypoint, img_shape, ratio)
+        size = transforms.scale_short_side(*body[2:], self.short_size)
+        size = (self.short_size,) * 2 if self.stretch else size
+        if rng is None:
+            return Framing(body, size, transforms.place_centre_box(*size, self.crop_size), False)
+        if self.crop == "resized":
+            crop = transforms.draw_resized_box(*size, self.crop_area, rng)
+        else:
+            boxes = transforms.list_scale_boxes(*size, self.crop_size)
+            crop = boxes[rng.integers(len(boxes))]
+        return Framing(body, size, crop, bool(rng.random() < self.flip_ratio))
+
+    def _join(self, keypoint: np.ndarray, score: np.ndarray, framing: Framing) -> np.ndarray:
+        """Make the views (views, M, T, V, 4) of key points (M, clips, T, V, 2) in pixels of the picture."""
+        keypoint, score = framing.move(keypoint, score, self.crop_size, self.layout)
+        volume = np.zeros((keypoint.shape[1], self.num_persons, *keypoint.shape[2:4], 4), np.float32)
+        volume[:, : len(keypoint), ..., :2] = keypoint.swapaxes(0, 1) * np.float32(self.scaling)
+        volume[:, : len(keypoint), ..., 2] = score.swapaxes(0, 1)
+        if self.flip and self.mode != "train":
+            volume = np.repeat(volume, 2, axis=0)
+            volume[1::2, ..., 3] = 1
+        return volume
+
+    def _check_arguments(self) -> None:
+        for name, known in (("kind", KINDS), ("crop", CROPS)):
+            if getattr(self, name) not in known:
+                self._refuse(name, f"one of {', '.join(known)}")
+        for name in ("clip_len", "num_clips", "num_persons", "short_size", "crop_size"):
+            if getattr(self, name) < 1:
+                self._refuse(name, "1 or more")
+        for name in ("sigma", "scaling"):
+            if getattr(self, name) <= 0:
+                self._refuse(name, "a number above 0")
+        if self.hw_ratio is not None and self.hw_ratio <= 0:
+            self._refuse("hw_ratio", "a number above 0, or None")
+        if not 0 <= self.flip_ratio <= 1:
+            self._refuse("flip_ratio", "0 to 1")
+        if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            self._refuse("crop_area", "[least, greatest] share, above 0 and up to 1")
+        if self.crop_size > self.short_size:
+            self._refuse("crop_size", f"at most short_size, {self.short_size}, from which it is cut")
+
+    def _check_limbs(self) -> None:
+        joints = range(self.layout.num_joints)
+        wrong = [limb for limb in self.limbs if len(limb) != 2 or not all(joint in joints for joint in limb)]
+        if wrong or not self.limbs:
+            raise ValueError(
+                f"reader PoseVolumes: limbs has {wrong[0] if wrong else 'none'}, expected pairs of joints from 0 to "
+                f"{len(joints) - 1}"
+            )
+
+    def _check_entries(self) -> None:
+        """Refuse recordings that no picture belongs to."""
+        for recording in self.entries:
+            where = f"{self.filelist}: '{recording.name}'"
+            if recording.keypoint.shape[3] != 2:
+                raise ValueError(
+                    f"{where} has 3 coordinates, heat maps need 2: x and y in pixels; set READER.name=skeletons"
+                )
+            if recording.img_shape is None:
+                raise ValueError(f"{where} has no img_shape, (height, width) of its picture; add it to the file")
