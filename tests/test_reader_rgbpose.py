@@ -188,9 +188,9 @@ def test_hue_counts_as_mmaction2_does(side, red, green, blue):
 @pytest.mark.parametrize("kind", range(4))
 def test_each_change_of_color_has_its_strength(tmp_path, kind):
     arguments = write_one(tmp_path)
-    plain = RGBPose(**arguments)[3, 0]["inputs"]["rgb"][0].astype(int)
-    strengths = np.eye(4)[kind] * 0.4
-    rgb = RGBPose(**arguments, color_jitter=strengths.tolist())[3, 0]["inputs"]["rgb"][0].astype(int)
+    strengths = (np.eye(4)[kind] * 0.4).tolist()
+    readers = RGBPose(**arguments), RGBPose(**arguments, color_jitter=strengths)
+    plain, rgb = (np.stack([one[epoch, 0]["inputs"]["rgb"][0].astype(int) for epoch in range(8)]) for one in readers)
     is_gray = np.ptp(plain, axis=-1) == 0
     assert np.abs(rgb - plain).max() > 5 and np.ptp(rgb[is_gray], axis=-1).max() <= 1  # gray stays gray
     if kind != 1:  # contrast turns about the mean
