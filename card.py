@@ -13,6 +13,7 @@ import paddle
 import config as texts
 import optimizer
 import parallel
+from inputs import change_each, format_shape
 
 
 def describe_run(
@@ -34,8 +35,7 @@ def describe_run(
     steps = len(train_loader)
     rows = {
         "model": f"{type(model).__name__}, {num_parameters / 1e6:.2f} M parameters, {cost.num_macs / 1e9:.2f} GMACs "
-        + "a clip of "
-        + " x ".join(str(size) for size in train_loader.input_shape),
+        + f"a clip of {format_shape(train_loader.input_shape)}",
         "data": f"{train_loader.num_samples} samples to train on ({texts.name_samples(config, 'TRAIN')}), {valid}",
         **_describe_skeletons(config),
         "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
@@ -75,13 +75,13 @@ class Cost:
     kept_bytes: int = 0
 
 
-def measure_forward(model: paddle.nn.Layer, input_shape: list) -> Cost:
+def measure_forward(model: paddle.nn.Layer, input_shape: list | dict) -> Cost:
     """Count the multiply-adds of convolutions and matrix products, and what is kept for the gradients, of one input.
 
     The network runs once on zeros, as in evaluation, and is left as it was.
 
     Args:
-        input_shape: without the batch axis, such as [3, 16, 112, 112].
+        input_shape: without the batch axis, such as [3, 16, 112, 112], or of each input.
     """
     cost, kept, own = Cost(), {}, {parameter.data_ptr() for parameter in model.parameters()}
 
@@ -93,7 +93,7 @@ def measure_forward(model: paddle.nn.Layer, input_shape: list) -> Cost:
     was_training = model.training
     model.eval()
     with _count_products(cost), paddle.autograd.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = model(paddle.zeros([1, *input_shape]))
+        output = model(change_each(lambda shape: paddle.zeros([1, *shape]), input_shape))
     del output  # held until here: a place in memory is used twice only after its tensor has gone
     if was_training:
         model.train()

@@ -16,6 +16,7 @@ import tqdm
 import log
 import metrics
 import parallel
+from inputs import change_each, take_one
 
 
 @dataclasses.dataclass
@@ -133,8 +134,9 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
             faults.extend(batch["faults"])
             if len(faults) > settings.max_faults:
                 raise ValueError(_tell_faults(faults, f"more than RUN.max_faults={settings.max_faults}"))
-            if progress.step == 1 and batch["inputs"].dtype in (np.uint8, paddle.uint8):  # pictures
-                run_log.image(1, "train/clips", log.clip_rows(np.asarray(batch["inputs"])))
+            pictures = take_one(batch["inputs"])
+            if progress.step == 1 and pictures.dtype in (np.uint8, paddle.uint8):
+                run_log.image(1, "train/clips", log.clip_rows(np.asarray(pictures)))
             is_due = (index + 1) % settings.log_interval == 0 or index + 1 == num_steps
             if is_due:
                 meter.read()
@@ -236,7 +238,8 @@ def evaluate(model: paddle.nn.Layer, loader, average_clips: str = "prob", log_in
         log_interval: batches between two log lines; 0 writes none.
 
     Returns:
-        `names` (list), `labels` (N,), `scores` (N, num_classes), and `loss`, the mean negative log probability.
+        `names` (list), `labels` (N,), `scores` (N, num_classes), and `loss`, the mean negative log probability; of a
+        model that gives several answers also `heads`, the scores of each by its name.
 
     Raises:
         ValueError: an unknown `average_clips`, or two samples of one name.
@@ -249,19 +252,26 @@ def evaluate(model: paddle.nn.Layer, loader, average_clips: str = "prob", log_in
     with paddle.no_grad(), _progress_bar(loader, "evaluate") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
             logits = model(loader.prepare(batch["inputs"]))
-            views = F.softmax(logits, axis=1) if average_clips == "prob" else logits
-            starts = np.cumsum([0, *batch["views"][:-1]])
-            counts = np.asarray(batch["views"])[:, None]
-            means = np.add.reduceat(views.numpy().astype(np.float64), starts, axis=0) / counts
+            means = change_each(lambda one, batch=batch: _average_views(one, batch["views"], average_clips), logits)
             scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
-            num_samples += len(means)
+            num_samples += len(batch["labels"])
             if log_interval and (index + 1) % log_interval == 0:
                 logging.info(f"scored {num_samples} of {loader.num_samples} samples")
     names, labels, scores = _join(parallel.gather(scored))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")
-    return {"names": names, "labels": labels, "scores": scores, "loss": _mean_loss(scores, labels, average_clips)}
+    heads = {"heads": scores} if isinstance(scores, dict) else {}
+    scores = model.fuse(scores) if heads else scores
+    loss = _mean_loss(scores, labels, average_clips)
+    return {"names": names, "labels": labels, "scores": scores, "loss": loss, **heads}
+
+
+def _average_views(logits: paddle.Tensor, views: np.ndarray, average_clips: str) -> np.ndarray:
+    """Return the mean scores of each sample, float64 (N, num_classes), from the logits of all its views."""
+    scores = F.softmax(logits, axis=1) if average_clips == "prob" else logits
+    starts = np.cumsum([0, *views[:-1]])
+    return np.add.reduceat(scores.numpy().astype(np.float64), starts, axis=0) / np.asarray(views)[:, None]
 
 
 def _join(by_rank: list) -> tuple:
@@ -269,7 +279,11 @@ def _join(by_rank: list) -> tuple:
     rounds = itertools.zip_longest(*by_rank)
     batches = [batch for one_round in rounds for batch in one_round if batch is not None]
     names, labels, scores = zip(*batches, strict=True)
-    return sum(names, []), np.asarray(sum(labels, [])), np.concatenate(scores)
+    if isinstance(scores[0], dict):
+        scores = {name: np.concatenate([one[name] for one in scores]) for name in scores[0]}
+    else:
+        scores = np.concatenate(scores)
+    return sum(names, []), np.asarray(sum(labels, [])), scores
 
 
 def _mean_loss(scores: np.ndarray, labels: np.ndarray, average_clips: str) -> float:
@@ -281,7 +295,7 @@ def _mean_loss(scores: np.ndarray, labels: np.ndarray, average_clips: str) -> fl
 
 
 def validate(model: paddle.nn.Layer, loader, average_clips: str, keep: Callable[[dict], None] | None = None) -> dict:
-    """Evaluate and return `val/loss`, `val/top1`, `val/top5`, `val/mean_class_accuracy`.
+    """Evaluate and return `val/loss` and `val/<figure>`, those of `summarize`.
 
     Args:
         keep: called with what `evaluate` returns.
@@ -289,8 +303,18 @@ def validate(model: paddle.nn.Layer, loader, average_clips: str, keep: Callable[
     result = evaluate(model, loader, average_clips)
     if keep is not None:
         keep(result)
-    values = {"loss": result["loss"], **metrics.summarize(result["scores"], result["labels"])}
+    values = {"loss": result["loss"], **summarize(model, result)}
     return {f"val/{name}": value for name, value in values.items()}
+
+
+def summarize(model: paddle.nn.Layer, result: dict) -> dict:
+    """Return the figures of what `evaluate` returned; see `metrics.summarize`, `metrics.summarize_heads`."""
+    figures = metrics.summarize(result["scores"], result["labels"])
+    if "heads" in result:
+        groups = getattr(model, "groups", None)
+        groups = None if groups is None else groups.numpy()
+        figures.update(metrics.summarize_heads(result["heads"], result["labels"], groups))
+    return figures
 
 
 def histogram_values(model: paddle.nn.Layer) -> dict:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+SHARES = ((1, 1), (2, 1), (1, 2))  # of RGB and pose, in a fused score
+
 
 def top_k_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Tell for each sample whether its label is among the `k` highest scores.
@@ -66,3 +68,42 @@ def summarize(scores: np.ndarray, labels: np.ndarray) -> dict:
         "top5": top_k_accuracy(scores, labels, 5),
         "mean_class_accuracy": mean_class_accuracy(confusion),
     }
+
+
+def summarize_heads(heads: dict, labels: np.ndarray, groups: np.ndarray | None = None) -> dict:
+    """Return the figures of a network for RGB and pose, by MMAction2's names.
+
+    Args:
+        heads: `rgb` and `pose`, scores (N, num_classes); perhaps `rgb_coarse` and `pose_coarse`, (N, coarse classes).
+        labels: (N,) class ids.
+        groups: (num_classes,) the coarse class of each class, if there are any.
+
+    Returns:
+        `acc/<head>_top1`, `_top5` and `_mean1` (mean class accuracy) of each head, and of RGBPose_1:1, RGBPose_2:1 and
+        RGBPose_1:2, weighted means of the scores. With `groups` also those of MA-52, of the classes that 1:1 answers
+        and of their groups: `acc/action_f1_micro`, `acc/action_f1_macro`, `acc/body_f1_micro`, `acc/body_f1_macro`, and
+        `acc/f1_mean`, the mean of these four.
+    """
+    scores = dict(heads)
+    for rgb, pose in SHARES:
+        scores[f"RGBPose_{rgb}:{pose}"] = (rgb * heads["rgb"] + pose * heads["pose"]) / (rgb + pose)
+    figures = {}
+    for name, one in scores.items():
+        found = summarize(one, groups[labels] if name.endswith("_coarse") else labels)
+        for kind, key in (("top1", "top1"), ("top5", "top5"), ("mean1", "mean_class_accuracy")):
+            figures[f"acc/{name}_{kind}"] = found[key]
+    if groups is None:
+        return figures
+    guesses = scores["RGBPose_1:1"].argmax(axis=1)
+    f1 = {}
+    for name, guess, label in (("action", guesses, labels), ("body", groups[guesses], groups[labels])):
+        confusion = confusion_matrix(guess, label, int(max(guess.max(), label.max())) + 1)
+        f1[f"acc/{name}_f1_micro"] = float(confusion.trace() / confusion.sum())  # of one answer a sample: accuracy
+        f1[f"acc/{name}_f1_macro"] = f1_macro(confusion)
+    return {**figures, **f1, "acc/f1_mean": float(np.mean(list(f1.values())))}
+
+
+def f1_macro(confusion: np.ndarray) -> float:
+    """Mean over the classes that have samples or answers of 2 TP / (2 TP + FP + FN)."""
+    totals = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float((2 * confusion.diagonal()[totals > 0] / totals[totals > 0]).mean())

@@ -73,8 +73,13 @@ def _read_last_words(log_dir: str) -> list:
 
 
 def share_gradients(model: paddle.nn.Layer) -> paddle.nn.Layer:
-    """Wrap a model so that `backward` averages gradients over the processes; one process gets the model itself."""
-    return paddle.DataParallel(model) if num_ranks() > 1 else model
+    """Wrap a model so that `backward` averages gradients over the processes; one process gets the model itself.
+
+    A model that does not use every weight in every batch says so by `skips_layers`.
+    """
+    if num_ranks() == 1:
+        return model
+    return paddle.DataParallel(model, find_unused_parameters=getattr(model, "skips_layers", False))
 
 
 def add_up(values: paddle.Tensor) -> paddle.Tensor:

@@ -12,6 +12,7 @@ import paddle
 import paddle.nn.functional as F
 
 import parallel
+from inputs import change_each, take_one
 
 
 class CrossEntropy:
@@ -128,11 +129,11 @@ class Mixing:
         self.alphas = [(mix, alpha) for mix, alpha in ((_mix_all, mixup_alpha), (_mix_box, cutmix_alpha)) if alpha]
         self.ratio, self.seed = ratio, seed
 
-    def __call__(self, inputs: paddle.Tensor, labels: paddle.Tensor, draw: list) -> tuple:
+    def __call__(self, inputs: paddle.Tensor | dict, labels: paddle.Tensor, draw: list) -> tuple:
         """Mix a batch.
 
         Args:
-            inputs: (N, C, T, H, W).
+            inputs: (N, C, T, H, W), or a dict of such that see the same place: they are mixed alike.
             labels: (N,).
             draw: integers that name this batch: the same ones draw the same mixture.
 
@@ -143,29 +144,38 @@ class Mixing:
         if len(labels) < 2 or rng.random() >= self.ratio:
             return inputs, [(labels, 1.0)]
         mix, alpha = self.alphas[rng.integers(len(self.alphas))]
-        mixed, share = mix(inputs, inputs.flip(0), float(rng.beta(alpha, alpha)), rng)
+        mixed, share = mix(inputs, float(rng.beta(alpha, alpha)), rng)
         targets = [(labels, share), (labels.flip(0), 1.0 - share)]
         return mixed, sorted(targets, key=lambda target: -target[1])
 
 
-def _mix_all(one: paddle.Tensor, other: paddle.Tensor, share: float, rng) -> tuple:
-    return one * share + other * (1.0 - share), share
+def _mix_all(inputs, share: float, rng) -> tuple:
+    return change_each(lambda one: one * share + one.flip(0) * (1.0 - share), inputs), share
 
 
-def _mix_box(one: paddle.Tensor, other: paddle.Tensor, share: float, rng) -> tuple:
-    """Paste a box of `other`; the share that is returned is what is left of `one`, after cutting the box to the frame.
+def _mix_box(inputs, share: float, rng) -> tuple:
+    """Paste a box of the other samples; the share that is returned is what is left, after cutting the box to the frame.
 
-    Boxes are centred anywhere, as in the paper.
+    Boxes are centred anywhere, as in the paper. Of several inputs the first has the share.
     """
-    sizes = one.shape[-2:]
-    inside = np.zeros(sizes, bool)
-    edges = []
+    sizes = take_one(inputs).shape[-2:]
+    edges = []  # as shares of a side
     for size in sizes:
         half, centre = size * np.sqrt(1.0 - share) / 2, rng.integers(size)
-        edges.append(slice(max(0, round(centre - half)), min(size, round(centre + half))))
-    inside[tuple(edges)] = True
-    mask = paddle.to_tensor(inside.reshape([1] * (len(one.shape) - 2) + list(sizes)))
-    return paddle.where(mask, other, one), 1.0 - float(inside.mean())
+        edges.append((max(0, round(centre - half)) / size, min(size, round(centre + half)) / size))
+
+    def find_inside(sizes: list) -> np.ndarray:
+        inside = np.zeros(sizes, bool)
+        corners = np.round(np.multiply(edges, np.reshape(sizes, (2, 1)))).astype(int)
+        inside[tuple(slice(*ends) for ends in corners)] = True
+        return inside
+
+    def paste(one: paddle.Tensor) -> paddle.Tensor:
+        inside = find_inside(one.shape[-2:])
+        mask = paddle.to_tensor(inside.reshape([1] * (len(one.shape) - 2) + list(inside.shape)))
+        return paddle.where(mask, one.flip(0), one)
+
+    return change_each(paste, inputs), 1.0 - float(find_inside(sizes).mean())
 
 
 class MovingAverage:
@@ -217,7 +227,9 @@ class TrainStep:
 
     Args:
         model: the network. If its training has more to it than one loss of one output, it has a method
-            `compute_losses(outputs, labels, criterion)` that returns name -> loss, to be added up.
+            `compute_losses(outputs, labels, criterion, is_mixed)` that returns name -> loss, to be added up. If it
+            learns something without gradients, a method `end_update(add_up)`; see `models/prototypes.py`. If its
+            outputs are several answers, a method `fuse` that makes one of {name: scores}.
         criterion: (logits, labels) -> mean loss.
         optimizer: of the model's parameters.
         prepare: turns a batch's uint8 inputs into what the model takes, on the device.
@@ -293,8 +305,11 @@ class TrainStep:
             part_share = share * float(stop - start) / len(labels)
             with self._sharing(is_last=part + 1 == num_parts):
                 draw = [index, parallel.rank(), part]
-                parts.append(self._add_gradients(inputs[start:stop], labels[start:stop], part_share, draw))
+                part_inputs = change_each(lambda one, part=slice(start, stop): one[part], inputs)
+                parts.append(self._add_gradients(part_inputs, labels[start:stop], part_share, draw))
         self.precision.update(self.optimizer)
+        if hasattr(self.model, "end_update"):
+            self.model.end_update(parallel.add_up)
         if self.average is not None:
             self.average.update(index)
         return {name: sum(part[name] for part in parts) for name in parts[0]}
@@ -305,21 +320,30 @@ class TrainStep:
             clips, targets = self.mixing(clips, labels, draw)
         with self.precision.cast():
             outputs = self.network(clips)
-            by_target = [(self._compute_losses(outputs, labels), weight * share) for labels, weight in targets]
+            is_mixed = len(targets) > 1
+            by_target = [(self._compute_losses(outputs, one, is_mixed), weight * share) for one, weight in targets]
             losses = {name: sum(one[name] * weight for one, weight in by_target) for name in by_target[0][0]}
             loss = sum(losses.values())
         # Paddle averages gradients over the processes; the shares add up to 1 already.
         self.precision.backward(loss * parallel.num_ranks())
-        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
-        right = (logits.detach().argmax(axis=1) == targets[0][0]).astype("float32").sum()
+        right = (self._answer(outputs) == targets[0][0]).astype("float32").sum()
         named = {name: one.detach() for name, one in losses.items()} if len(losses) > 1 else {}
         return {"loss": loss.detach(), "hits": right * float(share > 0), **named}
 
-    def _compute_losses(self, outputs, labels: paddle.Tensor) -> dict:
+    def _compute_losses(self, outputs, labels: paddle.Tensor, is_mixed: bool) -> dict:
         compute = getattr(self.model, "compute_losses", None)
         if compute is None:
             return {"loss_cls": self.criterion(outputs, labels)}
-        return compute(outputs, labels, self.criterion)
+        return compute(outputs, labels, self.criterion, is_mixed)
+
+    @paddle.no_grad()
+    def _answer(self, outputs) -> paddle.Tensor:
+        """Return the class that each sample is taken for."""
+        if hasattr(self.model, "fuse"):
+            scores = self.model.fuse({name: F.softmax(one) for name, one in outputs.items()})
+        else:
+            scores = outputs["logits"] if isinstance(outputs, dict) else outputs
+        return scores.argmax(axis=1)
 
     def _sharing(self, is_last: bool) -> contextlib.AbstractContextManager:
         """Send gradients to the other processes once an update, with the last part."""

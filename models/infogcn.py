@@ -299,7 +299,7 @@ class InfoGCN(nn.Layer):
         latent = add_noise(latent, self.fc_logvar(features), noise, self.noise_ratio)
         return {"logits": self.decoder(latent), "latent": latent}
 
-    def compute_losses(self, outputs, labels, criterion) -> dict:
+    def compute_losses(self, outputs, labels, criterion, is_mixed: bool = False) -> dict:
         """Give `loss_cls`, and in training `loss_mmd` and `loss_mean`, which are weighted already.
 
         The authors' criterion smooths labels by 0.1 (`RUN.label_smoothing`).

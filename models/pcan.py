@@ -139,7 +139,7 @@ class PCAN(RGBPoseConv3D):
         num_coarse_classes = num_coarse_classes or max(groups) + 1
         self.register_buffer("groups", paddle.to_tensor(groups, dtype="int64"), persistable=False)
         self.rectify_weights = dict(zip(MODALITIES, rectify_weights, strict=True))
-        self.modalities, self.as_published = list(loss_components), as_published
+        self.as_published = as_published
         self.tree_weight, self.prototype_weight = tree_weight, prototype_weight
         self.diversity_weight = diversity_weight
         for stage, channels in self.backbone.list_exchanges():

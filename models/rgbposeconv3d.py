@@ -102,7 +102,8 @@ class RGBPoseConv3D(nn.Layer):
         )  # fmt: skip
         self.num_features = [plan.channels_before(plan.num_stages) for plan in (rgb, pose)]
         _check_head(self.num_features, head_in_channels, pose, pose_out_indices, loss_components)
-        self.loss_weights = self.weigh_losses(list(loss_components), list(loss_weights))
+        self.modalities = list(loss_components)
+        self.loss_weights = self.weigh_losses(self.modalities, list(loss_weights))
         # What several processes must know: not every weight has a gradient in every batch.
         self.skips_layers = bool(rgb_drop_path or pose_drop_path or len(loss_components) < len(MODALITIES))
         self.dropout = nn.Dropout(dropout_ratio)
@@ -145,7 +146,11 @@ class RGBPoseConv3D(nn.Layer):
         """Map features (N, C) to the logits of a head."""
         return getattr(self, f"fc_{head}")(self.dropout(features))
 
-    def compute_losses(self, outputs: dict, labels, criterion) -> dict:
+    def fuse(self, scores: dict):
+        """Give the mean of the scores (N, num_classes) of the trained modalities, by {name: scores}."""
+        return sum(scores[name] for name in self.modalities) / len(self.modalities)
+
+    def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Give `rgb_loss_cls` and `pose_loss_cls`, which are weighted already."""
         return {
             f"{head}_loss_cls": weight * criterion(outputs[head], labels) for head, weight in self.loss_weights.items()

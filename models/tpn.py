@@ -275,7 +275,7 @@ class TPN(nn.Layer):
             return logits
         return {"logits": logits, "aux": self.neck.aux_head(levels[-2])}
 
-    def compute_losses(self, outputs, labels, criterion) -> dict:
+    def compute_losses(self, outputs, labels, criterion, is_mixed: bool = False) -> dict:
         """Give `loss_cls`, and in training `loss_aux`, which is weighted already."""
         if not isinstance(outputs, dict):
             return {"loss_cls": criterion(outputs, labels)}

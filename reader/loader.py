@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import paddle
 
+from inputs import change_each, take_one
+
 MOST_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default
 SHARED_MEMORY = "/dev/shm"
@@ -128,7 +130,7 @@ class Loader:
     def _unpack(self, batch: dict, index: int) -> dict:
         inputs, own, total = batch["inputs"], *self.sampler.count(index)
         return {
-            "inputs": _map(lambda one: one if isinstance(one, paddle.Tensor) else paddle.to_tensor(one), inputs),
+            "inputs": change_each(_to_tensor, inputs),
             "labels": np.array(batch["labels"], np.int64),
             "names": batch["names"][:own],
             "views": np.array(batch["views"], np.int64),
@@ -210,7 +212,7 @@ def _collate(samples: list[dict]) -> dict:
             return {"inputs": np.zeros(1, np.uint8), **sample}
     inputs = [sample["inputs"] for sample in samples]
     if isinstance(inputs[0], dict):
-        views = [len(next(iter(one.values()))) for one in inputs]
+        views = [len(take_one(one)) for one in inputs]
         inputs = {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
     else:
         views = [len(one) for one in inputs]
@@ -225,9 +227,8 @@ def _collate(samples: list[dict]) -> dict:
     }
 
 
-def _map(change, inputs):
-    """Change an array, or each of a dict of arrays."""
-    return {name: change(one) for name, one in inputs.items()} if isinstance(inputs, dict) else change(inputs)
+def _to_tensor(inputs) -> paddle.Tensor:
+    return inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
 
 
 def _start_worker(worker_id: int) -> None:

@@ -207,7 +207,7 @@ class TwoHeads(paddle.nn.Layer):
     def forward(self, x):
         return {"logits": self.body(x), "side": self.side(x)}
 
-    def compute_losses(self, outputs, labels, criterion):
+    def compute_losses(self, outputs, labels, criterion, is_mixed):
         return {"loss_cls": criterion(outputs["logits"], labels), "loss_side": 0.5 * criterion(outputs["side"], labels)}
 
 

@@ -36,6 +36,7 @@ import config as texts
 import engine
 import recipe
 import records
+from inputs import format_shape
 from partition import VIDEO_SUFFIXES
 from reader.loader import Loader
 from tools import heatmap_speed
@@ -121,8 +122,8 @@ def measure_reader(args: argparse.Namespace, words: list) -> None:
         for title, source in sources.items():
             speeds = [time_reading(config, source, num_workers, args) for num_workers in args.workers]
             rows.append([title, *(format_spread(one, 1) for one in speeds)])
-    _, *clip = open_training_reader(config).input_shape
-    print(f"clips of {' x '.join(map(str, clip))}, {recipe.device_batch_size(config)} a batch; median of ", end="")
+    clip = format_shape(open_training_reader(config).input_shape)
+    print(f"clips of {clip}, {recipe.device_batch_size(config)} a batch; median of ", end="")
     print(
         f"{args.repeats} x {args.batches} batches (lowest to highest)\n{describe_machine()}\n\n{format_table(rows)}\n"
     )
@@ -235,7 +236,7 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
         "before_gib": before_gib,
         "num_parameters": card.count_parameters(step.model),
         "num_macs": card.measure_forward(step.model, reader.input_shape).num_macs,
-        "clip": " x ".join(map(str, reader.input_shape)),
+        "clip": format_shape(reader.input_shape),
     }
 
 
