@@ -215,6 +215,9 @@ def begin(settings: RunSettings, model) -> None:
 def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelist: str) -> bool:
     """Count the epoch, log its line, and tell whether it is the best validated one so far."""
     epoch, key = progress.epoch, f"val/{settings.metric}"
+    found = [name.removeprefix("val/") for name in row if name.startswith("val/")]
+    if found and settings.metric not in found:
+        raise ValueError(f"RUN.metric: {settings.metric} is none of this network's figures: {', '.join(found)}")
     is_best = key in row and (progress.best is None or settings.is_better(row[key], progress.best["value"]))
     if is_best:
         progress.best = {"metric": settings.metric, "value": row[key], "epoch": epoch, "filelist": filelist}

@@ -126,6 +126,13 @@ class PoseVolumes(Recordings):
         """Return how much memory one sample takes, in bytes."""
         return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
 
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
+        """Return key points of noise, float32 (num_views, M, T, V, 4), to measure what comes after the reader."""
+        noise = rng.random((num_views, self.num_persons, self.clip_len, self.layout.num_joints, 4), np.float32)
+        noise[..., :2] *= self.map_size[::-1]
+        noise[..., 3] = 0
+        return noise
+
     def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Make the model's input on the current device: (B, M, T, V, 4) -> (B, K, T, H, W)."""
         order = self.mirror_order if self.flip and self.mode != "train" else None
