@@ -43,6 +43,8 @@ def load_checkpoint(path: str) -> dict:
         beside = sorted(str(one) for one in pathlib.Path(path).parent.glob("*" + SUFFIX))
         there = f"that folder has {', '.join(beside)}" if beside else "run train.py first"
         raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'; {there}")
+    if pathlib.Path(found).suffix in (".pth", ".pt"):
+        raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py")
     state = files.load_pickle(found)
     if not isinstance(state, dict):
         raise ValueError(f"'{found}' holds a {type(state).__name__}, expected a checkpoint; was it made by train.py?")
