@@ -145,10 +145,11 @@ def test_pytorch_files_are_converted_with_the_config():
     assert all(f"{name}.yaml --out" in read("MODEL_ZOO.md") for name in ROWS)
 
 
-def test_a_pytorch_file_given_to_test_py_is_answered_with_the_converter(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["torch_zip.pth", "torch_legacy.pth"])
+def test_a_pytorch_file_given_to_test_py_is_answered_with_the_converter(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"tools/torch2paddle\.py"):
-        test.main([str(ROOT / f"configs/{SCRATCH}.yaml"), str(ROOT / "tests/data/torch_zip.pth")])
+    with pytest.raises(ValueError, match=r"is a file of PyTorch; make a checkpoint of it with tools/torch2paddle\.py"):
+        test.main([str(ROOT / f"configs/{SCRATCH}.yaml"), str(ROOT / "tests/data" / name)])
 
 
 def test_the_time_of_a_video_is_measured_alone_and_one_at_a_time():
