@@ -294,6 +294,7 @@ def between(low, high, unit=""):
         ("time of phase 3", between("40", "60", " hours")),
         ("GPUs", r"2 x A100 40 GB"), ("disk", r"\b50 GB"),
     ],
+    ids=lambda value: value if value[0].isalpha() else "",
 )  # fmt: skip
 def test_what_the_plan_expects_is_told(what, pattern, told):
     assert re.search(pattern, told), f"{what}: in no header, README or page of docs"
