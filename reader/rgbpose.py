@@ -75,6 +75,7 @@ class RGBPose(PoseVolumes):
         num_persons: int = 2,
         short_size: int = 256,
         crop_size: int = 224,
+        scales: list[int] | None = None,
         stretch: bool = True,
         hw_ratio: float | None = 1.0,
         crop: str = "resized",
@@ -92,7 +93,7 @@ class RGBPose(PoseVolumes):
         self.color_jitter, self.erasing_ratio, self.erasing_area = color_jitter, erasing_ratio, erasing_area
         self.mean, self.std = mean, std
         drawing = (layout, kind, limbs, sigma, scaling, clip_len, num_clips, flip, num_persons)
-        cutting = (short_size, crop_size, stretch, hw_ratio, crop, crop_area, flip_ratio)
+        cutting = (short_size, crop_size, scales, stretch, hw_ratio, crop, crop_area, flip_ratio)
         super().__init__(
             filelist, split, mode, num_classes, seed, augment, *drawing, *cutting, repeat, memory_limit_gib
         )
@@ -132,19 +133,31 @@ class RGBPose(PoseVolumes):
         frames = self._choose_frames(num_frames, self.clip_len, rng)
         keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T', V, ...)
         rgb_frames = self._choose_frames(num_frames, self.rgb_clip_len, rng)
-        framing, place = None, None
+        views = []
+        for size in self._sizes:
+            rgb, points, framing = self._cut(video, rgb_frames, keypoint, recording.img_shape, size, rng)
+            views.append({"rgb": rgb, "pose": self._join(points, score, framing)})
+        joined = {name: np.concatenate([one[name] for one in views]) for name in views[0]}
+        return joined["rgb"] if self.rgb_only else joined
+
+    def _cut(self, video: Video, frames: np.ndarray, keypoint: np.ndarray, img_shape: tuple, size: int, rng) -> tuple:
+        """Cut the RGB views (views, T, H, W, 3) out of a video, at one scale.
+
+        Returns:
+            The views, the key points carried to the size of the video's frames, and how these are cut.
+        """
+        points, framing, place = None, None, None
 
         def plan(height: int, width: int) -> tuple:
-            nonlocal keypoint, framing, place
-            keypoint = resize(keypoint, recording.img_shape, (height, width))
-            framing = self._draw_framing(keypoint, (height, width), rng)
+            nonlocal points, framing, place
+            points = resize(keypoint, img_shape, (height, width))
+            framing = self._draw_framing(points, (height, width), size, rng)
             box, place = place_crop(framing, (height, width), self.crop_size)
             return box, place[2:]
 
-        cut = decode_frames(video, rgb_frames.reshape(-1), plan)
+        cut = decode_frames(video, frames.reshape(-1), plan)
         rgb = self._finish(cut, place, framing, rng)
-        rgb = self._add_mirrors(rgb.reshape(*rgb_frames.shape, *rgb.shape[1:]))
-        return rgb if self.rgb_only else {"rgb": rgb, "pose": self._join(keypoint, score, framing)}
+        return self._add_mirrors(rgb.reshape(*frames.shape, *rgb.shape[1:])), points, framing
 
     def _finish(self, cut: np.ndarray, place: tuple, framing: Framing, rng: np.random.Generator | None) -> np.ndarray:
         """Put what was cut from frames (n, h, w, 3) in its place in the crop; mirror, colour and erase it."""
