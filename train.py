@@ -226,7 +226,9 @@ def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelis
     progress.epoch += 1
     progress.history.append({"epoch": epoch, **row})
     shown = [name for name in row if name.startswith(("train/", "val/"))]
-    shown = [name for name in shown if not name.startswith("val/acc/") or name.endswith("_top1")]  # all are in the jsonl
+    shown = [
+        name for name in shown if not name.startswith("val/acc/") or name.endswith("_top1")
+    ]  # all are in the jsonl
     told = ", ".join(f"{name} {row[name]:.4f}" for name in shown)
     best = f"; best {settings.metric} so far" if is_best else ""
     logging.info(
