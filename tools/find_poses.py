@@ -1,0 +1,176 @@
+"""Videos to key points, by MediaPipe Pose: `<Class>/<video>.mp4` becomes `<Class>/<video>.json` for skeleton2pkl.py.
+
+    python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm
+    poses/bin/python tools/find_poses.py --videos data/mine/videos --out data/mine/keypoints
+
+MediaPipe and Paddle need different versions of the same packages, hence the environment of its own (Python 3.10 to
+3.12). This version has its network in the wheel, so nothing is downloaded later. It finds one person a frame. Of the 33
+landmarks those 17 that COCO has are kept, in pixels, with MediaPipe's visibility as score. A second run does only what
+is missing. Videos that cannot be read whole, or show nobody, are named with the reason in failed.csv in the folder
+--out. Exit status: 0 if there are key points to go on with.
+"""
+
+import importlib
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import cv2
+import numpy as np
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from avi2jpg import TRUNCATED_RATIO
+from command import CommandLine, run_main
+from files import write_atomically
+from jobs import run_jobs, write_failures
+from partition import VIDEO_SUFFIXES
+from records import natural_order
+
+INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm"
+COCO = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
+WHEEL_MODEL = 1  # "full"; "lite" (0) and "heavy" (2) are not in the wheel
+FEW_RATIO = 0.5  # a video with a body in fewer of its frames is named
+MOST_NAMED = 5
+
+
+def parse_flags(words: list[str] | None = None):
+    """Read the command line."""
+    parser = CommandLine("Find the key points of one person in videos.")
+    parser.add_argument("--videos", required=True, help="folder of videos, or of folders of them, such as <Class>/")
+    parser.add_argument("--out", required=True, help="where the json files go, in folders of the same names")
+    parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
+    flags = parser.parse_args(words)
+    if flags.workers < 0:
+        parser.error("--workers takes 0 or more")
+    return flags
+
+
+def main(words: list[str] | None = None) -> int:
+    """Find what is missing, then say in how many frames there was somebody."""
+    flags = parse_flags(words)
+    load_estimator()  # before the workers are forked: each of them needs it
+    jobs, failed = list_jobs(flags.videos, flags.out)
+    missing = {name: job for name, job in jobs.items() if not os.path.isfile(job[1])}
+    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
+    print(f"find_poses: {len(jobs)} videos in {flags.videos}, {len(missing)} to do", flush=True)
+    cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
+    outcomes = run_jobs(find_quietly, missing, flags.workers, "find_poses")
+    failed.update(outcomes.failed)
+    csv_path, there = os.path.join(flags.out, "failed.csv"), len(jobs) - len(missing)
+    write_failures(failed, csv_path)
+    num_seen, num_frames = (sum(counts) for counts in zip((0, 0), *outcomes.done.values(), strict=True))
+    print(f"find_poses: {len(outcomes.done)} videos done (a body in {num_seen} of {num_frames} frames)", end="")
+    print(f", {there} were there", f", {len(failed)} FAILED, see {csv_path}" if failed else "", sep="")
+    few = {name: counts for name, counts in outcomes.done.items() if counts[0] < FEW_RATIO * counts[1]}
+    few = {name: f"a body in only {counts[0]} of {counts[1]} frames" for name, counts in few.items()}
+    for reasons in (failed, few):
+        for name in sorted(reasons, key=natural_order)[:MOST_NAMED]:
+            print(f"  {name}: {reasons[name]}")
+    if len(few) > MOST_NAMED:
+        print(f"  and {len(few) - MOST_NAMED} more with a body in fewer than half of the frames")
+    return 0 if outcomes.done or there else 1
+
+
+def load_estimator() -> ModuleType:
+    """Import MediaPipe's module of Pose.
+
+    Raises:
+        ValueError: this Python has no MediaPipe, or one without the network.
+    """
+    try:
+        return importlib.import_module("mediapipe").solutions.pose
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"MediaPipe Pose cannot be imported here ({error}); make an environment for it with '{INSTALL}', then run "
+            "this script with poses/bin/python"
+        ) from error
+
+
+def list_jobs(videos: str, out: str) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
+    """List the videos below a folder.
+
+    Returns:
+        (video, json file to write) by the path below the folder, without suffix; the reason for each file that cannot
+        be taken.
+    Raises:
+        FileNotFoundError: no videos.
+    """
+    paths = [path for path in pathlib.Path(videos).rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES]
+    jobs, failed = {}, {}
+    for path in sorted(path for path in paths if path.is_file() and not path.name.startswith(".")):
+        name = path.relative_to(videos).with_suffix("").as_posix()
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        if shown != str(path):
+            failed[shown] = "its path is not UTF-8 (unzipped with another encoding?); rename it"
+        elif name in jobs:
+            failed[shown] = f"another video has the same name, '{jobs[name][0]}'; rename one of them"
+        else:
+            jobs[name] = str(path), os.path.join(out, f"{name}.json")
+    if not jobs:
+        raise FileNotFoundError(f"no videos ({', '.join(VIDEO_SUFFIXES)}) in '{videos}'; put them at <Class>/<video>")
+    return jobs, failed
+
+
+def find_quietly(job: tuple[str, str]) -> tuple[int, int]:
+    """Run `find_poses` in a process that is a worker: what MediaPipe prints there is for its own developers."""
+    cv2.setNumThreads(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
+    return find_poses(*job)
+
+
+def find_poses(path: str, target: str) -> tuple[int, int]:
+    """Write the key points of a video as json in MMPose's form, with the size of its pictures.
+
+    Returns:
+        how many frames have a body, how many there are.
+    Raises:
+        ValueError: the video cannot be read whole, or no frame has a body.
+    """
+    frames, size, num_seen = [], None, 0
+    with load_estimator().Pose(model_complexity=WHEEL_MODEL) as estimator:
+        for frame in read_frames(path):
+            size = [frame.shape[1], frame.shape[0]]
+            found = estimator.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).pose_landmarks
+            instances = [describe(found.landmark, size)] if found else []
+            frames.append({"frame_id": len(frames), "instances": instances})
+            num_seen += len(instances)
+    if not num_seen:
+        raise ValueError(f"no body in any of its {len(frames)} frames; show one person whole, or leave the video out")
+    with write_atomically(target, "w") as file:
+        json.dump({"image_size": size, "instance_info": frames}, file)
+    return num_seen, len(frames)
+
+
+def describe(landmarks: list, size: list[int]) -> dict:
+    """Put the landmarks of a body, whose x and y are shares of the picture, into MMPose's words."""
+    points = np.array([[landmarks[place].x, landmarks[place].y] for place in COCO]) * size
+    scores = [round(landmarks[place].visibility, 4) for place in COCO]
+    return {"keypoints": points.round(2).tolist(), "keypoint_scores": scores}
+
+
+def read_frames(path: str) -> Iterator[np.ndarray]:
+    """Decode a video to (H, W, 3) BGR frames, upright.
+
+    Raises:
+        ValueError: it cannot be read whole.
+    """
+    capture = cv2.VideoCapture(path)
+    if not capture.isOpened():
+        raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a phone's video upright; OpenCV 4.11 would leave it lying
+    announced, num_read = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
+    while (frame := capture.read()[1]) is not None:
+        num_read += 1
+        yield frame
+    if num_read == 0 or (num_read < TRUNCATED_RATIO * announced and num_read < announced - 2):
+        raise ValueError(f"only {num_read} of {announced:.0f} announced frames can be decoded: cut off or damaged")
+
+
+if __name__ == "__main__":
+    run_main(main)
