@@ -6,6 +6,7 @@
     python skeleton2pkl.py kinetics kinetics-skeleton --out data/kinetics.pkl    the json files of ST-GCN
     python skeleton2pkl.py npy folder --layout openpose25 --out data/own.pkl     train_data.npy, train_label.pkl, ...
     python skeleton2pkl.py coco folder --image_size 1920x1080 --out data/own.pkl     MMPose, PaddleDetection
+    python skeleton2pkl.py coco folder --out data/own.pkl                        what tools/find_poses.py wrote
     python skeleton2pkl.py openpose folder --out data/own.pkl                    <Class>/<video>/*_keypoints.json
     python skeleton2pkl.py mediapipe folder --out data/own.pkl                   <Class>/<video>.csv
     python skeleton2pkl.py pkl ntu60_hrnet.pkl --out data/checked.pkl            a pkl of PYSKL or MMAction2, checked
@@ -72,7 +73,7 @@ def parse_flags(argv: list[str] | None):
         "--persons", choices=list(PERSONS), help="who is who in 2-D; default: matched, kinetics: sorted"
     )
     parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
-    parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, for img_shape")
+    parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, where no file says it")
     parser.add_argument("--classes", help="classInd.txt; default: the one of the tree, else the names of the folders")
     parser.add_argument(
         "--val_ratio", type=float, default=0.3, help="share of the groups for val, where no folder says"

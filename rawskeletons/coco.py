@@ -2,7 +2,7 @@
 
 - COCO results: `[{"image_id", "keypoints": [x, y, score, ...], "score"}]`, a frame being an image_id, in their order;
 - MMPose 1: `[{"frame_id", "instances": [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}]}]`, or that list under
-  "instance_info";
+  "instance_info"; `"image_size": [width, height]` beside it, which tools/find_poses.py writes, is img_shape;
 - PaddleDetection: `[[image id, boxes, [[[[x, y, score], ...], ...], [score, ...]]]]`, which
   det_keypoint_unite_infer.py --save_res writes.
 
@@ -55,7 +55,17 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     for people in persons:  # the best ones first, as only so many are looked at
         people.sort(key=lambda person: -person[:, 2].sum())
     poses = PERSONS[args.persons or "matched"](gather(persons, NUM_JOINTS))
-    return make_pose_annotation(sample, poses, MAX_PIXELS, args.image_size)
+    return make_pose_annotation(sample, poses, MAX_PIXELS, read_size(file) or args.image_size)
+
+
+def read_size(file: JsonFile) -> tuple[int, int] | None:
+    """Read (height, width) of the video, where the file says it."""
+    if not isinstance(file.content, dict) or "image_size" not in file.content:
+        return None
+    width, height = file.take_numbers(("image_size",), 2, MAX_PIXELS)
+    if not (type(width) is type(height) is int and width > 0 and height > 0):
+        raise file.fault(("image_size",), f"is [{width}, {height}], expected width and height in pixels")
+    return height, width
 
 
 def read_results(file: JsonFile) -> list[list[np.ndarray]]:
