@@ -65,8 +65,9 @@ def main(words: list[str] | None = None) -> int:
     csv_path, there = os.path.join(flags.out, "failed.csv"), len(jobs) - len(missing)
     write_failures(failed, csv_path)
     num_seen, num_frames = (sum(counts) for counts in zip((0, 0), *outcomes.done.values(), strict=True))
-    print(f"find_poses: {len(outcomes.done)} videos done (a body in {num_seen} of {num_frames} frames)", end="")
-    print(f", {there} were there", f", {len(failed)} FAILED, see {csv_path}" if failed else "", sep="")
+    bodies = f" with a body in {num_seen} of {num_frames} frames" if outcomes.done else ""
+    print(f"find_poses: {len(outcomes.done)} videos done{bodies}, {there} were there", end="")
+    print(f", {len(failed)} FAILED, see {csv_path}" if failed else "")
     few = {name: counts for name, counts in outcomes.done.items() if counts[0] < FEW_RATIO * counts[1]}
     few = {name: f"a body in only {counts[0]} of {counts[1]} frames" for name, counts in few.items()}
     for reasons in (failed, few):
@@ -120,7 +121,8 @@ def list_jobs(videos: str, out: str) -> tuple[dict[str, tuple[str, str]], dict[s
 def find_quietly(job: tuple[str, str]) -> tuple[int, int]:
     """Run `find_poses` in a process that is a worker: what MediaPipe prints there is for its own developers."""
     cv2.setNumThreads(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # stderr, as MediaPipe's C++ knows it
     return find_poses(*job)
 
 
