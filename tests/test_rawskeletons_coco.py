@@ -69,6 +69,26 @@ def test_every_form(tmp_path, form, persons):
     assert annotation["img_shape"] == annotation["original_shape"] == (480, 640)
 
 
+def test_a_file_may_say_the_size_of_its_pictures(tmp_path):
+    annotation = read(tmp_path, {"image_size": [1920, 1080], "instance_info": as_mmpose()})
+    assert annotation["img_shape"] == annotation["original_shape"] == (1080, 1920)
+
+
+@pytest.mark.parametrize(
+    "size, fault",
+    [
+        ([0, 9], "is [0, 9], expected width and height in pixels"),
+        ([9.5, 9], "is [9.5, 9], expected width and height in pixels"),
+        ([9], "has 1 values, expected 2; get the file again"),
+        ("9x9", "is '9x9', expected a list; get the file again"),
+    ],
+)
+def test_a_size_that_cannot_be(tmp_path, size, fault):
+    with pytest.raises(ValueError) as error:
+        read(tmp_path, {"image_size": size, "instance_info": as_mmpose()})
+    assert str(error.value) == f"'{tmp_path / 'Wave' / 'a_g01.json'}' line 1: image_size {fault}"
+
+
 def test_names_of_frames_are_ordered_by_their_numbers(tmp_path):
     results = [{"image_id": f"f_{n}.jpg", "keypoints": [float(n + 1), 1, 1] * 17} for n in (10, 2, 1)]
     assert read(tmp_path, results)["keypoint"][0, :, 0, 0].tolist() == [2, 3, 11]
