@@ -337,7 +337,9 @@ class Skeletons(paddle.io.Dataset):
                     "run skeleton2pkl.py on each kind by itself"
                 )
             if self.num_coordinates == 2 and self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
-                raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto, or give predict.py --image_size")
+                raise ValueError(
+                    f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto, or give predict.py --image_size"
+                )
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
             known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)
