@@ -183,7 +183,7 @@ def draw_modality_bars(modalities: dict, width: int, size: int, lettering: Lette
         for name, ranking in modalities.items()
     ]
     height = max(panel.height for panel in panels) + gap
-    picture = Image.new("RGBA", (width, -(-len(panels) // across) * height - gap))
+    picture = Image.new("RGBA", (width, -(-len(panels) // across) * height - gap), SHADE)
     for place, panel in enumerate(panels):
         picture.paste(panel, (place % across * (part + gap), place // across * height))
     return picture

@@ -234,7 +234,7 @@ def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -
         return [{"class": name, "label": label, "probability": round(one, 6)} for label, name, one in ranking]
 
     content = {
-        "input": source.path,
+        **source.origin,
         "weights": origin,
         "num_frames": prediction.num_frames,
         "fps": prediction.fps,

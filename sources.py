@@ -1,8 +1,9 @@
 """What is predicted: videos for a network of clips, skeletons for one of key points, videos with key points for both.
 
-Each kind of source has a `path`, by which messages call it, and is used in this order: `open()` says what is wrong with
-it and sets `fps` and `announced`, its number of frames as far as it is known; `read_windows()` gives what
-`engine.evaluate` takes for a loader; `read_pictures()` gives the frames on which the answer is drawn, RGB uint8.
+Each kind of source has a `path`, by which messages call it, and `origin`, a dict that says the same to programs. It is
+used in this order: `open()` says what is wrong with it and sets `fps` and `announced`, its number of frames as far as it
+is known; `read_windows()` gives what `engine.evaluate` takes for a loader; `read_pictures()` gives the frames on which
+the answer is drawn, RGB uint8.
 """
 
 import argparse
@@ -91,7 +92,8 @@ class Film:
     """
 
     def __init__(self, path: str, reader, fps: float, window_s: float | None):
-        self.path, self.reader, self.fps, self.window_s, self.announced = path, reader, fps, window_s, None
+        self.path, self.origin, self.reader = path, {"input": path}, reader
+        self.fps, self.window_s, self.announced = fps, window_s, None
 
     def open(self) -> None:
         """Read the frame rate and the announced number of frames."""
@@ -174,14 +176,15 @@ class Skeleton:
     """
 
     def __init__(self, file: str, name: str, annotation: dict, reader, fps: float):
-        self.path, self.file, self.annotation, self.reader = f"{file} '{name}'", file, annotation, reader
-        self.fps, self.announced, self.recording = fps, None, None
+        self.path, self.origin = f"{file} '{name}'", {"input": file, "recording": name}
+        self.annotation, self.reader, self.fps = annotation, reader, fps
+        self.announced, self.recording = None, None
 
     def open(self) -> None:
         """Check the key points."""
         self.recording = keypoints.make_recording(self.path, self.annotation, self.reader.layout)
         self.announced = self.recording.keypoint.shape[1]
-        self.reader.take(self.file, [self.recording])
+        self.reader.take(self.origin["input"], [self.recording])
 
     def read_windows(self) -> Windows:
         """Give its views, those that test.py would score."""
@@ -230,13 +233,15 @@ class PosedFilm:
     """
 
     def __init__(self, path: str, index: dict, reader, fps: float):
-        self.path, self.index, self.reader, self.fps = path, index, reader, fps
+        self.path, self.origin, self.index = path, {"input": path}, index
+        self.reader, self.fps = reader, fps
         self.announced, self.recording = None, None
 
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
         self.fps, _ = footage.inspect(self.path, self.fps)
         name, annotation = keypoints.find_for_video(self.index, self.path)
+        self.origin["recording"] = name
         if annotation["img_shape"] is None:
             annotation = {**annotation, "img_shape": next(footage.read_frames(self.path)).shape[:2]}
         self.recording = keypoints.make_recording(f"'{name}'", annotation, self.reader.layout)

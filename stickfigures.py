@@ -8,8 +8,8 @@ import numpy as np
 
 from skeleton import Layout
 
-STAGE = (480, 854)  # (height, width) of a stage in pixels, wide enough for bars beside the bodies
-BOX = (24, 308, 400, 522)  # where the bodies stand on it: top, left, height, width
+STAGE = (480, 640)  # (height, width) of a stage in pixels
+BOX = (24, 264, 400, 360)  # where the bodies stand on it, beside the bars: top, left, height, width
 GROUND = (40, 43, 50)
 PALETTES = (  # left, right, middle; persons take them in turn
     ((86, 180, 233), (240, 140, 40), (240, 240, 240)),
@@ -27,11 +27,11 @@ class StickFigures:
 
     Args:
         points: (M, T, V, 2), x and y in pixels of the pictures; joints that are missing are nan.
-        layout: says which joints a bone ties together.
+        layout: says which joints its graph ties together; COCO's bones would leave out the sides of the trunk.
     """
 
     def __init__(self, points: np.ndarray, layout: Layout):
-        self.points, self.bones = points, layout.bones
+        self.points, self.edges = points, layout.edges
         self.sides = [2] * layout.num_joints
         for left, right in layout.pairs:
             self.sides[left], self.sides[right] = 0, 1
@@ -42,19 +42,19 @@ class StickFigures:
         thickness = max(2, min(picture.shape[:2]) // 160)
         for person, body in enumerate(self.points[:, index]):
             palette = PALETTES[person % len(PALETTES)]
-            _draw_body(picture, body, self.bones, [palette[side] for side in self.sides], thickness)
+            _draw_body(picture, body, self.edges, [palette[side] for side in self.sides], thickness)
         return picture
 
 
-def _draw_body(picture: np.ndarray, body: np.ndarray, bones: tuple, colors: list, thickness: int) -> None:
+def _draw_body(picture: np.ndarray, body: np.ndarray, edges: tuple, colors: list, thickness: int) -> None:
     there = np.isfinite(body).all(axis=1)
     places = [tuple(map(int, place)) for place in np.where(there[:, None], body, 0) * 2**SHIFT]
     fine = {"lineType": cv2.LINE_AA, "shift": SHIFT}
     for wider, is_outline in ((2, True), (0, False)):  # a dark edge keeps them apart from any frame
-        for joint, parent in bones:
-            if there[joint] and there[parent]:
+        for joint, inner in edges:
+            if there[joint] and there[inner]:
                 color = OUTLINE if is_outline else colors[joint]
-                cv2.line(picture, places[joint], places[parent], color, thickness + wider, **fine)
+                cv2.line(picture, places[joint], places[inner], color, thickness + wider, **fine)
         for joint in np.flatnonzero(there):
             color = OUTLINE if is_outline else colors[joint]
             cv2.circle(picture, places[joint], (thickness + wider // 2) << SHIFT, color, -1, **fine)
