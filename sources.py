@@ -1,9 +1,9 @@
 """What is predicted: videos for a network of clips, skeletons for one of key points, videos with key points for both.
 
-Each kind of source has a `path`, by which messages call it, and `origin`, a dict that says the same to programs. It is
-used in this order: `open()` says what is wrong with it and sets `fps` and `announced`, its number of frames as far as it
-is known; `read_windows()` gives what `engine.evaluate` takes for a loader; `read_pictures()` gives the frames on which
-the answer is drawn, RGB uint8.
+Each kind of source has a `path`, by which messages call it, and an `origin`, which says in the json where it is from.
+It is used in this order: `open()` says what is wrong with it and sets `fps` and `announced`, its number of frames as
+far as that is known; `read_windows()` gives what `engine.evaluate` takes for a loader; `read_pictures()` gives the
+frames on which the answer is drawn, RGB uint8.
 """
 
 import argparse
