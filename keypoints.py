@@ -122,8 +122,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
         )
     recording = skeleton_pkl.make_recording(where, {**annotation, "label": 0}, layout)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
-        num_persons, num_frames = recording.keypoint.shape[:2]
-        raise ValueError(f"no persons: {num_frames} frames and {num_persons} bodies without one key point")
+        raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")
     return recording
 
 

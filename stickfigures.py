@@ -74,7 +74,7 @@ def place_on_stage(keypoint: np.ndarray, score: np.ndarray | None, layout: Layou
     known = points[np.isfinite(points).all(axis=3)]
     if not len(known):
         return points
-    low, high = np.percentile(known, [0.5, 99.5], axis=0)  # so that a stray joint does not make the bodies small
+    low, high = known.min(axis=0), known.max(axis=0)
     top, left, height, width = BOX
     scale = min(width / max(high[0] - low[0], 1e-6), height / max(high[1] - low[1], 1e-6))
     return (points - (low + high) / 2) * scale + [left + width / 2, top + height / 2]
