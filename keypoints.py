@@ -76,7 +76,17 @@ def read_annotations(
             f"its joints are those of layout {stated}, the network was trained on {layout.name}; give key points of "
             "that layout"
         )
+    counts = {np.shape(one["keypoint"])[2] for one in annotations if np.ndim(one["keypoint"]) == 4}
+    if counts and layout.num_joints not in counts:
+        raise ValueError(_tell_joints(min(counts), layout))
     return [(str(one["frame_dir"]), {**one, "img_shape": one.get("img_shape") or image_size}) for one in annotations]
+
+
+def _tell_joints(count: int, layout: Layout) -> str:
+    return (
+        f"{count} joints, the network was trained on layout {layout.name}, which has {layout.num_joints}; give key "
+        "points of that layout"
+    )
 
 
 def _choose(content: dict, split: str | None) -> list:
@@ -116,10 +126,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
     """
     shape = np.shape(annotation["keypoint"])
     if len(shape) == 4 and shape[2] != layout.num_joints:
-        raise ValueError(
-            f"{shape[2]} joints, the network was trained on layout {layout.name}, which has {layout.num_joints}; give "
-            "key points of that layout"
-        )
+        raise ValueError(_tell_joints(shape[2], layout))
     recording = skeleton_pkl.make_recording(where, {**annotation, "label": 0}, layout)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
         raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")

@@ -43,6 +43,8 @@ from models import build_model
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
 
+MOST_NAMED = 10  # inputs that failed, at the end
+
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python predict.py --help`."""
@@ -100,7 +102,8 @@ def main(words: list | None = None) -> int:
             failed.append(source.path)
             logging.error(f"{source.path}: FAILED: {error}")
     if failed and len(found) > 1:
-        logging.error(f"{len(failed)} of {len(found)} inputs FAILED: {', '.join(failed)}")
+        more = ", ..." if len(failed) > MOST_NAMED else ""
+        logging.error(f"{len(failed)} of {len(found)} inputs FAILED: {', '.join(failed[:MOST_NAMED])}{more}")
     return 1 if failed else 0
 
 

@@ -243,7 +243,7 @@ class PosedFilm:
         name, annotation = keypoints.find_for_video(self.index, self.path)
         self.origin["recording"] = name
         if annotation["img_shape"] is None:
-            annotation = {**annotation, "img_shape": next(footage.read_frames(self.path)).shape[:2]}
+            annotation = {**annotation, "img_shape": self._find_size()}
         self.recording = keypoints.make_recording(f"'{name}'", annotation, self.reader.layout)
         self.announced = self.recording.keypoint.shape[1]
         self.reader.take("--poses", [self.recording])
@@ -261,6 +261,12 @@ class PosedFilm:
             if figures is None:
                 figures = self._make_figures((height, width))
             yield figures.draw(np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC)), index)
+
+    def _find_size(self) -> tuple:
+        first = next(footage.read_frames(self.path), None)
+        if first is None:
+            raise ValueError("not one frame can be decoded: cut off or damaged")
+        return first.shape[:2]
 
     def _make_figures(self, size: tuple) -> stickfigures.StickFigures:
         seen = _take_seen(self.recording, self.reader)

@@ -259,7 +259,8 @@ def test_bad_recordings_are_named_and_the_others_are_predicted(tmp_path, capsys)
     nans = {**good, "frame_dir": "nans", "keypoint": np.full((1, 20, 17, 2), np.nan)}
     scores = {**good, "frame_dir": "scores", "keypoint_score": np.ones((1, 20, 16))}
     deep = {**good, "frame_dir": "deep", "keypoint": np.ones((1, 20, 17, 3))}
-    tiny_poses.write_poses(tmp_path / "poses.pkl", [nobody, zeros, nans, scores, deep, good])
+    other = {**good, "frame_dir": "other", "keypoint": np.ones((1, 20, 25, 2))}
+    tiny_poses.write_poses(tmp_path / "poses.pkl", [nobody, zeros, nans, scores, deep, other, good])
     tiny_streams.write_pkl(tmp_path / "ntu.pkl", per_class=1)
     content = files.load_pickle("ntu.pkl")
     files.dump_pickle({**content, "layout": "ntu25"}, "stated.pkl")
@@ -275,7 +276,8 @@ def test_bad_recordings_are_named_and_the_others_are_predicted(tmp_path, capsys)
         "poses.pkl 'nans': FAILED: no persons",
         "poses.pkl 'scores': FAILED: poses.pkl 'scores': keypoint_score is of shape (1, 20, 16), expected (1, 20, 17)",
         "poses.pkl 'deep': FAILED: poses.pkl: 'deep' has 3 coordinates, heat maps need 2",
-        "ntu.pkl 'v_Up_g50_c01': FAILED: 25 joints, the network was trained on layout coco17, which has 17; give",
+        "poses.pkl 'other': FAILED: 25 joints, the network was trained on layout coco17, which has 17; give",
+        "ntu.pkl: FAILED: 25 joints, the network was trained on layout coco17, which has 17; give",
         "stated.pkl: FAILED: its joints are those of layout ntu25, the network was trained on coco17; give key points",
         "kinect.skeleton: FAILED: its joints are those of layout ntu25, the network was trained on coco17",
         "broken.pkl: FAILED: ",
