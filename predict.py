@@ -42,7 +42,6 @@ import sources
 from models import build_model
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
-
 MOST_NAMED = 10  # inputs that failed, at the end
 
 
