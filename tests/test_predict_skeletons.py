@@ -18,6 +18,7 @@ import engine
 import files
 import predict
 import recipe
+import sources
 from models import build_model
 from skeleton import get_layout
 from tools import export
@@ -158,6 +159,41 @@ def test_videos_with_key_points_get_the_scores_that_test_py_gives_them(tmp_path,
             assert probabilities.max() > probabilities.min() + 0.02
         assert (found["input"], found["recording"]) == (f"films/{name}.avi", name)
     assert np.abs(result["heads"]["rgb"] - result["heads"]["pose"]).max() > 0.01
+
+
+class Answers:
+    """A network that knows one class by RGB and another by pose, and coarse classes as well."""
+
+    modalities = ["rgb", "pose"]
+
+    def __call__(self, inputs):
+        """Give the logits of two views."""
+        heads = {"rgb": [[2, 0, 0]] * 2, "pose": [[0, 1, 0], [0, 3, 0]], "rgb_coarse": [[1, 0]] * 2}
+        return {name: paddle.to_tensor(logits, dtype="float32") for name, logits in heads.items()}
+
+    def fuse(self, scores):
+        """Give the mean."""
+        return (scores["rgb"] + scores["pose"]) / 2
+
+    def eval(self):
+        """Do nothing."""
+
+
+class OneWindow:
+    """A source of two views."""
+
+    def read_windows(self):
+        """Give them."""
+        return sources.Windows([(0, 5, np.zeros((2, 1)))])
+
+
+def test_logits_become_probabilities_after_they_are_fused_and_coarse_classes_are_left_out():
+    spans, scores, modalities = predict.score_source(OneWindow(), Answers(), "score")
+    assert spans == [(0, 5)] and list(modalities) == ["rgb", "pose"]
+    e = np.e
+    assert scores == pytest.approx(np.array([[e, e, 1]]) / (2 * e + 1))
+    assert modalities["rgb"] == pytest.approx(np.array([[e**2, 1, 1]]) / (e**2 + 2))
+    assert modalities["pose"] == pytest.approx(np.array([[1, e**2, 1]]) / (e**2 + 2))
 
 
 def test_an_export_gives_the_scores_of_its_checkpoint(tmp_path):
