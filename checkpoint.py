@@ -7,6 +7,7 @@ place in it: every epoch draws from (seed, epoch), and both are there.
 
 import fnmatch
 import pathlib
+import zipfile
 
 import numpy as np
 import paddle
@@ -43,7 +44,9 @@ def load_checkpoint(path: str) -> dict:
         beside = sorted(str(one) for one in pathlib.Path(path).parent.glob("*" + SUFFIX))
         there = f"that folder has {', '.join(beside)}" if beside else "run train.py first"
         raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'; {there}")
-    state = files.load_pickle(found)
+    state = None if zipfile.is_zipfile(found) else files.load_pickle(found)
+    if state is None or isinstance(state, int):  # PyTorch writes zip files; before 1.6 a pickle that begins so
+        raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py")
     if not isinstance(state, dict):
         raise ValueError(f"'{found}' holds a {type(state).__name__}, expected a checkpoint; was it made by train.py?")
     if "model" not in state:

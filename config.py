@@ -205,7 +205,7 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
     Args:
         where: what errors name, such as `configs/resnet.txt [MODEL]`.
         values: the keys of the section; `name` picks the builder and is not checked here.
-        builders: classes or functions whose parameters are the keys.
+        builders: classes or functions whose parameters are the keys; of a class with `**others` its parent's as well.
         given: parameters that the code passes and a text therefore cannot set.
 
     Returns:
@@ -215,7 +215,7 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
         ValueError: an unknown key (with the nearest known one), or a value of the wrong type.
     """
     parameters, hints = {}, {}
-    for builder in builders:
+    for builder in _add_parents(builders):
         function = builder.__init__ if inspect.isclass(builder) else builder
         hints.update(typing.get_type_hints(function))
         named = {n: p for n, p in inspect.signature(builder).parameters.items() if p.kind is not p.VAR_KEYWORD}
@@ -231,6 +231,17 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
             raise ValueError(f"{where}: {key}: expected {_describe_type(hints[key])}, got {value!r}")
         filled[key] = value
     return filled
+
+
+def _add_parents(builders: list) -> list:
+    """Put before each class whose last parameter is `**others` the class that takes them, its parent."""
+    found = []
+    for builder in builders:
+        kinds = {parameter.kind for parameter in inspect.signature(builder).parameters.values()}
+        if inspect.isclass(builder) and inspect.Parameter.VAR_KEYWORD in kinds:
+            found += _add_parents([builder.__base__])
+        found.append(builder)
+    return found
 
 
 def _options(hint) -> tuple:

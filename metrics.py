@@ -74,15 +74,15 @@ def summarize_heads(heads: dict, labels: np.ndarray, groups: np.ndarray | None =
     """Return the figures of a network for RGB and pose, by MMAction2's names.
 
     Args:
-        heads: `rgb` and `pose`, scores (N, num_classes); perhaps `rgb_coarse` and `pose_coarse`, (N, coarse classes).
+        heads: `rgb` and `pose`, scores (N, num_classes); with `groups` also `rgb_coarse` and `pose_coarse`.
         labels: (N,) class ids.
         groups: (num_classes,) the coarse class of each class, if there are any.
 
     Returns:
         `acc/<head>_top1`, `_top5` and `_mean1` (mean class accuracy) of each head, and of RGBPose_1:1, RGBPose_2:1 and
         RGBPose_1:2, weighted means of the scores. With `groups` also those of MA-52, of the classes that 1:1 answers
-        and of their groups: `acc/action_f1_micro`, `acc/action_f1_macro`, `acc/body_f1_micro`, `acc/body_f1_macro`, and
-        `acc/f1_mean`, the mean of these four.
+        and of the coarse classes that the mean of the coarse heads answers: `acc/action_f1_micro`,
+        `acc/action_f1_macro`, `acc/body_f1_micro`, `acc/body_f1_macro`, and `acc/f1_mean`, the mean of these four.
     """
     scores = dict(heads)
     for rgb, pose in SHARES:
@@ -94,9 +94,10 @@ def summarize_heads(heads: dict, labels: np.ndarray, groups: np.ndarray | None =
             figures[f"acc/{name}_{kind}"] = found[key]
     if groups is None:
         return figures
-    guesses = scores["RGBPose_1:1"].argmax(axis=1)
+    action = scores["RGBPose_1:1"].argmax(axis=1)
+    body = (heads["rgb_coarse"] + heads["pose_coarse"]).argmax(axis=1)
     f1 = {}
-    for name, guess, label in (("action", guesses, labels), ("body", groups[guesses], groups[labels])):
+    for name, guess, label in (("action", action, labels), ("body", body, groups[labels])):
         confusion = confusion_matrix(guess, label, int(max(guess.max(), label.max())) + 1)
         f1[f"acc/{name}_f1_micro"] = float(confusion.trace() / confusion.sum())  # of one answer a sample: accuracy
         f1[f"acc/{name}_f1_macro"] = f1_macro(confusion)

@@ -14,6 +14,7 @@ import config as texts
 import optimizer
 import parallel
 import step
+from mixing import Mixing
 from models import MODELS, build_model
 from reader import READERS, build_loader
 from settings import RunSettings
@@ -290,7 +291,7 @@ def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: 
     if isinstance(precision, step.MixedPrecision) and precision.level == "O2":
         model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", master_weight=True, save_dtype="float32")
     if run["mixup_alpha"] or run["cutmix_alpha"]:
-        mixing = step.Mixing(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
+        mixing = Mixing(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
     if run["ema_decay"]:
         average = step.MovingAverage(model, run["ema_decay"])
     return step.TrainStep(

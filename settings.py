@@ -3,6 +3,11 @@
 import dataclasses
 
 METRICS = ("top1", "top5", "mean_class_accuracy", "loss")
+# Of networks for RGB and pose: of each head, of fused scores, and F1 of fine classes and their groups.
+HEADS = ("rgb", "pose", "rgb_coarse", "pose_coarse", "RGBPose_1:1", "RGBPose_2:1", "RGBPose_1:2")
+HEAD_METRICS = tuple(f"acc/{head}_{kind}" for head in HEADS for kind in ("top1", "top5", "mean1")) + tuple(
+    f"acc/{name}" for name in ("action_f1_micro", "action_f1_macro", "body_f1_micro", "body_f1_macro", "f1_mean")
+)
 AMP_LEVELS = ("O0", "O1", "O2")
 
 # What the weights depend on, beside the sections MODEL to OPTIMIZER: a resumed run that changes one of them says so.
@@ -40,7 +45,8 @@ class RunSettings:
         validate: score the VALID list while training.
         eval_interval: epochs between two validations.
         val_begin: first epoch that is validated.
-        metric: `top1`, `top5`, `mean_class_accuracy` or `loss`; the best epoch by it is kept.
+        metric: `top1`, `top5`, `mean_class_accuracy` or `loss`, of RGB and pose also `acc/RGBPose_1:1_top1` and others
+            (see `metrics.summarize_heads`); the best epoch by it is kept.
         rule: `greater` or `less` is better; None: `less` for `loss`, else `greater`.
         early_stop_patience: end the run after so many validations without a better `metric`; 0 never does.
         early_stop_min_delta: what counts as better is better by more than this.
@@ -101,7 +107,7 @@ class RunSettings:
         """
         if self.epochs < 1:
             raise ValueError(f"RUN.epochs (--epoch): expected at least 1, got {self.epochs}")
-        choices = {"metric": METRICS, "rule": (None, "greater", "less"), "amp_level": AMP_LEVELS}
+        choices = {"metric": (*METRICS, *HEAD_METRICS), "rule": (None, "greater", "less"), "amp_level": AMP_LEVELS}
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 named = ", ".join(str(one) for one in known)

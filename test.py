@@ -89,7 +89,7 @@ def main(words: list | None = None) -> int | None:
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
-    summary = summarize(args, config, state, loader, result)
+    summary = summarize(args, config, state, loader, result, engine.summarize(model, result))
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     tell(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
@@ -116,13 +116,13 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
     return recipe.resolve(recipe.override(state["config"], flags, args.override, args.root), args.weights)
 
 
-def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict) -> dict:
+def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict, figures: dict) -> dict:
     """Return every figure of the result, where its weights come from, and how it was scored."""
     section = {**config["READER"], **config["TEST"]}
     protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "num_segments", "clip_len")
     protocol += ("frame_interval",)
     return {
-        **metrics.summarize(result["scores"], result["labels"]),
+        **figures,
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
         "loss": result["loss"],
         "num_samples": len(result["names"]),
@@ -167,6 +167,9 @@ def tell(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_n
     if "mean_class_accuracy" in args.eval:
         figures.append(f"mean class accuracy {100 * summary['mean_class_accuracy']:.2f}%")
     logging.info(", ".join(figures))
+    answers = [f"{name} {100 * value:.2f}%" for name, value in summary.items() if name.startswith("acc/")]
+    if answers:
+        logging.info(", ".join(answers))
     official = summary["official_size"]
     of = "" if official in (None, summary["num_samples"]) else f" of the {official} that the official list names"
     logging.info(
@@ -197,7 +200,8 @@ def write(
         logging.info(f"written: {args.out}")
     run_log = log.RunLog(f"{base}.jsonl", os.path.join(save_dir, "vdl"), None)
     epoch = state.get("epoch", 1) - 1
-    figures = {f"test/{name}": summary[name] for name in ("top1", "top5", "mean_class_accuracy", "loss")}
+    names = ["top1", "top5", "mean_class_accuracy", "loss", *(name for name in summary if name.startswith("acc/"))]
+    figures = {f"test/{name}": summary[name] for name in names}
     run_log.record(state.get("step", 0), epoch, **figures)
     run_log.scalars(epoch, figures)
     run_log.image(epoch, "test/confusion", picture)

@@ -215,6 +215,9 @@ def begin(settings: RunSettings, model) -> None:
 def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelist: str) -> bool:
     """Count the epoch, log its line, and tell whether it is the best validated one so far."""
     epoch, key = progress.epoch, f"val/{settings.metric}"
+    found = [name.removeprefix("val/") for name in row if name.startswith("val/")]
+    if found and settings.metric not in found:
+        raise ValueError(f"RUN.metric: {settings.metric} is none of this network's figures: {', '.join(found)}")
     is_best = key in row and (progress.best is None or settings.is_better(row[key], progress.best["value"]))
     if is_best:
         progress.best = {"metric": settings.metric, "value": row[key], "epoch": epoch, "filelist": filelist}
@@ -222,7 +225,11 @@ def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelis
         schedule.observe(row[key], settings.is_better)
     progress.epoch += 1
     progress.history.append({"epoch": epoch, **row})
-    told = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if name.startswith(("train/", "val/")))
+    shown = [name for name in row if name.startswith(("train/", "val/"))]
+    shown = [
+        name for name in shown if not name.startswith("val/acc/") or name.endswith("_top1")
+    ]  # all are in the jsonl
+    told = ", ".join(f"{name} {row[name]:.4f}" for name in shown)
     best = f"; best {settings.metric} so far" if is_best else ""
     logging.info(
         f"END epoch {epoch}: {told}, {row['time/clips_per_s']:.1f} clips/s, "

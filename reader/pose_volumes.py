@@ -63,6 +63,7 @@ class PoseVolumes(Recordings):
         num_persons: persons of a clip; those that a recording has too many are left out.
         short_size: the short side of the box around the bodies is scaled to it before `crop_size` is cut out.
         crop_size: side of the square that is drawn, in pixels; in evaluation it is cut from the centre.
+        scales: of evaluation, in place of `short_size`: every clip is scored at each of these sizes.
         stretch: scale that box to a square instead, whatever its aspect.
         hw_ratio: least and, inverted, greatest height / width of that box; None: whatever it is.
         crop: of training. "resized": of random area and aspect. "multiscale": of three scales at five places.
@@ -95,6 +96,7 @@ class PoseVolumes(Recordings):
         num_persons: int = 2,
         short_size: int = 64,
         crop_size: int = 56,
+        scales: list[int] | None = None,
         stretch: bool = False,
         hw_ratio: float | None = 1.0,
         crop: str = "resized",
@@ -106,7 +108,7 @@ class PoseVolumes(Recordings):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
         self.kind, self.sigma, self.scaling = kind, sigma, scaling
         self.clip_len, self.num_clips, self.flip, self.num_persons = clip_len, num_clips, flip, num_persons
-        self.short_size, self.crop_size, self.stretch = short_size, crop_size, stretch
+        self.short_size, self.crop_size, self.scales, self.stretch = short_size, crop_size, scales, stretch
         self.hw_ratio, self.crop, self.crop_area, self.flip_ratio = hw_ratio, crop, crop_area, flip_ratio
         self._check_arguments()
         self.map_size = heatmaps.scale_size((crop_size, crop_size), scaling)
@@ -131,6 +133,13 @@ class PoseVolumes(Recordings):
         """Return how much memory one sample takes, in bytes."""
         return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
 
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
+        """Return key points of noise, float32 (num_views, M, T, V, 4), to measure what comes after the reader."""
+        noise = rng.random((num_views, self.num_persons, self.clip_len, self.layout.num_joints, 4), np.float32)
+        noise[..., :2] *= self.map_size[::-1]
+        noise[..., 3] = 0
+        return noise
+
     def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Make the model's input on the current device: (B, M, T, V, 4) -> (B, K, T, H, W)."""
         order = self.mirror_order if self.flip and self.mode != "train" else None
@@ -138,13 +147,18 @@ class PoseVolumes(Recordings):
 
     @property
     def _num_views(self) -> int:
-        return 1 if self.mode == "train" else self.num_clips * (2 if self.flip else 1)
+        return 1 if self.mode == "train" else self.num_clips * (2 if self.flip else 1) * len(self._sizes)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return self.scales if self.scales and self.mode != "train" else [self.short_size]
 
     def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
         keypoint, score = self._clean(recording)
         frames = self._choose_frames(keypoint.shape[1], self.clip_len, rng)
         keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T, V, ...)
-        return self._join(keypoint, score, self._draw_framing(keypoint, recording.img_shape, rng))
+        framings = [self._draw_framing(keypoint, recording.img_shape, size, rng) for size in self._sizes]
+        return np.concatenate([self._join(keypoint, score, framing) for framing in framings])
 
     def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
         """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""
@@ -166,12 +180,13 @@ class PoseVolumes(Recordings):
         num_clips = 1 if self.mode == "train" else self.num_clips
         return sampling.place_uniform_clips(num_frames, clip_len, num_clips, None)
 
-    def _draw_framing(self, keypoint: np.ndarray, img_shape: tuple, rng: np.random.Generator | None) -> Framing:
+    def _draw_framing(
+        self, keypoint: np.ndarray, img_shape: tuple, short_size: int, rng: np.random.Generator | None
+    ) -> Framing:
         """Find the box around the bodies of all clips, and draw what is cut from it."""
         ratio = None if self.hw_ratio is None else (self.hw_ratio, self.hw_ratio)
         body = transforms.find_body_box(keypoint, img_shape, ratio)
-        size = transforms.scale_short_side(*body[2:], self.short_size)
-        size = (self.short_size,) * 2 if self.stretch else size
+        size = (short_size,) * 2 if self.stretch else transforms.scale_short_side(*body[2:], short_size)
         if rng is None:
             return Framing(body, size, transforms.place_centre_box(*size, self.crop_size), False)
         if self.crop == "resized":
@@ -208,8 +223,8 @@ class PoseVolumes(Recordings):
             self._refuse("flip_ratio", "0 to 1")
         if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
             self._refuse("crop_area", "[least, greatest] share, above 0 and up to 1")
-        if self.crop_size > self.short_size:
-            self._refuse("crop_size", f"at most short_size, {self.short_size}, from which it is cut")
+        if self.crop_size > min([self.short_size, *(self.scales or [])]):
+            self._refuse("crop_size", f"at most short_size, {self.short_size}, and scales, from which it is cut")
 
     def _check_limbs(self) -> None:
         joints = range(self.layout.num_joints)

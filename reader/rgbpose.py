@@ -9,6 +9,7 @@ float32 (views, M, T', V, 4) as `reader/pose_volumes.py` describes it. Views sta
 import os
 
 import numpy as np
+import paddle
 
 from annotations import Media
 from partition import VIDEO_SUFFIXES
@@ -38,6 +39,7 @@ class RGBPose(PoseVolumes):
             (`frame_dir`), with or without NTU RGB+D's ending "_rgb".
         rgb_clip_len: frames of an RGB clip, spread over the video.
         clip_len: frames of a pose clip, spread over the recording by itself.
+        rgb_only: give RGB alone, to train its pathway by itself. (The pose pathway needs no videos: reader `heatmaps`.)
         color_jitter: greatest change of brightness, contrast, saturation (each a factor of 1 - x to 1 + x) and hue (as
             MMAction2 counts it: 0.7 is the whole circle) of RGB in training; None: none.
         erasing_ratio: share of training clips in whose RGB a box is blanked.
@@ -66,12 +68,14 @@ class RGBPose(PoseVolumes):
         sigma: float = 0.7,
         scaling: float = 0.25,
         rgb_clip_len: int = 8,
+        rgb_only: bool = False,
         clip_len: int = 32,
         num_clips: int = 1,
         flip: bool = False,
         num_persons: int = 2,
         short_size: int = 256,
         crop_size: int = 224,
+        scales: list[int] | None = None,
         stretch: bool = True,
         hw_ratio: float | None = 1.0,
         crop: str = "resized",
@@ -85,26 +89,32 @@ class RGBPose(PoseVolumes):
         repeat: int = 1,
         memory_limit_gib: float = 8.0,
     ):
-        self.videos, self.rgb_clip_len = videos, rgb_clip_len
+        self.videos, self.rgb_clip_len, self.rgb_only = videos, rgb_clip_len, rgb_only
         self.color_jitter, self.erasing_ratio, self.erasing_area = color_jitter, erasing_ratio, erasing_area
         self.mean, self.std = mean, std
         drawing = (layout, kind, limbs, sigma, scaling, clip_len, num_clips, flip, num_persons)
-        cutting = (short_size, crop_size, stretch, hw_ratio, crop, crop_area, flip_ratio)
+        cutting = (short_size, crop_size, scales, stretch, hw_ratio, crop, crop_area, flip_ratio)
         super().__init__(
             filelist, split, mode, num_classes, seed, augment, *drawing, *cutting, repeat, memory_limit_gib
         )
         self.paths = self._find_videos()
 
     @property
-    def input_shape(self) -> dict:
+    def input_shape(self) -> dict | list:
         """What the model sees of one view: `rgb` [3, T, H, W], `pose` [joints or limbs, T', H', W']."""
-        return {"rgb": [3, self.rgb_clip_len, self.crop_size, self.crop_size], "pose": super().input_shape}
+        rgb = [3, self.rgb_clip_len, self.crop_size, self.crop_size]
+        return rgb if self.rgb_only else {"rgb": rgb, "pose": super().input_shape}
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
         return super().sample_bytes() + self._num_views * self.rgb_clip_len * self.crop_size**2 * 3
 
-    def prepare(self, inputs: dict) -> dict:
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict | np.ndarray:
+        """Return views of noise, as samples leave, to measure what comes after the reader."""
+        rgb = rng.integers(0, 256, (num_views, self.rgb_clip_len, self.crop_size, self.crop_size, 3), np.uint8)
+        return rgb if self.rgb_only else {"rgb": rgb, "pose": super().draw_noise(num_views, rng)}
+
+    def prepare(self, inputs: dict | paddle.Tensor) -> dict | paddle.Tensor:
         """Make the model's input on the current device.
 
         Args:
@@ -113,29 +123,41 @@ class RGBPose(PoseVolumes):
         Returns:
             `rgb` float32 (B, 3, T, H, W), (pixel / 255 - mean) / std; `pose` float32 (B, K, T', H', W').
         """
+        if self.rgb_only:
+            return normalize(inputs, self.mean, self.std)
         return {"rgb": normalize(inputs["rgb"], self.mean, self.std), "pose": super().prepare(inputs["pose"])}
 
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict:
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict | np.ndarray:
         keypoint, score = self._clean(recording)
         video, num_frames = self._open_video(recording, keypoint.shape[1])
         frames = self._choose_frames(num_frames, self.clip_len, rng)
         keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T', V, ...)
         rgb_frames = self._choose_frames(num_frames, self.rgb_clip_len, rng)
-        framing, place = None, None
+        views = []
+        for size in self._sizes:
+            rgb, points, framing = self._cut(video, rgb_frames, keypoint, recording.img_shape, size, rng)
+            views.append({"rgb": rgb, "pose": self._join(points, score, framing)})
+        joined = {name: np.concatenate([one[name] for one in views]) for name in views[0]}
+        return joined["rgb"] if self.rgb_only else joined
+
+    def _cut(self, video: Video, frames: np.ndarray, keypoint: np.ndarray, img_shape: tuple, size: int, rng) -> tuple:
+        """Cut the RGB views (views, T, H, W, 3) out of a video, at one scale.
+
+        Returns:
+            The views, the key points carried to the size of the video's frames, and how these are cut.
+        """
+        points, framing, place = None, None, None
 
         def plan(height: int, width: int) -> tuple:
-            nonlocal keypoint, framing, place
-            keypoint = resize(keypoint, recording.img_shape, (height, width))
-            framing = self._draw_framing(keypoint, (height, width), rng)
+            nonlocal points, framing, place
+            points = resize(keypoint, img_shape, (height, width))
+            framing = self._draw_framing(points, (height, width), size, rng)
             box, place = place_crop(framing, (height, width), self.crop_size)
             return box, place[2:]
 
-        cut = decode_frames(video, rgb_frames.reshape(-1), plan)
+        cut = decode_frames(video, frames.reshape(-1), plan)
         rgb = self._finish(cut, place, framing, rng)
-        return {
-            "rgb": self._add_mirrors(rgb.reshape(*rgb_frames.shape, *rgb.shape[1:])),
-            "pose": self._join(keypoint, score, framing),
-        }
+        return self._add_mirrors(rgb.reshape(*frames.shape, *rgb.shape[1:])), points, framing
 
     def _finish(self, cut: np.ndarray, place: tuple, framing: Framing, rng: np.random.Generator | None) -> np.ndarray:
         """Put what was cut from frames (n, h, w, 3) in its place in the crop; mirror, colour and erase it."""

@@ -165,3 +165,24 @@ def test_every_config_opens_with_its_paper_command_and_figure(path):
     head = "\n".join(comment)
     is_told = re.search(r"python train(_streams)?\.py", head) and "expected:" in head.lower()
     assert is_told, f"{path.name}: say the command and `expected:`"
+
+
+class Parent:
+    """Takes two keys."""
+
+    def __init__(self, width: int, depth: int = 18):
+        pass
+
+
+class Child(Parent):
+    """Has another default for one of them, one of its own, and hands on the others."""
+
+    def __init__(self, width: int = 7, groups: list | None = None, **others):
+        pass
+
+
+def test_keys_that_a_class_hands_to_its_parent_are_keys_too():
+    filled = texts.fill_section("a.txt [MODEL]", {"depth": 50}, [Child])
+    assert filled == {"width": 7, "depth": 50, "groups": None}
+    with pytest.raises(ValueError, match="unknown key 'others'; known: width, depth, groups"):
+        texts.fill_section("a.txt [MODEL]", {"others": 1}, [Child])

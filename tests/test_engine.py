@@ -191,7 +191,7 @@ def test_other_errors_of_paddle_stay_what_they_are():
 
 def test_several_losses_are_averaged_by_name():
     class TwoLosses(paddle.nn.Linear):
-        def compute_losses(self, outputs, labels, criterion, is_mixed):
+        def compute_losses(self, outputs, labels, criterion, is_mixed=False):
             return {"loss_cls": outputs.sum() * 0 + 1.0, "loss_side": outputs.sum() * 0 + float(len(labels))}
 
     model = TwoLosses(2, 2)

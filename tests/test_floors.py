@@ -20,7 +20,7 @@ FLOOR_0 = {
     "jobs", "partition", "annotations", "videofile",
 }  # fmt: skip
 OUTPUT = {"card", "drawing", "report", "stickfigures"}
-GROUND = {"files"}
+GROUND = {"files", "inputs"}
 # What a module or package may import of the project; a new one at the root gets its line here.
 MAY_IMPORT = {
     **{name: set() for name in GROUND},
@@ -29,10 +29,11 @@ MAY_IMPORT = {
     "reader": FLOOR_0 | GROUND | {"reader"},
     "rawskeletons": FLOOR_0 | GROUND | {"rawskeletons"},
     "engine": FLOOR_0 | GROUND | {"engine"},
-    "step": {"parallel"},
+    "mixing": GROUND,
+    "step": {"parallel", "mixing"} | GROUND,
     "exported": set(),
     **{name: FLOOR_0 | GROUND for name in OUTPUT},
-    "recipe": FLOOR_0 | GROUND | {"models", "reader", "step"},
+    "recipe": FLOOR_0 | GROUND | {"models", "reader", "mixing", "step"},
     "footage": FLOOR_0 | GROUND | {"reader"},
     "keypoints": FLOOR_0 | GROUND | {"reader", "rawskeletons"},
     "sources": FLOOR_0 | GROUND | OUTPUT | {"reader", "footage", "keypoints"},

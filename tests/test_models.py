@@ -8,6 +8,7 @@ import paddle.nn.functional as F
 import pytest
 
 import models
+from inputs import change_each
 
 
 @dataclasses.dataclass
@@ -15,7 +16,7 @@ class Case:
     """A small network of its kind: what to build it with (beside 4 classes), what it takes, what it weighs."""
 
     arguments: dict
-    input_shape: tuple  # without the batch axis
+    input_shape: tuple | dict  # without the batch axis
     num_params: int
     num_updates: int = 30  # that learn four samples by heart
 
@@ -24,6 +25,11 @@ class Case:
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
 NUM_CLASSES = 4
+PATHWAYS = {
+    "rgb_base_channels": 8, "rgb_stage_blocks": [1, 1, 1, 1], "pose_base_channels": 8, "pose_stage_blocks": [1, 1, 1],
+    "dropout_ratio": 0.0,
+}  # fmt: skip
+POSE_AND_RGB = {"rgb": (3, 2, 32, 32), "pose": (17, 8, 8, 8)}
 CASES = {
     "resnet": Case({"depth": 10, "widen_factor": 0.25}, (3, 8, 32, 32), num_params=913_908),
     "r2plus1d": Case({"depth": 10, "widen_factor": 0.25}, (3, 8, 32, 32), num_params=915_219),
@@ -58,6 +64,14 @@ CASES = {
     "infogcn": Case(
         {"base_channels": 16, "num_blocks": [1, 1, 1]}, (3, 8, 25, 2), num_params=45_757, num_updates=150
     ),  # its noise makes it slower
+    "posec3d": Case(
+        {"base_channels": 8, "stage_blocks": [1, 1, 1], "dropout_ratio": 0.0},
+        (17, 8, 16, 16),
+        num_params=44_028,
+        num_updates=60,
+    ),
+    "rgbposeconv3d": Case(PATHWAYS, POSE_AND_RGB, num_params=252_216),
+    "pcan": Case({**PATHWAYS, "coarse_groups": [0, 0, 1, 1]}, POSE_AND_RGB, num_params=504_860),
 }
 every_model = pytest.mark.parametrize("name", list(models.MODELS))
 
@@ -70,8 +84,17 @@ def build(name, seed=0):
 
 def draw_batch(name, num_samples, seed=0):
     """Draw normally distributed inputs, float32."""
-    shape = (num_samples, *CASES[name].input_shape)
-    return paddle.to_tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+    rng = np.random.default_rng(seed)
+
+    def draw(shape):
+        return paddle.to_tensor(rng.standard_normal((num_samples, *shape)).astype(np.float32))
+
+    return change_each(draw, CASES[name].input_shape)
+
+
+def score(model, inputs):
+    """Give all logits of a network, (N, heads x classes)."""
+    return paddle.concat(list_heads(model, model(inputs)), axis=1)
 
 
 def move_statistics(model, name):
@@ -86,7 +109,13 @@ def list_heads(model, outputs):
     """List the logits of all heads, the main ones first; in training a network may give a dict of these and more."""
     if not isinstance(outputs, dict):
         return [outputs]
-    return [outputs[head] for head in ("logits", *getattr(model, "loss_weights", {}))]
+    main = [] if hasattr(model, "fuse") else ["logits"]
+    return [outputs[head] for head in (*main, *getattr(model, "loss_weights", {}))]
+
+
+def take(batch, part):
+    """Give some samples of a batch."""
+    return change_each(lambda one: one[part], batch)
 
 
 def find_loss(model, outputs, labels):
@@ -105,10 +134,12 @@ def test_logits_have_a_row_per_sample_and_a_column_per_class(name):
     model = build(name)
     for mode in (model.train, model.eval):
         mode()
-        for logits in list_heads(model, model(draw_batch(name, 3))):
-            assert list(logits.shape) == [3, NUM_CLASSES]
+        outputs = model(draw_batch(name, 3))
+        for logits in list_heads(model, outputs):
+            assert list(logits.shape) == [3, NUM_CLASSES] or name == "pcan" and list(logits.shape) == [3, 2]
             assert logits.dtype == paddle.float32
-    assert not isinstance(model(draw_batch(name, 3)), dict)  # in evaluation
+    # In evaluation there is one answer, or one by each of several heads, which `fuse` makes one of.
+    assert isinstance(outputs, dict) == hasattr(model, "fuse")
 
 
 @every_model
@@ -117,8 +148,8 @@ def test_every_head_but_the_main_one_has_a_weight_in_the_loss(name):
     model.train()
     outputs = model(draw_batch(name, 3))
     outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
-    heads = [head for head, one in outputs.items() if list(one.shape) == [3, NUM_CLASSES]]
-    assert heads == ["logits", *getattr(model, "loss_weights", {})]
+    heads = {head for head, one in outputs.items() if one.shape[1] in (NUM_CLASSES, 2)}
+    assert heads == {*([] if hasattr(model, "fuse") else ["logits"]), *getattr(model, "loss_weights", {})}
 
 
 @every_model
@@ -143,12 +174,12 @@ def test_in_evaluation_logits_do_not_depend_on_batch_mates(name):
     model = build(name)
     move_statistics(model, name)
     batch = draw_batch(name, 3)
-    together = model(batch).numpy()
-    alone = np.concatenate([model(batch[i : i + 1]).numpy() for i in range(3)])
+    together = score(model, batch).numpy()
+    alone = np.concatenate([score(model, take(batch, slice(i, i + 1))).numpy() for i in range(3)])
     np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5 * np.abs(together).max())
     model.train()
     # The counter-check: training logits do depend on them, so the comparison above can fail.
-    two, three = (list_heads(model, model(inputs))[0].numpy() for inputs in (batch[:2], batch))
+    two, three = (score(model, inputs).numpy() for inputs in (take(batch, slice(2)), batch))
     assert np.abs(two - three[:2]).max() > 1e-3 * np.abs(together).max()
 
 
@@ -158,9 +189,9 @@ def test_same_seed_gives_same_weights_and_another_seed_others(name):
     first, again, other = (build(name, seed) for seed in (3, 3, 4))
     for model in (first, again, other):
         model.eval()
-    logits = first(batch).numpy()
-    np.testing.assert_array_equal(logits, again(batch).numpy())
-    assert np.abs(logits - other(batch).numpy()).max() > 1e-3 * np.abs(logits).max()
+    logits = score(first, batch).numpy()
+    np.testing.assert_array_equal(logits, score(again, batch).numpy())
+    assert np.abs(logits - score(other, batch).numpy()).max() > 1e-3 * np.abs(logits).max()
 
 
 @every_model
@@ -172,7 +203,7 @@ def test_weights_survive_a_round_trip_through_numpy(name):
     assert not missing and not unexpected
     other.eval()
     batch = draw_batch(name, 2)
-    np.testing.assert_array_equal(other(batch).numpy(), model(batch).numpy())
+    np.testing.assert_array_equal(score(other, batch).numpy(), score(model, batch).numpy())
 
 
 @every_model
@@ -195,7 +226,8 @@ def guess_once_settled(model, batch, labels):
     """Guess in evaluation mode, once the running statistics have followed: in a deep network that takes a while."""
     for _ in range(10):
         model.eval()
-        guesses = model(batch).argmax(axis=1).tolist()
+        outputs = model(batch)
+        guesses = (model.fuse(outputs) if hasattr(model, "fuse") else outputs).argmax(axis=1).tolist()
         if guesses == labels.tolist():
             break
         model.train()

@@ -271,7 +271,7 @@ def test_bad_annotations_are_named(tmp_path, changes, message):
         ({"hw_ratio": 0}, "hw_ratio is 0, expected a number above 0, or None"),
         ({"flip_ratio": 2}, "flip_ratio is 2, expected 0 to 1"),
         ({"crop_area": [0.5]}, "crop_area is [0.5], expected [least, greatest] share"),
-        ({"crop_size": 33}, "crop_size is 33, expected at most short_size, 32"),
+        ({"crop_size": 33}, "crop_size is 33, expected at most short_size, 32, and scales"),
         ({"kind": "limbs", "limbs": [[0, 17]]}, "limbs has (0, 17), expected pairs of joints from 0 to 16"),
         ({"scaling": 0.01}, "scaling 0.01 makes a map of 0 x 0 pixels"),
     ],

@@ -93,7 +93,7 @@ def test_it_stays_there_in_training_crops_and_mirrors(tmp_path):
         rng = np.random.default_rng([0, epoch, 0])
         for _ in range(2):
             sampling.draw_uniform_clip(8, 8, rng, None)
-        is_mirrored = reader._draw_framing(reader.entries[0].keypoint, (HEIGHT, WIDTH), rng).is_mirrored
+        is_mirrored = reader._draw_framing(reader.entries[0].keypoint, (HEIGHT, WIDTH), 64, rng).is_mirrored
         seen[is_mirrored] += assert_dots_under_maps(reader, (epoch, 0), DOT + 1 if is_mirrored else DOT).sum()
     assert min(seen.values()) > 20
 
@@ -313,3 +313,32 @@ def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError) as error:
         RGBPose(None, **{**SMALL, **arguments})
     assert message in str(error.value)
+
+
+def test_scales_are_views(tmp_path):
+    arguments = {**write_one(tmp_path), "mode": "test", "crop_size": 48, "flip": True}
+    several = RGBPose(**arguments, scales=[48, 64], num_clips=2)[0]["inputs"]
+    assert several["rgb"].shape[:1] == several["pose"].shape[:1] == (8,)  # 2 scales x 2 clips x 2 sides
+    for place, size in ((slice(0, 4), 48), (slice(4, 8), 64)):
+        alone = RGBPose(**{**arguments, "short_size": size}, num_clips=2)[0]["inputs"]
+        assert all((several[name][place] == alone[name]).all() for name in alone)
+    assert (several["rgb"][:4] != several["rgb"][4:]).any() and (several["pose"][:4] != several["pose"][4:]).any()
+
+
+def test_rgb_alone_is_what_it_is_beside_poses(tmp_path):
+    arguments = write_one(tmp_path)
+    both, alone = RGBPose(**arguments), RGBPose(**arguments, rgb_only=True)
+    assert (both[2, 0]["inputs"]["rgb"] == alone[2, 0]["inputs"]).all()
+    assert alone.input_shape == both.input_shape["rgb"]
+    inputs = both[0]["inputs"]["rgb"]
+    assert (alone.prepare(inputs).numpy() == both.prepare(both[0]["inputs"])["rgb"].numpy()).all()
+
+
+def test_noise_has_the_form_of_samples(tmp_path):
+    arguments = write_one(tmp_path)
+    for changes in ({}, {"rgb_only": True}):
+        reader = RGBPose(**arguments, **changes)
+        sample, noise = reader[0]["inputs"], reader.draw_noise(3, np.random.default_rng(0))
+        pairs = [(sample, noise)] if changes else [(sample[name], noise[name]) for name in ("rgb", "pose")]
+        for one, other in pairs:
+            assert other.shape == (3, *one.shape[1:]) and other.dtype == one.dtype

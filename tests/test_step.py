@@ -6,7 +6,8 @@ import pytest
 
 import engine
 import step
-from step import CrossEntropy, Mixing, MovingAverage, TrainStep
+from mixing import Mixing
+from step import CrossEntropy, MovingAverage, TrainStep
 
 VIEWS = [[0.0, 2.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 1.0]]
 LABELS = [0, 0, 1, 1, 1]
@@ -207,7 +208,7 @@ class TwoHeads(paddle.nn.Layer):
     def forward(self, x):
         return {"logits": self.body(x), "side": self.side(x)}
 
-    def compute_losses(self, outputs, labels, criterion, is_mixed):
+    def compute_losses(self, outputs, labels, criterion, is_mixed=False):
         return {"loss_cls": criterion(outputs["logits"], labels), "loss_side": 0.5 * criterion(outputs["side"], labels)}
 
 

@@ -139,7 +139,7 @@ def test_skeletons_are_read_from_the_file_of_the_config_or_from_sample_data(tmp_
     words = ["reader", "-o", "READER.name=skeletons", "-o", "READER.stream=bone", "--workers", "0", "--batches", "2"]
     benchmark.main([*words, "--root", str(tmp_path)])
     out = capsys.readouterr().out
-    assert "clips of 100 x 25 x 2, 8 a batch; median of 3 x 2 batches" in out
+    assert "clips of 3 x 100 x 25 x 2, 8 a batch; median of 3 x 2 batches" in out
     _, row = read_table(out)
     assert row[0] == "sample data, ntu25.pkl" and read_spread(row[1])[1] > 0
     own = ["-o", f"TRAIN.filelist={tmp_path / 'coco17.pkl'}", "-o", "TRAIN.split=test2", "-o", "READER.layout=coco17"]

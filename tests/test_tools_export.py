@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import paddle
 import pytest
-from test_models import CASES, NUM_CLASSES, build, every_model, move_statistics
+from test_models import CASES, NUM_CLASSES, build, move_statistics
 from test_predict import PROTOCOLS, save_model
 
 import checkpoint
@@ -20,6 +20,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always tra
 
 MEAN, STD = np.array([0.2, 0.4, 0.6], np.float32), np.array([0.3, 0.2, 0.1], np.float32)
 ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y}", " ", "two\nlines"]
+
+
+ON_HEAT_MAPS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
+every_exported = pytest.mark.parametrize("name", [name for name in CASES if name not in ON_HEAT_MAPS])
 
 
 def save_case(name, path, **more):
@@ -70,7 +74,7 @@ def list_leftovers(folder):
     return [name for name in os.listdir(folder) if name.startswith(".unfinished")]
 
 
-@every_model
+@every_exported
 def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
     model = save_case(name, tmp_path / "weights")
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
@@ -88,6 +92,18 @@ def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
     assert f"{name} of {tmp_path / 'weights'}" in printed and "of the largest logit" in printed
     assert "dynamic: 3 clips in " in printed
     assert "with oneDNN: 3 clips in " in printed or "with oneDNN: cannot run this network (" in printed
+
+
+@pytest.mark.parametrize("name", list(ON_HEAT_MAPS))
+def test_networks_for_heat_maps_are_refused(name, tmp_path):
+    config = {section: {} for section in texts.SECTIONS}
+    config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
+    config["READER"] = {"name": ON_HEAT_MAPS[name]}
+    state = {"model": checkpoint.model_state(build(name)), "config": recipe.resolve(config, "a test")}
+    checkpoint.save_checkpoint(str(tmp_path / "weights"), {"class_names": list("ABCD"), **state})
+    with pytest.raises(ValueError, match=f"weights reads {ON_HEAT_MAPS[name]}: exports take frames or skeletons"):
+        export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_holds_three_files_that_a_person_can_tell(tmp_path):
@@ -253,7 +269,7 @@ def test_onnx_says_what_to_install_before_anything_is_done(missing, monkeypatch)
             export.main(["no such weights", "--onnx"])
 
 
-@every_model
+@every_exported
 def test_onnx_equals_the_dynamic_model(name, tmp_path):
     reason = "paddle2onnx and onnxruntime are not installed; they are needed for --onnx only"
     pytest.importorskip("paddle2onnx", reason=reason)

@@ -36,14 +36,14 @@ import config as texts
 import engine
 import recipe
 import records
-from inputs import format_shape
+from inputs import change_each, format_shape, take_one
 from partition import VIDEO_SUFFIXES
 from reader.loader import Loader
 from tools import heatmap_speed
 from tools.timing import (
     WARMUP,
     build_step,
-    count_operators,
+    count_kernels,
     describe_machine,
     draw_batch,
     format_spread,
@@ -192,7 +192,7 @@ def time_reading(config: dict, source: pathlib.Path, num_workers: int, args: arg
 def prepare_training(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
     """Return a call that makes one update; at rate 0, where noise can do no harm and the work is the same."""
     step.begin_epoch()
-    return lambda: step(paddle.to_tensor(inputs), paddle.to_tensor(labels), 0.0, 0)
+    return lambda: step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), 0.0, 0)
 
 
 def prepare_inference(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
@@ -201,7 +201,7 @@ def prepare_inference(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
 
     def score():
         with paddle.no_grad():
-            step.model(step.prepare(paddle.to_tensor(inputs)))
+            step.model(step.prepare(change_each(paddle.to_tensor, inputs)))
 
     return score
 
@@ -212,12 +212,12 @@ CALLS = {"training": prepare_training, "inference": prepare_inference, "test vid
 def draw_video(config: dict, _) -> tuple:
     """Draw the views of one video of noise as TEST takes them, (views, ...), and labels for them."""
     reader, rng = recipe.open_reader(config), np.random.default_rng(0)
-    if config["READER"]["name"] == "skeletons":
-        views = reader.draw_noise(reader.num_clips, rng)
-    else:
+    if config["READER"]["name"] == "clips":
         size = (VIDEO_FRAMES, reader.short_size, reader.short_size * 4 // 3, 3)
         views = reader.make_views(rng.integers(0, 256, size, np.uint8))
-    return views, np.zeros(len(views), np.int64)
+    else:
+        views = reader.draw_noise(reader.num_clips * (1 + getattr(reader, "flip", False)), rng)
+    return views, np.zeros(len(take_one(views)), np.int64)
 
 
 def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
@@ -229,9 +229,9 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     seconds = time_calls(call, args.batches, args.repeats)
     memory_gib = engine.memory_gib()
     return {
-        "num_clips": len(inputs),
+        "num_clips": len(labels),
         "seconds": seconds,
-        "num_operators": count_operators(call),
+        "num_kernels": count_kernels(call),
         "memory_gib": memory_gib,
         "before_gib": before_gib,
         "num_parameters": card.count_parameters(step.model),
@@ -247,12 +247,13 @@ def measure_model(args: argparse.Namespace, words: list) -> None:
     if args.measure:
         print(json.dumps(measure_call(config, args.measure, args)))
         return
-    rows = [["", "clips a call", "clips/s", "ms a call", "operators a call", "peak memory, GiB"]]
+    started = "kernels" if device.startswith("gpu") else "operators"
+    rows = [["", "clips a call", "clips/s", "ms a call", f"{started} a call", "peak memory, GiB"]]
     for name in CALLS:
         found = json.loads(run_script("tools/benchmark.py", *words, "--measure", name).splitlines()[-1])
         speeds, size = [found["num_clips"] / seconds for seconds in found["seconds"]], str(found["num_clips"])
         milliseconds = 1000 * statistics.median(found["seconds"])
-        cells = [f"{milliseconds:.0f}", str(found["num_operators"]), f"{found['memory_gib']:.2f}"]
+        cells = [f"{milliseconds:.0f}", str(found["num_kernels"]), f"{found['memory_gib']:.2f}"]
         rows.append([name, size, format_spread(speeds, 2), *cells])
     sizes = f"{found['num_parameters'] / 1e6:.2f} M parameters, {found['num_macs'] / 1e9:.2f} GMACs a clip"
     print(f"{config['MODEL']['name']}, {sizes} of {found['clip']}; amp_level ", end="")

@@ -39,6 +39,7 @@ import recipe
 TOLERANCE, ONEDNN_TOLERANCE, ONNX_TOLERANCE = 1e-5, 5e-6, 1e-4
 OPSET = 13
 BATCHES = (1, 3)  # clips
+EXPORTED = ("clips", "skeletons")  # readers whose networks can be
 # Keys of READER and TEST that say how to train or to load, not what the network is to see.
 LEFT_OUT = ("filelist", "augment", "crop", "flip_ratio", "color_jitter", "erasing_ratio")
 LEFT_OUT += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
@@ -63,6 +64,12 @@ def main(words: list | None = None) -> None:
     onnx = import_onnx() if args.onnx else None
     recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round further than the tolerance
     network, state = predict.open_weights(args.weights)
+    name = state["config"]["READER"]["name"]
+    if name not in EXPORTED:
+        raise ValueError(
+            f"{args.weights} reads {name}: exports take frames or skeletons, not heat maps, which are drawn outside of "
+            "the network; predict.py --weights runs the checkpoint as it is"
+        )
     reader, rng = recipe.open_reader(state["config"]), np.random.default_rng(0)
     frames = [reader.draw_noise(size, rng) for size in BATCHES]
     clip_shape = list(frames[0].shape[1:])

@@ -14,14 +14,11 @@ within 2 % of that in float32, and a mean loss that differs by 10 % of the first
 """
 
 import argparse
-import collections
 import inspect
 import json
 import pathlib
 import statistics
 import sys
-import tempfile
-from collections.abc import Callable
 
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -38,21 +35,25 @@ import config as texts
 import engine
 import files
 import recipe
+from inputs import change_each
 from models import MODELS
 from tools import golden
 from tools.timing import (
     build_step,
+    count_kernels,
     describe_machine,
     draw_batch,
     format_table,
     run_script,
-    synchronize,
     time_calls,
 )
 
 LEVELS = {"O0": "float32", "O1": "AMP O1", "O2": "AMP O2"}
 FULL_SIZE = {"num_classes": 101, "clip_len": 16, "crop_size": 112, "batch_size": 8}  # of networks as they come
 SMALL_SIZE = {"num_classes": 4, "clip_len": 16, "crop_size": 32, "batch_size": 4}
+SMALL_PATHWAYS = {
+    "rgb_base_channels": 16, "rgb_stage_blocks": [1, 1, 1, 1], "pose_base_channels": 16, "pose_stage_blocks": [1, 1, 1],
+}  # fmt: skip
 SMALL = {  # arguments of each network for a CPU
     "resnet": {"depth": 10, "widen_factor": 0.25},
     "r2plus1d": {"depth": 10, "widen_factor": 0.25},
@@ -69,7 +70,11 @@ SMALL = {  # arguments of each network for a CPU
     "msg3d": {"base_channels": 24, "num_blocks": 2, "num_gcn_scales": 4, "num_g3d_scales": 2},
     "pbgcn": {"layers_config": [[16, 16, 1], [16, 32, 2]], "labeling_mode": "parts", "dropout": 0.0},
     "infogcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "posec3d": {"base_channels": 8, "stage_blocks": [1, 1, 1]},
+    "rgbposeconv3d": SMALL_PATHWAYS,
+    "pcan": {**SMALL_PATHWAYS, "coarse_groups": [0, 0, 1, 1]},
 }
+POSE_READERS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
 MOST_OFF = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative, of golden vectors
 LEARNING_RATE = 0.003
 MOST_LEFT = 0.5  # of the first loss, in the last three updates
@@ -97,8 +102,8 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     args.small = args.small or args.device == "cpu"
     if args.steps < 4:
         parser.error(f"--steps is {args.steps}, expected at least 4")
-    if not golden.list_names(args.golden):
-        parser.error(f"--golden {args.golden}: no file of tests/golden has such a name")
+    if not list_golden(args.golden):
+        parser.error(f"--golden {args.golden}: no file of tests/golden that can be checked here has such a name")
     return args
 
 
@@ -145,10 +150,15 @@ def start(what: str, words: list, **options) -> dict:
     return json.loads(run_script("tools/gpu_check.py", *words, "--measure", what, **options).splitlines()[-1])
 
 
+def list_golden(pattern: str) -> list:
+    """List the golden files of whole networks with one input and one answer; tests compare the others too."""
+    return [name for name in golden.list_names(pattern) if "weights_rule" in golden.load(name)]
+
+
 def compare_golden(args: argparse.Namespace, words: list) -> list:
     """Return a row for each golden file."""
     rows = []
-    for name in golden.list_names(args.golden):
+    for name in list_golden(args.golden):
         try:
             # TF32, which Paddle takes for float32 where the GPU has it, is good for three digits only.
             off = start(f"golden/{name}", words, environment={"NVIDIA_TF32_OVERRIDE": "0"})
@@ -243,17 +253,25 @@ def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
         step.begin_epoch()
 
         def update(index: int = args.steps) -> paddle.Tensor:
-            return step(paddle.to_tensor(inputs), paddle.to_tensor(labels), LEARNING_RATE, index)["loss"]
+            return step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), LEARNING_RATE, index)["loss"]
 
+        arrays = inputs.values() if isinstance(inputs, dict) else [inputs]
         losses = [float(update(index)) for index in range(args.steps)]
         return {
             "losses": losses,
             "seconds": time_calls(update, num_calls=5, repeats=3),
             "memory_gib": engine.memory_gib(),
             "batch_size": len(labels),
-            "num_bytes": inputs.nbytes + labels.nbytes,
-            "kernels": count_kernels(update),
+            "num_bytes": sum(one.nbytes for one in (*arrays, labels)),
+            "kernels": name_kernels(count_kernels(update)),
         }
+
+
+def name_kernels(count: int) -> str | None:
+    """Return the cell of a count; None if the profiler saw nothing. On a CPU it is one of operators."""
+    if paddle.device.get_device().startswith("gpu"):
+        return str(count) if count else None
+    return f"{count} operators" if count else None
 
 
 def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
@@ -261,36 +279,18 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     size = {**(SMALL_SIZE if args.small else FULL_SIZE), **({"batch_size": args.batch_size} if args.batch_size else {})}
     config = {section: {} for section in texts.SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
-    keys = ("clip_len", "crop_size", "batch_size")
     if "layout" in inspect.signature(MODELS[name]).parameters:
-        config["READER"], keys = {"name": "skeletons"}, ("clip_len", "batch_size")
-    config["READER"].update({key: size[key] for key in keys})
+        config["READER"] = {"name": "skeletons", "clip_len": size["clip_len"]}
+    elif name in POSE_READERS:
+        reader = {"name": POSE_READERS[name], "clip_len": size["clip_len"]}
+        config["READER"] = {**reader, "crop_size": size["crop_size"], "short_size": size["crop_size"]}
+        if config["READER"]["name"] == "rgbpose":
+            config["READER"]["rgb_clip_len"] = size["clip_len"] // 4
+    else:
+        config["READER"] = {"clip_len": size["clip_len"], "crop_size": size["crop_size"]}
+    config["READER"]["batch_size"] = size["batch_size"]
     config["RUN"] = {"amp_level": level}
     return recipe.resolve(config, "gpu_check")
-
-
-def count_kernels(call: Callable) -> str | None:
-    """Count what a call starts, by Paddle's profiler: kernels on a GPU, operators on a CPU; None: it saw none."""
-    is_gpu = paddle.device.get_device().startswith("gpu")
-    targets = paddle.profiler.ProfilerTarget
-    with tempfile.TemporaryDirectory() as folder:
-        profiler = paddle.profiler.Profiler(
-            targets=[targets.CPU, targets.GPU] if is_gpu else [targets.CPU],
-            on_trace_ready=paddle.profiler.export_chrome_tracing(folder),
-        )
-        profiler.start()
-        call()
-        synchronize()
-        profiler.stop()
-        traces = [json.loads(path.read_text(encoding="utf-8")) for path in pathlib.Path(folder).glob("*.json")]
-    events = [event for trace in traces for event in trace["traceEvents"]]
-    # GradNodeAccumulation adds up gradients of a weight; where there is one gradient only, it starts nothing.
-    kinds = collections.Counter(
-        event.get("cat") for event in events if "GradNodeAccumulation" not in event.get("name", "")
-    )
-    if is_gpu:
-        return str(kinds["Kernel"]) if kinds["Kernel"] else None
-    return f"{kinds['Operator']} operators" if kinds["Operator"] else None
 
 
 if __name__ == "__main__":
