@@ -28,6 +28,7 @@ STGCN = {"name": "stgcn", "base_channels": 4, "num_blocks": [1, 1]}
 POSEC3D = {"name": "posec3d", "base_channels": 4, "stage_blocks": [1, 1, 1]}
 TWO_PATHWAYS = {"rgb_base_channels": 8, "rgb_stage_blocks": [1] * 4, "pose_base_channels": 8}
 TWO_PATHWAYS |= {"name": "rgbposeconv3d", "pose_stage_blocks": [1] * 3, "speed_ratio": 2}
+PCAN = {"name": "pcan", "coarse_groups": [0, 0, 1, 1], "num_heads": 2}  # instead of the network for both
 # What a network reads, by the reader's name.
 READERS = {
     "skeletons": {"num_persons": 1, "clip_len": 8},
@@ -44,10 +45,10 @@ def _stand_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def save_model(reader_name, test=None, average_clips="prob", **reader):
+def save_model(reader_name, test=None, average_clips="prob", model=None, **reader):
     """Write a checkpoint of a tiny network with random weights; return its path."""
     config = {section: {} for section in texts.SECTIONS}
-    config["MODEL"] = {**MODELS[reader_name], "num_classes": len(CLASSES)}
+    config["MODEL"] = {**MODELS[reader_name], "num_classes": len(CLASSES), **(model or {})}
     config["READER"] = {"name": reader_name, "num_workers": 0, **READERS[reader_name], **reader}
     config["TEST"], config["RUN"] = test or {}, {"average_clips": average_clips}
     config = recipe.resolve(config, "a test")
@@ -143,15 +144,17 @@ def test_heat_maps_get_the_scores_that_test_py_gives_them(tmp_path, test):
     assert np.abs(result["scores"][0] - result["scores"][1]).max() > 0.01
 
 
-@pytest.mark.parametrize("average_clips", ["prob", "score"])
-def test_videos_with_key_points_get_the_scores_that_test_py_gives_them(tmp_path, average_clips):
-    save_model("rgbpose", {"num_clips": 2}, average_clips)
+@pytest.mark.parametrize("average_clips, model", [("prob", PCAN), ("score", {})], ids=["pcan", "rgbposeconv3d"])
+def test_videos_with_key_points_get_the_scores_that_test_py_gives_them(tmp_path, average_clips, model):
+    save_model("rgbpose", {"num_clips": 2}, average_clips, model)
     path = write_films(tmp_path, "a", "b")
     assert run("--input", "films", "--poses", path) == 0
     result = score_as_test_does(path, "all", videos="films")
+    modalities = {name: result["heads"][name] for name in ("rgb", "pose")}  # without PCAN's coarse classes
     for place, name in enumerate(result["names"]):
         found = read_json(name)
-        expected = {"top_k": result["scores"], **result["heads"]}
+        assert set(found["modalities"]) == set(modalities)
+        expected = {"top_k": result["scores"], **modalities}
         for what, scores in expected.items():
             ranking = found["top_k"] if what == "top_k" else found["modalities"][what]
             probabilities = soften(scores, average_clips)[place]
