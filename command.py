@@ -57,6 +57,14 @@ def parse_bool(text: str) -> bool:
     return values[text.lower()]
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT from a command line, as (height, width)."""
+    words = text.lower().split("x")
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1920x1080, got '{text}'")
+    return int(words[1]), int(words[0])
+
+
 def run_main(main) -> None:
     """Run a script's `main()`; an error that the user can mend ends with its one sentence and status 1.
 

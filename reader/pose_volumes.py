@@ -124,6 +124,11 @@ class PoseVolumes(Recordings):
         """What the model sees of one view: [joints or limbs, T, H, W]."""
         return [len(self.mirror_order), self.clip_len, *self.map_size]
 
+    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
+        """Let these recordings be the samples; errors name `filelist`."""
+        self.filelist, self.entries = filelist, recordings
+        self._check_entries()
+
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
         return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
@@ -239,4 +244,7 @@ class PoseVolumes(Recordings):
                     f"{where} has 3 coordinates, heat maps need 2: x and y in pixels; set READER.name=skeletons"
                 )
             if recording.img_shape is None:
-                raise ValueError(f"{where} has no img_shape, (height, width) of its picture; add it to the file")
+                raise ValueError(
+                    f"{where} has no img_shape, (height, width) of its picture; add it to the file, or give predict.py "
+                    "--image_size"
+                )

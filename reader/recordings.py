@@ -33,6 +33,7 @@ class Recordings(paddle.io.Dataset):
         super().__init__()
         self.filelist, self.split, self.mode, self.seed, self.augment = filelist, split, mode, seed, augment
         self.layout, self.repeat = get_layout(layout), repeat if mode == "train" else 1
+        self.memory_limit_gib = memory_limit_gib
         if mode not in MODES:
             self._refuse("mode", f"one of {', '.join(MODES)}")
         if seed < 0:

@@ -109,12 +109,11 @@ class Skeletons(paddle.io.Dataset):
         self.move, self.shift = move, shift
         self.repeat, self.memory_limit_gib = repeat if mode == "train" else 1, memory_limit_gib
         self._check_arguments(repeat)
-        self.entries, self.class_names = [], None
+        entries, self.class_names = [], None
         if filelist is not None:
-            self.entries, self.class_names = read_split(filelist, split, self.layout, memory_limit_gib)
+            entries, self.class_names = read_split(filelist, split, self.layout, memory_limit_gib)
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
-        self.num_coordinates = self.entries[0].keypoint.shape[3] if self.entries else 3
-        self._check_entries()
+        self.take(filelist, entries)
 
     def __len__(self) -> int:
         return len(self.entries) * self.repeat
@@ -148,6 +147,12 @@ class Skeletons(paddle.io.Dataset):
     def keep(self, indices: list[int]) -> None:
         """Forget all samples but these; none of them is repeated any more."""
         self.entries, self.repeat = [self.entries[index % len(self.entries)] for index in indices], 1
+
+    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
+        """Let these recordings be the samples; errors name `filelist`."""
+        self.filelist, self.entries = filelist, recordings
+        self.num_coordinates = recordings[0].keypoint.shape[3] if recordings else 3
+        self._check_entries()
 
     def find_class(self, index: int) -> int:
         """Return the label of a sample."""
@@ -332,7 +337,9 @@ class Skeletons(paddle.io.Dataset):
                     "run skeleton2pkl.py on each kind by itself"
                 )
             if self.num_coordinates == 2 and self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
-                raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto")
+                raise ValueError(
+                    f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto, or give predict.py --image_size"
+                )
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
             known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)

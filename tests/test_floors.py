@@ -19,7 +19,7 @@ FLOOR_0 = {
     "command", "config", "settings", "skeleton", "metrics", "checkpoint", "log", "optimizer", "parallel", "records",
     "jobs", "partition", "annotations", "videofile",
 }  # fmt: skip
-OUTPUT = {"card", "drawing", "report"}
+OUTPUT = {"card", "drawing", "report", "stickfigures"}
 GROUND = {"files", "inputs"}
 # What a module or package may import of the project; a new one at the root gets its line here.
 MAY_IMPORT = {
@@ -35,8 +35,13 @@ MAY_IMPORT = {
     **{name: FLOOR_0 | GROUND for name in OUTPUT},
     "recipe": FLOOR_0 | GROUND | {"models", "reader", "mixing", "step"},
     "footage": FLOOR_0 | GROUND | {"reader"},
+    "keypoints": FLOOR_0 | GROUND | {"reader", "rawskeletons"},
+    "sources": FLOOR_0 | GROUND | OUTPUT | {"reader", "footage", "keypoints"},
     **{
-        name: FLOOR_0 | GROUND | OUTPUT | {"models", "reader", "engine", "step", "recipe", "footage", "exported"}
+        name: FLOOR_0
+        | GROUND
+        | OUTPUT
+        | {"models", "reader", "engine", "step", "recipe", "footage", "sources", "exported"}
         for name in SCRIPTS
     },
     **{name: FLOOR_0 | GROUND | {"rawskeletons"} for name in DATA_SCRIPTS},
