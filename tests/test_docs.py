@@ -19,7 +19,7 @@ import skeleton2pkl
 import test
 import train
 import train_streams
-from tools import benchmark, draw_layouts, export, gpu_check, make_samples, torch2paddle
+from tools import benchmark, draw_layouts, export, gpu_check, make_samples, merge_rgbpose, torch2paddle
 
 
 def parse_streams(words):
@@ -41,6 +41,7 @@ PARSERS = {
     "tools/draw_layouts.py": draw_layouts.parse_flags,
     "tools/make_samples.py": make_samples.parse_flags,
     "tools/torch2paddle.py": torch2paddle.parse_arguments,
+    "tools/merge_rgbpose.py": merge_rgbpose.parse_arguments,
     "tools/export.py": export.parse_arguments,
     "tools/benchmark.py": benchmark.parse_arguments,
     "tools/gpu_check.py": gpu_check.parse_arguments,
