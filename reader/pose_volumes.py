@@ -77,6 +77,8 @@ class PoseVolumes(Recordings):
         FileNotFoundError: the file is missing.
     """
 
+    NAME = "heatmaps"
+
     def __init__(
         self,
         filelist: str | None,
@@ -231,7 +233,7 @@ class PoseVolumes(Recordings):
         wrong = [limb for limb in self.limbs if len(limb) != 2 or not all(joint in joints for joint in limb)]
         if wrong or not self.limbs:
             raise ValueError(
-                f"reader PoseVolumes: limbs has {wrong[0] if wrong else 'none'}, expected pairs of joints from 0 to "
+                f"reader {self.NAME}: limbs has {wrong[0] if wrong else 'none'}, expected pairs of joints from 0 to "
                 f"{len(joints) - 1}"
             )
 
