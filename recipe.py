@@ -45,7 +45,8 @@ def read_recipe(path: str, settings: dict, words: list, root: str | None = None)
 def override(config: dict, settings: dict, words: list, root: str | None = None) -> dict:
     """Lay flags, then `-o` words, over a config in place, and return it."""
     if root is not None and config["READER"].get("filelist"):  # one file for all modes
-        config["READER"]["filelist"] = os.path.join(root, os.path.basename(config["READER"]["filelist"]))
+        for key in {"filelist", "videos"} & set(config["READER"]):
+            config["READER"][key] = os.path.join(root, os.path.basename(config["READER"][key]))
     elif root is not None:
         for mode in texts.MODES:
             config[mode]["filelist"] = default_list(mode, root)
@@ -118,7 +119,7 @@ def add_shared_flags(parser: command.CommandLine) -> None:
     parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
-    parser.add_argument("--root", help="folder that holds train.list, val.list, test.list")
+    parser.add_argument("--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos")
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
 
 
