@@ -119,7 +119,9 @@ def add_shared_flags(parser: command.CommandLine) -> None:
     parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
-    parser.add_argument("--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos")
+    parser.add_argument(
+        "--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos"
+    )
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
 
 

@@ -119,8 +119,8 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
 def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict, figures: dict) -> dict:
     """Return every figure of the result, where its weights come from, and how it was scored."""
     section = {**config["READER"], **config["TEST"]}
-    protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "num_segments", "clip_len")
-    protocol += ("frame_interval",)
+    protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "scales", "num_segments")
+    protocol += ("clip_len", "rgb_clip_len", "frame_interval")
     return {
         **figures,
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
