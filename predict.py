@@ -13,11 +13,11 @@ video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
 import command
+import flags
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command.start_paddle(flags.parse_predict)
 
-import argparse
 import itertools
 import json
 import logging
@@ -45,38 +45,9 @@ TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts
 MOST_NAMED = 10  # inputs that failed, at the end
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python predict.py --help`."""
-    parser = command.CommandLine("Say what is done in videos or by skeletons.")
-    network = parser.add_mutually_exclusive_group()
-    network.add_argument("checkpoint", nargs="?", help="the same as --weights")
-    network.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
-    network.add_argument("--exported", help="folder that tools/export.py wrote; it needs no checkpoint")
-    input_help = "videos, frame folders; for networks of skeletons a skeleton pkl, json, ...; or folders of these"
-    parser.add_argument("--input", nargs="+", required=True, help=input_help)
-    parser.add_argument("--poses", nargs="+", help="skeleton pkl with the key points of the videos (RGB and pose)")
-    parser.add_argument("--split", help="of a skeleton pkl; None: all recordings")
-    size_help = "of the pictures in which key points were found, such as 1920x1080, where their file does not say it"
-    parser.add_argument("--image_size", type=command.parse_size, help=size_help)
-    parser.add_argument("--use_gpu", nargs="?", const=True, type=command.parse_bool, help="None: where there is one")
-    parser.add_argument("--top_k", type=int, default=5, help="classes to show")
-    parser.add_argument("--save_dir", default="output/predict", help="folder of what is written")
-    window_help = (
-        "longer videos are scored in windows of so many seconds that overlap by half; "
-        f"None: in windows of {sources.WINDOW_S} if they are longer than {sources.WHOLE_S}"
-    )
-    parser.add_argument("--window_s", type=float, help=window_help)
-    parser.add_argument("--fps", type=float, default=25, help="of frame folders, skeletons, and videos that state none")
-    args = parser.parse_args(words)
-    args.weights = args.checkpoint or args.weights
-    if args.top_k < 1 or args.fps <= 0 or (args.window_s is not None and args.window_s <= 0):
-        parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")
-    return args
-
-
 def main(words: list | None = None) -> int:
     """Predict every input that the command line names; return 1 if one of them could not be."""
-    args = parse_arguments(words)
+    args = flags.parse_predict(words)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a video is told in our words
     device = recipe.choose_device(args.use_gpu)
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)

@@ -21,8 +21,8 @@ import keypoints
 import stickfigures
 from inputs import take_one
 from reader.skeleton_pkl import Recording
+from settings import WHOLE_S, WINDOW_S
 
-WHOLE_S, WINDOW_S = 10, 2  # without --window_s: the longest video scored whole, and the windows of longer ones
 READERS_OF = {  # flag -> the readers whose networks it is for
     "window_s": ("clips",),
     "split": ("skeletons", "heatmaps", "rgbpose"),

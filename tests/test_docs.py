@@ -12,12 +12,10 @@ from conftest import ROOT
 import avi2jpg
 import data_list_gener
 import ensemble
+import flags
 import jpg2pkl
-import predict
 import recipe
 import skeleton2pkl
-import test
-import train
 import train_streams
 from tools import benchmark, draw_layouts, export, gpu_check, make_samples, merge_rgbpose, torch2paddle
 
@@ -25,16 +23,16 @@ from tools import benchmark, draw_layouts, export, gpu_check, make_samples, merg
 def parse_streams(words):
     """Parse the command line of train_streams.py, and the rest of it as train.py does."""
     args = train_streams.parse_arguments(words)
-    return train.parse_arguments([args.config, *args.rest])
+    return flags.parse_train([args.config, *args.rest])
 
 
 PARSERS = {
     "avi2jpg.py": avi2jpg.parse_flags,
     "jpg2pkl.py": jpg2pkl.parse_flags,
     "data_list_gener.py": data_list_gener.parse_flags,
-    "train.py": train.parse_arguments,
-    "test.py": test.parse_arguments,
-    "predict.py": predict.parse_arguments,
+    "train.py": flags.parse_train,
+    "test.py": flags.parse_test,
+    "predict.py": flags.parse_predict,
     "ensemble.py": ensemble.parse_arguments,
     "train_streams.py": parse_streams,
     "skeleton2pkl.py": skeleton2pkl.parse_flags,

@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "mixing": GROUND,
     "step": {"parallel", "mixing"} | GROUND,
     "exported": set(),
+    "flags": {"command", "settings"},
     **{name: FLOOR_0 | GROUND for name in OUTPUT},
     "recipe": FLOOR_0 | GROUND | {"models", "reader", "mixing", "step"},
     "footage": FLOOR_0 | GROUND | {"reader"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
         name: FLOOR_0
         | GROUND
         | OUTPUT
-        | {"models", "reader", "engine", "step", "recipe", "footage", "sources", "exported"}
+        | {"flags", "models", "reader", "engine", "step", "recipe", "footage", "sources", "exported"}
         for name in SCRIPTS
     },
     **{name: FLOOR_0 | GROUND | {"rawskeletons"} for name in DATA_SCRIPTS},
@@ -49,7 +50,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["tools"] = {"tools", *MAY_IMPORT}
 WITHOUT_PADDLE = DATA_SCRIPTS | GROUND | {
-    "annotations", "command", "config", "jobs", "partition", "rawskeletons", "records", "settings",
+    "annotations", "command", "config", "flags", "jobs", "partition", "rawskeletons", "records", "settings",
     "skeleton", "videofile",
 }  # fmt: skip
 
