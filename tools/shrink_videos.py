@@ -34,10 +34,7 @@ from records import natural_order
 from videofile import UnreadableVideoError, VideoFile
 
 ENCODER = "libx264"
-ENCODING = {
-    "crf": "23",
-    "g": "16",
-}  # quality; frames in a group of pictures: few, since clips take frames here and there
+ENCODING = {"crf": "23", "g": "16"}  # quality; frames in a group of pictures, few: clips take some here and there
 USUAL_FPS = 25  # of a file that does not tell its own
 GIST_SIZE = (96, 54)  # width and height of the gray pictures by which frames are compared
 GIST_PIXELS = GIST_SIZE[0] * GIST_SIZE[1] // 100  # those that differ most count: bodies move, rooms do not
