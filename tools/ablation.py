@@ -238,9 +238,7 @@ def read_last(path: pathlib.Path, epochs: int) -> float:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     found = [row[f"val/{FIGURE}"] for row in rows if f"val/{FIGURE}" in row and row["epoch"] == epochs - 1]
     if not found:
-        raise ValueError(
-            f"'{path}' has no {FIGURE} of epoch {epochs - 1}; leave RUN.validate and RUN.metric as they are"
-        )
+        raise ValueError(f"'{path}' has no {FIGURE} of epoch {epochs - 1}; leave RUN.validate as it is")
     return found[-1]
 
 
@@ -277,7 +275,8 @@ def describe(runs: Runs, num_seeds: int) -> str:
     """Return what the figures of the table are, and what they are not."""
     num_samples = len(ensemble.read_scores(str(runs.find_scores("base", 0))).names)
     return (
-        f"{FIGURE} after the last of {runs.epochs} epochs, means of seeds 0 to {num_seeds - 1} (lowest to highest); "
+        f"{FIGURE} after the last of {runs.epochs} epochs (`epochs`: twice as many), mean over "
+        f"{num_seeds} seed{'s' * (num_seeds > 1)} (lowest to highest); "
         "changes in points against the base of the same seed.\n"
         f"This is sample data: {num_samples} clips of a drawn figure, of which one is {100 / num_samples:.2f} points. "
         "It tells what a switch does there, not what it gives on NTU RGB+D 60, of which the plan speaks."
