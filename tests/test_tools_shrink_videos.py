@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
 import av
 import cv2
@@ -169,6 +170,20 @@ def test_what_was_written_is_compared_with_the_video(tmp_path, monkeypatch, faul
     assert shrink(tmp_path) == 1
     assert read_reasons(tmp_path)["a.avi"].startswith(reason)
     assert list_files(tmp_path / "small") == ["failed.csv", "settings.json"]
+
+
+def test_a_small_faint_movement_tells_the_order(tmp_path):
+    frames = [np.full((64, 96, 3), 100, np.uint8) for _ in range(8)]
+    for number, frame in enumerate(frames):
+        frame[20:28, 10 * number : 10 * number + 8] += 20
+    gists = np.stack([shrink_videos.take_gist(frame) for frame in frames])
+    for order in ([0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 3, 2, 4, 5, 6, 7]):
+        with open(tmp_path / "faint.mp4", "wb") as file:
+            shrink_videos.write_frames(file, iter([frames[place] for place in order]), Fraction(25))
+        if order[2] == 2:
+            shrink_videos.check_frames(str(tmp_path / "faint.mp4"), gists)
+    with pytest.raises(ValueError, match="frame 2 of 8 is another one in what was written; nothing is kept"):
+        shrink_videos.check_frames(str(tmp_path / "faint.mp4"), gists)
 
 
 def test_a_killed_run_leaves_no_half_file(tmp_path):

@@ -134,13 +134,12 @@ def find_videos(folder: str, out: str) -> tuple[list, dict[str, str]]:
 
 
 def prepare_folder(out: str, settings: dict) -> None:
-    """Make the folder, clear up behind a killed run, and refuse to mix sizes.
+    """Make the folder, and refuse to mix sizes.
 
     Raises:
         ValueError: it holds videos of another size, or such that this script did not make.
     """
     make_folder(out)
-    remove_unfinished(out)
     path = os.path.join(out, "settings.json")
     if any(pathlib.Path(out).rglob("*.mp4")):
         if not os.path.isfile(path):
@@ -155,7 +154,7 @@ def prepare_folder(out: str, settings: dict) -> None:
 
 
 def remove_unfinished(out: str) -> None:
-    """Remove the temporary files that a killed run left."""
+    """Remove the temporary files that this run or a killed one left."""
     for path in pathlib.Path(out).rglob(UNFINISHED + "*"):
         path.unlink()
 
