@@ -17,7 +17,17 @@ import jpg2pkl
 import recipe
 import skeleton2pkl
 import train_streams
-from tools import benchmark, draw_layouts, export, gpu_check, make_samples, merge_rgbpose, torch2paddle
+from tools import (
+    ablation,
+    benchmark,
+    draw_layouts,
+    export,
+    gpu_check,
+    make_samples,
+    merge_rgbpose,
+    shrink_videos,
+    torch2paddle,
+)
 
 
 def parse_streams(words):
@@ -40,6 +50,8 @@ PARSERS = {
     "tools/make_samples.py": make_samples.parse_flags,
     "tools/torch2paddle.py": torch2paddle.parse_arguments,
     "tools/merge_rgbpose.py": merge_rgbpose.parse_arguments,
+    "tools/shrink_videos.py": shrink_videos.parse_flags,
+    "tools/ablation.py": ablation.parse_arguments,
     "tools/export.py": export.parse_arguments,
     "tools/benchmark.py": benchmark.parse_arguments,
     "tools/gpu_check.py": gpu_check.parse_arguments,

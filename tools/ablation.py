@@ -4,7 +4,7 @@
     python tools/ablation.py --save_dir output/ablation
     python tools/ablation.py --only flip label_smoothing --seeds 1 --epochs 4 --save_dir output/short
 
-The base is `configs/rgbpose_samples.txt`. A switch of training is trained with each seed, one of the test scores the
+The base is `configs/pcan_samples.txt`. A switch of training is trained with each seed, one of the test scores the
 base again. Each run is a folder below `--save_dir`, with all that its script said in `said.txt`; the same command goes
 on where it was stopped and repeats nothing. A seed's change is against the base of the same seed, in points of
 `acc/RGBPose_1:1_top1` after the last epoch.
@@ -29,7 +29,7 @@ import files
 from settings import RunSettings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BASE = "configs/rgbpose_samples.txt"
+BASE = "configs/pcan_samples.txt"
 FIGURE = "acc/RGBPose_1:1_top1"
 
 
@@ -65,7 +65,7 @@ SWITCHES = {  # sizes of pictures and batches stand to those of the base as in t
     ),
     "loss_weights": Switch("+0.5 to +1", train=("MODEL.loss_weights=[1.0,1.5,0.6,1.2]",)),
     "label_smoothing": Switch("+0.5 to +1", train=("RUN.label_smoothing=0.1",)),
-    "batch": Switch("+0.3 to +0.5", train=("TRAIN.batch_size=20", "OPTIMIZER.base_batch_size=16")),
+    "batch": Switch("+0.3 to +0.5", train=("TRAIN.batch_size=10", "OPTIMIZER.base_batch_size=8")),
     "mixing": Switch("+1 to +2", train=("RUN.mixup_alpha=0.2", "RUN.cutmix_alpha=1.0", "RUN.mix_ratio=0.5")),
     "ten_clips": Switch("+1 to +1.5", test=("TEST.num_clips=10",)),
     "flip": Switch("+0.5 to +1", test=("TEST.flip=True",)),
