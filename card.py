@@ -38,11 +38,12 @@ def describe_run(
         + f"a clip of {format_shape(train_loader.input_shape)}",
         "data": f"{train_loader.num_samples} samples to train on ({texts.name_samples(config, 'TRAIN')}), {valid}",
         **_describe_skeletons(config),
+        **_describe_heatmaps(config),
         "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
         "batch": f"{schedule.batch_size} samples an update{_describe_parts(run)}, {steps} updates an epoch, "
         f"{steps * run['epochs']} in all",
         "learning rate": schedule.explain(),
-        "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}",
+        "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}{_describe_weights(model)}",
         **_describe_switches(run, model),
         "memory": _describe_memory(run, num_parameters, cost, schedule.batch_size),
         "checkpoints": _describe_disk(run, num_parameters),
@@ -147,6 +148,34 @@ def _describe_skeletons(config: dict) -> dict:
         return {}
     told = f"stream {reader['stream']}, layout {reader['layout']}, {reader['num_persons']} persons, "
     return {"skeletons": told + f"normalization {reader['normalization']}, sampling {reader['sampling']}"}
+
+
+def _describe_heatmaps(config: dict) -> dict:
+    """Return what a network for heat maps is fed, how that is varied, and which views are scored in a test."""
+    reader, test = ({**config["READER"], **config[mode]} for mode in ("TRAIN", "TEST"))
+    if "sigma" not in reader:
+        return {}
+    low, high = reader["crop_area"]
+    varied = f"crop {reader['crop']}, area {low:g} to {high:g}, {100 * reader['flip_ratio']:g}% mirrored"
+    if reader.get("color_jitter"):
+        varied += f", colour jitter {', '.join(f'{one:g}' for one in reader['color_jitter'])}"
+    if reader.get("erasing_ratio"):
+        low, high = reader["erasing_area"]
+        varied += f", a box of area {low:g} to {high:g} erased in {100 * reader['erasing_ratio']:g}%"
+    views = f"{test['num_clips']} clips" + (", mirrored too" if test["flip"] else "")
+    if test["scales"]:
+        views += f", at scales {', '.join(map(str, test['scales']))}"
+    return {
+        "heat maps": f"{reader['kind']}, sigma {reader['sigma']:g}, scaling {reader['scaling']:g}, "
+        f"{reader['num_persons']} persons",
+        "variation": varied,
+        "test views": views,
+    }
+
+
+def _describe_weights(model: paddle.nn.Layer) -> str:
+    weights = getattr(model, "loss_weights", {})
+    return f", weights {', '.join(f'{head} {weight:g}' for head, weight in weights.items())}" if weights else ""
 
 
 def _describe_parts(run: dict) -> str:

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -57,6 +58,14 @@ def parse_bool(text: str) -> bool:
     return values[text.lower()]
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT from a command line, as (height, width)."""
+    words = text.lower().split("x")
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1920x1080, got '{text}'")
+    return int(words[1]), int(words[0])
+
+
 def run_main(main) -> None:
     """Run a script's `main()`; an error that the user can mend ends with its one sentence and status 1.
 
@@ -71,12 +80,17 @@ def run_main(main) -> None:
         sys.exit("interrupted; run the same command again to go on, train.py with --resume auto")
 
 
-def start_paddle() -> None:
+def start_paddle(parse: Callable | None = None) -> None:
     """Import Paddle so that it uses every core of this process; call it before any other import of Paddle.
+
+    Args:
+        parse: parses the process's command line; `--help` and mistyped flags are answered before seconds of importing.
 
     Paddle reads the number of threads while it is imported; a number that the user has set stands. Its notes about that
     number, about ccache and about batch norm tell a user of this project nothing and are left out.
     """
+    if parse is not None:
+        parse()
     has_affinity = hasattr(os, "sched_getaffinity")
     num_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(num_cores))

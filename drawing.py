@@ -7,7 +7,7 @@ import bisect
 import colorsys
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import matplotlib
 import numpy as np
@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 LEAST_SHORT_SIDE, MOST_LONG_SIDE = 480, 1280  # below, names cannot be read; above, VP8 takes long to encode
 SHEET_WIDTH, SHEET_MARGIN, THUMBNAIL_WIDTH, NUM_THUMBNAILS = 960, 16, 300, 6  # in pixels; the last two by rows of 3
+MODALITY_BARS = 2  # of each modality over frames; the sheet shows them all
+LEAST_LETTERS = 22  # of a bar beside another one
 DARK, WHITE, GRAY = (20, 22, 26), (255, 255, 255), (170, 175, 182)
 SHADE = (*DARK, 160)  # behind text on a frame
 
@@ -37,13 +39,17 @@ class Window:
 
 @dataclass
 class Prediction:
-    """What was predicted for a video: its best classes, and those of each of its windows in time order."""
+    """What was predicted for a video: its best classes, and those of each of its windows in time order.
+
+    `modalities` holds the best classes that each modality by itself would have answered, {name: ranking}.
+    """
 
     title: str
     num_frames: int
     fps: float
     ranking: list
     windows: list
+    modalities: dict = field(default_factory=dict)
 
     def find_window(self, index: int) -> Window:
         """Return the window whose middle is nearest to a frame."""
@@ -160,6 +166,29 @@ def draw_bars(ranking: list, width: int, size: int, lettering: Lettering) -> Ima
     return picture
 
 
+def draw_modality_bars(modalities: dict, width: int, size: int, lettering: Lettering) -> Image.Image:
+    """Draw the bars of each modality, named, side by side if there is room for names, else one below the other.
+
+    Args:
+        modalities: {name: ranking}, see `Prediction`.
+        width, size: as in `draw_bars`.
+    """
+    gap = size // 2
+    across = len(modalities) if width >= len(modalities) * LEAST_LETTERS * size else 1
+    part = (width - (across - 1) * gap) // across
+    panels = [
+        draw_bars(
+            [(label, f"{name}: {one}", probability) for label, one, probability in ranking], part, size, lettering
+        )
+        for name, ranking in modalities.items()
+    ]
+    height = max(panel.height for panel in panels) + gap
+    picture = Image.new("RGBA", (width, -(-len(panels) // across) * height - gap), SHADE)
+    for place, panel in enumerate(panels):
+        picture.paste(panel, (place % across * (part + gap), place // across * height))
+    return picture
+
+
 def draw_time_line(prediction: Prediction, width: int, height: int) -> Image.Image:
     """Draw a video's length as a line in the colours of the classes that were best at each moment."""
     shown = [prediction.find_window(x * prediction.num_frames // width).ranking[0][0] for x in range(width)]
@@ -178,7 +207,12 @@ class Overlay:
     def __init__(self, prediction: Prediction, height: int, width: int, lettering: Lettering):
         self.prediction, self.size, self.lettering = prediction, (width, height), lettering
         self.letter_size = max(8, min(height // 30, width // 22))
-        self.bars = {}
+        self.bar_width = min(width - self.letter_size, max(width // 3, 15 * self.letter_size))
+        self.bars, self.modality_bars = {}, None
+        if prediction.modalities:
+            best = {name: ranking[:MODALITY_BARS] for name, ranking in prediction.modalities.items()}
+            size = max(8, 3 * self.letter_size // 4)
+            self.modality_bars = draw_modality_bars(best, self.bar_width, size, lettering)
         clock_width = lettering.measure(self._describe_time(prediction.num_frames), self.letter_size)
         margin, self.strip_height = self.letter_size // 2, 2 * self.letter_size
         self.line_box = (margin, 2 * self.letter_size // 3, width - clock_width - 3 * margin, 4 * self.letter_size // 3)
@@ -191,6 +225,8 @@ class Overlay:
         picture = Image.fromarray(frame).resize(self.size, Image.BICUBIC)
         bars, margin = self._find_bars(index), self.letter_size // 2
         picture.paste(bars, (margin, margin), bars)
+        if self.modality_bars:
+            picture.paste(self.modality_bars, (margin, 2 * margin + bars.height), self.modality_bars)
         top = self.size[1] - self.strip_height
         picture.paste(self.strip, (0, top), self.strip)
         self._mark_time(ImageDraw.Draw(picture), top, index)
@@ -199,8 +235,7 @@ class Overlay:
     def _find_bars(self, index: int) -> Image.Image:
         window = self.prediction.find_window(index)
         if window.start not in self.bars:
-            width = min(self.size[0] - self.letter_size, max(self.size[0] // 3, 15 * self.letter_size))
-            self.bars = {window.start: draw_bars(window.ranking, width, self.letter_size, self.lettering)}
+            self.bars = {window.start: draw_bars(window.ranking, self.bar_width, self.letter_size, self.lettering)}
         return self.bars[window.start]
 
     def _mark_time(self, draw: ImageDraw.ImageDraw, top: int, index: int) -> None:
@@ -242,8 +277,10 @@ def draw_sheet(prediction: Prediction, thumbnails: dict, lettering: Lettering) -
         _draw_line(prediction.title, width, 26, WHITE, lettering),
         _draw_line(f"{duration}, {prediction.num_frames} frames, {prediction.fps:g} fps", width, 15, GRAY, lettering),
         draw_bars(prediction.ranking, width, 18, lettering),
-        _draw_thumbnails(prediction, thumbnails, width, lettering),
     ]
+    if prediction.modalities:
+        parts.append(draw_modality_bars(prediction.modalities, width, 15, lettering))
+    parts.append(_draw_thumbnails(prediction, thumbnails, width, lettering))
     if len(prediction.windows) > 1:
         parts.append(draw_time_line(prediction, width, 18))
     height = SHEET_MARGIN + sum(part.height + SHEET_MARGIN for part in parts)

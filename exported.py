@@ -33,6 +33,7 @@ class ExportedModel:
 
     Attributes:
         description: what `inference.yaml` says: `config` and `class_names` as in a checkpoint, `input` and more.
+        modalities: none; only networks of one answer are exported.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
@@ -41,6 +42,7 @@ class ExportedModel:
 
     def __init__(self, folder: str, device: str = "cpu"):
         self.description = read_description(folder)
+        self.modalities = []
         self._predictor = _start_predictor(folder, self.description, device)
 
     def __call__(self, frames: paddle.Tensor | np.ndarray) -> paddle.Tensor:

@@ -44,16 +44,23 @@ def _search_folder(folder: str, save_dir: str) -> list:
 
 def name_sources(paths: list) -> dict:
     """Return {name of the output: path}; of several inputs with one name, the later ones are numbered."""
-    named, taken = {}, set()
-    for path in paths:
-        base = os.path.basename(os.path.abspath(path))
-        stem = base if os.path.isdir(path) else os.path.splitext(base)[0]
+    bases = [os.path.basename(os.path.abspath(path)) for path in paths]
+    stems = [
+        base if os.path.isdir(path) else os.path.splitext(base)[0] for base, path in zip(bases, paths, strict=True)
+    ]
+    return dict(zip(number_names(stems), paths, strict=True))
+
+
+def number_names(stems: list) -> list:
+    """Return a name for each stem, in which later ones of the same stem, in whatever case, have a number."""
+    names, taken = [], set()
+    for stem in stems:
         name, number = stem, 2
         while name.casefold() in taken:
             name, number = f"{stem}_{number}", number + 1
         taken.add(name.casefold())
-        named[name] = path
-    return named
+        names.append(name)
+    return names
 
 
 def inspect(path: str, fps: float) -> tuple[float, int]:

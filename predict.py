@@ -1,26 +1,29 @@
-"""Say what is done in videos: print it, draw it over their frames, and write a contact sheet and a json file of each.
+"""Say what is done in videos or by skeletons: print it, draw it over their frames, write a contact sheet and a json.
 
 python predict.py --weights checkpoints_models/resnet_model --input video.avi
 python predict.py checkpoints_models/resnet_best --input "my videos" data/UCF-101_jpg/Biking/v_Biking_g01_c01 --top_k 3
 python predict.py --exported output/exported --input video.avi
+python predict.py checkpoints_models/ctrgcn_best --input data/ntu25.pkl --split test1
+python predict.py checkpoints_models/posec3d_best --input poses.json --image_size 1920x1080
+python predict.py checkpoints_models/rgbposeconv3d_best --input video.avi --poses data/coco17.pkl
 
-The views are those of the TEST section in the checkpoint's config, so a video that is scored whole gets the scores that
-test.py gives it. The drawn video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
+The network's reader decides what is asked for: videos, skeletons, or videos and their key points. The views are those
+of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The drawn
+video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
 import command
+import flags
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command.start_paddle(flags.parse_predict)
 
-import argparse
-import collections
 import itertools
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -35,79 +38,63 @@ import files
 import footage
 import log
 import recipe
+import sources
 from models import build_model
 
-WHOLE_S, WINDOW_S = 10, 2  # without --window_s: the longest video scored whole, and the windows of longer ones
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
-
-
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python predict.py --help`."""
-    parser = command.CommandLine("Say what is done in videos.")
-    network = parser.add_mutually_exclusive_group()
-    network.add_argument("checkpoint", nargs="?", help="the same as --weights")
-    network.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
-    network.add_argument("--exported", help="folder that tools/export.py wrote; it needs no checkpoint")
-    parser.add_argument("--input", nargs="+", required=True, help="videos, frame folders, or folders of these")
-    parser.add_argument("--use_gpu", nargs="?", const=True, type=command.parse_bool, help="None: where there is one")
-    parser.add_argument("--top_k", type=int, default=5, help="classes to show")
-    parser.add_argument("--save_dir", default="output/predict", help="folder of what is written")
-    window_help = (
-        "longer videos are scored in windows of so many seconds that overlap by half; "
-        f"None: in windows of {WINDOW_S} if they are longer than {WHOLE_S}"
-    )
-    parser.add_argument("--window_s", type=float, help=window_help)
-    parser.add_argument("--fps", type=float, default=25, help="of frame folders, and of videos that state none")
-    args = parser.parse_args(words)
-    args.weights = args.checkpoint or args.weights
-    if args.top_k < 1 or args.fps <= 0 or (args.window_s is not None and args.window_s <= 0):
-        parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")
-    return args
+MOST_NAMED = 10  # inputs that failed, at the end
 
 
 def main(words: list | None = None) -> int:
     """Predict every input that the command line names; return 1 if one of them could not be."""
-    args = parse_arguments(words)
+    args = flags.parse_predict(words)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a video is told in our words
     device = recipe.choose_device(args.use_gpu)
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
     config, class_names = state["config"], state["class_names"]
     log.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export does not know of logs
     origin = args.exported or args.weights
-    if config["READER"].get("name", "clips") != "clips":
-        raise ValueError(f"{origin} reads {config['READER']['name']}, predict.py reads videos; score it with test.py")
     reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
 
-    sources, failed = footage.name_sources(footage.find_sources(args.input, args.save_dir)), []
-    lettering = drawing.Lettering("".join([*class_names, *sources]))
-    for name, path in sources.items():
+    found = sources.find_sources(args, config["READER"].get("name", "clips"), reader)
+    lettering, failed = drawing.Lettering("".join([*class_names, *found, *network.modalities])), []
+    for name, source in found.items():
         base = os.path.join(args.save_dir, f"{name}_predict")
         try:
-            fps, announced = footage.inspect(path, args.fps)
-            spans, scores = score_source(path, fps, args.window_s, network, reader, average_clips)
-            prediction = describe(name, fps, spans, scores, class_names, args.top_k)
-            tell(path, prediction, announced)
-            write_pictures(path, base, prediction, lettering)
-            write_json(path, base, prediction, origin)
+            source.open()
+            scored = score_source(source, network, average_clips)
+            prediction = describe(name, source.fps, scored, class_names, args.top_k)
+            tell(source, prediction)
+            write_pictures(source, base, prediction, lettering)
+            write_json(source, base, prediction, origin)
         except (ValueError, OSError) as error:
-            failed.append(path)
-            logging.error(f"{path}: FAILED: {error}")
-    if failed and len(sources) > 1:
-        logging.error(f"{len(failed)} of {len(sources)} inputs FAILED: {', '.join(failed)}")
+            failed.append(source.path)
+            logging.error(f"{source.path}: FAILED: {error}")
+    if failed and len(found) > 1:
+        more = ", ..." if len(failed) > MOST_NAMED else ""
+        logging.error(f"{len(failed)} of {len(found)} inputs FAILED: {', '.join(failed[:MOST_NAMED])}{more}")
     return 1 if failed else 0
 
 
 class FrameNetwork(paddle.nn.Layer):
-    """A network that takes frames as they are decoded: the reader's `prepare` is its first step."""
+    """A network that takes frames as they are decoded: the reader's `prepare` is its first step.
+
+    Attributes:
+        modalities: names of its answers, such as rgb and pose, where it gives several.
+    """
 
     def __init__(self, model: paddle.nn.Layer, prepare: Callable):
         super().__init__()
-        self.model, self.prepare = model, prepare
+        self.model, self.prepare, self.modalities = model, prepare, getattr(model, "modalities", [])
 
     def forward(self, frames):
         """Map what the reader gives, such as frames, uint8 (N, T, H, W, C), to logits (N, num_classes)."""
         return self.model(self.prepare(frames))
+
+    def fuse(self, scores: dict):
+        """Give the scores that several answers, {name: scores}, make together."""
+        return self.model.fuse(scores)
 
 
 def open_weights(weights: str) -> tuple:
@@ -136,109 +123,67 @@ def open_export(folder: str, device: str) -> tuple:
     return network, network.description
 
 
-class WindowBatches:
-    """What `engine.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
+def score_source(source, network, average_clips: str) -> tuple:
+    """Score a source, whole or by windows.
 
     Args:
-        windows: (first frame, scaled frames), see `cut_windows`.
-        reader: of the TEST section.
-
-    Attributes:
-        spans: (first frame, frame after the last one) of the windows that have been read.
-    """
-
-    def __init__(self, windows: Iterable, reader):
-        self.windows, self.reader, self.spans = windows, reader, []
-
-    def __iter__(self):
-        for start, frames in self.windows:
-            self.spans.append((start, start + len(frames)))
-            views = self.reader.make_views(np.stack(frames))
-            yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [len(views)]}
-
-    def prepare(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the frames as they are; the network prepares them itself."""
-        return inputs
-
-
-def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tuple]:
-    """Yield (first frame, frames) of windows that overlap by half; the last one ends with the video.
-
-    At most `most_whole` frames, or `window` if that is more, are one window.
-    """
-    head = list(itertools.islice(frames, max(most_whole, window) + 1))
-    if not head:
-        raise ValueError("not one frame can be decoded: cut off or damaged")
-    if len(head) <= max(most_whole, window):
-        yield 0, head
-        return
-    step, latest = max(1, window // 2), collections.deque(maxlen=window)
-    for count, frame in enumerate(itertools.chain(head, frames), 1):
-        latest.append(frame)
-        if count >= window and (count - window) % step == 0:
-            yield count - window, list(latest)
-    if (count - window) % step:
-        yield count - window, list(latest)
-
-
-def score_source(path: str, fps: float, window_s: float | None, network, reader, average_clips: str) -> tuple:
-    """Score a video or frame folder, whole or by windows.
-
-    Args:
-        window_s: None: videos of up to `WHOLE_S` are scored whole, longer ones by windows of `WINDOW_S`.
-        network: maps frames to logits.
-        reader: of the TEST section; it says how.
+        network: maps what the reader gives to logits.
         average_clips: `prob` or `score`, see `engine.evaluate`.
 
     Returns:
-        [(first frame, frame after the last one)] of the windows, and their probabilities (num_windows, num_classes).
+        [(first frame, frame after the last one)] of the windows, their probabilities (num_windows, num_classes), and
+        those of each modality by its name, where the network has several.
 
     Raises:
-        ValueError: no frame can be read.
+        ValueError: no frame or no person can be read.
     """
-    one_clip = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
-    window = max(round((window_s or WINDOW_S) * fps), one_clip)
-    most_whole = round(WHOLE_S * fps) if window_s is None else window
-    batches = WindowBatches(cut_windows(footage.read_frames(path, reader.short_size), most_whole, window), reader)
-    scores = engine.evaluate(network, batches, average_clips)["scores"]
+    windows = source.read_windows()
+    result = engine.evaluate(network, windows, average_clips)
+    scores = [result["scores"], *(result["heads"][name] for name in network.modalities)]
     if average_clips == "score":  # these are logits
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        scores /= scores.sum(axis=1, keepdims=True)
-    return batches.spans, scores
+        scores = [np.exp(one - one.max(axis=1, keepdims=True)) for one in scores]
+        scores = [one / one.sum(axis=1, keepdims=True) for one in scores]
+    return windows.spans, scores[0], dict(zip(network.modalities, scores[1:], strict=True))
 
 
-def describe(
-    title: str, fps: float, spans: list, scores: np.ndarray, class_names: list, top_k: int
-) -> drawing.Prediction:
-    """Rank the classes of each window, and of the whole video by the mean over its windows."""
+def describe(title: str, fps: float, scored: tuple, class_names: list, top_k: int) -> drawing.Prediction:
+    """Rank the classes of each window, and of the whole source by the mean over its windows.
+
+    Args:
+        scored: what `score_source` returned.
+    """
 
     def rank(probabilities):
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         names = [class_names[label] if label < len(class_names) else str(label) for label in best]
         return [(int(label), name, float(probabilities[label])) for label, name in zip(best, names, strict=True)]
 
+    spans, scores, modalities = scored
     windows = [drawing.Window(*span, rank(one)) for span, one in zip(spans, scores, strict=True)]
-    return drawing.Prediction(title, spans[-1][1], fps, rank(scores.mean(axis=0)), windows)
+    by_modality = {name: rank(one.mean(axis=0)) for name, one in modalities.items()}
+    return drawing.Prediction(title, spans[-1][1], fps, rank(scores.mean(axis=0)), windows, by_modality)
 
 
-def tell(path: str, prediction: drawing.Prediction, announced: int) -> None:
-    """Log the best classes, and whether the video ended before its announced number of frames."""
-    num_frames, num_windows = prediction.num_frames, len(prediction.windows)
+def tell(source, prediction: drawing.Prediction) -> None:
+    """Log the best classes, and whether a video ended before its announced number of frames."""
+    num_frames, num_windows, announced = prediction.num_frames, len(prediction.windows), source.announced
     if num_frames < min(TRUNCATED_RATIO * announced, announced - 2):
         logging.warning(
-            f"{path}: only {num_frames} of {announced} announced frames can be decoded, it is cut off or damaged; "
-            "what follows is of these frames"
+            f"{source.path}: only {num_frames} of {announced} announced frames can be decoded, it is cut off or "
+            "damaged; what follows is of these frames"
         )
     how = "scored whole" if num_windows == 1 else f"scored in {num_windows} windows"
-    logging.info(f"{path}: {num_frames / prediction.fps:.1f} s, {num_frames} frames, {how}")
+    logging.info(f"{source.path}: {num_frames / prediction.fps:.1f} s, {num_frames} frames, {how}")
     for _, name, probability in prediction.ranking:
         logging.info(f"  {100 * probability:5.1f}%  {name}")
+    for modality, ranking in prediction.modalities.items():
+        logging.info(f"  {100 * ranking[0][2]:5.1f}%  {ranking[0][1]} (by {modality} alone)")
 
 
-def write_pictures(path: str, base: str, prediction: drawing.Prediction, lettering: drawing.Lettering) -> None:
-    """Write the drawn video and the contact sheet; the frames are read a second time, so that none need be kept."""
+def write_pictures(source, base: str, prediction: drawing.Prediction, lettering: drawing.Lettering) -> None:
+    """Write the drawn video and the contact sheet."""
     chosen, thumbnails = drawing.choose_thumbnails(prediction.num_frames), {}
-    frames = footage.read_frames(path)
+    frames = source.read_pictures()
     first = next(frames)
     size = drawing.choose_size(*first.shape[:2])
     overlay = drawing.Overlay(prediction, *size, lettering)
@@ -255,14 +200,14 @@ def write_pictures(path: str, base: str, prediction: drawing.Prediction, letteri
         file.write(cv2.imencode(".png", sheet[:, :, ::-1])[1].tobytes())
 
 
-def write_json(path: str, base: str, prediction: drawing.Prediction, origin: str) -> None:
-    """Write what was predicted: the best classes of the whole video and of each window, times in seconds."""
+def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -> None:
+    """Write what was predicted: the best classes of the whole and of each window and modality, times in seconds."""
 
     def list_classes(ranking):
         return [{"class": name, "label": label, "probability": round(one, 6)} for label, name, one in ranking]
 
     content = {
-        "input": path,
+        **source.origin,
         "weights": origin,
         "num_frames": prediction.num_frames,
         "fps": prediction.fps,
@@ -276,6 +221,8 @@ def write_json(path: str, base: str, prediction: drawing.Prediction, origin: str
             for window in prediction.windows
         ],
     }
+    if prediction.modalities:
+        content["modalities"] = {name: list_classes(ranking) for name, ranking in prediction.modalities.items()}
     with files.write_atomically(f"{base}.json") as file:
         file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
     logging.info(f"written: {base}.webm, {base}.png, {base}.json")

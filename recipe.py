@@ -1,6 +1,5 @@
 """A recipe: a config text and a command line, checked against what they build, and the builders themselves."""
 
-import argparse
 import inspect
 import logging
 import os
@@ -9,7 +8,6 @@ import random
 import numpy as np
 import paddle
 
-import command
 import config as texts
 import optimizer
 import parallel
@@ -45,7 +43,8 @@ def read_recipe(path: str, settings: dict, words: list, root: str | None = None)
 def override(config: dict, settings: dict, words: list, root: str | None = None) -> dict:
     """Lay flags, then `-o` words, over a config in place, and return it."""
     if root is not None and config["READER"].get("filelist"):  # one file for all modes
-        config["READER"]["filelist"] = os.path.join(root, os.path.basename(config["READER"]["filelist"]))
+        for key in {"filelist", "videos"} & set(config["READER"]):
+            config["READER"][key] = os.path.join(root, os.path.basename(config["READER"][key]))
     elif root is not None:
         for mode in texts.MODES:
             config[mode]["filelist"] = default_list(mode, root)
@@ -109,27 +108,6 @@ def resolve(config: dict, source: str) -> dict:
     )
     resolved["RUN"] = texts.fill_section(f"{source} [RUN]", config["RUN"], [RunSettings])
     return resolved
-
-
-def add_shared_flags(parser: command.CommandLine) -> None:
-    """Add the flags that `train.py` and `test.py` share."""
-    parser.add_argument("--model_name", help="network, a key of models.MODELS")
-    parser.add_argument("--use_gpu", type=command.parse_bool, help="True or False; default: a GPU where there is one")
-    parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
-    parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
-    parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
-    parser.add_argument("--root", help="folder that holds train.list, val.list, test.list")
-    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-
-
-def shared_settings(args: argparse.Namespace, mode: str) -> dict:
-    """Return what those flags set, as {"SECTION.key": value or None}."""
-    return {
-        "MODEL.name": args.model_name,
-        "RUN.use_gpu": args.use_gpu,
-        f"{mode}.batch_size": args.batch_size,
-        "RUN.save_dir": args.save_dir,
-    }
 
 
 def choose_device(use_gpu: bool | None, deterministic: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+WHOLE_S, WINDOW_S = 10, 2  # predict.py: the longest video scored whole, and the windows of longer ones
 METRICS = ("top1", "top5", "mean_class_accuracy", "loss")
 # Of networks for RGB and pose: of each head, of fused scores, and F1 of fine classes and their groups.
 HEADS = ("rgb", "pose", "rgb_coarse", "pose_coarse", "RGBPose_1:1", "RGBPose_2:1", "RGBPose_1:2")

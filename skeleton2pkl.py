@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from command import CommandLine, run_main
+from command import CommandLine, parse_size, run_main
 from files import dump_pickle, load_pickle, make_folder, write_atomically
 from jobs import run_jobs, write_failures
 from rawskeletons import FORMATS
@@ -94,14 +94,6 @@ def parse_numbers(text: str) -> tuple[int, ...]:
     if not all(word.strip().isdecimal() for word in text.split(",")):
         raise argparse.ArgumentTypeError(f"expected whole numbers with commas between them, got '{text}'")
     return tuple(int(word) for word in text.split(","))
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT from a command line, as (height, width)."""
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1920x1080, got '{text}'")
-    return int(words[1]), int(words[0])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,9 +6,10 @@ python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_a
 """
 
 import command
+import flags
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command.start_paddle(flags.parse_test)
 
 import argparse
 import logging
@@ -32,36 +33,9 @@ from models import build_model
 from settings import RunSettings
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python test.py --help`."""
-    parser = command.CommandLine("Score a trained network on a list.")
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="[CONFIG] CHECKPOINT, as --config and --weights")
-    parser.add_argument("--weights", help="checkpoint, with or without .pdparams; default: the one train.py wrote")
-    parser.add_argument("--config", help="config text; default: the one inside the checkpoint")
-    recipe.add_shared_flags(parser)
-    parser.add_argument("--filelist", help="list to score")
-    parser.add_argument("--log_interval", type=int, help="batches between two progress lines")
-    parser.add_argument("--infer_topk", type=int, default=1, help="k of the top-k line and of the predictions in --out")
-    names = ("top_k_accuracy", "mean_class_accuracy")
-    parser.add_argument("--eval", nargs="+", choices=names, default=list(names), help="figures to print")
-    parser.add_argument("--average_clips", choices=("prob", "score"), help="average soft-max scores or logits")
-    parser.add_argument("--num_clips", type=int, help="clips of a video that are scored and averaged")
-    parser.add_argument("--crops", choices=("center", "three", "ten"), help="crops of a clip")
-    parser.add_argument("--flip", nargs="?", const=True, type=command.parse_bool, help="score mirrored views as well")
-    parser.add_argument("--out", help="result file: .json, .pkl or .csv")
-    args = parser.parse_args(words)
-    if len(args.paths) > 2:
-        parser.error(f"expected CHECKPOINT or CONFIG CHECKPOINT, got {' '.join(args.paths)}")
-    *config, checkpoint_path = args.paths or [args.weights]
-    args.config, args.weights = config[0] if config else args.config, checkpoint_path
-    if args.weights is None:
-        args.weights = os.path.join(args.save_dir or "checkpoints_models", f"{args.model_name or 'resnet'}_model")
-    return args
-
-
 def main(words: list | None = None) -> int | None:
     """Score the list that the command line asks for."""
-    args = parse_arguments(words)
+    args = flags.parse_test(words)
     if args.gpus > 1 and not parallel.is_launched():
         folder = args.save_dir or os.path.dirname(args.weights) or "."
         return parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
@@ -98,8 +72,8 @@ def main(words: list | None = None) -> int | None:
 
 def read_config(args: argparse.Namespace, state: dict) -> dict:
     """Return the resolved config: of `--config` if given, else of the checkpoint, with the flags laid over it."""
-    flags = {
-        **recipe.shared_settings(args, "TEST"),
+    given = {
+        **flags.shared_settings(args, "TEST"),
         "TEST.filelist": args.filelist,
         "TEST.num_clips": args.num_clips,
         "TEST.crops": args.crops,
@@ -109,18 +83,18 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
         "RUN.overfit": 0,
     }
     if args.config:
-        return recipe.read_recipe(args.config, flags, args.override, args.root)[0]
+        return recipe.read_recipe(args.config, given, args.override, args.root)[0]
     if "config" not in state:
         raise ValueError(f"'{args.weights}' holds weights only; name the config they were trained with: --config FILE")
     state["config"]["RUN"]["use_gpu"] = None  # the machine that trained may have been another
-    return recipe.resolve(recipe.override(state["config"], flags, args.override, args.root), args.weights)
+    return recipe.resolve(recipe.override(state["config"], given, args.override, args.root), args.weights)
 
 
 def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict, figures: dict) -> dict:
     """Return every figure of the result, where its weights come from, and how it was scored."""
     section = {**config["READER"], **config["TEST"]}
-    protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "num_segments", "clip_len")
-    protocol += ("frame_interval",)
+    protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "scales", "num_segments")
+    protocol += ("clip_len", "rgb_clip_len", "frame_interval")
     return {
         **figures,
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),

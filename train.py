@@ -6,9 +6,10 @@ python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --res
 """
 
 import command
+import flags
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command.start_paddle(flags.parse_train)
 
 import argparse
 import dataclasses
@@ -30,30 +31,9 @@ import report
 from settings import SHAPING, RunSettings
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python train.py --help`."""
-    parser = command.CommandLine("Train a network as a config text says.")
-    parser.add_argument("config_text", nargs="?", help="the same as --config")
-    parser.add_argument("--config", default="configs/resnet.txt", help="config text (.txt or .yaml)")
-    recipe.add_shared_flags(parser)
-    parser.add_argument("--epoch", type=int, help="passes over the training list")
-    parser.add_argument("--learning_rate", type=float, help="overrides OPTIMIZER.learning_rate")
-    parser.add_argument("--pretrain", help="weights to start from")
-    parser.add_argument("--resume", nargs="?", const="auto", help="auto, or a checkpoint to go on from")
-    parser.add_argument("--validate", nargs="?", const=True, type=command.parse_bool, help="score the VALID list")
-    parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
-    parser.add_argument("--deterministic", nargs="?", const=True, type=command.parse_bool, help="slower GPU kernels")
-    parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
-    parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
-    parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
-    args = parser.parse_args(words)
-    args.config = args.config_text or args.config
-    return args
-
-
 def main(words: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
-    args = parse_arguments(words)
+    args = flags.parse_train(words)
     if args.gpus > 1 and not parallel.is_launched():
         folder = args.save_dir or RunSettings.save_dir
         status = parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
@@ -73,14 +53,14 @@ def main(words: list | None = None) -> int | None:
 
 def read_recipe(args: argparse.Namespace) -> tuple:
     """Return the resolved config with the flags laid over it, and the keys of 2020 that were left out."""
-    flags = {
-        **recipe.shared_settings(args, "TRAIN"),
+    given = {
+        **flags.shared_settings(args, "TRAIN"),
         "RUN.epochs": args.epoch,
         "OPTIMIZER.learning_rate": args.learning_rate,
         **{f"RUN.{key}": getattr(args, key) for key in ("pretrain", "resume", "validate", "seed", "deterministic")},
         "RUN.overfit": args.overfit,
     }
-    return recipe.read_recipe(args.config, flags, args.override, args.root)
+    return recipe.read_recipe(args.config, given, args.override, args.root)
 
 
 def test_weights(args: argparse.Namespace, config: dict) -> int:

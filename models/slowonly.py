@@ -57,7 +57,7 @@ class SlowOnly(nn.Layer):
         ValueError: an unknown depth, or a factor that leaves no channels.
     """
 
-    TORCH_SOURCES = {"mmaction2": read_mmaction2, "tpn": read_tpn, "imagenet": read_imagenet}
+    TORCH_SOURCES = {"mmaction2": read_mmaction2, "pyskl": read_mmaction2, "tpn": read_tpn, "imagenet": read_imagenet}
 
     def __init__(
         self,

@@ -77,6 +77,8 @@ class PoseVolumes(Recordings):
         FileNotFoundError: the file is missing.
     """
 
+    NAME = "heatmaps"
+
     def __init__(
         self,
         filelist: str | None,
@@ -123,6 +125,11 @@ class PoseVolumes(Recordings):
     def input_shape(self) -> list[int] | dict:
         """What the model sees of one view: [joints or limbs, T, H, W]."""
         return [len(self.mirror_order), self.clip_len, *self.map_size]
+
+    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
+        """Let these recordings be the samples; errors name `filelist`."""
+        self.filelist, self.entries = filelist, recordings
+        self._check_entries()
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
@@ -226,7 +233,7 @@ class PoseVolumes(Recordings):
         wrong = [limb for limb in self.limbs if len(limb) != 2 or not all(joint in joints for joint in limb)]
         if wrong or not self.limbs:
             raise ValueError(
-                f"reader PoseVolumes: limbs has {wrong[0] if wrong else 'none'}, expected pairs of joints from 0 to "
+                f"reader {self.NAME}: limbs has {wrong[0] if wrong else 'none'}, expected pairs of joints from 0 to "
                 f"{len(joints) - 1}"
             )
 
@@ -239,4 +246,7 @@ class PoseVolumes(Recordings):
                     f"{where} has 3 coordinates, heat maps need 2: x and y in pixels; set READER.name=skeletons"
                 )
             if recording.img_shape is None:
-                raise ValueError(f"{where} has no img_shape, (height, width) of its picture; add it to the file")
+                raise ValueError(
+                    f"{where} has no img_shape, (height, width) of its picture; add it to the file, or give predict.py "
+                    "--image_size"
+                )

@@ -14,8 +14,9 @@ MOST_DRAWS = 10  # samples tried before a training run with damaged data stops
 class Recordings(paddle.io.Dataset):
     """The recordings of a split; the key of a sample is its index or, for training, (epoch, index).
 
-    A reader has a method `_read(recording, rng)` that returns the `inputs` of one of them, drawing nothing without
-    `rng`. A training sample depends on (seed, epoch, index) alone. The arguments are those of the readers.
+    A reader has its `NAME` in `READERS`, and a method `_read(recording, rng)` that returns the `inputs` of one of them,
+    drawing nothing without `rng`. A training sample depends on (seed, epoch, index) alone. The arguments are those of
+    the readers.
     """
 
     def __init__(
@@ -32,13 +33,16 @@ class Recordings(paddle.io.Dataset):
     ):
         super().__init__()
         self.filelist, self.split, self.mode, self.seed, self.augment = filelist, split, mode, seed, augment
-        self.layout, self.repeat = get_layout(layout), repeat if mode == "train" else 1
+        self.layout, self.repeat = get_layout(layout), repeat
+        self.memory_limit_gib = memory_limit_gib
         if mode not in MODES:
             self._refuse("mode", f"one of {', '.join(MODES)}")
         if seed < 0:
             self._refuse("seed", "0 or more")
         if repeat < 1:
             self._refuse("repeat", "1 or more")
+        if mode != "train":
+            self.repeat = 1
         self.entries, self.class_names = [], None
         if filelist is not None:
             self.entries, self.class_names = read_split(filelist, split, self.layout, memory_limit_gib)
@@ -70,7 +74,10 @@ class Recordings(paddle.io.Dataset):
             except DamagedSampleError as error:
                 faults.append(str(error))
                 index = int(rng.integers(len(self)))
-        raise ValueError(f"{self.filelist}: {MOST_DRAWS} samples in a row are damaged, the last one: {faults[-1]}")
+        raise ValueError(
+            f"{self.filelist}: {MOST_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; "
+            "run skeleton2pkl.py again"
+        )
 
     def keep(self, indices: list[int]) -> None:
         """Forget all samples but these; none of them is repeated any more."""
@@ -94,5 +101,4 @@ class Recordings(paddle.io.Dataset):
 
     def _refuse(self, name: str, expected: str) -> None:
         """Refuse an argument."""
-        reader = type(self).__name__
-        raise ValueError(f"reader {reader}: {name} is {getattr(self, name)}, expected {expected}")
+        raise ValueError(f"reader {self.NAME}: {name} is {getattr(self, name)}, expected {expected}")

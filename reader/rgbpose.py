@@ -53,6 +53,8 @@ class RGBPose(PoseVolumes):
         FileNotFoundError: the pkl or the folder is missing.
     """
 
+    NAME = "rgbpose"
+
     def __init__(
         self,
         filelist: str | None,
@@ -201,7 +203,7 @@ class RGBPose(PoseVolumes):
         if not self.entries:
             return {}
         if self.videos is None:
-            raise ValueError("reader RGBPose: videos is not set; set READER.videos to the folder of the videos")
+            raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
         media = Media(self.videos, VIDEO_SUFFIXES)
         names = [recording.name for recording in self.entries]
         paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}

@@ -13,6 +13,7 @@ from files import dump_pickle, load_pickle, write_atomically
 from skeleton import LAYOUTS, Layout
 
 GIB = 2**30
+NEEDED = ("frame_dir", "label", "keypoint")  # of an annotation
 
 
 @dataclass
@@ -48,8 +49,7 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
         FileNotFoundError: no such file.
         ValueError: the file is of another form or layout, has no such split, or the split names what is not there.
     """
-    is_mapped = os.path.isfile(path) and os.path.getsize(path) > memory_limit_gib * GIB
-    content = _map(path) if is_mapped else _load(path)
+    content = read_content(path, memory_limit_gib)
     splits = content.get("split") or {}
     if split not in splits:
         what = "split is not set" if split is None else f"there is no split '{split}'"
@@ -66,16 +66,27 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
         what = f"names {len(missing)} samples that have no annotation, first '{missing[0]}'" if missing else "is empty"
         raise ValueError(f"{path}: split '{split}' {what}; run skeleton2pkl.py again")
     names = content.get("class_names")
-    recordings = [_check(f"{path}: '{name}'", found[name], layout) for name in splits[split]]
+    recordings = [make_recording(f"{path}: '{name}'", found[name], layout) for name in splits[split]]
     return recordings, None if names is None else [str(name) for name in names]
 
 
-def _load(path: str) -> dict:
+def read_content(path: str, memory_limit_gib: float, needed: tuple = NEEDED) -> dict:
+    """Read the whole file, whose annotations are checked no further than for what is `needed`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is of another form, or an annotation lacks a field.
+    """
+    is_mapped = os.path.isfile(path) and os.path.getsize(path) > memory_limit_gib * GIB
+    return _map(path, needed) if is_mapped else _load(path, needed)
+
+
+def _load(path: str, needed: tuple) -> dict:
     content = load_pickle(path)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise ValueError(f"{path}: expected a dict of 'split' and 'annotations'; run skeleton2pkl.py to make one")
     for place, annotation in enumerate(content["annotations"]):
-        lacking = {"frame_dir", "label", "keypoint"} - (annotation if isinstance(annotation, dict) else {}).keys()
+        lacking = set(needed) - (annotation if isinstance(annotation, dict) else {}).keys()
         if lacking:
             raise ValueError(
                 f"{path}: annotation {place} lacks {', '.join(sorted(lacking))}; run skeleton2pkl.py again"
@@ -83,7 +94,12 @@ def _load(path: str) -> dict:
     return content
 
 
-def _check(where: str, annotation: dict, layout: Layout) -> Recording:
+def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
+    """Check an annotation that has what is `NEEDED`.
+
+    Raises:
+        ValueError: arrays of another shape or layout, a label that is no number.
+    """
     shape, score = np.shape(annotation["keypoint"]), annotation.get("keypoint_score")
     if len(shape) != 4 or shape[3] not in (2, 3):
         raise ValueError(f"{where}: keypoint is of shape {shape}, expected (persons, frames, joints, 2 or 3)")
@@ -93,7 +109,7 @@ def _check(where: str, annotation: dict, layout: Layout) -> Recording:
         raise ValueError(f"{where}: {shape[2]} joints, layout {layout.name} has {layout.num_joints}; {advice}")
     if score is not None and np.shape(score) != shape[:3]:
         raise ValueError(f"{where}: keypoint_score is of shape {np.shape(score)}, expected {shape[:3]}")
-    label, length = annotation["label"], annotation.get("total_frames")
+    label, length = annotation.get("label"), annotation.get("total_frames")
     if not isinstance(label, (int, np.integer)):
         raise ValueError(f"{where}: label is {label!r}, expected one whole number; run skeleton2pkl.py again")
     return Recording(
@@ -105,12 +121,12 @@ def _check(where: str, annotation: dict, layout: Layout) -> Recording:
     )
 
 
-def _map(path: str) -> dict:
+def _map(path: str, needed: tuple) -> dict:
     """Return the content of a pkl, its arrays mapped from the disk; unpack it first where that is not done yet."""
     index_path, state = f"{path}.index", os.stat(path)
     stamp = [state.st_size, state.st_mtime_ns]
     if not os.path.exists(index_path) or load_pickle(index_path)["stamp"] != stamp:
-        _unpack(path, index_path, stamp)
+        _unpack(path, index_path, stamp, needed)
     content = load_pickle(index_path)["content"]
     numbers = np.load(f"{path}.npy", mmap_mode="r")
     for annotation in content["annotations"]:
@@ -121,9 +137,9 @@ def _map(path: str) -> dict:
     return content
 
 
-def _unpack(path: str, index_path: str, stamp: list) -> None:
+def _unpack(path: str, index_path: str, stamp: list, needed: tuple) -> None:
     """Write all arrays of a pkl one after the other to <path>.npy, then the rest of it, with their places."""
-    content = _load(path)
+    content = _load(path, needed)
     arrays, size = [], 0
     for annotation in content["annotations"]:
         for key in ("keypoint", "keypoint_score"):

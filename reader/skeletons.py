@@ -13,15 +13,13 @@ from reader import skeleton_clips as clips
 from reader import skeleton_transforms as transforms
 from reader import streams
 from reader.frames import DamagedSampleError
-from reader.skeleton_pkl import Recording, read_split
-from skeleton import get_layout
+from reader.recordings import Recordings
+from reader.skeleton_pkl import Recording
 
-MODES = ("train", "valid", "test")
 SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad")
-MOST_DRAWS = 10  # samples tried before a training run with damaged data stops
 
 
-class Skeletons(paddle.io.Dataset):
+class Skeletons(Recordings):
     """Clips of the recordings in a split; the key of a sample is its index or, for training, (epoch, index).
 
     A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
@@ -68,6 +66,8 @@ class Skeletons(paddle.io.Dataset):
         FileNotFoundError: the file is missing.
     """
 
+    NAME = "skeletons"
+
     def __init__(
         self,
         filelist: str | None,
@@ -96,9 +96,8 @@ class Skeletons(paddle.io.Dataset):
         repeat: int = 1,
         memory_limit_gib: float = 8.0,
     ):
-        super().__init__()
-        self.filelist, self.split, self.mode, self.seed, self.augment = filelist, split, mode, seed, augment
-        self.layout, self.stream, self.scores = get_layout(layout), stream, scores
+        super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
+        self.stream, self.scores = stream, scores
         self.num_channels = streams.count_channels(stream, self.layout)
         self.normalization, self.sampling, self.padding = normalization, sampling, padding
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
@@ -107,51 +106,14 @@ class Skeletons(paddle.io.Dataset):
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
         self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
         self.move, self.shift = move, shift
-        self.repeat, self.memory_limit_gib = repeat if mode == "train" else 1, memory_limit_gib
-        self._check_arguments(repeat)
-        self.entries, self.class_names = [], None
-        if filelist is not None:
-            self.entries, self.class_names = read_split(filelist, split, self.layout, memory_limit_gib)
-        self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
-        self.num_coordinates = self.entries[0].keypoint.shape[3] if self.entries else 3
+        self._check_arguments()
+        self.take(filelist, self.entries)
+
+    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
+        """Let these recordings be the samples; errors name `filelist`."""
+        self.filelist, self.entries = filelist, recordings
+        self.num_coordinates = recordings[0].keypoint.shape[3] if recordings else 3
         self._check_entries()
-
-    def __len__(self) -> int:
-        return len(self.entries) * self.repeat
-
-    def __getitem__(self, key: int | tuple[int, int]) -> dict:
-        """Read one sample.
-
-        Returns:
-            dict of `inputs` float32 (views, M, T, V, C), one view in training; `label` int; `name` str; `faults`, what
-            was wrong with the samples that this one replaces (training only).
-
-        Raises:
-            ValueError: in evaluation a damaged sample; in training ten of them in a row.
-        """
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        if self.mode != "train":
-            return {**self._read(index, None), "faults": []}
-        rng = np.random.default_rng([self.seed, epoch, index])
-        faults = []
-        while len(faults) < MOST_DRAWS:
-            try:
-                return {**self._read(index, rng if self.augment else None), "faults": faults}
-            except DamagedSampleError as error:
-                faults.append(str(error))
-                index = int(rng.integers(len(self)))
-        raise ValueError(
-            f"{self.filelist}: {MOST_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; "
-            "run skeleton2pkl.py again"
-        )
-
-    def keep(self, indices: list[int]) -> None:
-        """Forget all samples but these; none of them is repeated any more."""
-        self.entries, self.repeat = [self.entries[index % len(self.entries)] for index in indices], 1
-
-    def find_class(self, index: int) -> int:
-        """Return the label of a sample."""
-        return self.entries[index % len(self.entries)].label
 
     @property
     def input_shape(self) -> list[int]:
@@ -172,19 +134,17 @@ class Skeletons(paddle.io.Dataset):
         inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
         return inputs.transpose([0, 4, 2, 3, 1])
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> dict:
-        """Read a sample; without `rng` nothing is drawn."""
-        recording = self.entries[index % len(self.entries)]
-        keypoint = self._normalize(self._open(recording), recording.img_shape)
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+        keypoint = self._normalize(self._clean(recording), recording.img_shape)
         if rng is not None:
             keypoint = self._shake(keypoint, rng)
         if self.normalization == "box":
             keypoint = self._on_coordinates(transforms.normalize_box, keypoint)
         keypoint = keypoint[: self.num_persons]
         views = self._make_uniform(keypoint, rng) if self.sampling == "uniform" else self._make_clips(keypoint, rng)
-        return {"inputs": self._join(views), "label": recording.label, "name": recording.name}
+        return self._join(views)
 
-    def _open(self, recording: Recording) -> np.ndarray:
+    def _clean(self, recording: Recording) -> np.ndarray:
         """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score."""
         where, stored = f"{self.filelist}: '{recording.name}'", recording.keypoint
         if stored.size == 0:
@@ -291,9 +251,8 @@ class Skeletons(paddle.io.Dataset):
                 crop_ratio = [0.5, 1.0] if self.is_drawn else 0.95
         return crop_ratio if isinstance(crop_ratio, list) else [crop_ratio] * 2
 
-    def _check_arguments(self, repeat: int) -> None:
+    def _check_arguments(self) -> None:
         choices = {
-            "mode": MODES,
             "sampling": SAMPLINGS,
             "normalization": tuple(transforms.NORMALIZATIONS),
             "padding": ("zero", "loop"),
@@ -301,43 +260,36 @@ class Skeletons(paddle.io.Dataset):
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                _refuse(name, getattr(self, name), f"one of {', '.join(map(str, known))}")
-        at_least = {"clip_len": 1, "num_clips": 1, "num_persons": 1, "seed": 0, "scale": 0, "shear": 0, "noise": 0}
+                self._refuse(name, f"one of {', '.join(map(str, known))}")
+        at_least = {"clip_len": 1, "num_clips": 1, "num_persons": 1, "scale": 0, "shear": 0, "noise": 0}
         for name, least in at_least.items():
             if getattr(self, name) < least:
-                _refuse(name, getattr(self, name), f"{least} or more")
-        if repeat < 1:
-            _refuse("repeat", repeat, "1 or more")
+                self._refuse(name, f"{least} or more")
         if not 0 <= self.flip_ratio <= 1:
-            _refuse("flip_ratio", self.flip_ratio, "0 to 1")
+            self._refuse("flip_ratio", "0 to 1")
         if len(self.rotation) != 3 or min(self.rotation) < 0:
-            _refuse("rotation", self.rotation, "an angle in radians, or three, of 0 or more")
+            self._refuse("rotation", "an angle in radians, or three, of 0 or more")
         if len(self.crop_ratio) != 2 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
-            _refuse("crop_ratio", self.crop_ratio, "a share above 0 and up to 1, or [least, greatest]")
+            self._refuse("crop_ratio", "a share above 0 and up to 1, or [least, greatest]")
         if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
-            _refuse("num_clips", self.num_clips, f"1: sampling {self.sampling} takes the whole recording")
+            self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")
         if (self.move or self.shift) and self.sampling not in ("window", "pad"):
-            _refuse("sampling", self.sampling, "window or pad, to which move and shift belong")
+            self._refuse("sampling", "window or pad, to which move and shift belong")
 
     def _check_entries(self) -> None:
-        """Refuse labels outside the classes, and recordings that the normalisation cannot take."""
+        """Refuse recordings that the normalisation cannot take."""
         for recording in self.entries:
             where = f"{self.filelist}: '{recording.name}'"
-            if recording.label < 0 or (self.num_classes is not None and recording.label >= self.num_classes):
-                expected = "0 or more" if self.num_classes is None else f"0 to {self.num_classes - 1}"
-                raise ValueError(f"{where} has label {recording.label}, expected {expected}; correct MODEL.num_classes")
             if recording.keypoint.shape[3] != self.num_coordinates:
                 raise ValueError(
                     f"{where} has {recording.keypoint.shape[3]} coordinates, the first sample {self.num_coordinates}; "
                     "run skeleton2pkl.py on each kind by itself"
                 )
             if self.num_coordinates == 2 and self.normalization in transforms.NEED_SIZE and recording.img_shape is None:
-                raise ValueError(f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto")
+                raise ValueError(
+                    f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto, or give predict.py --image_size"
+                )
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
             known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)
-            _refuse("normalization", self.normalization, f"for {self.num_coordinates} coordinates one of {known}")
-
-
-def _refuse(name: str, value, expected: str) -> None:
-    raise ValueError(f"reader skeletons: {name} is {value}, expected {expected}")
+            self._refuse("normalization", f"for {self.num_coordinates} coordinates one of {known}")

@@ -7,10 +7,9 @@ from conftest import ROOT
 import avi2jpg
 import data_list_gener
 import ensemble
+import flags
 import jpg2pkl
 import recipe
-import test
-import train
 import train_streams
 from tools import benchmark, torch2paddle
 
@@ -18,8 +17,8 @@ PARSERS = {
     "avi2jpg.py": avi2jpg.parse_flags,
     "jpg2pkl.py": jpg2pkl.parse_flags,
     "data_list_gener.py": data_list_gener.parse_flags,
-    "train.py": train.parse_arguments,
-    "test.py": test.parse_arguments,
+    "train.py": flags.parse_train,
+    "test.py": flags.parse_test,
     "train_streams.py": train_streams.parse_arguments,
     "ensemble.py": ensemble.parse_arguments,
     "tools/benchmark.py": benchmark.parse_arguments,

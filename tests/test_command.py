@@ -1,8 +1,11 @@
 """The command line: hyphens, no abbreviations, the nearest flag, and errors in one sentence."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
+from conftest import ROOT
 
 import command
 
@@ -64,3 +67,12 @@ def test_the_users_thread_number_stands(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     command.start_paddle()
     assert int(command.os.environ["OMP_NUM_THREADS"]) >= 1
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py", "predict.py"])
+def test_help_and_mistyped_flags_are_answered_without_paddle(script):
+    words = [sys.executable, "-X", "importtime", str(ROOT / script)]
+    for flag, status in (("--help", 0), ("--no_such_flag", 2)):
+        done = subprocess.run([*words, flag], capture_output=True, text=True)
+        assert done.returncode == status and " paddle" not in done.stderr and " numpy" not in done.stderr
+    assert "unknown flag '--no_such_flag'" in done.stderr or "required: --input" in done.stderr

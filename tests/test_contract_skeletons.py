@@ -18,6 +18,7 @@ import config as texts
 import engine
 import ensemble
 import files
+import flags
 import metrics
 import recipe
 import test
@@ -282,7 +283,7 @@ def test_the_learning_rate_follows_the_batch(name):
 def test_training_is_typed_as_there():
     for script in ("train.py", "train_streams.py"):
         args = parse(f"python {script} {CONFIG} --gpus 8 --validate --test-last --test-best")
-        rest = vars(train.parse_arguments([CONFIG, *args["rest"]])) if "rest" in args else args
+        rest = vars(flags.parse_train([CONFIG, *args["rest"]])) if "rest" in args else args
         assert args["config"] == CONFIG and args["test_last"] and args["test_best"]
         assert rest["gpus"] == 8 and rest["validate"] is True
 
@@ -298,7 +299,7 @@ def test_the_last_and_the_best_checkpoint_are_scored(monkeypatch):
     monkeypatch.setattr(
         train.subprocess, "run", lambda words, **_: called.append(words) or types.SimpleNamespace(returncode=0)
     )
-    args = train.parse_arguments([CONFIG, "--test-last", "--test-best", "--gpus", "8"])
+    args = flags.parse_train([CONFIG, "--test-last", "--test-best", "--gpus", "8"])
     assert train.test_weights(args, {"RUN": {"save_dir": "out"}, "MODEL": {"name": "msg3d"}}) == 0
     words = [dict(zip(one[2::2], one[3::2], strict=True)) for one in called]
     assert [one["--weights"] for one in words] == ["out/msg3d_model", "out/msg3d_best"]

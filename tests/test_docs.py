@@ -12,35 +12,46 @@ from conftest import ROOT
 import avi2jpg
 import data_list_gener
 import ensemble
+import flags
 import jpg2pkl
-import predict
 import recipe
 import skeleton2pkl
-import test
-import train
 import train_streams
-from tools import benchmark, draw_layouts, export, gpu_check, make_samples, torch2paddle
+from tools import (
+    ablation,
+    benchmark,
+    draw_layouts,
+    export,
+    gpu_check,
+    make_samples,
+    merge_rgbpose,
+    shrink_videos,
+    torch2paddle,
+)
 
 
 def parse_streams(words):
     """Parse the command line of train_streams.py, and the rest of it as train.py does."""
     args = train_streams.parse_arguments(words)
-    return train.parse_arguments([args.config, *args.rest])
+    return flags.parse_train([args.config, *args.rest])
 
 
 PARSERS = {
     "avi2jpg.py": avi2jpg.parse_flags,
     "jpg2pkl.py": jpg2pkl.parse_flags,
     "data_list_gener.py": data_list_gener.parse_flags,
-    "train.py": train.parse_arguments,
-    "test.py": test.parse_arguments,
-    "predict.py": predict.parse_arguments,
+    "train.py": flags.parse_train,
+    "test.py": flags.parse_test,
+    "predict.py": flags.parse_predict,
     "ensemble.py": ensemble.parse_arguments,
     "train_streams.py": parse_streams,
     "skeleton2pkl.py": skeleton2pkl.parse_flags,
     "tools/draw_layouts.py": draw_layouts.parse_flags,
     "tools/make_samples.py": make_samples.parse_flags,
     "tools/torch2paddle.py": torch2paddle.parse_arguments,
+    "tools/merge_rgbpose.py": merge_rgbpose.parse_arguments,
+    "tools/shrink_videos.py": shrink_videos.parse_flags,
+    "tools/ablation.py": ablation.parse_arguments,
     "tools/export.py": export.parse_arguments,
     "tools/benchmark.py": benchmark.parse_arguments,
     "tools/gpu_check.py": gpu_check.parse_arguments,
@@ -159,7 +170,7 @@ def find_command_fault(line):
         with contextlib.redirect_stderr(heard):
             args = PARSERS[words[0]](words[1:])
         if hasattr(args, "override"):
-            resolve(args.override, args.config)
+            resolve(args.override, args.config if hasattr(args, "config") else ablation.BASE)
     except (SystemExit, ValueError, OSError) as error:
         return heard.getvalue() or str(error)
     return None

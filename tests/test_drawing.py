@@ -196,3 +196,28 @@ def test_a_video_of_one_window_needs_no_time_line():
 def test_one_frame_of_any_shape_makes_a_sheet(size):
     sheet = draw_sheet(predict(1, (0,)), size)
     assert (sheet == 60).all(axis=-1).any() and sheet.shape[0] < 1000
+
+
+# What each modality by itself would have answered.
+
+MODALITIES = {"rgb": [(1, "A", 0.9), (2, "B", 0.1)], "pose": [(2, "B", 0.6), (1, "A", 0.4)]}
+
+
+@pytest.mark.parametrize("width, is_beside", [(928, True), (240, False)])
+def test_bars_of_modalities_stand_side_by_side_where_there_is_room(width, is_beside):
+    bars = np.asarray(drawing.draw_modality_bars(MODALITIES, width, 15, Lettering("rgb pose: AB")))
+    one = drawing.draw_bars(MODALITIES["rgb"], width, 15, Lettering("AB"))
+    assert bars.shape[1] == width and (bars.shape[0] == one.height) == is_beside
+    rows, columns = np.nonzero(is_color(bars[..., :3], 2) & (bars[..., 3] == 225))
+    assert (columns.max() > 0.7 * width) == is_beside and (rows.max() > one.height) != is_beside
+
+
+def test_modalities_are_shown_over_frames_and_on_the_sheet():
+    alone = predict(10, (0,))
+    both = Prediction(alone.title, 10, 25.0, alone.ranking, alone.windows, MODALITIES)
+    frame, lettering = np.full((48, 64, 3), 100, np.uint8), Lettering("Class")
+    plain, drawn = (drawing.Overlay(one, 480, 640, lettering).draw(frame, 3) for one in (alone, both))
+    changed = np.flatnonzero((plain != drawn).any(axis=(1, 2)))
+    assert 60 < changed.min() and changed.max() < 200
+    assert draw_sheet(both).shape[0] > draw_sheet(alone).shape[0] + 40
+    assert is_color(draw_sheet(both), 2).any() and not is_color(draw_sheet(alone), 2).any()

@@ -19,7 +19,7 @@ FLOOR_0 = {
     "command", "config", "settings", "skeleton", "metrics", "checkpoint", "log", "optimizer", "parallel", "records",
     "jobs", "partition", "annotations", "videofile",
 }  # fmt: skip
-OUTPUT = {"card", "drawing", "report"}
+OUTPUT = {"card", "drawing", "report", "stickfigures"}
 GROUND = {"files", "inputs"}
 # What a module or package may import of the project; a new one at the root gets its line here.
 MAY_IMPORT = {
@@ -32,11 +32,17 @@ MAY_IMPORT = {
     "mixing": GROUND,
     "step": {"parallel", "mixing"} | GROUND,
     "exported": set(),
+    "flags": {"command", "settings"},
     **{name: FLOOR_0 | GROUND for name in OUTPUT},
     "recipe": FLOOR_0 | GROUND | {"models", "reader", "mixing", "step"},
     "footage": FLOOR_0 | GROUND | {"reader"},
+    "keypoints": FLOOR_0 | GROUND | {"reader", "rawskeletons"},
+    "sources": FLOOR_0 | GROUND | OUTPUT | {"reader", "footage", "keypoints"},
     **{
-        name: FLOOR_0 | GROUND | OUTPUT | {"models", "reader", "engine", "step", "recipe", "footage", "exported"}
+        name: FLOOR_0
+        | GROUND
+        | OUTPUT
+        | {"flags", "models", "reader", "engine", "step", "recipe", "footage", "sources", "exported"}
         for name in SCRIPTS
     },
     **{name: FLOOR_0 | GROUND | {"rawskeletons"} for name in DATA_SCRIPTS},
@@ -44,7 +50,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["tools"] = {"tools", *MAY_IMPORT}
 WITHOUT_PADDLE = DATA_SCRIPTS | GROUND | {
-    "annotations", "command", "config", "jobs", "partition", "rawskeletons", "records", "settings",
+    "annotations", "command", "config", "flags", "jobs", "partition", "rawskeletons", "records", "settings",
     "skeleton", "videofile",
 }  # fmt: skip
 

@@ -10,9 +10,12 @@ import zipfile
 import pytest
 from conftest import ROOT
 
+from files import dump_pickle, load_pickle
+
 SCRIPTS = {  # notebook: the scripts that it runs, in order
     "ucf101": "tools/make_samples.py avi2jpg.py jpg2pkl.py data_list_gener.py train.py test.py predict.py",
     "skeleton": "tools/make_samples.py skeleton2pkl.py train_streams.py",
+    "rgbpose": "tools/make_samples.py train.py test.py predict.py",
 }
 TINY_CONFIG = """# A network of a few thousand weights, for the notebook's road with UCF-101.
 [MODEL]
@@ -99,7 +102,8 @@ def test_the_files_it_names_are_there(name):
 @pytest.mark.parametrize("start", ["import os\n", "import importlib.util\n", "import platform\n"])
 def test_getting_ready_is_the_same_in_all(start):
     cells = {name: [text for text in sources(name, "code") if text.startswith(start)] for name in SCRIPTS}
-    assert cells["skeleton"] == cells["ucf101"] and len(cells["ucf101"]) == 1
+    assert len(cells["ucf101"]) == 1
+    assert all(own == cells["ucf101"] for own in cells.values())
 
 
 # What happens when it runs
@@ -264,6 +268,54 @@ def test_key_points_of_ones_own_are_trained_by_what_their_pkl_says(tree, samples
     assert "11 clips scored (data/skeletons.pkl split test2)" in text
     assert (tree / "output" / "skeletons" / "bone" / "ctrgcn_model_test_scores.pkl").is_file()
     assert len(shown(notebook, "image/png", "invert_yaxis")) == 1
+
+
+def check_rgbpose_results(notebook, text, save_dir):
+    """Check that the table has the figures of every answer that test.py told, and look for the pictures."""
+    (table,) = shown(notebook, "text/markdown", "display(Markdown")
+    told = dict(re.findall(r"acc/(\S+) ([\d.]+%)", text))
+    for name, title in {"rgb": "画面 RGB", "pose": "姿态 pose", "RGBPose_1:1": "**融合 fused 1:1**"}.items():
+        figures = [told[f"{name}_{kind}"] for kind in ("top1", "top5", "mean1")]
+        assert f"\n| {title} | {' | '.join(figures)} |\n" in table
+    for holding in ("read_frames", "reader.prepare", "_log.jsonl", "confusion.png", "predict.py"):
+        (picture,) = shown(notebook, "image/png", holding)
+        assert len(picture) > 5000, holding
+    for pattern in ("predict/*_predict.webm", "predict/*_predict.png", "predict/*.json", "vdl/*vdlrecords*"):
+        assert len(list(save_dir.glob(pattern))) == 1, pattern
+    return table
+
+
+@pytest.mark.long
+def test_the_whole_road_of_rgb_and_pose_on_sample_data(tree, monkeypatch):
+    monkeypatch.setenv("NOTEBOOK_EPOCHS", "1")
+    monkeypatch.setenv("NOTEBOOK_SAMPLE_FLAGS", "--groups 2 --clips 1 --frames 16 --width 64 --height 48")
+    monkeypatch.setenv("NOTEBOOK_FLAGS", "-o MODEL.rgb_base_channels=8 -o READER.clip_len=8 -o READER.rgb_clip_len=2")
+    notebook, text = execute(tree, tree / "notebooks", name="rgbpose")
+    assert "no key points given: sample data is used" in text and "训练 train: train1，测试 test: test1\n" in text
+    assert "rgb: [3, 2, 56, 56]\npose: [17, 8, 28, 28]\n" in text
+    table = check_rgbpose_results(notebook, text, tree / "output" / "rgbpose_samples" / "rgbposeconv3d")
+    assert table.startswith("| 样例数据 sample data |") and "| 随机水平 chance | 9.09% |" in table
+
+
+@pytest.mark.long
+def test_videos_and_key_points_of_ones_own_are_seen_together(tree, samples, monkeypatch):
+    """PCAN on three classes of one's own; the videos lie side by side, and their names end as those of NTU RGB+D."""
+    content = load_pickle(samples / "coco17.pkl")
+    kept = [one for one in content["annotations"] if one["label"] < 3]
+    names = {one["frame_dir"]: tree / "films" / f"{one['frame_dir']}_rgb.avi" for one in kept}
+    split = {name: [one for one in content["split"][f"{name}2"] if one in names] for name in ("train", "test")}
+    dump_pickle({"annotations": kept, "split": split, "class_names": ["a", "b", "c"]}, tree / "own.pkl")
+    (tree / "films").mkdir()
+    for name, path in names.items():
+        shutil.copy(next(samples.glob(f"UCF-101/*/{name}.avi")), path)
+    settings = {"POSES": "own.pkl", "VIDEOS": "films", "CONFIG": "configs/pcan_samples.txt", "EPOCHS": 1}
+    settings |= {"USE_GPU": False, "FLAGS": "-o MODEL.coarse_groups=0,0,1 -o MODEL.rgb_base_channels=8"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"NOTEBOOK_{name}", str(value))
+    notebook, text = execute(tree, tree, name="rgbpose")
+    assert "videos: films\n" in text and "make_samples" not in text and text.count(" --use_gpu False\n") == 3
+    table = check_rgbpose_results(notebook, text, tree / "output" / "rgbpose" / "pcan")
+    assert table.startswith("| own.pkl |") and "| 随机水平 chance | 33.33% |" in table and "| rgb_coarse | " in table
 
 
 def test_a_failed_script_stops_the_notebook(tree):

@@ -16,6 +16,7 @@ import engine
 import footage
 import predict
 import recipe
+import sources
 from models import build_model
 from records import write_list
 from tools import export
@@ -196,7 +197,7 @@ def test_one_frame_is_a_video(tmp_path, weights):
     ],
 )
 def test_windows_overlap_by_half_and_reach_the_end(num_frames, most_whole, window, starts):
-    found = list(predict.cut_windows(iter(range(num_frames)), most_whole, window))
+    found = list(sources.cut_windows(iter(range(num_frames)), most_whole, window))
     assert [start for start, _ in found] == starts
     for start, frames in found:
         length = num_frames if len(found) == 1 else window
@@ -212,7 +213,7 @@ def test_windows_are_cut_while_frames_are_read():
             read.append(index)
             yield index
 
-    windows = predict.cut_windows(count(), 10, 8)
+    windows = sources.cut_windows(count(), 10, 8)
     next(windows)
     assert len(read) <= 11
     next(windows)

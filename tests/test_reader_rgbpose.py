@@ -299,7 +299,7 @@ def test_a_broken_picture_is_damage(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"rgb_clip_len": 0}, "reader RGBPose: rgb_clip_len is 0, expected 1 or more"),
+        ({"rgb_clip_len": 0}, "reader rgbpose: rgb_clip_len is 0, expected 1 or more"),
         (
             {"color_jitter": [0.4, 0.4, 0.4]},
             "color_jitter is [0.4, 0.4, 0.4], expected brightness, contrast, saturation",

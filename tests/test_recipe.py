@@ -202,3 +202,9 @@ def test_synchronized_batch_norm_replaces_every_one_and_keeps_its_names(tmp_path
     optimizer = build_step(tmp_path, ["RUN.sync_bn=True"])
     trained = {one.name for one in optimizer.optimizer._parameter_list}
     assert trained == {one.name for one in optimizer.model.parameters() if not one.stop_gradient}
+
+
+def test_a_root_takes_the_place_of_the_folders_of_a_file_and_its_videos(tmp_path):
+    text = "[READER]\nname = rgbpose\nfilelist = data/poses.pkl\nvideos = data/videos\n[MODEL]\nname = rgbposeconv3d\n"
+    reader = read(tmp_path, root="mine", text=text)["READER"]
+    assert (reader["filelist"], reader["videos"]) == ("mine/poses.pkl", "mine/videos")

@@ -1,0 +1,107 @@
+"""The flags of train.py, test.py and predict.py, apart from them so that --help and a mistyped flag need no Paddle."""
+
+import argparse
+import os
+
+import command
+from settings import WHOLE_S, WINDOW_S
+
+
+def add_shared_flags(parser: command.CommandLine) -> None:
+    """Add the flags that `train.py` and `test.py` share."""
+    parser.add_argument("--model_name", help="network, a key of models.MODELS")
+    parser.add_argument("--use_gpu", type=command.parse_bool, help="True or False; default: a GPU where there is one")
+    parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
+    parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
+    parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
+    parser.add_argument(
+        "--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos"
+    )
+    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
+
+
+def shared_settings(args: argparse.Namespace, mode: str) -> dict:
+    """Return what those flags set, as {"SECTION.key": value or None}."""
+    return {
+        "MODEL.name": args.model_name,
+        "RUN.use_gpu": args.use_gpu,
+        f"{mode}.batch_size": args.batch_size,
+        "RUN.save_dir": args.save_dir,
+    }
+
+
+def parse_train(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python train.py --help`."""
+    parser = command.CommandLine("Train a network as a config text says.")
+    parser.add_argument("config_text", nargs="?", help="the same as --config")
+    parser.add_argument("--config", default="configs/resnet.txt", help="config text (.txt or .yaml)")
+    add_shared_flags(parser)
+    parser.add_argument("--epoch", type=int, help="passes over the training list")
+    parser.add_argument("--learning_rate", type=float, help="overrides OPTIMIZER.learning_rate")
+    parser.add_argument("--pretrain", help="weights to start from")
+    parser.add_argument("--resume", nargs="?", const="auto", help="auto, or a checkpoint to go on from")
+    parser.add_argument("--validate", nargs="?", const=True, type=command.parse_bool, help="score the VALID list")
+    parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
+    parser.add_argument("--deterministic", nargs="?", const=True, type=command.parse_bool, help="slower GPU kernels")
+    parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
+    parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
+    parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
+    args = parser.parse_args(words)
+    args.config = args.config_text or args.config
+    return args
+
+
+def parse_test(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python test.py --help`."""
+    parser = command.CommandLine("Score a trained network on a list.")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="[CONFIG] CHECKPOINT, as --config and --weights")
+    parser.add_argument("--weights", help="checkpoint, with or without .pdparams; default: the one train.py wrote")
+    parser.add_argument("--config", help="config text; default: the one inside the checkpoint")
+    add_shared_flags(parser)
+    parser.add_argument("--filelist", help="list to score")
+    parser.add_argument("--log_interval", type=int, help="batches between two progress lines")
+    parser.add_argument("--infer_topk", type=int, default=1, help="k of the top-k line and of the predictions in --out")
+    names = ("top_k_accuracy", "mean_class_accuracy")
+    parser.add_argument("--eval", nargs="+", choices=names, default=list(names), help="figures to print")
+    parser.add_argument("--average_clips", choices=("prob", "score"), help="average soft-max scores or logits")
+    parser.add_argument("--num_clips", type=int, help="clips of a video that are scored and averaged")
+    parser.add_argument("--crops", choices=("center", "three", "ten"), help="crops of a clip")
+    parser.add_argument("--flip", nargs="?", const=True, type=command.parse_bool, help="score mirrored views as well")
+    parser.add_argument("--out", help="result file: .json, .pkl or .csv")
+    args = parser.parse_args(words)
+    if len(args.paths) > 2:
+        parser.error(f"expected CHECKPOINT or CONFIG CHECKPOINT, got {' '.join(args.paths)}")
+    *config, checkpoint_path = args.paths or [args.weights]
+    args.config, args.weights = config[0] if config else args.config, checkpoint_path
+    if args.weights is None:
+        args.weights = os.path.join(args.save_dir or "checkpoints_models", f"{args.model_name or 'resnet'}_model")
+    return args
+
+
+def parse_predict(words: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python predict.py --help`."""
+    parser = command.CommandLine("Say what is done in videos or by skeletons.")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("checkpoint", nargs="?", help="the same as --weights")
+    network.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
+    network.add_argument("--exported", help="folder that tools/export.py wrote; it needs no checkpoint")
+    input_help = "videos, frame folders; for networks of skeletons a skeleton pkl, json, ...; or folders of these"
+    parser.add_argument("--input", nargs="+", required=True, help=input_help)
+    parser.add_argument("--poses", nargs="+", help="skeleton pkl with the key points of the videos (RGB and pose)")
+    parser.add_argument("--split", help="of a skeleton pkl; None: all recordings")
+    size_help = "of the pictures in which key points were found, such as 1920x1080, where their file does not say it"
+    parser.add_argument("--image_size", type=command.parse_size, help=size_help)
+    parser.add_argument("--use_gpu", nargs="?", const=True, type=command.parse_bool, help="None: where there is one")
+    parser.add_argument("--top_k", type=int, default=5, help="classes to show")
+    parser.add_argument("--save_dir", default="output/predict", help="folder of what is written")
+    window_help = (
+        "longer videos are scored in windows of so many seconds that overlap by half; "
+        f"None: in windows of {WINDOW_S} if they are longer than {WHOLE_S}"
+    )
+    parser.add_argument("--window_s", type=float, help=window_help)
+    parser.add_argument("--fps", type=float, default=25, help="of frame folders, skeletons, and videos that state none")
+    args = parser.parse_args(words)
+    args.weights = args.checkpoint or args.weights
+    if args.top_k < 1 or args.fps <= 0 or (args.window_s is not None and args.window_s <= 0):
+        parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")
+    return args

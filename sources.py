@@ -1,0 +1,274 @@
+"""What is predicted: videos for a network of clips, skeletons for one of key points, videos with key points for both.
+
+Each kind of source has a `path`, by which messages call it, and an `origin`, which says in the json where it is from.
+It is used in this order: `open()` says what is wrong with it and sets `fps` and `announced`, its number of frames as
+far as that is known; `read_windows()` gives what `engine.evaluate` takes for a loader; `read_pictures()` gives the
+frames on which the answer is drawn, RGB uint8.
+"""
+
+import argparse
+import collections
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from PIL import Image
+
+import drawing
+import footage
+import keypoints
+import stickfigures
+from inputs import take_one
+from reader.skeleton_pkl import Recording
+from settings import WHOLE_S, WINDOW_S
+
+READERS_OF = {  # flag -> the readers whose networks it is for
+    "window_s": ("clips",),
+    "split": ("skeletons", "heatmaps", "rgbpose"),
+    "image_size": ("skeletons", "heatmaps", "rgbpose"),
+    "poses": ("rgbpose",),
+}
+
+
+def find_sources(args: argparse.Namespace, reader_name: str, reader) -> dict:
+    """Return {name of the output: source} of what `args.input` names.
+
+    Args:
+        args: of predict.py.
+        reader_name: a key of `reader.READERS`.
+        reader: that reader, of the TEST section and without a list; the sources share it.
+
+    Raises:
+        ValueError: a flag that is for other networks, or missing for this one; --poses that cannot be read.
+    """
+    for flag, readers in READERS_OF.items():
+        if getattr(args, flag) is not None and reader_name not in readers:
+            raise ValueError(f"--{flag} is for networks that read {', '.join(readers)}, this one reads {reader_name}")
+    if reader_name == "rgbpose":
+        return _find_posed_films(args, reader)
+    return _find_films(args, reader) if reader_name == "clips" else _find_skeletons(args, reader)
+
+
+class Windows:
+    """What `engine.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
+
+    Args:
+        windows: (first frame, frame after the last one, views) of each.
+
+    Attributes:
+        spans: (first frame, frame after the last one) of the windows that have been read.
+    """
+
+    def __init__(self, windows: Iterable):
+        self.windows, self.spans = windows, []
+
+    def __iter__(self):
+        for start, end, views in self.windows:
+            self.spans.append((start, end))
+            yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [len(take_one(views))]}
+
+    def prepare(self, inputs):
+        """Return the views as they are; the network prepares them itself."""
+        return inputs
+
+
+# Videos alone.
+
+
+def _find_films(args: argparse.Namespace, reader) -> dict:
+    named = footage.name_sources(footage.find_sources(args.input, args.save_dir))
+    return {name: Film(path, reader, args.fps, args.window_s) for name, path in named.items()}
+
+
+class Film:
+    """A video or frame folder whose clips are read; a long one is scored by windows, and never held in memory.
+
+    Args:
+        path: of it.
+        reader: says how clips are made.
+        fps: where the video states none.
+        window_s: None: videos of up to `WHOLE_S` are scored whole, longer ones by windows of `WINDOW_S`.
+    """
+
+    def __init__(self, path: str, reader, fps: float, window_s: float | None):
+        self.path, self.origin, self.reader = path, {"input": path}, reader
+        self.fps, self.window_s, self.announced = fps, window_s, None
+
+    def open(self) -> None:
+        """Read the frame rate and the announced number of frames."""
+        self.fps, self.announced = footage.inspect(self.path, self.fps)
+
+    def read_windows(self) -> Windows:
+        """Cut it to windows, and those to clips."""
+        reader = self.reader
+        one_clip = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
+        window = max(round((self.window_s or WINDOW_S) * self.fps), one_clip)
+        most_whole = round(WHOLE_S * self.fps) if self.window_s is None else window
+        windows = cut_windows(footage.read_frames(self.path, reader.short_size), most_whole, window)
+        return Windows((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
+
+    def read_pictures(self) -> Iterator[np.ndarray]:
+        """Give the frames as they are, read a second time, so that none need be kept."""
+        return footage.read_frames(self.path)
+
+
+def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tuple]:
+    """Yield (first frame, frames) of windows that overlap by half; the last one ends with the video.
+
+    At most `most_whole` frames, or `window` if that is more, are one window.
+    """
+    head = list(itertools.islice(frames, max(most_whole, window) + 1))
+    if not head:
+        raise ValueError("not one frame can be decoded: cut off or damaged")
+    if len(head) <= max(most_whole, window):
+        yield 0, head
+        return
+    step, latest = max(1, window // 2), collections.deque(maxlen=window)
+    for count, frame in enumerate(itertools.chain(head, frames), 1):
+        latest.append(frame)
+        if count >= window and (count - window) % step == 0:
+            yield count - window, list(latest)
+    if (count - window) % step:
+        yield count - window, list(latest)
+
+
+# Skeletons alone.
+
+
+def _find_skeletons(args: argparse.Namespace, reader) -> dict:
+    found = []
+    for path in keypoints.find_files(args.input, args.save_dir):
+        try:
+            annotations = _read_annotations(path, args, reader)
+        except (ValueError, OSError) as error:
+            found.append((path, Unreadable(path, error)))
+            continue
+        found += [(name, Skeleton(path, name, annotation, reader, args.fps)) for name, annotation in annotations]
+    names = footage.number_names([re.sub(r"[/\\:]+", "_", name) for name, _ in found])
+    return {name: source for name, (_, source) in zip(names, found, strict=True)}
+
+
+def _read_annotations(path: str, args: argparse.Namespace, reader) -> list[tuple]:
+    return keypoints.read_annotations(path, args.split, reader.layout, args.image_size, reader.memory_limit_gib)
+
+
+class Unreadable:
+    """A file that could not be read, to be told of in its turn."""
+
+    def __init__(self, path: str, error: Exception):
+        self.path, self.error = path, error
+
+    def open(self) -> None:
+        """Raise what was wrong."""
+        raise self.error
+
+
+class Skeleton:
+    """A recording of key points; it is scored whole, and drawn on a stage.
+
+    Args:
+        file: that it stands in.
+        name: of the recording.
+        annotation: see `keypoints.read_annotations`.
+        reader: says how views are made.
+        fps: of the recording.
+    """
+
+    def __init__(self, file: str, name: str, annotation: dict, reader, fps: float):
+        self.path, self.origin = f"{file} '{name}'", {"input": file, "recording": name}
+        self.annotation, self.reader, self.fps = annotation, reader, fps
+        self.announced, self.recording = None, None
+
+    def open(self) -> None:
+        """Check the key points."""
+        self.recording = keypoints.make_recording(self.path, self.annotation, self.reader.layout)
+        self.announced = self.recording.keypoint.shape[1]
+        self.reader.take(self.origin["input"], [self.recording])
+
+    def read_windows(self) -> Windows:
+        """Give its views, those that test.py would score."""
+        return Windows([(0, self.announced, self.reader[0]["inputs"])])
+
+    def read_pictures(self) -> Iterator[np.ndarray]:
+        """Draw the bodies alone."""
+        layout = self.reader.layout
+        points = stickfigures.place_on_stage(*_take_seen(self.recording, self.reader), layout)
+        figures, stage = stickfigures.StickFigures(points, layout), stickfigures.make_stage()
+        return (figures.draw(stage, index) for index in range(self.announced))
+
+
+def _take_seen(recording: Recording, reader) -> tuple:
+    """Return the key points and scores of the persons that the network sees."""
+    score = None if recording.score is None else recording.score[: reader.num_persons]
+    return recording.keypoint[: reader.num_persons], score
+
+
+# Videos with key points.
+
+
+def _find_posed_films(args: argparse.Namespace, reader) -> dict:
+    if not args.poses:
+        raise ValueError("this network reads videos and their key points; name the file of these: --poses FILE.pkl")
+    annotations = []
+    for path in args.poses:
+        try:
+            annotations += _read_annotations(path, args, reader)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"--poses {path}: {error}") from error
+    index = keypoints.index_by_video(annotations)
+    named = footage.name_sources(footage.find_sources(args.input, args.save_dir))
+    return {name: PosedFilm(path, index, reader, args.fps) for name, path in named.items()}
+
+
+class PosedFilm:
+    """A video or frame folder whose key points are known; it is scored whole, and its bodies are drawn over it.
+
+    Args:
+        path: of the video.
+        index: of the key points, see `keypoints.index_by_video`; where they do not say how large their pictures were,
+            these were the video's own.
+        reader: says how views are made.
+        fps: where the video states none.
+    """
+
+    def __init__(self, path: str, index: dict, reader, fps: float):
+        self.path, self.origin, self.index = path, {"input": path}, index
+        self.reader, self.fps = reader, fps
+        self.announced, self.recording = None, None
+
+    def open(self) -> None:
+        """Find and check the key points; the video itself is checked when it is read."""
+        self.fps, _ = footage.inspect(self.path, self.fps)
+        name, annotation = keypoints.find_for_video(self.index, self.path)
+        self.origin["recording"] = name
+        if annotation["img_shape"] is None:
+            annotation = {**annotation, "img_shape": self._find_size()}
+        self.recording = keypoints.make_recording(f"'{name}'", annotation, self.reader.layout)
+        self.announced = self.recording.keypoint.shape[1]
+        self.reader.take("--poses", [self.recording])
+        self.reader.paths = {self.recording.name: self.path}
+
+    def read_windows(self) -> Windows:
+        """Give its views, those that test.py would score."""
+        return Windows([(0, self.announced, self.reader[0]["inputs"])])
+
+    def read_pictures(self) -> Iterator[np.ndarray]:
+        """Draw the bodies over the frames, these as large as they are shown."""
+        figures = None
+        for index, frame in zip(range(self.announced), footage.read_frames(self.path), strict=False):
+            height, width = drawing.choose_size(*frame.shape[:2])
+            if figures is None:
+                figures = self._make_figures((height, width))
+            yield figures.draw(np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC)), index)
+
+    def _find_size(self) -> tuple:
+        first = next(footage.read_frames(self.path), None)
+        if first is None:
+            raise ValueError("not one frame can be decoded: cut off or damaged")
+        return first.shape[:2]
+
+    def _make_figures(self, size: tuple) -> stickfigures.StickFigures:
+        seen = _take_seen(self.recording, self.reader)
+        points = stickfigures.place_in_video(*seen, self.recording.img_shape, size)
+        return stickfigures.StickFigures(points, self.reader.layout)
