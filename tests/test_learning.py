@@ -83,3 +83,19 @@ def test_tsm_tells_order_by_its_shift_alone(run_script, sample_data, tmp_path):
     for one, other in PAIRS:  # it sees the same frames in both, so what it gains on one it loses on the other
         assert 0.7 <= still_right[one] + still_right[other] <= 1.3
     assert still_top1 < top1 - 0.1
+
+
+def test_heat_maps_are_learnt(run_script, sample_data, tmp_path):
+    top1, _ = learn(run_script, "configs/posec3d_samples.txt", sample_data, tmp_path / "run")
+    assert top1 >= 0.9
+
+
+def test_rgb_and_pose_are_learnt_together_and_pcan_goes_on_from_there(run_script, sample_data, tmp_path):
+    start = ["--pretrain", tmp_path / "rgbposeconv3d" / "rgbposeconv3d_model"]
+    for name, words in (("rgbposeconv3d", []), ("pcan", start)):
+        folder = tmp_path / name
+        top1, _ = learn(run_script, f"configs/{name}_samples.txt", sample_data, folder, *words)
+        lines = [json.loads(line) for line in read_lines(next(folder.glob("*_test.jsonl")))]
+        (figures,) = (line for line in lines if "test/top1" in line)
+        alone = [figures[f"test/acc/{one}_top1"] for one in ("rgb", "pose")]
+        assert top1 == figures["test/acc/RGBPose_1:1_top1"] >= max(0.9, *alone)

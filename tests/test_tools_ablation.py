@@ -11,6 +11,7 @@ from tiny_videos import write_frames
 
 import ensemble
 import files
+import flags
 import recipe
 import report
 import test
@@ -36,12 +37,12 @@ def runs(tmp_path, monkeypatch):
             made[key] = script, words
             ensemble.main(words)
         elif script == "train.py":
-            config = train.read_recipe(train.parse_arguments(words))[0]
+            config = train.read_recipe(flags.parse_train(words))[0]
             made[key] = script, config
             write_run(folder, config["RUN"]["epochs"], num_right)
         else:
-            args = test.parse_arguments(words)
-            base = train.read_recipe(train.parse_arguments([str(ROOT / ablation.BASE)]))[0]
+            args = flags.parse_test(words)
+            base = train.read_recipe(flags.parse_train([str(ROOT / ablation.BASE)]))[0]
             made[key] = script, {**test.read_config(args, {"config": base}), "weights": args.weights}
             (folder / "result.json").write_text(json.dumps({"summary": {"top1": num_right / NUM_SAMPLES}}))
 
@@ -88,7 +89,7 @@ def test_each_switch_is_the_plans(runs):
         "augmentation": {**augmentation, "TRAIN.erasing_area": [0.02, 0.2]},
         "loss_weights": {"MODEL.loss_weights": plan["MODEL"]["loss_weights"]},
         "label_smoothing": {"RUN.label_smoothing": 0.1},
-        "batch": {"TRAIN.batch_size": 20, "OPTIMIZER.base_batch_size": base["TRAIN"]["batch_size"]},
+        "batch": {"TRAIN.batch_size": 10, "OPTIMIZER.base_batch_size": base["TRAIN"]["batch_size"]},
         "mixing": {"RUN.mixup_alpha": 0.2, "RUN.cutmix_alpha": 1.0, "RUN.mix_ratio": 0.5},
     }
     assert runs["epochs/seed0"][1]["RUN"]["epochs"] == 2 * base["RUN"]["epochs"] == 24

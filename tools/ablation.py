@@ -26,10 +26,10 @@ import command
 import config as texts
 import ensemble
 import files
-from settings import RunSettings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BASE = "configs/pcan_samples.txt"
+EPOCHS = 12  # from scratch; those of the text are after a start
 FIGURE = "acc/RGBPose_1:1_top1"
 
 
@@ -81,7 +81,7 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--save_dir", default="output/ablation", help="folder of the runs' folders")
     parser.add_argument("--only", nargs="+", choices=list(SWITCHES), default=list(SWITCHES), help="switches")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--epochs", type=int, help=f"of the base; default: those of {BASE}")
+    parser.add_argument("--epochs", type=int, help=f"of the base, from scratch; default: {EPOCHS}")
     parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value of all runs")
     args = parser.parse_args(words)
     if args.seeds < 1 or (args.epochs is not None and args.epochs < 1):
@@ -115,7 +115,7 @@ class Runs:
     Args:
         folder: of all of them.
         words: `SECTION.key=value` of all of them.
-        epochs: of the base; None: those of its text.
+        epochs: of the base; None: `EPOCHS`, or what `words` say.
         num_seeds: how many there are.
     """
 
@@ -123,9 +123,10 @@ class Runs:
         self.folder, self.words, self.num_seeds = pathlib.Path(folder), words, num_seeds
         self.text = (ROOT / BASE).read_text(encoding="utf-8")
         config = texts.load_config(str(ROOT / BASE))
+        config["RUN"]["epochs"] = EPOCHS
         texts.apply_overrides(config, words)
         self.model = config["MODEL"]["name"]
-        self.epochs = epochs or config["RUN"].get("epochs", RunSettings.epochs)
+        self.epochs = epochs or config["RUN"]["epochs"]
 
     def measure(self, name: str, seed: int) -> float:
         """Return the accuracy of a switch, or of the base, with a seed, from 0 to 1.
