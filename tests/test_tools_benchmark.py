@@ -124,7 +124,7 @@ def test_the_reader_table_of_sample_data_made_for_it(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "SAMPLES", small)
     benchmark.main(["reader", *TINY_CLIPS, "--workers", "0", "1", "--batches", "2", "--repeats", "3"])
     out = capsys.readouterr().out
-    assert "clips of 4 x 32 x 32, 8 a batch; median of 3 x 2 batches" in out
+    assert "clips of 3 x 4 x 32 x 32, 8 a batch; median of 3 x 2 batches" in out
     titles, *rows = read_table(out)
     assert titles == ["clips/s", "workers: 0", "workers: 1"]
     assert [row[0] for row in rows] == ["records of paths", "packed records", "video files"]
@@ -145,7 +145,7 @@ def test_skeletons_are_read_from_the_file_of_the_config_or_from_sample_data(tmp_
     own = ["-o", f"TRAIN.filelist={tmp_path / 'coco17.pkl'}", "-o", "TRAIN.split=test2", "-o", "READER.layout=coco17"]
     benchmark.main([*words, *own])
     out = capsys.readouterr().out
-    assert "clips of 100 x 17 x 2" in out and read_table(out)[1][0] == "coco17.pkl"
+    assert "clips of 3 x 100 x 17 x 2" in out and read_table(out)[1][0] == "coco17.pkl"
 
 
 def test_noise_is_of_the_reader_s_kind():
