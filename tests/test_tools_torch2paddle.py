@@ -16,6 +16,7 @@ from conftest import ROOT
 from tiny import CLASSES, draw_frames, make_tree, write_config
 
 import checkpoint
+import flags
 import partition
 import predict
 import recipe
