@@ -84,7 +84,7 @@ class FrameNetwork(paddle.nn.Layer):
         modalities: names of its answers, such as rgb and pose, where it gives several.
     """
 
-    def __init__(self, model: paddle.nn.Layer, prepare: Callable):
+    def __init__(self, model: Callable, prepare: Callable):
         super().__init__()
         self.model, self.prepare, self.modalities = model, prepare, getattr(model, "modalities", [])
 
@@ -97,8 +97,11 @@ class FrameNetwork(paddle.nn.Layer):
         return self.model.fuse(scores)
 
 
-def open_weights(weights: str) -> tuple:
+def open_weights(weights: str, change: Callable = recipe.quicken) -> tuple:
     """Build the network of a checkpoint.
+
+    Args:
+        change: makes what is called out of the network and its config.
 
     Returns:
         The `FrameNetwork`, for evaluation, and the checkpoint with its config resolved.
@@ -112,7 +115,8 @@ def open_weights(weights: str) -> tuple:
     config = state["config"] = recipe.resolve(state["config"], weights)
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
-    network = FrameNetwork(model, recipe.open_reader(config).prepare)
+    model.eval()
+    network = FrameNetwork(change(model, config), recipe.open_reader(config).prepare)
     network.eval()
     return network, state
 

@@ -11,6 +11,7 @@ import paddle
 import config as texts
 import optimizer
 import parallel
+import static_graph
 import step
 from mixing import Mixing
 from models import MODELS, build_model
@@ -272,14 +273,27 @@ def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: 
         mixing = Mixing(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
     if run["ema_decay"]:
         average = step.MovingAverage(model, run["ema_decay"])
-    return step.TrainStep(
-        model,
-        step.CrossEntropy(run["label_smoothing"]),
-        optimizer,
-        loader.prepare,
-        device_batch_size(config),
-        precision,
-        mixing,
-        average,
-        frozen if run["freeze_statistics"] else [],
-    )
+    parts = {
+        "model": model,
+        "criterion": step.CrossEntropy(run["label_smoothing"]),
+        "optimizer": optimizer,
+        "prepare": loader.prepare,
+        "batch_size": device_batch_size(config),
+        "precision": precision,
+        "mixing": mixing,
+        "average": average,
+        "still": frozen if run["freeze_statistics"] else [],
+    }
+    if run["step"] == "dynamic":
+        return step.TrainStep(**parts)
+    obstacle = static_graph.find_obstacle(config["MODEL"]["name"])
+    if obstacle:
+        raise ValueError(f"RUN.step=static: {obstacle}; leave it at dynamic")
+    return static_graph.StaticStep(**parts, build=lambda: build_model(**config["MODEL"]))
+
+
+def quicken(model: paddle.nn.Layer, config: dict):
+    """Return what scores like a model, by oneDNN where that is known to give the same; else the model itself."""
+    if static_graph.find_obstacle(config["MODEL"]["name"]):
+        return model
+    return static_graph.StaticNetwork(model, lambda: build_model(**config["MODEL"]))

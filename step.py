@@ -25,7 +25,7 @@ class CrossEntropy:
     def __call__(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
         if not self.label_smoothing:
             return F.cross_entropy(logits, labels)
-        targets = F.label_smooth(F.one_hot(labels, logits.shape[1]), epsilon=self.label_smoothing)
+        targets = F.label_smooth(F.one_hot(labels, logits.shape[1]).astype(logits.dtype), epsilon=self.label_smoothing)
         return F.cross_entropy(logits, targets, soft_label=True)
 
 
@@ -233,7 +233,7 @@ class TrainStep:
             the larger share is the right answer.
         """
         self.optimizer.set_lr(learning_rate)
-        self.optimizer.clear_grad()
+        self.optimizer.clear_grad(set_to_zero=False)
         num_parts = 1 if self.batch_size is None else -(-len(labels) // self.batch_size)
         bounds = np.linspace(0, len(labels), num_parts + 1).round().astype(int)
         parts = []
@@ -257,32 +257,38 @@ class TrainStep:
         with self.precision.cast():
             outputs = self.network(clips)
             is_mixed = len(targets) > 1
-            by_target = [(self._compute_losses(outputs, one, is_mixed), weight * share) for one, weight in targets]
+            by_target = [
+                (compute_losses(self.model, self.criterion, outputs, one, is_mixed), weight * share)
+                for one, weight in targets
+            ]
             losses = {name: sum(one[name] * weight for one, weight in by_target) for name in by_target[0][0]}
             loss = sum(losses.values())
         # Paddle averages gradients over the processes; the shares add up to 1 already.
         self.precision.backward(loss * parallel.num_ranks())
-        right = (self._answer(outputs) == targets[0][0]).astype("float32").sum()
+        right = (find_answer(self.model, outputs) == targets[0][0]).astype("float32").sum()
         named = {name: one.detach() for name, one in losses.items()} if len(losses) > 1 else {}
         return {"loss": loss.detach(), "hits": right * float(share > 0), **named}
-
-    def _compute_losses(self, outputs, labels: paddle.Tensor, is_mixed: bool) -> dict:
-        compute = getattr(self.model, "compute_losses", None)
-        if compute is None:
-            return {"loss_cls": self.criterion(outputs, labels)}
-        return compute(outputs, labels, self.criterion, is_mixed)
-
-    @paddle.no_grad()
-    def _answer(self, outputs) -> paddle.Tensor:
-        """Return the class that each sample is taken for."""
-        if hasattr(self.model, "fuse"):
-            scores = self.model.fuse({name: F.softmax(one) for name, one in outputs.items()})
-        else:
-            scores = outputs["logits"] if isinstance(outputs, dict) else outputs
-        return scores.argmax(axis=1)
 
     def _sharing(self, is_last: bool) -> contextlib.AbstractContextManager:
         """Send gradients to the other processes once an update, with the last part."""
         if self.network is self.model or is_last:
             return contextlib.nullcontext()
         return self.network.no_sync()
+
+
+def compute_losses(model: paddle.nn.Layer, criterion: Callable, outputs, labels: paddle.Tensor, is_mixed: bool) -> dict:
+    """Return name -> loss of what a model gave."""
+    compute = getattr(model, "compute_losses", None)
+    if compute is None:
+        return {"loss_cls": criterion(outputs, labels)}
+    return compute(outputs, labels, criterion, is_mixed)
+
+
+@paddle.no_grad()
+def find_answer(model: paddle.nn.Layer, outputs) -> paddle.Tensor:
+    """Return the class (N,) that each sample is taken for."""
+    if hasattr(model, "fuse"):
+        scores = model.fuse({name: F.softmax(one) for name, one in outputs.items()})
+    else:
+        scores = outputs["logits"] if isinstance(outputs, dict) else outputs
+    return scores.argmax(axis=1)

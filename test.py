@@ -57,7 +57,7 @@ def main(words: list | None = None) -> int | None:
         config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
-    result = engine.evaluate(model, loader, settings.average_clips, settings.log_interval)
+    result = engine.evaluate(recipe.quicken(model, config), loader, settings.average_clips, settings.log_interval)
     if parallel.rank():  # rank 0 has the scores of all, and tells
         return
     num_outputs = result["scores"].shape[1]

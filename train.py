@@ -96,6 +96,7 @@ def train(config: dict, settings: RunSettings) -> None:
         return
     step = recipe.build_step(config, model, optimizer, train_loader, frozen)
     step.restore(state)
+    scorer = recipe.quicken(model, config)
     is_main = parallel.rank() == 0
     jsonl_file = f"{base}_log.jsonl" if is_main else None
     run_log = log.RunLog(jsonl_file, os.path.join(settings.save_dir, "vdl"), progress.step)
@@ -111,7 +112,7 @@ def train(config: dict, settings: RunSettings) -> None:
         if valid_loader is not None and settings.is_validated(epoch):
             with step.scored():
                 keep = functools.partial(write_scores, config, base, progress.epoch, class_names)
-                row.update(engine.validate(model, valid_loader, settings.average_clips, keep))
+                row.update(engine.validate(scorer, valid_loader, settings.average_clips, keep))
         is_best = note_epoch(row, progress, schedule, settings, texts.name_samples(config, "VALID"))
         run_log.scalars(epoch, row)
         run_log.record(progress.step, epoch, **row)

@@ -63,7 +63,7 @@ def main(words: list | None = None) -> None:
     args = parse_arguments(words)
     onnx = import_onnx() if args.onnx else None
     recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round further than the tolerance
-    network, state = predict.open_weights(args.weights)
+    network, state = predict.open_weights(args.weights, lambda model, _: model)
     name = state["config"]["READER"]["name"]
     if name not in EXPORTED:
         raise ValueError(

@@ -1,0 +1,281 @@
+"""Training and scoring on a CPU by oneDNN: the network as a static program, all else as in `step.py` and `engine.py`.
+
+Paddle's dynamic graph computes convolutions on a CPU without oneDNN, a static program with it. `StaticStep` traces the
+network into such a program, once for each shape of batch. The program reads the weights where the dynamic network has
+them and gives back losses, gradients and batch statistics; so the optimizer, clipping, averages and checkpoints are
+those of `TrainStep`, and a run may go on with either step. `StaticNetwork` scores in the same way.
+"""
+
+import contextlib
+import ctypes
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import paddle
+
+import parallel
+from inputs import change_each
+from step import TrainStep, compute_losses, find_answer
+
+# The networks whose losses, weights and scores tests/test_static_graph.py holds against those of the dynamic graph.
+NETWORKS = (
+    "resnet", "r2plus1d", "preresnet", "wideresnet", "resnext", "densenet", "slowonly", "tsm", "tpn", "posec3d",
+)  # fmt: skip
+CONVOLUTIONS = (paddle.nn.Conv2D, paddle.nn.Conv3D)
+BATCH_NORMS = (paddle.nn.BatchNorm1D, paddle.nn.BatchNorm2D, paddle.nn.BatchNorm3D)
+MEAN, VARIANCE = 3, 4  # of the batch: which results of Paddle's batch-norm operator they are
+
+
+def find_obstacle(name: str) -> str | None:
+    """Return why a network, a key of `models.MODELS`, cannot be computed here by oneDNN, or None."""
+    if paddle.device.get_device() != "cpu":
+        return f"it is for CPUs, and this is {paddle.device.get_device()}"
+    if parallel.num_ranks() > 1:
+        return f"it takes one process, here are {parallel.num_ranks()}"
+    if paddle.__version__.startswith("2."):
+        return f"Paddle {paddle.__version__} computes these programs wrongly or not at all, Paddle 3 is needed"
+    if name not in NETWORKS:
+        return f"it does not know '{name}', only {', '.join(NETWORKS)}"
+    return None
+
+
+class StaticNetwork:
+    """Scores by oneDNN what a dynamic network would; `engine.evaluate` takes either.
+
+    Args:
+        model: the dynamic network, whose weights may change between calls.
+        build: makes a network like it; its weights do not matter.
+    """
+
+    def __init__(self, model: paddle.nn.Layer, build: Callable):
+        self.model, self.programs = model, Programs(build)
+
+    def __getattr__(self, name: str):
+        return getattr(self.model, name)
+
+    def __call__(self, inputs):
+        feed = name_inputs(inputs)
+        found = self.programs.run(self.model, feed, self._trace)
+        return found["output"] if "output" in found else found
+
+    @staticmethod
+    def _trace(network: paddle.nn.Layer, feed: dict) -> dict:
+        outputs = network(restore_inputs(feed))
+        return outputs if isinstance(outputs, dict) else {"output": outputs}
+
+
+class StaticStep(TrainStep):
+    """A `TrainStep` whose losses and gradients are computed by oneDNN.
+
+    Args:
+        build: makes a network like the model; its weights do not matter.
+        others: those of `TrainStep`.
+    """
+
+    def __init__(self, model: paddle.nn.Layer, *others, build: Callable, **options):
+        super().__init__(model, *others, **options)
+        self.programs = Programs(build)
+
+    def _add_gradients(self, inputs, labels: paddle.Tensor, share: float, draw: list) -> dict:
+        clips, targets = self.prepare(inputs), [(labels, 1.0)]
+        if self.mixing is not None:
+            clips, targets = self.mixing(clips, labels, draw)
+        feed = {**name_inputs(clips), "weights": np.asarray([[share * weight for _, weight in targets]])}
+        feed.update({f"labels{index}": view(one) for index, (one, _) in enumerate(targets)})
+        found = self.programs.run(self.model, feed, self._trace)
+        return {**found, "hits": found["hits"] * float(share > 0)}
+
+    def _trace(self, network: paddle.nn.Layer, feed: dict) -> dict:
+        """Build losses and hits, {name: 0-D value}; the first is what the gradients are of."""
+        outputs = network(restore_inputs(feed))
+        targets = [feed[name] for name in feed if name.startswith("labels")]
+        by_target = [
+            compute_losses(network, self.criterion, change_each(copy_as_double, outputs), one, len(targets) > 1)
+            for one in targets
+        ]
+        weights = feed["weights"].reshape([len(targets)]).unbind()
+        losses = {
+            name: sum(one[name] * weight for one, weight in zip(by_target, weights, strict=True)).astype("float32")
+            for name in by_target[0]
+        }
+        hits = (find_answer(network, outputs) == targets[0]).astype("float32").sum()
+        return {"loss": sum(losses.values()), "hits": hits, **(losses if len(losses) > 1 else {})}
+
+
+class Programs:
+    """A network's programs, one for each shape of what it is fed; any number of samples is one shape."""
+
+    def __init__(self, build: Callable):
+        self.build, self.programs = build, {}
+
+    def run(self, model: paddle.nn.Layer, feed: dict, trace: Callable) -> dict:
+        """Return what `StaticProgram.run` does; see there."""
+        shapes = {name: (None, *array.shape[1:]) for name, array in feed.items()}
+        key = (*shapes.items(), model.training)
+        if key not in self.programs:
+            self.programs[key] = StaticProgram(model, self.build, feed, shapes, trace)
+        return self.programs[key].run(feed)
+
+
+class StaticProgram:
+    """A network as a static program that works on the weights of a dynamic one.
+
+    Args:
+        model: has the weights, and says what is trained and which layers are in training mode.
+        build: makes a network like it.
+        feed: name -> array.
+        shapes: name -> shape that the program is for; None stands for any size.
+        trace: builds {name: value} to be returned, from the network and {name: value} of what is fed. In training mode
+            the gradients are those of the first.
+    """
+
+    def __init__(self, model: paddle.nn.Layer, build: Callable, feed: dict, shapes: dict, trace: Callable):
+        self.model, self.weights = model, model.state_dict()
+        self.program, self.scope = paddle.static.Program(), paddle.static.global_scope()
+        self.executor, self.has_run = paddle.static.Executor(paddle.CPUPlace()), False
+        modes = read_modes(model)
+        with keep_random_state(), static_graph(), paddle.static.program_guard(self.program, paddle.static.Program()):
+            warnings.filterwarnings("ignore", message="Tensor do not have 'place'")
+            with paddle.utils.unique_name.guard(f"static_{id(self)}_"):
+                network = build()
+            set_modes(network, *modes)
+            work_around(network)
+            normed = watch_batch_norms(network)
+            given = {name: paddle.static.data(name, shapes[name], one.dtype.name) for name, one in feed.items()}
+            found = trace(network, given)
+            self.names = {key: one.name for key, one in network.state_dict().items()}
+            self.keys, fetched = list(found), list(found.values())
+            trained = {one.name: key for key, one in network.named_parameters() if not one.stop_gradient}
+            pairs = paddle.static.append_backward(fetched[0]) if trained and network.training else []
+            pairs = [(trained[one.name], gradient) for one, gradient in pairs if gradient is not None]
+            self.trained = [key for key, _ in pairs]
+            self.moments = [(key, one.get_defining_op()) for key, one in normed.items()]
+            statistics = [one.results()[index] for _, one in self.moments for index in (MEAN, VARIANCE)]
+            self.fetched = [*fetched, *(gradient for _, gradient in pairs), *statistics]
+
+    def run(self, feed: dict) -> dict:
+        """Return {name: tensor} of what `trace` built; add the gradients and follow the statistics of batch norm."""
+        shared = {self.names[key]: view(one) for key, one in self.weights.items()}
+        with static_graph(), contextlib.nullcontext() if self.has_run else hide_prints():
+            for name, array in shared.items():
+                self.scope.var(name).get_tensor().set(array, paddle.CPUPlace(), True)  # True: no copy
+            found = self.executor.run(
+                self.program, feed=feed, fetch_list=self.fetched, scope=self.scope, return_numpy=False
+            )
+        self.has_run = True
+        found = [paddle.utils.dlpack.from_dlpack(np.asarray(one)) for one in found]
+        num_keys, num_trained = len(self.keys), len(self.trained)
+        for key, gradient in zip(self.trained, found[num_keys : num_keys + num_trained], strict=True):
+            weight = self.weights[key]
+            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+        moments = iter(found[num_keys + num_trained :])
+        for key, one in self.moments:
+            for name in ("_mean", "_variance"):
+                running, momentum = self.weights[f"{key}.{name}"], one.attrs()["momentum"]
+                running.set_value(momentum * running + (1 - momentum) * next(moments))
+        return dict(zip(self.keys, found, strict=False))
+
+
+@contextlib.contextmanager
+def static_graph() -> Iterator[None]:
+    """Build or run static programs by oneDNN for a while."""
+    paddle.enable_static()
+    paddle.set_flags({"FLAGS_use_mkldnn": True})
+    try:
+        yield
+    finally:
+        paddle.set_flags({"FLAGS_use_mkldnn": False})
+        paddle.disable_static()
+
+
+@contextlib.contextmanager
+def hide_prints() -> Iterator[None]:
+    """Leave out what Paddle's C++ prints, such as a line of its own debugging when a program begins (3.3)."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextlib.contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Draw the weights of a network that is never used without moving the draws that follow."""
+    state, numpy_state = paddle.get_rng_state(), np.random.get_state()
+    try:
+        yield
+    finally:
+        paddle.set_rng_state(state)
+        np.random.set_state(numpy_state)
+
+
+def read_modes(model: paddle.nn.Layer) -> tuple:
+    """Return whether each layer is in training mode, and whether each parameter is kept as it is."""
+    layers, parameters = model.sublayers(include_self=True), model.parameters()
+    return [one.training for one in layers], [one.stop_gradient for one in parameters]
+
+
+def set_modes(network: paddle.nn.Layer, training: list, still: list) -> None:
+    """Do to a network what `read_modes` told of another."""
+    for layer, value in zip(network.sublayers(include_self=True), training, strict=True):
+        layer.training = value
+    for parameter, value in zip(network.parameters(), still, strict=True):
+        parameter.stop_gradient = value
+
+
+def work_around(network: paddle.nn.Layer) -> None:
+    """Keep a network clear of what Paddle's oneDNN operators do slowly or wrongly (3.3).
+
+    Convolutions work in memory orders of their own, forward in another than backward. Where two orders meet, ReLU and
+    batch norm fall back to reference code, several times as slow; so every convolution takes and gives copies in plain
+    order. A linear layer's bias gets gradient 0; so that layer is one operator that oneDNN does not have.
+    """
+    for layer in network.sublayers():
+        if isinstance(layer, CONVOLUTIONS) and network.training:
+            layer.register_forward_pre_hook(lambda _, inputs: (paddle.assign(inputs[0]), *inputs[1:]))
+            layer.register_forward_post_hook(lambda _, inputs, output: paddle.assign(output))
+        if isinstance(layer, paddle.nn.Linear):
+            layer.forward = lambda x, layer=layer: paddle.addmm(layer.bias, x, layer.weight)
+
+
+def watch_batch_norms(network: paddle.nn.Layer) -> dict:
+    """Return a dict that will hold the output of each batch norm in training mode by the layer's name.
+
+    By oneDNN a batch norm does not write its running statistics; what it returns of the batch is used instead.
+    """
+    outputs = {}
+    for key, layer in network.named_sublayers():
+        if isinstance(layer, BATCH_NORMS) and layer.training:
+            layer.register_forward_post_hook(lambda _, inputs, output, key=key: outputs.update({key: output}))
+    return outputs
+
+
+def copy_as_double(output: paddle.Tensor) -> paddle.Tensor:
+    """Return what a loss may take: oneDNN leaves float64 alone, and Paddle's cross-entropy overwrites what it takes."""
+    return output.astype("float64")
+
+
+def view(tensor: paddle.Tensor) -> np.ndarray:
+    """Return the values of a CPU tensor where they are."""
+    return np.from_dlpack(tensor.detach())
+
+
+def name_inputs(inputs) -> dict:
+    """Return {name: array} of a network's input or inputs."""
+    arrays = change_each(view, inputs)
+    return {f"input_{name}": one for name, one in arrays.items()} if isinstance(inputs, dict) else {"input": arrays}
+
+
+def restore_inputs(feed: dict):
+    """Undo `name_inputs`."""
+    if "input" in feed:
+        return feed["input"]
+    return {name.removeprefix("input_"): one for name, one in feed.items() if name.startswith("input_")}

@@ -1,0 +1,168 @@
+"""oneDNN's static programs against the dynamic graph: losses, gradients, statistics, weights, scores, refusals."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+from conftest import ROOT
+
+import recipe
+import static_graph
+from inputs import change_each
+from models import build_model
+from settings import STEPS
+from static_graph import NETWORKS, StaticNetwork, StaticStep
+from tools import gpu_check
+from tools.timing import build_step, draw_batch
+
+pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
+RATE = 1e-4
+
+
+def make_config(name, **run):
+    """The small network of `tools/gpu_check.py` and what RUN differs in."""
+    config = gpu_check.make_config(name, "O0", gpu_check.parse_arguments(["--device", "cpu", "--batch_size", "8"]))
+    config["RUN"].update(run)
+    return config
+
+
+def train(config, num_updates, changes=0.0):
+    """Give the losses and the weights of some updates, on a batch that `changes` lets differ by so much."""
+    step, reader = build_step(config)
+    assert isinstance(step, StaticStep) == (config["RUN"]["step"] == "static")
+    inputs, labels = draw_batch(config, reader)
+    prepare, losses = step.prepare, []
+    step.prepare = lambda one: prepare(one) * (1 + changes)
+    step.begin_epoch()
+    for index in range(num_updates):
+        values = step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), RATE, index)
+        losses.append(float(values["loss"]))
+    return np.asarray(losses), {name: value.numpy() for name, value in step.model.state_dict().items()}
+
+
+def distance(ours, theirs):
+    """The largest difference of losses and of weights, relative to the largest of each tensor."""
+    losses = np.abs(ours[0] - theirs[0]).max() / theirs[0].max()
+    sizes = {key: max(np.abs(one).max(), 1e-2) for key, one in theirs[1].items()}
+    return losses, max(np.abs(ours[1][key] - one).max() / sizes[key] for key, one in theirs[1].items())
+
+
+def check_updates(config, num_updates):
+    """Hold the static step against the dynamic one, and against what rounding of the clips does to that."""
+    dynamic = train(config, num_updates)
+    near = distance(train(config, num_updates, changes=1e-6), dynamic)
+    config["RUN"]["step"] = "static"
+    losses, weights = distance(train(config, num_updates), dynamic)
+    assert losses <= 1e-4 + 5 * near[0]
+    assert weights <= 1e-3 + 5 * near[1]
+    assert dynamic[0][-1] < dynamic[0][0]  # so something was learnt
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
+def test_losses_and_weights_are_those_of_the_dynamic_step(name):
+    check_updates(make_config(name), num_updates=20)
+
+
+SWITCHES = {
+    "nothing": {},
+    "smoothing": {"RUN": {"label_smoothing": 0.1}},
+    "mixup": {"RUN": {"mixup_alpha": 0.2}},
+    "cutmix": {"RUN": {"cutmix_alpha": 1.0}},
+    "parts": {"TRAIN": {"batch_size": 3}},  # of 8: parts of 3, 2 and 3
+    "average": {"RUN": {"ema_decay": 0.9}},
+    "clipping, decay": {"OPTIMIZER": {"grad_clip": 0.1, "weight_decay": 0.1, "name": "adamw"}},
+    "frozen": {"RUN": {"freeze_until": "layer2", "freeze_statistics": True}},
+}
+
+
+@pytest.mark.parametrize("switch", list(SWITCHES))
+def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch):
+    found = []
+    for kind in STEPS:
+        config = make_config("resnet", step=kind)
+        for section, values in SWITCHES[switch].items():
+            config[section].update(values)
+        found.append(train(config, num_updates=3))
+    losses, weights = distance(*reversed(found))
+    assert losses < 1e-5 and weights < 1e-4
+
+
+def test_a_run_goes_on_with_the_other_step():
+    """Optimizer, weights and statistics belong to the dynamic network in both."""
+    config = make_config("resnet")
+    whole = train(config, num_updates=4)
+    step, reader = build_step(config)
+    inputs, labels = map(paddle.to_tensor, draw_batch(config, reader))
+    static = StaticStep(step.model, step.criterion, step.optimizer, step.prepare, build=lambda: build(config))
+    step.begin_epoch()
+    losses = [float(one(inputs, labels, RATE, index)["loss"]) for index, one in enumerate([step, static] * 2)]
+    weights = {name: value.numpy() for name, value in step.model.state_dict().items()}
+    assert distance((np.asarray(losses), weights), whole) < (1e-5, 1e-4)
+
+
+def build(config):
+    return build_model(**config["MODEL"])
+
+
+def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
+    config = make_config("tsm", step="static")
+    config["MODEL"]["dropout_ratio"] = 0.5
+    (first, _), (again, _) = train(config, 2), train(config, 2)
+    config["RUN"]["seed"] = 1
+    assert first.tolist() == again.tolist() != train(config, 2)[0].tolist()
+    model, clips = build(config), paddle.zeros([1, 3, 16, 32, 32])
+    model.eval()
+    paddle.seed(5)
+    expected = paddle.rand([3]).tolist()
+    paddle.seed(5)
+    StaticNetwork(model, lambda: build(config))(clips)
+    assert paddle.rand([3]).tolist() == expected
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name):
+    config = make_config(name)
+    step, reader = build_step(config)
+    clips = step.prepare(draw_batch(config, reader)[0])
+    step.model.eval()
+    network = recipe.quicken(step.model, config)
+    assert isinstance(network, StaticNetwork)
+    for num_clips in (8, 3):
+        expected, found = step.model(clips[:num_clips]), network(clips[:num_clips])
+        expected, found = (one["logits"] if isinstance(one, dict) else one for one in (expected, found))
+        assert float((found - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
+    for weight in step.model.parameters():  # the network reads the weights as they are
+        weight.set_value(weight * 0)
+    answer = network(clips)
+    assert not (answer["logits"] if isinstance(answer, dict) else answer).numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("pcan", (), "it does not know 'pcan', only resnet, "),
+        ("resnet", (paddle.device, "get_device", lambda: "gpu:0"), "it is for CPUs, and this is gpu:0"),
+        ("resnet", (static_graph.parallel, "num_ranks", lambda: 2), "it takes one process, here are 2"),
+        ("resnet", (paddle, "__version__", "2.6.2"), "Paddle 2.6.2 computes these programs wrongly"),
+    ],
+)
+def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, change, expected, monkeypatch):
+    config = make_config(name)
+    if change:
+        monkeypatch.setattr(*change)
+    model = build(config)
+    assert recipe.quicken(model, config) is model
+    config["RUN"]["step"] = "static"
+    with pytest.raises(ValueError, match=f"RUN.step=static: {re.escape(expected)}.*; leave it at dynamic"):
+        recipe.build_step(config, model, None, type("Loader", (), {"prepare": None}), [])
+
+
+def test_nothing_of_paddle_is_printed():
+    words = "import command; command.start_paddle(); import sys; sys.path.insert(0, 'tests')\n"
+    words += "import test_static_graph as tests\ntests.train(tests.make_config('resnet', step='static'), 1)"
+    ended = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
