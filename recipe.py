@@ -284,11 +284,12 @@ def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: 
         "average": average,
         "still": frozen if run["freeze_statistics"] else [],
     }
-    if run["step"] == "dynamic":
-        return step.TrainStep(**parts)
     obstacle = static_graph.find_obstacle(config["MODEL"]["name"])
-    if obstacle:
+    if run["step"] == "static" and obstacle:
         raise ValueError(f"RUN.step=static: {obstacle}; leave it at dynamic")
+    if run["step"] == "dynamic" or obstacle:
+        return step.TrainStep(**parts)
+    logging.info(f"RUN.step={run['step']}: updates are computed by oneDNN")
     return static_graph.StaticStep(**parts, build=lambda: build_model(**config["MODEL"]))
 
 

@@ -13,7 +13,6 @@ import recipe
 import static_graph
 from inputs import change_each
 from models import build_model
-from settings import STEPS
 from static_graph import NETWORKS, StaticNetwork, StaticStep
 from tools import gpu_check
 from tools.timing import build_step, draw_batch
@@ -32,7 +31,7 @@ def make_config(name, **run):
 def train(config, num_updates, changes=0.0):
     """Give the losses and the weights of some updates, on a batch that `changes` lets differ by so much."""
     step, reader = build_step(config)
-    assert isinstance(step, StaticStep) == (config["RUN"]["step"] == "static")
+    assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
     inputs, labels = draw_batch(config, reader)
     prepare, losses = step.prepare, []
     step.prepare = lambda one: prepare(one) * (1 + changes)
@@ -82,7 +81,7 @@ SWITCHES = {
 @pytest.mark.parametrize("switch", list(SWITCHES))
 def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch):
     found = []
-    for kind in STEPS:
+    for kind in ("dynamic", "static"):
         config = make_config("resnet", step=kind)
         for section, values in SWITCHES[switch].items():
             config[section].update(values)
@@ -112,7 +111,8 @@ def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
     config = make_config("tsm", step="static")
     config["MODEL"]["dropout_ratio"] = 0.5
     (first, _), (again, _) = train(config, 2), train(config, 2)
-    config["RUN"]["seed"] = 1
+    config["RUN"].update(step="auto", seed=1)
+    
     assert first.tolist() == again.tolist() != train(config, 2)[0].tolist()
     model, clips = build(config), paddle.zeros([1, 3, 16, 32, 32])
     model.eval()
@@ -156,9 +156,12 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
         monkeypatch.setattr(*change)
     model = build(config)
     assert recipe.quicken(model, config) is model
+    config["RUN"]["step"] = "auto"
+    loader = type("Loader", (), {"prepare": None})
+    assert not isinstance(recipe.build_step(config, model, None, loader, []), StaticStep)
     config["RUN"]["step"] = "static"
     with pytest.raises(ValueError, match=f"RUN.step=static: {re.escape(expected)}.*; leave it at dynamic"):
-        recipe.build_step(config, model, None, type("Loader", (), {"prepare": None}), [])
+        recipe.build_step(config, model, None, loader, [])
 
 
 def test_nothing_of_paddle_is_printed():
