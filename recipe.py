@@ -290,11 +290,11 @@ def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: 
     if run["step"] == "dynamic" or obstacle:
         return step.TrainStep(**parts)
     logging.info(f"RUN.step={run['step']}: updates are computed by oneDNN")
-    return static_graph.StaticStep(**parts, build=lambda: build_model(**config["MODEL"]))
+    return static_graph.StaticStep(**parts)
 
 
 def quicken(model: paddle.nn.Layer, config: dict):
     """Return what scores like a model, by oneDNN where that is known to give the same; else the model itself."""
     if static_graph.find_obstacle(config["MODEL"]["name"]):
         return model
-    return static_graph.StaticNetwork(model, lambda: build_model(**config["MODEL"]))
+    return static_graph.StaticNetwork(model)

@@ -7,7 +7,9 @@ those of `TrainStep`, and a run may go on with either step. `StaticNetwork` scor
 """
 
 import contextlib
+import copy
 import ctypes
+import functools
 import os
 import sys
 import warnings
@@ -23,6 +25,7 @@ from step import TrainStep, compute_losses, find_answer
 # The networks whose losses, weights and scores tests/test_static_graph.py holds against those of the dynamic graph.
 NETWORKS = (
     "resnet", "r2plus1d", "preresnet", "wideresnet", "resnext", "densenet", "slowonly", "tsm", "tpn", "posec3d",
+    "rgbposeconv3d",
 )  # fmt: skip
 CONVOLUTIONS = (paddle.nn.Conv2D, paddle.nn.Conv3D)
 BATCH_NORMS = (paddle.nn.BatchNorm1D, paddle.nn.BatchNorm2D, paddle.nn.BatchNorm3D)
@@ -43,22 +46,17 @@ def find_obstacle(name: str) -> str | None:
 
 
 class StaticNetwork:
-    """Scores by oneDNN what a dynamic network would; `engine.evaluate` takes either.
+    """Scores by oneDNN what a dynamic network would, whose weights may change; `engine.evaluate` takes either."""
 
-    Args:
-        model: the dynamic network, whose weights may change between calls.
-        build: makes a network like it; its weights do not matter.
-    """
-
-    def __init__(self, model: paddle.nn.Layer, build: Callable):
-        self.model, self.programs = model, Programs(build)
+    def __init__(self, model: paddle.nn.Layer):
+        self.model, self.programs = model, Programs(model)
 
     def __getattr__(self, name: str):
         return getattr(self.model, name)
 
     def __call__(self, inputs):
         feed = name_inputs(inputs)
-        found = self.programs.run(self.model, feed, self._trace)
+        found = self.programs.run(feed, self._trace)
         return found["output"] if "output" in found else found
 
     @staticmethod
@@ -68,16 +66,11 @@ class StaticNetwork:
 
 
 class StaticStep(TrainStep):
-    """A `TrainStep` whose losses and gradients are computed by oneDNN.
+    """A `TrainStep` whose losses and gradients are computed by oneDNN."""
 
-    Args:
-        build: makes a network like the model; its weights do not matter.
-        others: those of `TrainStep`.
-    """
-
-    def __init__(self, model: paddle.nn.Layer, *others, build: Callable, **options):
+    def __init__(self, model: paddle.nn.Layer, *others, **options):
         super().__init__(model, *others, **options)
-        self.programs = Programs(build)
+        self.programs = Programs(model)
 
     def _add_gradients(self, inputs, labels: paddle.Tensor, share: float, draw: list) -> dict:
         clips, targets = self.prepare(inputs), [(labels, 1.0)]
@@ -85,7 +78,7 @@ class StaticStep(TrainStep):
             clips, targets = self.mixing(clips, labels, draw)
         feed = {**name_inputs(clips), "weights": np.asarray([[share * weight for _, weight in targets]])}
         feed.update({f"labels{index}": view(one) for index, (one, _) in enumerate(targets)})
-        found = self.programs.run(self.model, feed, self._trace)
+        found = self.programs.run(feed, self._trace)
         return {**found, "hits": found["hits"] * float(share > 0)}
 
     def _trace(self, network: paddle.nn.Layer, feed: dict) -> dict:
@@ -108,16 +101,15 @@ class StaticStep(TrainStep):
 class Programs:
     """A network's programs, one for each shape of what it is fed; any number of samples is one shape."""
 
-    def __init__(self, build: Callable):
-        self.build, self.programs = build, {}
+    def __init__(self, model: paddle.nn.Layer):
+        self.model, self.programs = model, {}
 
-    def run(self, model: paddle.nn.Layer, feed: dict, trace: Callable) -> dict:
+    def run(self, feed: dict, trace: Callable) -> dict:
         """Return what `StaticProgram.run` does; see there."""
         shapes = {name: (None, *array.shape[1:]) for name, array in feed.items()}
-        key = (*shapes.items(), model.training)
-        if key not in self.programs:
-            self.programs[key] = StaticProgram(model, self.build, feed, shapes, trace)
-        return self.programs[key].run(feed)
+        if tuple(shapes.items()) not in self.programs:
+            self.programs[tuple(shapes.items())] = StaticProgram(self.model, feed, shapes, trace)
+        return self.programs[tuple(shapes.items())].run(feed)
 
 
 class StaticProgram:
@@ -125,30 +117,33 @@ class StaticProgram:
 
     Args:
         model: has the weights, and says what is trained and which layers are in training mode.
-        build: makes a network like it.
         feed: name -> array.
         shapes: name -> shape that the program is for; None stands for any size.
         trace: builds {name: value} to be returned, from the network and {name: value} of what is fed. In training mode
             the gradients are those of the first.
     """
 
-    def __init__(self, model: paddle.nn.Layer, build: Callable, feed: dict, shapes: dict, trace: Callable):
-        self.model, self.weights = model, model.state_dict()
+    def __init__(self, model: paddle.nn.Layer, feed: dict, shapes: dict, trace: Callable):
+        self.weights = dict(model.named_parameters())
         self.program, self.scope = paddle.static.Program(), paddle.static.global_scope()
         self.executor, self.has_run = paddle.static.Executor(paddle.CPUPlace()), False
-        modes = read_modes(model)
-        with keep_random_state(), static_graph(), paddle.static.program_guard(self.program, paddle.static.Program()):
+        network = copy.deepcopy(model)
+        parameters, buffers = list_tensors(network, "named_parameters"), list_tensors(network, "named_buffers")
+        with static_graph(), paddle.static.program_guard(self.program, paddle.static.Program()):
             warnings.filterwarnings("ignore", message="Tensor do not have 'place'")
-            with paddle.utils.unique_name.guard(f"static_{id(self)}_"):
-                network = build()
-            set_modes(network, *modes)
+            self.names = {key: f"{key}_{id(self)}" for key in parameters}
+            for key, (layer, name, tensor) in parameters.items():
+                value = paddle.static.create_parameter(tensor.shape, "float32", self.names[key])
+                value.stop_gradient = tensor.stop_gradient
+                put(layer, name, value)
+            for layer, name, tensor in buffers.values():
+                put(layer, name, paddle.to_tensor(tensor.numpy()))
             work_around(network)
             normed = watch_batch_norms(network)
             given = {name: paddle.static.data(name, shapes[name], one.dtype.name) for name, one in feed.items()}
             found = trace(network, given)
-            self.names = {key: one.name for key, one in network.state_dict().items()}
             self.keys, fetched = list(found), list(found.values())
-            trained = {one.name: key for key, one in network.named_parameters() if not one.stop_gradient}
+            trained = {self.names[key]: key for key, (_, _, tensor) in parameters.items() if not tensor.stop_gradient}
             pairs = paddle.static.append_backward(fetched[0]) if trained and network.training else []
             pairs = [(trained[one.name], gradient) for one, gradient in pairs if gradient is not None]
             self.trained = [key for key, _ in pairs]
@@ -158,7 +153,7 @@ class StaticProgram:
 
     def run(self, feed: dict) -> dict:
         """Return {name: tensor} of what `trace` built; add the gradients and follow the statistics of batch norm."""
-        shared = {self.names[key]: view(one) for key, one in self.weights.items()}
+        shared = {name: view(self.weights[key]) for key, name in self.names.items()}
         with static_graph(), contextlib.nullcontext() if self.has_run else hide_prints():
             for name, array in shared.items():
                 self.scope.var(name).get_tensor().set(array, paddle.CPUPlace(), True)  # True: no copy
@@ -206,29 +201,18 @@ def hide_prints() -> Iterator[None]:
         os.close(kept)
 
 
-@contextlib.contextmanager
-def keep_random_state() -> Iterator[None]:
-    """Draw the weights of a network that is never used without moving the draws that follow."""
-    state, numpy_state = paddle.get_rng_state(), np.random.get_state()
-    try:
-        yield
-    finally:
-        paddle.set_rng_state(state)
-        np.random.set_state(numpy_state)
+def list_tensors(network: paddle.nn.Layer, kind: str) -> dict:
+    """Return {whole name: (layer, its own name, tensor)} of a network's `named_parameters` or `named_buffers`."""
+    found = {}
+    for prefix, layer in network.named_sublayers(include_self=True):
+        for name, tensor in getattr(layer, kind)(include_sublayers=False):
+            found[f"{prefix}.{name}".lstrip(".")] = layer, name, tensor
+    return found
 
 
-def read_modes(model: paddle.nn.Layer) -> tuple:
-    """Return whether each layer is in training mode, and whether each parameter is kept as it is."""
-    layers, parameters = model.sublayers(include_self=True), model.parameters()
-    return [one.training for one in layers], [one.stop_gradient for one in parameters]
-
-
-def set_modes(network: paddle.nn.Layer, training: list, still: list) -> None:
-    """Do to a network what `read_modes` told of another."""
-    for layer, value in zip(network.sublayers(include_self=True), training, strict=True):
-        layer.training = value
-    for parameter, value in zip(network.parameters(), still, strict=True):
-        parameter.stop_gradient = value
+def put(layer: paddle.nn.Layer, name: str, value) -> None:
+    """Let a layer compute with a value of a program in place of its tensor; Paddle's own way refuses such values."""
+    object.__setattr__(layer, name, value)
 
 
 def work_around(network: paddle.nn.Layer) -> None:
@@ -236,14 +220,27 @@ def work_around(network: paddle.nn.Layer) -> None:
 
     Convolutions work in memory orders of their own, forward in another than backward. Where two orders meet, ReLU and
     batch norm fall back to reference code, several times as slow; so every convolution takes and gives copies in plain
-    order. A linear layer's bias gets gradient 0; so that layer is one operator that oneDNN does not have.
+    order. A linear layer's bias gets gradient 0; so that layer is one operator that oneDNN does not have. A transposed
+    convolution has no gradient at all; so it computes in float64, which oneDNN leaves alone.
     """
     for layer in network.sublayers():
         if isinstance(layer, CONVOLUTIONS) and network.training:
             layer.register_forward_pre_hook(lambda _, inputs: (paddle.assign(inputs[0]), *inputs[1:]))
             layer.register_forward_post_hook(lambda _, inputs, output: paddle.assign(output))
         if isinstance(layer, paddle.nn.Linear):
-            layer.forward = lambda x, layer=layer: paddle.addmm(layer.bias, x, layer.weight)
+            layer.forward = functools.partial(map_linearly, layer)
+        if isinstance(layer, paddle.nn.Conv2DTranspose):
+            put(layer, "weight", layer.weight.astype("float64"))
+            layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].astype("float64"), *inputs[1:]))
+            layer.register_forward_post_hook(lambda _, inputs, output: output.astype("float32"))
+
+
+def map_linearly(layer: paddle.nn.Linear, x: paddle.Tensor) -> paddle.Tensor:
+    """Do what a linear layer does, (..., in) to (..., out)."""
+    if layer.bias is None:
+        return paddle.matmul(x, layer.weight)
+    rows = paddle.addmm(layer.bias, x.reshape([-1, x.shape[-1]]), layer.weight)
+    return rows.reshape([*x.shape[:-1], rows.shape[1]])
 
 
 def watch_batch_norms(network: paddle.nn.Layer) -> dict:
