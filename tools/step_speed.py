@@ -1,0 +1,53 @@
+"""Measure an update of each network on a CPU, dynamic and by oneDNN; `tools/benchmark.py step` calls it.
+
+Clips are noise, of the size that `tools/gpu_check.py` takes; both kinds of step train the same weights in turn.
+"""
+
+import gc
+import statistics
+
+import paddle
+
+from inputs import change_each, format_shape
+from static_graph import NETWORKS, StaticStep, find_obstacle
+from tools import gpu_check
+from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_calls
+
+SHALLOW = {"resnet": {"depth": 18}}  # the network that others quote; the rest have the depth they come with
+
+
+def measure(batch_size: int, num_calls: int, repeats: int, names: list | None = None) -> None:
+    """Print seconds an update of each network, and how many times faster oneDNN is.
+
+    Args:
+        names: keys of `models.MODELS`; None: all that can be computed by oneDNN.
+
+    Raises:
+        ValueError: nothing can be computed by oneDNN here.
+    """
+    if obstacle := find_obstacle(NETWORKS[0]):
+        raise ValueError(f"tools/benchmark.py step: oneDNN cannot compute updates here; {obstacle}")
+    rows = [["network", "clips", "M parameters", "dynamic, s", "oneDNN, s", "times faster"]]
+    for name in names or NETWORKS:
+        print(f"measuring {name}", flush=True)
+        rows.append(compare(name, batch_size, num_calls, repeats))
+        gc.collect()
+    print(f"an update of {batch_size} clips; median of {repeats} x {num_calls} (lowest to highest)")
+    print(f"{describe_machine()}\n\n{format_table(rows)}")
+
+
+def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
+    """Return the row of a network."""
+    words = ["--models", name, "--batch_size", str(batch_size)]
+    config = gpu_check.make_config(name, "O0", gpu_check.parse_arguments(words))
+    config["MODEL"].update(SHALLOW.get(name, {}))
+    dynamic, reader = build_step(config)
+    inputs, labels = draw_batch(config, reader)
+    inputs, labels = change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels)
+    static = StaticStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
+    dynamic.begin_epoch()
+    seconds = [time_calls(lambda one=one: one(inputs, labels, 0.0, 0), num_calls, repeats) for one in (dynamic, static)]
+    millions = sum(one.size for one in dynamic.model.parameters()) / 1e6
+    ratio = statistics.median(seconds[0]) / statistics.median(seconds[1])
+    return [name, format_shape(reader.input_shape), f"{millions:.1f}", *(format_spread(one, 2) for one in seconds),
+            f"{ratio:.1f}"]  # fmt: skip
