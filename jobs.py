@@ -43,8 +43,8 @@ def count_cores() -> int:
 def keep_memory() -> None:
     """Let this process, and those forked from it, keep the memory that they free, up to 256 MiB.
 
-    Without it the C library gives the memory of every picture, clip and batch back and asks for it anew: the system then
-    clears it page by page, which takes as long as decoding. Does nothing where the library is not glibc.
+    Without it the C library gives the memory of every picture, clip and batch back and asks for it anew, and the system
+    clears it page by page, up to half of the time of decoding. Does nothing where the library is not glibc.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(library, "mallopt"):
