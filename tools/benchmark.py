@@ -236,10 +236,7 @@ def measure_extraction(args: argparse.Namespace, words: list) -> None:
         ratios = [floor / speed for floor, speed in zip(floors, speeds, strict=True)]
         rows.append([name, *cells, format_spread(ratios, 2), f"{one['size']:.1f}"])
     print(f"median of {args.repeats} repeats (lowest to highest), one thread a process\n{describe_machine()}\n")
-    print(
-        f"{format_table(rows)}\n\nthe bare loop reads by OpenCV and writes, nothing else; ffmpeg, where it is installed,"
-    )
-    print("at -q:v 2; the ways take turns")
+    print(f"{format_table(rows)}\n\nthe bare loop reads by OpenCV and writes, nothing else; ffmpeg has -q:v 2")
 
 
 WHAT = {
