@@ -23,7 +23,7 @@ import numpy as np
 
 from command import CommandLine, run_main
 from files import UNFINISHED, explain_os_error, make_folder, write_atomically
-from jobs import run_jobs, write_failures
+from jobs import keep_memory, run_jobs, write_failures
 from partition import VIDEO_SUFFIXES, WAYS_ON
 from records import natural_order
 
@@ -181,6 +181,7 @@ def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: 
         ValueError: the video cannot be read whole.
     """
     cv2.setNumThreads(1)
+    keep_memory()
     video, target = job
     frames = os.path.dirname(os.path.dirname(target))
     temporary = os.path.join(frames, f"{UNFINISHED}{os.getpid()}")

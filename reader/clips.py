@@ -99,6 +99,7 @@ class Clips(paddle.io.Dataset):
         self.mean, self.std = mean, std
         self._check_arguments()
         self.entries, self.class_names = ([], None) if filelist is None else read_list(filelist)
+        self._labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
         self._check_label_map()
 
@@ -181,7 +182,7 @@ class Clips(paddle.io.Dataset):
         frames = decode_frames(video, indices, lambda *size: (self._draw_box(*size, rng), (self.crop_size,) * 2))
         label = video.label
         if rng.random() < self.flip_ratio:
-            frames, label = np.ascontiguousarray(transforms.mirror(frames)), self.flip_label_map.get(label, label)
+            frames, label = transforms.mirror(frames), self.flip_label_map.get(label, label)
         if self.color_jitter:
             frames = transforms.jitter_color(frames, self.color_jitter, rng)
         if rng.random() < self.erasing_ratio:
@@ -243,9 +244,8 @@ class Clips(paddle.io.Dataset):
 
     def _check_class(self, video: Video, where: str) -> None:
         """Refuse a label that contradicts the class in the video's name or path: it is of another class numbering."""
-        labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
         for name in (_class_in_name(video.name), _class_in_path(video)):
-            label = labels.get((name or "").casefold(), video.label)
+            label = self._labels.get((name or "").casefold(), video.label)
             if label != video.label:
                 raise ValueError(
                     f"{where} has label {video.label}, but its video is of class '{name}', which has label {label} in "

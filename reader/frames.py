@@ -5,6 +5,7 @@ An entry is a record, a folder of pictures or a video file (`videofile.py`).
 
 import functools
 import os
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,10 +131,13 @@ def decode_frames(video: Video, indices: np.ndarray, plan: Callable) -> np.ndarr
         if size != first_size:
             raise DamagedSampleError(f"{name}: {_describe(size)} pixels, expected {_describe(first_size)}")
         frame = decode(reduction)
-        top, left, height, width = move_box(box, size, frame.shape[:2])
-        resize_into(frame[top : top + height, left : left + width], frames[position])
-    rows = frames.reshape(-1, frames.shape[2], 3)
-    cv2.cvtColor(rows, cv2.COLOR_BGR2RGB, dst=rows)
+        if position == 0:
+            top, left, height, width = move_box(box, size, frame.shape[:2])
+        part, place = frame[top : top + height, left : left + width], frames[position]
+        if part.shape != place.shape:
+            resize_into(part, place)
+            part = place
+        cv2.cvtColor(part, cv2.COLOR_BGR2RGB, dst=place)
     return frames if np.array_equal(needed, indices) else frames[places.reshape(-1)]
 
 
@@ -153,32 +157,34 @@ def _read_file(video: Video, indices: list) -> Iterator[tuple]:
         raise DamagedSampleError(str(error)) from error
 
 
-def _read_picture(video: Video, index: int) -> tuple[np.ndarray, str]:
+def _read_picture(video: Video, index: int) -> tuple[bytes, str]:
     """Return the encoded bytes of a frame, checked against its checksum, and its name for messages."""
     frame = video.frames[index]
     if isinstance(frame, bytes):
         name = f"{video.source} frame {index}"
         if video.checksums is not None and zlib.crc32(frame) != video.checksums[index]:
             raise DamagedSampleError(f"{name}: its checksum is wrong, the record is damaged; run jpg2pkl.py again")
-        return np.frombuffer(frame, np.uint8), name
+        return frame, name
     path = resolve_path(frame, video.folder)
     try:
-        return np.fromfile(path, np.uint8), path  # cv2.imread cannot open every name that Python can
+        with open(path, "rb", buffering=0) as file:  # cv2.imread cannot open every name that Python can
+            return file.read(), path
     except OSError as error:
         raise DamagedSampleError(f"{path}: {error.strerror}; run avi2jpg.py again") from error
 
 
-def _read_size(picture: np.ndarray, name: str) -> tuple[int, int]:
+def _read_size(picture: bytes, name: str) -> tuple[int, int]:
     """Return (height, width) from the header of a JPEG or PNG picture."""
-    head = picture[:24].tobytes()
-    if head.startswith(PNG_START) and len(head) == 24:
-        return int.from_bytes(head[20:24], "big"), int.from_bytes(head[16:20], "big")
-    place = 2 if head.startswith(JPEG_START) else len(picture)
+    if picture.startswith(PNG_START) and len(picture) >= 24:
+        width, height = struct.unpack_from(">II", picture, 16)
+        return height, width
+    place = 2 if picture.startswith(JPEG_START) else len(picture)
     while place + 9 <= len(picture) and picture[place] == 0xFF:
-        marker, segment = int(picture[place + 1]), picture[place + 2 : place + 9].tobytes()
+        marker = picture[place + 1]
         if marker in JPEG_SIZE_MARKERS:
-            return int.from_bytes(segment[3:5], "big"), int.from_bytes(segment[5:7], "big")
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(segment[:2], "big")  # 0xFF may be repeated as padding
+            return struct.unpack_from(">HH", picture, place + 5)
+        # 0xFF may be repeated as padding
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(picture[place + 2 : place + 4], "big")
     raise DamagedSampleError(f"{name}: {len(picture)} bytes, not a whole JPEG or PNG picture; run avi2jpg.py again")
 
 
@@ -188,12 +194,13 @@ def _choose_reduction(box: tuple, out_size: tuple) -> int:
     return next(fits, 1)
 
 
-def _decode(picture: np.ndarray, name: str, reduction: int) -> np.ndarray:
+def _decode(picture: bytes, name: str, reduction: int) -> np.ndarray:
     """Decode to (H, W, 3) uint8 BGR, H and W divided by `reduction`."""
     # Older OpenCV versions fill the missing part of a cut-off file with gray and only their console output would tell.
-    is_whole = picture[0] != 0xFF or JPEG_END in picture[-64:].tobytes()
+    is_whole = picture[0] != 0xFF or JPEG_END in picture[-64:]
     try:
-        frame = cv2.imdecode(picture, REDUCED.get(reduction, cv2.IMREAD_COLOR) | AS_STORED) if is_whole else None
+        flags = REDUCED.get(reduction, cv2.IMREAD_COLOR) | AS_STORED
+        frame = cv2.imdecode(np.frombuffer(picture, np.uint8), flags) if is_whole else None
     except cv2.error:
         frame = None
     if frame is None:

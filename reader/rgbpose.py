@@ -168,7 +168,7 @@ class RGBPose(PoseVolumes):
             rgb = np.zeros((len(cut), self.crop_size, self.crop_size, 3), np.uint8)
             transforms.cut(rgb, place)[:] = cut
         if framing.is_mirrored:
-            rgb = np.ascontiguousarray(transforms.mirror(rgb))
+            rgb = transforms.mirror(rgb)
         if rng is None:
             return rgb
         if self.color_jitter is not None:

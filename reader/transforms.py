@@ -145,8 +145,9 @@ def scale_short_side(frames: np.ndarray, short_size: int) -> np.ndarray:
 
 
 def mirror(frames: np.ndarray) -> np.ndarray:
-    """Return a view of the frames mirrored left to right."""
-    return frames[:, :, ::-1]
+    """Return (T, H, W, 3) frames, C-contiguous, mirrored left to right, as a new array of the same kind."""
+    rows = frames.reshape(-1, frames.shape[2], 3)  # NumPy copies mirrored pixels one by one, 50 times as slowly
+    return cv2.flip(rows, 1).reshape(frames.shape)
 
 
 def jitter_color(frames: np.ndarray, strength: float | list, rng: np.random.Generator) -> np.ndarray:
@@ -222,13 +223,13 @@ def cut_views(frames: np.ndarray, clips: np.ndarray, crop_size: int, crops: str,
         uint8 (num_clips * num_flips * num_crops, T, crop_size, crop_size, 3), C-contiguous.
     """
     boxes = place_boxes(*frames.shape[1:3], crop_size, crops)
-    mirrors = (False, True) if flip or crops == "ten" else (False,)
-    views = np.empty((len(clips), len(mirrors), len(boxes), clips.shape[1], crop_size, crop_size, 3), np.uint8)
+    num_flips = 2 if flip or crops == "ten" else 1
+    views = np.empty((len(clips), num_flips, len(boxes), clips.shape[1], crop_size, crop_size, 3), np.uint8)
     for clip, of_clip in zip(clips, views, strict=True):
-        for is_mirrored, of_mirror in zip(mirrors, of_clip, strict=True):
-            for box, view in zip(boxes, of_mirror, strict=True):
-                patch = cut(frames, box)
-                view[:] = (mirror(patch) if is_mirrored else patch)[clip]
+        for box, *of_box in zip(boxes, *of_clip, strict=True):
+            of_box[0][:] = cut(frames, box)[clip]
+            for mirrored in of_box[1:]:
+                mirrored[:] = mirror(of_box[0])
     return views.reshape(-1, *views.shape[3:])
 
 

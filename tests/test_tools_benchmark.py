@@ -3,6 +3,7 @@
 import re
 import time
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -11,7 +12,7 @@ from tiny_films import write_film
 from tiny_videos import write_ramps
 
 from reader.clips import Clips
-from tools import benchmark, timing
+from tools import benchmark, extraction_speed, reader_speed, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
 SMALL_BODIES = ("--classes", 2, "--groups", 2, "--clips", 1, "--width", 64, "--height", 48)
@@ -121,27 +122,80 @@ def test_a_network_that_cannot_be_built_is_one_sentence():
 
 def test_the_reader_table_of_sample_data_made_for_it(monkeypatch, capsys):
     small = {"classes": 2, "groups": 2, "clips": 1, "frames": 8, "width": 64, "height": 48}
-    monkeypatch.setattr(benchmark, "SAMPLES", small)
+    monkeypatch.setattr(reader_speed, "SAMPLES", small)
     benchmark.main(["reader", *TINY_CLIPS, "--workers", "0", "1", "--batches", "2", "--repeats", "3"])
     out = capsys.readouterr().out
     assert "clips of 3 x 4 x 32 x 32, 8 a batch; median of 3 x 2 batches" in out
     titles, *rows = read_table(out)
-    assert titles == ["clips/s", "workers: 0", "workers: 1"]
-    assert [row[0] for row in rows] == ["records of paths", "packed records", "video files"]
+    assert titles == ["clips/s", "bare decoding", "workers: 0", "workers: 1", "seconds, of bare decoding"]
+    names = ["records of paths", "packed records", "packed records, short side 128", "video files"]
+    assert [row[0] for row in rows] == names
     for row in rows:
-        for cell in row[1:]:
+        for cell in row[1:] if row[0] != "video files" else row[2:4]:
             median, low, high = read_spread(cell)
             assert 0 < low <= median <= high
+    assert rows[-1][1] == rows[-1][4] == "-"
+
+
+def test_bare_decoding_is_of_the_pictures_that_the_reader_decodes(tmp_path, monkeypatch):
+    filelist = write_ramps(tmp_path, num_videos=2)
+    dataset = Clips(filelist, "train", clip_len=4, crop_size=16, frame_interval=2)
+    read, decode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flags: read.append((bytes(data), flags)) or decode(data, flags))
+    for index in (0, 1):
+        dataset[0, index]
+    clips = reader_speed.load_pictures(dataset, 2)
+    assert [bytes(picture) for clip in clips for picture in clip] == [data for data, _ in read]
+    assert len(reader_speed.load_pictures(dataset, 5)) == 5
+    read.clear()
+    assert reader_speed.time_decoding(clips) > 0
+    assert len(read) == 8 and {flags for _, flags in read} == {cv2.IMREAD_COLOR}
+
+
+def test_something_is_called_after_each_repeat(tmp_path):
+    args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "2", "--repeats", "3")
+    calls = []
+    speeds = reader_speed.time_reading(config, write_ramps(tmp_path), 0, args, lambda: calls.append(time.sleep(0.2)))
+    assert len(calls) == len(speeds) == 3 and min(speeds) > 20  # 4 clips in less than the call
+
+
+def test_the_extraction_table(tmp_path, monkeypatch, capsys):
+    write_film(tmp_path / "UCF-101" / "A" / "v_A_g01_c01.avi", "mpeg4", num_frames=6)
+    write_film(tmp_path / "UCF-101" / "B" / "v_B_g01_c01.avi", "mpeg4", num_frames=4)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no ffmpeg
+    benchmark.main(["extraction", "--root", str(tmp_path), "--processes", "1", "2", "--repeats", "1"])
+    titles, *rows = read_table(capsys.readouterr().out)
+    assert titles == ["frames/s", "processes: 1", "processes: 2", "seconds, of the first", "KiB a frame"]
+    assert [row[0] for row in rows] == ["bare loop of OpenCV", "avi2jpg.py"]
+    assert read_spread(rows[0][3]) == [1, 1, 1] and rows[0][4] == rows[1][4]  # the same files
+    assert all(read_spread(cell)[1] > 0 for row in rows for cell in row[1:4])
+
+
+def test_both_ways_write_the_same_frames(tmp_path):
+    film = str(write_film(tmp_path / "a.avi", "mpeg4", num_frames=5))
+    assert extraction_speed.extract_bare((film, str(tmp_path / "bare"))) == 5
+    assert extraction_speed.extract_here((film, str(tmp_path / "all" / "A" / "a"))) == 5
+    bare, here = (sorted(folder.glob("*.jpg")) for folder in (tmp_path / "bare", tmp_path / "all" / "A" / "a"))
+    assert [path.name for path in bare] == [path.name for path in here] == [f"{k:05}.jpg" for k in range(1, 6)]
+    assert [path.read_bytes() for path in bare] == [path.read_bytes() for path in here]
+
+
+def test_a_video_that_cannot_be_extracted_ends_the_measurement(tmp_path):
+    (tmp_path / "a.avi").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a.avi: the file is empty"):
+        extraction_speed.time_extraction(extraction_speed.extract_here, [str(tmp_path / "a.avi")], 1)
+    with pytest.raises(FileNotFoundError, match=r"no .*UCF-101/<Class>/<video> files; name a folder"):
+        extraction_speed.main([str(tmp_path)])
 
 
 def test_skeletons_are_read_from_the_file_of_the_config_or_from_sample_data(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "SKELETON_FLAGS", (*SMALL_BODIES, "--frames", 8))
+    monkeypatch.setattr(reader_speed, "SKELETON_FLAGS", (*SMALL_BODIES, "--frames", 8))
     words = ["reader", "-o", "READER.name=skeletons", "-o", "READER.stream=bone", "--workers", "0", "--batches", "2"]
     benchmark.main([*words, "--root", str(tmp_path)])
     out = capsys.readouterr().out
     assert "clips of 3 x 100 x 25 x 2, 8 a batch; median of 3 x 2 batches" in out
     _, row = read_table(out)
-    assert row[0] == "sample data, ntu25.pkl" and read_spread(row[1])[1] > 0
+    assert row[0] == "sample data, ntu25.pkl" and row[1] == "-" and read_spread(row[2])[1] > 0
     own = ["-o", f"TRAIN.filelist={tmp_path / 'coco17.pkl'}", "-o", "TRAIN.split=test2", "-o", "READER.layout=coco17"]
     benchmark.main([*words, *own])
     out = capsys.readouterr().out
@@ -173,7 +227,7 @@ def slow_down(monkeypatch, num_slow):
 def test_clips_per_second_are_those_after_the_warmup(tmp_path, monkeypatch):
     args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "5", "--repeats", "2")
     seen = slow_down(monkeypatch, num_slow=timing.WARMUP * 2 + 10)  # the warm-up and the first repeat
-    speeds = benchmark.time_reading(config, write_ramps(tmp_path, num_videos=3), 0, args)
+    speeds = reader_speed.time_reading(config, write_ramps(tmp_path, num_videos=3), 0, args)
     names = {"v_A_g00_c01", "v_B_g01_c01", "v_A_g02_c01"}
     assert len(seen) == 2 * (timing.WARMUP + 2 * 5) and set(seen) == names
     assert 6 < speeds[0] < 12.5 < 25 < speeds[1] < 50  # at most one clip each 80 ms, then one each 20 ms
@@ -183,7 +237,7 @@ def test_two_workers_read_twice_as_fast_where_reading_is_waiting(tmp_path, monke
     args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "20", "--repeats", "1")
     slow_down(monkeypatch, num_slow=0)
     filelist = write_ramps(tmp_path, num_videos=1)
-    one, two = (benchmark.time_reading(config, filelist, num_workers, args)[0] for num_workers in (1, 2))
+    one, two = (reader_speed.time_reading(config, filelist, num_workers, args)[0] for num_workers in (1, 2))
     assert one < 51 and 1.4 * one < two < 115  # a batch more or less stands ready when the clock starts
 
 
@@ -199,14 +253,14 @@ def test_a_tree_of_ones_own_tells_what_it_holds(tmp_path):
     folder = next((paths / "jpg" / "A").iterdir())
     (folders / "train.list").write_text(f"{folder} 20 0\n", encoding="utf-8")
     (films / "train.list").write_text(f"{film} 1\n", encoding="utf-8")
-    assert list(benchmark.find_sources(paths, lists)) == ["records of paths"]
-    assert list(benchmark.find_sources(folders, lists)) == ["frame folders"]
-    assert benchmark.find_sources(films, lists) == {"video files": films / "train.list"}
+    assert list(reader_speed.find_sources(paths, lists)) == ["records of paths"]
+    assert list(reader_speed.find_sources(folders, lists)) == ["frame folders"]
+    assert reader_speed.find_sources(films, lists) == {"video files": films / "train.list"}
     assert not list(lists.iterdir())
-    found = benchmark.find_sources(packed, lists)
+    found = reader_speed.find_sources(packed, lists)
     assert found == {"packed records": packed / "train.list", "video files": lists / "videos.list"}
     args, config = read("reader", *TINY_CLIPS, "--batch_size", "2", "--batches", "1", "--repeats", "1")
-    assert benchmark.time_reading(config, found["video files"], 0, args)[0] > 0
+    assert reader_speed.time_reading(config, found["video files"], 0, args)[0] > 0
 
 
 @pytest.mark.parametrize(
@@ -215,8 +269,10 @@ def test_a_tree_of_ones_own_tells_what_it_holds(tmp_path):
         (["model", "--workers", "2"], "unknown flag '--workers'"),
         (["reader", "--model", "resnet"], "unknown flag '--model'"),
         (["readr"], "invalid choice: 'readr'"),
-        (["reader", "--repeats", "0"], "--repeats and --batches take numbers from 1"),
-        (["reader", "--workers", "-1"], "--workers from 0"),
+        (["reader", "--repeats", "0"], "--repeats, --batches and --processes take numbers from 1"),
+        (["reader", "--workers", "-1"], "--workers takes numbers from 0"),
+        (["extraction", "--processes", "0"], "--processes take numbers from 1"),
+        (["extraction", "--workers", "1"], "unknown flag '--workers'"),
     ],
 )
 def test_words_that_mean_nothing_are_refused(words, message, capsys):

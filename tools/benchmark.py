@@ -1,11 +1,13 @@
-"""Measure how fast clips are read, heat maps drawn, and how fast a network learns and scores, on this machine.
+"""Measure how fast clips are read, frames extracted, heat maps drawn, and a network learns and scores, on this machine.
 
     python tools/benchmark.py reader --workers 0 1 2 4
+    python tools/benchmark.py extraction --processes 1 2
     python tools/benchmark.py heatmaps
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
 
 `reader` makes sample videos with the project's own scripts (`--root` takes a tree of yours) and reads random clips of
-their pictures, records and files by the loader that training uses; for skeletons it reads the pkl of the config.
+their pictures, records and files by the loader that training uses, beside their bare decoding; for skeletons it reads
+the pkl of the config. `extraction` sets avi2jpg.py beside a bare loop of OpenCV and, where it is installed, ffmpeg.
 `model` runs the step that training uses, and scoring, on a batch of noise; each in a process of its own, since the peak
 memory of a process never falls. `heatmaps` draws those of two bodies that walk. Every figure is the median of several
 repeats after a warm-up, with the lowest and the highest of them. Tables are Markdown.
@@ -17,7 +19,6 @@ import pathlib
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
@@ -35,13 +36,9 @@ import card
 import config as texts
 import engine
 import recipe
-import records
 from inputs import change_each, format_shape, take_one
-from partition import VIDEO_SUFFIXES
-from reader.loader import Loader
-from tools import heatmap_speed
+from tools import heatmap_speed, reader_speed
 from tools.timing import (
-    WARMUP,
     build_step,
     count_kernels,
     describe_machine,
@@ -55,33 +52,38 @@ from tools.timing import (
 
 NUM_CLASSES = 101  # where the config leaves them to a list
 VIDEO_FRAMES = 250  # ten seconds
-SAMPLES = {"classes": 4, "groups": 4, "clips": 2, "frames": 100, "width": 320, "height": 240}  # frames as in UCF-101
-SKELETON_FLAGS = ("--classes", 4, "--groups", 4, "--frames", 80, "--width", 64, "--height", 48)  # NTU RGB+D: 80 frames
 
 
 def parse_arguments(words: list) -> argparse.Namespace:
     """Parse the command line; its first word chooses the flags. See `python tools/benchmark.py model --help`."""
-    parser = command.CommandLine("Measure the reader, heat maps or a network on this machine; each has its own flags.")
+    parser = command.CommandLine("Measure reading, extraction, heat maps or a network here; each has its own flags.")
     parser.add_argument("what", choices=list(WHAT), help="what to measure; the first word")
-    parser.add_argument("--batch_size", type=int, help="clips a batch")
-    if words[:1] != ["heatmaps"]:
+    what = words[0] if words else None
+    if what != "extraction":
+        parser.add_argument("--batch_size", type=int, help="clips a batch")
+    if what not in ("heatmaps", "extraction"):
         parser.add_argument("--config", help="config text; default: the defaults of everything")
         parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-    if words[:1] not in (["model"], ["heatmaps"]):
+    if what not in ("model", "heatmaps"):
         parser.add_argument("--root", help="folder with train.list and perhaps UCF-101/; default: sample data")
+    if what not in ("model", "heatmaps", "extraction"):
         parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4], help="numbers of reader processes")
         parser.add_argument("--batches", type=int, default=20, help="batches a repeat")
-        parser.add_argument("--repeats", type=int, default=3, help="timed repeats, whose median counts")
-    if words[:1] == ["model"]:
+    if what == "extraction":
+        parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes")
+    if what == "model":
         parser.add_argument("--model", help="network, a key of models.MODELS")
         parser.add_argument("--measure", choices=list(CALLS), help="measure one thing in this process, print json")
-    if words[:1] in (["model"], ["heatmaps"]):
+    if what in ("model", "heatmaps"):
         parser.add_argument("--use_gpu", type=command.parse_bool, help="default: a GPU where there is one")
         parser.add_argument("--batches", type=int, default=5, help="batches a repeat")
-        parser.add_argument("--repeats", type=int, default=5, help="timed repeats, whose median counts")
+    repeats = 5 if what in ("model", "heatmaps") else 3
+    parser.add_argument("--repeats", type=int, default=repeats, help="timed repeats, whose median counts")
     args = parser.parse_args(words)
-    if min(args.repeats, args.batches) < 1 or min(getattr(args, "workers", [0])) < 0:
-        parser.error("--repeats and --batches take numbers from 1, --workers from 0")
+    if min(args.repeats, getattr(args, "batches", 1), *getattr(args, "processes", [1])) < 1:
+        parser.error("--repeats, --batches and --processes take numbers from 1")
+    if min(getattr(args, "workers", [0])) < 0:
+        parser.error("--workers takes numbers from 0")
     return args
 
 
@@ -109,84 +111,29 @@ def read_config(args: argparse.Namespace) -> dict:
 
 
 def measure_reader(args: argparse.Namespace, words: list) -> None:
-    """Print clips/s for each kind of data and each number of workers."""
+    """Print clips/s for each kind of data: of bare decoding, and of each number of workers."""
     config = read_config(args)
     recipe.choose_device(False)
-    rows = [["clips/s", *(f"workers: {num_workers}" for num_workers in args.workers)]]
+    titles = [f"workers: {num_workers}" for num_workers in args.workers]
+    rows = [["clips/s", "bare decoding", *titles, *(["seconds, of bare decoding"] if 0 in args.workers else [])]]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if config["READER"]["name"] == "skeletons":
-            sources = find_skeletons(config, pathlib.Path(args.root or folder))
+            sources = reader_speed.find_skeletons(config, pathlib.Path(args.root or folder))
         else:
-            sources = find_sources(pathlib.Path(args.root), folder) if args.root else make_sources(folder)
-        for title, source in sources.items():
-            speeds = [time_reading(config, source, num_workers, args) for num_workers in args.workers]
-            rows.append([title, *(format_spread(one, 1) for one in speeds)])
+            root = args.root and pathlib.Path(args.root)
+            sources = reader_speed.find_sources(root, folder) if root else reader_speed.make_sources(folder)
+        rows += [reader_speed.measure(config, title, source, args) for title, source in sources.items()]
     clip = format_shape(open_training_reader(config).input_shape)
     print(f"clips of {clip}, {recipe.device_batch_size(config)} a batch; median of ", end="")
     print(
         f"{args.repeats} x {args.batches} batches (lowest to highest)\n{describe_machine()}\n\n{format_table(rows)}\n"
     )
     print("clips are drawn, cropped and flipped as in training; with no workers one core does it all. The files are in")
-    print("memory after the first round, so that no disk is measured")
-
-
-def make_sources(folder: pathlib.Path) -> dict:
-    """Make sample data in every form that is read; return {title: list}."""
-    flags = [word for name, value in SAMPLES.items() for word in (f"--{name}", value)]
-    packed = folder / "packed"
-    places = [word for mode in ("train", "test") for word in (f"--{mode}", packed / mode)]
-    lists = [word for mode in ("train", "test", "val") for word in (f"--{mode}_list", packed / f"{mode}.list")]
-    run_script("tools/make_samples.py", *flags, "--root", folder)
-    run_script("avi2jpg.py", "--root", folder)
-    run_script("jpg2pkl.py", "--root", folder)
-    run_script("data_list_gener.py", "--root", folder)
-    run_script("jpg2pkl.py", "--root", folder, "--pack", *places)
-    run_script("data_list_gener.py", "--root", folder, *places, *lists)
-    found = {**find_sources(folder, folder), **find_sources(packed, folder)}
-    return {title: found[title] for title in ("records of paths", "packed records", "video files")}
-
-
-def find_skeletons(config: dict, root: pathlib.Path) -> dict:
-    """Return {title: pkl}: the file that the config names, or sample data in its layout, made where `root` has none."""
-    path = pathlib.Path(config["TRAIN"]["filelist"])
-    if path.suffix == ".pkl":
-        return {path.name: path}
-    path = root / f"{config['READER']['layout']}.pkl"
-    if not path.exists():
-        run_script("tools/make_samples.py", *SKELETON_FLAGS, "--root", root)
-    config["TRAIN"]["split"] = "train1"
-    return {f"sample data, {path.name}": path}
-
-
-def find_sources(root: pathlib.Path, folder: pathlib.Path) -> dict:
-    """Return what a tree of the data scripts has, as `make_sources` does; a list of its videos goes to `folder`."""
-    entries, _ = records.read_list(root / "train.list")
-    kind = "frame folders"
-    if entries[0].path.endswith(".pkl"):
-        frames = records.read_record(entries[0].path)["frames"]
-        kind = "packed records" if isinstance(frames[0], bytes) else "records of paths"
-    elif entries[0].path.lower().endswith(VIDEO_SUFFIXES):
-        kind = "video files"
-    sources = {kind: root / "train.list"}
-    videos = sorted(path for path in root.glob("UCF-101/*/*") if path.name.lower().endswith(VIDEO_SUFFIXES))
-    if videos and kind != "video files":
-        sources["video files"] = folder / "videos.list"
-        records.write_list([f"{path.resolve()} 0" for path in videos], sources["video files"])
-    return sources
-
-
-def time_reading(config: dict, source: pathlib.Path, num_workers: int, args: argparse.Namespace) -> list:
-    """Return clips/s of each repeat of reading a list."""
-    batch_size = recipe.device_batch_size(config)
-    warmup = WARMUP + 2 * num_workers  # batches: as many as stand ready before the first one is asked for, and more
-    num_samples = batch_size * (warmup + args.repeats * args.batches)
-    config["TRAIN"]["filelist"] = str(source)
-    dataset = recipe.open_loader(config, "TRAIN").dataset
-    dataset.keep([index % len(dataset) for index in range(num_samples)])
-    loader = Loader(dataset, batch_size, shuffle=True, num_workers=num_workers)
-    arrivals_s = [time.perf_counter() for _ in loader][warmup - 1 :: args.batches]
-    return [batch_size * args.batches / seconds for seconds in np.diff(arrivals_s).tolist()]
+    print(
+        "memory after the first round, so that no disk is measured. Bare decoding: the same pictures at full size, one"
+    )
+    print(f"core, in turn with the reader without workers; '{reader_speed.SMALL_TITLE}' are cut, not scaled")
 
 
 def prepare_training(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
@@ -270,7 +217,34 @@ def measure_heatmaps(args: argparse.Namespace, words: list) -> None:
     heatmap_speed.measure(args.batch_size or 8, args.batches, args.repeats)
 
 
-WHAT = {"reader": measure_reader, "model": measure_model, "heatmaps": measure_heatmaps}
+def measure_extraction(args: argparse.Namespace, words: list) -> None:
+    """Print frames/s of avi2jpg.py and of other ways from videos to frames, measured in a process without Paddle."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(args.root or folder)
+        if not args.root:
+            reader_speed.make_samples(root)
+        flags = ["--processes", *args.processes, "--repeats", args.repeats]
+        found = json.loads(run_script("tools/extraction_speed.py", root, *flags).splitlines()[-1])
+    rows = [
+        ["frames/s", *(f"processes: {number}" for number in args.processes), "seconds, of the first", "KiB a frame"]
+    ]
+    bare = next(iter(found.values()))
+    for name, one in found.items():
+        cells = [format_spread(speeds, 0) for speeds in one["speeds"].values()]
+        speeds = [speed for repeats in one["speeds"].values() for speed in repeats]
+        floors = [speed for repeats in bare["speeds"].values() for speed in repeats]
+        ratios = [floor / speed for floor, speed in zip(floors, speeds, strict=True)]
+        rows.append([name, *cells, format_spread(ratios, 2), f"{one['size']:.1f}"])
+    print(f"median of {args.repeats} repeats (lowest to highest), one thread a process\n{describe_machine()}\n")
+    print(f"{format_table(rows)}\n\nthe bare loop reads by OpenCV and writes, nothing else; ffmpeg has -q:v 2")
+
+
+WHAT = {
+    "reader": measure_reader,
+    "extraction": measure_extraction,
+    "model": measure_model,
+    "heatmaps": measure_heatmaps,
+}
 
 
 if __name__ == "__main__":

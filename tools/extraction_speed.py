@@ -1,0 +1,115 @@
+"""Measure how fast frames are extracted, on this machine; `tools/benchmark.py extraction` runs it, without Paddle.
+
+Each way turns every frame of the same videos into a JPEG file of its own, in the same worker processes (`jobs.py`) with
+one thread each: avi2jpg.py's own work, a bare loop of OpenCV's reading and writing, and ffmpeg where it is installed.
+The ways take turns, so that whatever else the machine does meets all of them.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import cv2
+
+if not __package__:  # run as a script, from any folder: the project's modules are one folder up
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import avi2jpg
+import jobs
+from command import CommandLine, run_main
+from partition import VIDEO_SUFFIXES
+
+QUALITY = 90  # avi2jpg.py's default
+FFMPEG_QUALITY = 2  # on ffmpeg's own scale, 2 (best) to 31
+
+
+def extract_here(job: tuple[str, str]) -> int:
+    """Extract the video `job[0]` to the folder `job[1]` as avi2jpg.py does; return the number of frames."""
+    return avi2jpg.extract_video((avi2jpg.Video(None, job[0]), job[1]), short_size=0, fps=0, quality=QUALITY)
+
+
+def extract_bare(job: tuple[str, str]) -> int:
+    """Read each frame by OpenCV and write it, nothing else; see `extract_here`."""
+    cv2.setNumThreads(1)
+    path, folder = job
+    os.makedirs(folder)
+    capture, num_frames = cv2.VideoCapture(path), 0
+    is_read, frame = capture.read()
+    while is_read:
+        num_frames += 1
+        cv2.imwrite(f"{folder}/{num_frames:05}.jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        is_read, frame = capture.read()
+    return num_frames
+
+
+def extract_by_ffmpeg(job: tuple[str, str]) -> int:
+    """Let ffmpeg do it, with one thread; see `extract_here`."""
+    path, folder = job
+    os.makedirs(folder)
+    reading = ["ffmpeg", "-loglevel", "error", "-threads", "1", "-i", path]
+    subprocess.run([*reading, "-threads", "1", "-q:v", str(FFMPEG_QUALITY), f"{folder}/%05d.jpg"], check=True)
+    return len(os.listdir(folder))
+
+
+BARE = "bare loop of OpenCV"
+WAYS = {BARE: extract_bare, "avi2jpg.py": extract_here, "ffmpeg": extract_by_ffmpeg}
+
+
+def time_extraction(extract: Callable, videos: list, num_processes: int) -> tuple[float, float]:
+    """Extract all videos once, to a folder that is removed.
+
+    Returns:
+        frames/s, and KiB a frame.
+    Raises:
+        ValueError: a video that cannot be extracted, with the reason.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        targets = {video: (video, os.path.join(folder, "all", str(place))) for place, video in enumerate(videos)}
+        start_s = time.perf_counter()
+        outcomes = jobs.run_jobs(extract, targets, num_processes, "extraction")
+        seconds = time.perf_counter() - start_s
+        if outcomes.failed:
+            raise ValueError("; ".join(f"{name}: {reason}" for name, reason in outcomes.failed.items()))
+        num_frames = sum(outcomes.done.values())
+        size = sum(path.stat().st_size for path in pathlib.Path(folder).rglob("*.jpg"))
+    return num_frames / seconds, size / num_frames / 1024
+
+
+def measure(videos: list, processes: list, repeats: int) -> dict:
+    """Extract all videos in each way, once to warm up and then `repeats` times.
+
+    Returns:
+        By the name of the way: `speeds`, by the number of processes the frames/s of each repeat; `size`, KiB a frame.
+    """
+    ways = {name: extract for name, extract in WAYS.items() if name != "ffmpeg" or shutil.which("ffmpeg")}
+    found = {name: {"speeds": {number: [] for number in processes}} for name in ways}
+    for repeat in range(repeats + 1):
+        for number in processes:
+            for name, extract in ways.items():
+                speed, found[name]["size"] = time_extraction(extract, videos, number)
+                found[name]["speeds"][number] += [speed] if repeat else []
+    return found
+
+
+def main(words: list | None = None) -> None:
+    """Measure what the flags say; the last line printed is json."""
+    parser = CommandLine("Measure how fast frames are extracted; tools/benchmark.py extraction makes a table of it.")
+    parser.add_argument("root", type=pathlib.Path, help="folder with UCF-101/<Class>/<video>")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes")
+    parser.add_argument("--repeats", type=int, default=3, help="timed repeats")
+    args = parser.parse_args(words)
+    videos = sorted(str(path) for path in args.root.glob("UCF-101/*/*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise FileNotFoundError(f"no {args.root}/UCF-101/<Class>/<video> files; name a folder that has them")
+    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # as avi2jpg.py sets it
+    print(json.dumps(measure(videos, args.processes, args.repeats)))
+
+
+if __name__ == "__main__":
+    run_main(main)
