@@ -12,6 +12,8 @@ import sys
 import warnings
 from collections.abc import Callable
 
+MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
+
 
 class CommandLine(argparse.ArgumentParser):
     """An `ArgumentParser` that takes `--work-dir` for `--work_dir` and never guesses an abbreviated flag."""
@@ -105,12 +107,12 @@ def start_paddle(parse: Callable | None = None) -> None:
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory it frees, where the C library is glibc.
+    """Let this process, and those forked from it, keep the memory that they free, where the C library is glibc.
 
-    glibc gives large arrays back at once, so that a training step gets its activations as new pages each time and
-    clears them: a fifth of its time.
+    glibc gives large arrays back at once, so that every picture, batch and activation comes in new pages, which the
+    system clears: up to a fifth of a training step and half of the time of decoding.
     """
-    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt"):
-        trim_threshold, mmap_max = -1, -4  # names of glibc's malloc.h
-        ctypes.CDLL(None).mallopt(trim_threshold, 2**31 - 1)
-        ctypes.CDLL(None).mallopt(mmap_max, 0)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(library, "mallopt"):
+        library.mallopt(MALLOC_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(MALLOC_MMAP_MAX, 0)

@@ -1,7 +1,6 @@
 """Many independent jobs over processes: one that fails, or kills its process, never stops the rest."""
 
 import csv
-import ctypes
 import errno
 import multiprocessing
 import os
@@ -22,8 +21,6 @@ from files import write_atomically
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk is at fault, not the item: all others would fail too
 
-MALLOC_TRIM, MALLOC_MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h
-
 
 @dataclass
 class Outcomes:
@@ -38,18 +35,6 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def keep_memory() -> None:
-    """Let this process, and those forked from it, keep the memory that they free, up to 256 MiB.
-
-    Without it the C library gives the memory of every picture, clip and batch back and asks for it anew, and the system
-    clears it page by page, up to half of the time of decoding. Does nothing where the library is not glibc.
-    """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(library, "mallopt"):
-        library.mallopt(MALLOC_MMAP, 2**25)  # the most that it takes: larger blocks come from the system each time
-        library.mallopt(MALLOC_TRIM, 2**28)
 
 
 def run_jobs(function: Callable, items: dict[str, Any], workers: int, title: str, unit: str = "video") -> Outcomes:

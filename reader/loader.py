@@ -11,7 +11,6 @@ import numpy as np
 import paddle
 
 from inputs import change_each, take_one
-from jobs import keep_memory
 
 MOST_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default
@@ -108,7 +107,6 @@ class Loader:
         yield from map(self._unpack, self._read(), self.sampler.list_batches())
 
     def _read(self):
-        keep_memory()
         if self.num_workers == 0:
             for keys in self.sampler:
                 yield _collate([self.dataset[key] for key in keys])

@@ -5,7 +5,6 @@ import errno
 import faulthandler
 import functools
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -170,27 +169,3 @@ def has_ended(process_id):
 
 def test_cores_are_those_this_process_may_use():
     assert 1 <= count_cores() <= os.cpu_count()
-
-
-COUNT_FAULTS = """
-import resource, sys
-sys.path.insert(0, sys.argv[1])
-import jobs
-if sys.argv[2] == "kept":
-    jobs.keep_memory()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    one, other = bytearray(10**7), bytearray(10**7)
-    del one, other
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
-def test_freed_memory_is_kept():
-    given_back, kept = (
-        int(subprocess.run([sys.executable, "-c", COUNT_FAULTS, ROOT, word], capture_output=True, check=True).stdout)
-        for word in ("given back", "kept")
-    )
-    # 20 MB are 4883 pages of 4 KiB: touched anew 20 times, or once.
-    assert kept < 8000 and given_back > 3 * kept

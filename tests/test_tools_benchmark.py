@@ -12,7 +12,7 @@ from tiny_films import write_film
 from tiny_videos import write_ramps
 
 from reader.clips import Clips
-from tools import benchmark, extraction_speed, reader_speed, timing
+from tools import benchmark, extraction_speed, gpu_check, reader_speed, step_speed, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
 SMALL_BODIES = ("--classes", 2, "--groups", 2, "--clips", 1, "--width", 64, "--height", 48)
@@ -279,3 +279,20 @@ def test_words_that_mean_nothing_are_refused(words, message, capsys):
     with pytest.raises(SystemExit):
         benchmark.main(words)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
+def test_both_kinds_of_step_stand_side_by_side(capsys, monkeypatch):
+    monkeypatch.setattr(gpu_check, "FULL_SIZE", gpu_check.SMALL_SIZE)
+    words = ["--models", "resnet", "--batch_size", "1", "--batches", "1", "--repeats", "2"]
+    benchmark.main(["step", *words])
+    row = capsys.readouterr().out.splitlines()[-1].strip("| ").split(" | ")
+    assert row[:3] == ["resnet", "3 x 16 x 32 x 32", "33.2"]
+    dynamic, static, ratio = (float(cell.split()[0]) for cell in row[3:])
+    assert ratio == pytest.approx(dynamic / static, rel=0.2)
+
+
+def test_a_machine_without_onednn_says_so(monkeypatch):
+    monkeypatch.setattr(step_speed, "find_obstacle", lambda name: "it is for CPUs, and this is gpu:0")
+    with pytest.raises(ValueError, match="oneDNN cannot compute updates here; it is for CPUs"):
+        benchmark.main(["step"])

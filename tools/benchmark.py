@@ -3,14 +3,16 @@
     python tools/benchmark.py reader --workers 0 1 2 4
     python tools/benchmark.py extraction --processes 1 2
     python tools/benchmark.py heatmaps
+    python tools/benchmark.py step --models resnet tsm
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
 
 `reader` makes sample videos with the project's own scripts (`--root` takes a tree of yours) and reads random clips of
 their pictures, records and files by the loader that training uses, beside their bare decoding; for skeletons it reads
 the pkl of the config. `extraction` sets avi2jpg.py beside a bare loop of OpenCV and, where it is installed, ffmpeg.
 `model` runs the step that training uses, and scoring, on a batch of noise; each in a process of its own, since the peak
-memory of a process never falls. `heatmaps` draws those of two bodies that walk. Every figure is the median of several
-repeats after a warm-up, with the lowest and the highest of them. Tables are Markdown.
+memory of a process never falls. `step` sets the two kinds of update on a CPU side by side. `heatmaps` draws those of
+two bodies that walk. Every figure is the median of several repeats after a warm-up, with the lowest and the highest of
+them. Tables are Markdown.
 """
 
 import argparse
@@ -37,7 +39,8 @@ import config as texts
 import engine
 import recipe
 from inputs import change_each, format_shape, take_one
-from tools import heatmap_speed, reader_speed
+from static_graph import NETWORKS
+from tools import heatmap_speed, reader_speed, step_speed
 from tools.timing import (
     build_step,
     count_kernels,
@@ -58,27 +61,27 @@ def parse_arguments(words: list) -> argparse.Namespace:
     """Parse the command line; its first word chooses the flags. See `python tools/benchmark.py model --help`."""
     parser = command.CommandLine("Measure reading, extraction, heat maps or a network here; each has its own flags.")
     parser.add_argument("what", choices=list(WHAT), help="what to measure; the first word")
-    what = words[0] if words else None
-    if what != "extraction":
-        parser.add_argument("--batch_size", type=int, help="clips a batch")
-    if what not in ("heatmaps", "extraction"):
-        parser.add_argument("--config", help="config text; default: the defaults of everything")
+    what = words[0] if words and words[0] in WHAT else "reader"
+    takes = WHAT[what][1]
+    num_batches = 20 if what == "reader" else 5
+    num_repeats = 3 if what in ("reader", "extraction") else 5
+    for flag, options in {
+        "--batch_size": {"type": int, "help": "clips a batch"},
+        "--config": {"help": "config text; default: the defaults of everything"},
+        "--root": {"help": "folder with train.list and perhaps UCF-101/; default: sample data"},
+        "--workers": {"type": int, "nargs": "+", "default": [0, 1, 2, 4], "help": "numbers of reader processes"},
+        "--processes": {"type": int, "nargs": "+", "default": [1, 2], "help": "numbers of processes"},
+        "--model": {"help": "network, a key of models.MODELS"},
+        "--models": {"nargs": "+", "choices": NETWORKS, "help": "networks; default: all"},
+        "--measure": {"choices": list(CALLS), "help": "measure one thing in this process, print json"},
+        "--use_gpu": {"type": command.parse_bool, "help": "default: a GPU where there is one"},
+        "--batches": {"type": int, "default": num_batches, "help": "batches a repeat"},
+    }.items():
+        if flag in takes:
+            parser.add_argument(flag, **options)
+    if "--config" in takes:
         parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-    if what not in ("model", "heatmaps"):
-        parser.add_argument("--root", help="folder with train.list and perhaps UCF-101/; default: sample data")
-    if what not in ("model", "heatmaps", "extraction"):
-        parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4], help="numbers of reader processes")
-        parser.add_argument("--batches", type=int, default=20, help="batches a repeat")
-    if what == "extraction":
-        parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes")
-    if what == "model":
-        parser.add_argument("--model", help="network, a key of models.MODELS")
-        parser.add_argument("--measure", choices=list(CALLS), help="measure one thing in this process, print json")
-    if what in ("model", "heatmaps"):
-        parser.add_argument("--use_gpu", type=command.parse_bool, help="default: a GPU where there is one")
-        parser.add_argument("--batches", type=int, default=5, help="batches a repeat")
-    repeats = 5 if what in ("model", "heatmaps") else 3
-    parser.add_argument("--repeats", type=int, default=repeats, help="timed repeats, whose median counts")
+    parser.add_argument("--repeats", type=int, default=num_repeats, help="timed repeats, whose median counts")
     args = parser.parse_args(words)
     if min(args.repeats, getattr(args, "batches", 1), *getattr(args, "processes", [1])) < 1:
         parser.error("--repeats, --batches and --processes take numbers from 1")
@@ -91,7 +94,7 @@ def main(words: list | None = None) -> None:
     """Measure what the first word names."""
     words = sys.argv[1:] if words is None else words
     args = parse_arguments(words)
-    WHAT[args.what](args, words)
+    WHAT[args.what][0](args, words)
 
 
 def read_config(args: argparse.Namespace) -> dict:
@@ -239,11 +242,18 @@ def measure_extraction(args: argparse.Namespace, words: list) -> None:
     print(f"{format_table(rows)}\n\nthe bare loop reads by OpenCV and writes, nothing else; ffmpeg has -q:v 2")
 
 
-WHAT = {
-    "reader": measure_reader,
-    "extraction": measure_extraction,
-    "model": measure_model,
-    "heatmaps": measure_heatmaps,
+def measure_step(args: argparse.Namespace, words: list) -> None:
+    """Print how long an update of each network takes on a CPU, dynamic and by oneDNN."""
+    recipe.choose_device(False)
+    step_speed.measure(args.batch_size or 2, args.batches, args.repeats, args.models)
+
+
+WHAT = {  # the first word: what it calls, and its flags
+    "reader": (measure_reader, ("--batch_size", "--config", "--root", "--workers", "--batches")),
+    "extraction": (measure_extraction, ("--root", "--processes")),
+    "model": (measure_model, ("--batch_size", "--config", "--model", "--measure", "--use_gpu", "--batches")),
+    "step": (measure_step, ("--batch_size", "--models", "--batches")),
+    "heatmaps": (measure_heatmaps, ("--batch_size", "--use_gpu", "--batches")),
 }
 
 
