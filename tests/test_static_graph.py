@@ -8,9 +8,12 @@ import numpy as np
 import paddle
 import pytest
 from conftest import ROOT
+from tiny import make_tree, write_config
 
+import checkpoint
 import recipe
 import static_graph
+import train
 from inputs import change_each
 from models import build_model
 from static_graph import NETWORKS, StaticNetwork, StaticStep
@@ -28,7 +31,7 @@ def make_config(name, **run):
     return config
 
 
-def train(config, num_updates, changes=0.0):
+def train_small(config, num_updates, changes=0.0):
     """Give the losses and the weights of some updates, on a batch that `changes` lets differ by so much."""
     step, reader = build_step(config)
     assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
@@ -51,10 +54,10 @@ def distance(ours, theirs):
 
 def check_updates(config, num_updates):
     """Hold the static step against the dynamic one, and against what rounding of the clips does to that."""
-    dynamic = train(config, num_updates)
-    near = distance(train(config, num_updates, changes=1e-6), dynamic)
+    dynamic = train_small(config, num_updates)
+    near = distance(train_small(config, num_updates, changes=1e-6), dynamic)
     config["RUN"]["step"] = "static"
-    losses, weights = distance(train(config, num_updates), dynamic)
+    losses, weights = distance(train_small(config, num_updates), dynamic)
     assert losses <= 1e-4 + 5 * near[0]
     assert weights <= 1e-3 + 5 * near[1]
     assert dynamic[0][-1] < dynamic[0][0]  # so something was learnt
@@ -85,7 +88,7 @@ def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch
         config = make_config("resnet", step=kind)
         for section, values in SWITCHES[switch].items():
             config[section].update(values)
-        found.append(train(config, num_updates=3))
+        found.append(train_small(config, num_updates=3))
     losses, weights = distance(*reversed(found))
     assert losses < 1e-5 and weights < 1e-4
 
@@ -93,7 +96,7 @@ def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch
 def test_a_run_goes_on_with_the_other_step():
     """Optimizer, weights and statistics belong to the dynamic network in both."""
     config = make_config("resnet")
-    whole = train(config, num_updates=4)
+    whole = train_small(config, num_updates=4)
     step, reader = build_step(config)
     inputs, labels = map(paddle.to_tensor, draw_batch(config, reader))
     static = StaticStep(step.model, step.criterion, step.optimizer, step.prepare)
@@ -110,10 +113,10 @@ def build(config):
 def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
     config = make_config("tsm", step="static")
     config["MODEL"]["dropout_ratio"] = 0.5
-    (first, _), (again, _) = train(config, 2), train(config, 2)
+    (first, _), (again, _) = train_small(config, 2), train_small(config, 2)
     config["RUN"].update(step="auto", seed=1)
 
-    assert first.tolist() == again.tolist() != train(config, 2)[0].tolist()
+    assert first.tolist() == again.tolist() != train_small(config, 2)[0].tolist()
     model, clips = build(config), paddle.zeros([1, 3, 16, 32, 32])
     model.eval()
     paddle.seed(5)
@@ -121,6 +124,28 @@ def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
     paddle.seed(5)
     StaticNetwork(model)(clips)
     assert paddle.rand([3]).tolist() == expected
+
+
+def test_a_run_that_was_broken_off_goes_on_to_the_same_bits_or_with_the_other_step(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data")
+    write_config(tmp_path / "c.txt")
+
+    def run(save_dir, epochs, kind, *words):
+        words = ["--epoch", str(epochs), "-o", f"RUN.step={kind}", "-o", "OPTIMIZER.learning_rate=0.001", *words]
+        train.main(["--config", "c.txt", "--root", "data", "--save_dir", save_dir, "--use_gpu", "False", *words])
+        weights = checkpoint.load_checkpoint(f"{save_dir}/resnet_model")["model"]
+        return {name: np.asarray(value) for name, value in weights.items()}
+
+    whole = {kind: run(kind, 2, kind) for kind in ("dynamic", "static")}
+    for first, second in (("static", "static"), ("dynamic", "static"), ("static", "dynamic")):
+        run(f"{first}_{second}", 1, first)
+        resumed = run(f"{first}_{second}", 2, second, "--resume", "auto")
+        for name, value in whole["static"].items():
+            if first == second:
+                np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+            else:
+                np.testing.assert_allclose(resumed[name], whole["dynamic"][name], rtol=0, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -170,6 +195,6 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
 
 def test_nothing_of_paddle_is_printed():
     words = "import command; command.start_paddle(); import sys; sys.path.insert(0, 'tests')\n"
-    words += "import test_static_graph as tests\ntests.train(tests.make_config('resnet', step='static'), 1)"
+    words += "import test_static_graph as tests\ntests.train_small(tests.make_config('resnet', step='static'), 1)"
     ended = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
