@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 
 import parallel
 from inputs import change_each
@@ -141,7 +142,8 @@ class StaticProgram:
             work_around(network)
             normed = watch_batch_norms(network)
             given = {name: paddle.static.data(name, shapes[name], one.dtype.name) for name, one in feed.items()}
-            found = trace(network, given)
+            with pad_as_double():
+                found = trace(network, given)
             self.keys, fetched = list(found), list(found.values())
             trained = {self.names[key]: key for key, (_, _, tensor) in parameters.items() if not tensor.stop_gradient}
             pairs = paddle.static.append_backward(fetched[0]) if trained and network.training else []
@@ -224,7 +226,7 @@ def work_around(network: paddle.nn.Layer) -> None:
     convolution has no gradient at all; so it computes in float64, which oneDNN leaves alone.
     """
     for layer in network.sublayers():
-        if isinstance(layer, CONVOLUTIONS) and network.training:
+        if isinstance(layer, CONVOLUTIONS):
             layer.register_forward_pre_hook(lambda _, inputs: (paddle.assign(inputs[0]), *inputs[1:]))
             layer.register_forward_post_hook(lambda _, inputs, output: paddle.assign(output))
         if isinstance(layer, paddle.nn.Linear):
@@ -233,6 +235,17 @@ def work_around(network: paddle.nn.Layer) -> None:
             put(layer, "weight", layer.weight.astype("float64"))
             layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].astype("float64"), *inputs[1:]))
             layer.register_forward_post_hook(lambda _, inputs, output: output.astype("float32"))
+
+
+@contextlib.contextmanager
+def pad_as_double() -> Iterator[None]:
+    """Let networks pad in float64, which oneDNN leaves alone: its own padding writes beyond its memory."""
+    pad = F.pad
+    F.pad = lambda x, *sizes, **options: pad(x.astype("float64"), *sizes, **options).astype("float32")
+    try:
+        yield
+    finally:
+        F.pad = pad
 
 
 def map_linearly(layer: paddle.nn.Linear, x: paddle.Tensor) -> paddle.Tensor:

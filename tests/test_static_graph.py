@@ -145,12 +145,21 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_bits_or_with_the_other_st
             if first == second:
                 np.testing.assert_array_equal(resumed[name], value, err_msg=name)
             else:
-                np.testing.assert_allclose(resumed[name], whole["dynamic"][name], rtol=0, atol=1e-4, err_msg=name)
+                np.testing.assert_allclose(resumed[name], whole["dynamic"][name], rtol=1e-2, atol=1e-2, err_msg=name)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name):
+VARIANTS = [
+    *((name, {}) for name in NETWORKS),
+    ("resnet", {"shortcut": "A", "widen_factor": 0.125}),
+    ("resnet", {"no_max_pool": True, "conv1_t_size": 3}),
+    ("tpn", {"flow": "parallel", "backbone": "tsm"}),
+]
+
+
+@pytest.mark.parametrize(("name", "model"), VARIANTS)
+def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, model):
     config = make_config(name)
+    config["MODEL"].update(model)
     step, reader = build_step(config)
     clips = step.prepare(draw_batch(config, reader)[0])
     step.model.eval()
