@@ -294,7 +294,7 @@ def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: 
 
 
 def quicken(model: paddle.nn.Layer, config: dict):
-    """Return what scores like a model, by oneDNN where that is known to give the same; else the model itself."""
-    if static_graph.find_obstacle(config["MODEL"]["name"]):
+    """Return what scores like a model, by oneDNN where RUN.step asks for it and it can; else the model itself."""
+    if config["RUN"]["step"] == "dynamic" or static_graph.find_obstacle(config["MODEL"]["name"]):
         return model
     return static_graph.StaticNetwork(model)

@@ -163,6 +163,8 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     step, reader = build_step(config)
     clips = step.prepare(draw_batch(config, reader)[0])
     step.model.eval()
+    assert recipe.quicken(step.model, config) is step.model  # RUN.step is dynamic
+    config["RUN"]["step"] = "auto"
     network = recipe.quicken(step.model, config)
     assert isinstance(network, StaticNetwork)
     for num_clips in (8, 3):
@@ -193,8 +195,8 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
     if change:
         monkeypatch.setattr(*change)
     model = build(config)
-    assert recipe.quicken(model, config) is model
     config["RUN"]["step"] = "auto"
+    assert recipe.quicken(model, config) is model
     loader = type("Loader", (), {"prepare": None})
     assert not isinstance(recipe.build_step(config, model, None, loader, []), StaticStep)
     config["RUN"]["step"] = "static"
