@@ -37,7 +37,7 @@ def train_small(config, num_updates, changes=0.0):
     assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
     inputs, labels = draw_batch(config, reader)
     prepare, losses = step.prepare, []
-    step.prepare = lambda one: prepare(one) * (1 + changes)
+    step.prepare = lambda one: change_each(lambda clips: clips * (1 + changes), prepare(one))
     step.begin_epoch()
     for index in range(num_updates):
         values = step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), RATE, index)
