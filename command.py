@@ -98,7 +98,7 @@ def start_paddle(parse: Callable | None = None) -> None:
     has_affinity = hasattr(os, "sched_getaffinity")
     num_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(num_cores))
-    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("GLOG_minloglevel", "1")  # warnings, such as of another cuDNN, stay
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     importlib.import_module("zlib")  # Paddle 2.6 brings a copy that crashes Python's, unless that one is loaded first

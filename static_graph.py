@@ -21,7 +21,7 @@ import paddle.nn.functional as F
 
 import parallel
 from inputs import change_each
-from step import TrainStep, compute_losses, find_answer
+from step import TrainStep, add_up_losses, find_answer
 
 # The networks whose losses, weights and scores tests/test_static_graph.py holds against those of the dynamic graph.
 NETWORKS = (
@@ -50,14 +50,13 @@ class StaticNetwork:
     """Scores by oneDNN what a dynamic network would, whose weights may change; `engine.evaluate` takes either."""
 
     def __init__(self, model: paddle.nn.Layer):
-        self.model, self.programs = model, Programs(model)
+        self.model, self.programs = model, Programs(model, self._trace)
 
     def __getattr__(self, name: str):
         return getattr(self.model, name)
 
     def __call__(self, inputs):
-        feed = name_inputs(inputs)
-        found = self.programs.run(feed, self._trace)
+        found = self.programs.run(name_inputs(inputs))
         return found["output"] if "output" in found else found
 
     @staticmethod
@@ -71,46 +70,41 @@ class StaticStep(TrainStep):
 
     def __init__(self, model: paddle.nn.Layer, *others, **options):
         super().__init__(model, *others, **options)
-        self.programs = Programs(model)
+        self.programs = Programs(model, self._trace)
 
-    def _add_gradients(self, inputs, labels: paddle.Tensor, share: float, draw: list) -> dict:
-        clips, targets = self.prepare(inputs), [(labels, 1.0)]
-        if self.mixing is not None:
-            clips, targets = self.mixing(clips, labels, draw)
-        feed = {**name_inputs(clips), "weights": np.asarray([[share * weight for _, weight in targets]])}
-        feed.update({f"labels{index}": view(one) for index, (one, _) in enumerate(targets)})
-        found = self.programs.run(feed, self._trace)
+    def _differentiate(self, clips, targets: list, share: float) -> dict:
+        feed = {**name_inputs(clips), "weights": np.asarray([[weight for _, weight in targets]])}
+        feed.update({f"labels{index}": view(labels) for index, (labels, _) in enumerate(targets)})
+        found = self.programs.run(feed)
         return {**found, "hits": found["hits"] * float(share > 0)}
 
     def _trace(self, network: paddle.nn.Layer, feed: dict) -> dict:
         """Build losses and hits, {name: 0-D value}; the first is what the gradients are of."""
         outputs = network(restore_inputs(feed))
-        targets = [feed[name] for name in feed if name.startswith("labels")]
-        by_target = [
-            compute_losses(network, self.criterion, change_each(copy_as_double, outputs), one, len(targets) > 1)
-            for one in targets
-        ]
-        weights = feed["weights"].reshape([len(targets)]).unbind()
-        losses = {
-            name: sum(one[name] * weight for one, weight in zip(by_target, weights, strict=True)).astype("float32")
-            for name in by_target[0]
-        }
-        hits = (find_answer(network, outputs) == targets[0]).astype("float32").sum()
+        labels = [feed[name] for name in feed if name.startswith("labels")]
+        weights = feed["weights"].reshape([len(labels)]).unbind()
+        losses = add_up_losses(network, self._criticize, outputs, list(zip(labels, weights, strict=True)))
+        losses = {name: one.astype("float32") for name, one in losses.items()}
+        hits = (find_answer(network, outputs) == labels[0]).astype("float32").sum()
         return {"loss": sum(losses.values()), "hits": hits, **(losses if len(losses) > 1 else {})}
+
+    def _criticize(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
+        """Return the loss of a copy: Paddle's cross-entropy overwrites what it takes, and oneDNN leaves float64 alone."""
+        return self.criterion(logits.astype("float64"), labels)
 
 
 class Programs:
     """A network's programs, one for each shape of what it is fed; any number of samples is one shape."""
 
-    def __init__(self, model: paddle.nn.Layer):
-        self.model, self.programs = model, {}
+    def __init__(self, model: paddle.nn.Layer, trace: Callable):
+        self.model, self.trace, self.programs = model, trace, {}
 
-    def run(self, feed: dict, trace: Callable) -> dict:
+    def run(self, feed: dict) -> dict:
         """Return what `StaticProgram.run` does; see there."""
-        shapes = {name: (None, *array.shape[1:]) for name, array in feed.items()}
-        if tuple(shapes.items()) not in self.programs:
-            self.programs[tuple(shapes.items())] = StaticProgram(self.model, feed, shapes, trace)
-        return self.programs[tuple(shapes.items())].run(feed)
+        key = tuple((name, array.shape[1:]) for name, array in feed.items())
+        if key not in self.programs:
+            self.programs[key] = StaticProgram(self.model, feed, self.trace)
+        return self.programs[key].run(feed)
 
 
 class StaticProgram:
@@ -118,13 +112,12 @@ class StaticProgram:
 
     Args:
         model: has the weights, and says what is trained and which layers are in training mode.
-        feed: name -> array.
-        shapes: name -> shape that the program is for; None stands for any size.
+        feed: name -> array; the program is for arrays of these shapes, with any number of samples.
         trace: builds {name: value} to be returned, from the network and {name: value} of what is fed. In training mode
             the gradients are those of the first.
     """
 
-    def __init__(self, model: paddle.nn.Layer, feed: dict, shapes: dict, trace: Callable):
+    def __init__(self, model: paddle.nn.Layer, feed: dict, trace: Callable):
         self.weights = dict(model.named_parameters())
         self.program, self.scope = paddle.static.Program(), paddle.static.global_scope()
         self.executor, self.has_run = paddle.static.Executor(paddle.CPUPlace()), False
@@ -141,8 +134,11 @@ class StaticProgram:
                 put(layer, name, paddle.to_tensor(tensor.numpy()))
             work_around(network)
             normed = watch_batch_norms(network)
-            given = {name: paddle.static.data(name, shapes[name], one.dtype.name) for name, one in feed.items()}
-            with pad_as_double():
+            given = {
+                name: paddle.static.data(name, [None, *array.shape[1:]], array.dtype.name)
+                for name, array in feed.items()
+            }
+            with pad_as_double(), hide_prints(descriptor=2):
                 found = trace(network, given)
             self.keys, fetched = list(found), list(found.values())
             trained = {self.names[key]: key for key, (_, _, tensor) in parameters.items() if not tensor.stop_gradient}
@@ -156,7 +152,7 @@ class StaticProgram:
     def run(self, feed: dict) -> dict:
         """Return {name: tensor} of what `trace` built; add the gradients and follow the statistics of batch norm."""
         shared = {name: view(self.weights[key]) for key, name in self.names.items()}
-        with static_graph(), contextlib.nullcontext() if self.has_run else hide_prints():
+        with static_graph(), contextlib.nullcontext() if self.has_run else hide_prints(descriptor=1):
             for name, array in shared.items():
                 self.scope.var(name).get_tensor().set(array, paddle.CPUPlace(), True)  # True: no copy
             found = self.executor.run(
@@ -189,17 +185,18 @@ def static_graph() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def hide_prints() -> Iterator[None]:
-    """Leave out what Paddle's C++ prints, such as a line of its own debugging when a program begins (3.3)."""
+def hide_prints(descriptor: int) -> Iterator[None]:
+    """Leave out what Paddle's C++ (3.3) prints: 2, a warning while a program is traced; 1, its debugging at a start."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    sys.stderr.flush()
+    kept = os.dup(descriptor)
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), descriptor)
     try:
         yield
     finally:
         ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
+        os.dup2(kept, descriptor)
         os.close(kept)
 
 
@@ -266,11 +263,6 @@ def watch_batch_norms(network: paddle.nn.Layer) -> dict:
         if isinstance(layer, BATCH_NORMS) and layer.training:
             layer.register_forward_post_hook(lambda _, inputs, output, key=key: outputs.update({key: output}))
     return outputs
-
-
-def copy_as_double(output: paddle.Tensor) -> paddle.Tensor:
-    """Return what a loss may take: oneDNN leaves float64 alone, and Paddle's cross-entropy overwrites what it takes."""
-    return output.astype("float64")
 
 
 def view(tensor: paddle.Tensor) -> np.ndarray:

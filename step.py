@@ -254,14 +254,13 @@ class TrainStep:
         clips, targets = self.prepare(inputs), [(labels, 1.0)]
         if self.mixing is not None:
             clips, targets = self.mixing(clips, labels, draw)
+        return self._differentiate(clips, [(one, weight * share) for one, weight in targets], share)
+
+    def _differentiate(self, clips, targets: list, share: float) -> dict:
+        """Add the gradients of the losses of prepared clips, weighted by [(labels, weight)]; return the values."""
         with self.precision.cast():
             outputs = self.network(clips)
-            is_mixed = len(targets) > 1
-            by_target = [
-                (compute_losses(self.model, self.criterion, outputs, one, is_mixed), weight * share)
-                for one, weight in targets
-            ]
-            losses = {name: sum(one[name] * weight for one, weight in by_target) for name in by_target[0][0]}
+            losses = add_up_losses(self.model, self.criterion, outputs, targets)
             loss = sum(losses.values())
         # Paddle averages gradients over the processes; the shares add up to 1 already.
         self.precision.backward(loss * parallel.num_ranks())
@@ -276,12 +275,17 @@ class TrainStep:
         return self.network.no_sync()
 
 
-def compute_losses(model: paddle.nn.Layer, criterion: Callable, outputs, labels: paddle.Tensor, is_mixed: bool) -> dict:
-    """Return name -> loss of what a model gave."""
+def add_up_losses(model: paddle.nn.Layer, criterion: Callable, outputs, targets: list) -> dict:
+    """Return name -> loss of what a model gave, summed over [(labels, weight)]."""
     compute = getattr(model, "compute_losses", None)
     if compute is None:
-        return {"loss_cls": criterion(outputs, labels)}
-    return compute(outputs, labels, criterion, is_mixed)
+        by_target = [{"loss_cls": criterion(outputs, labels)} for labels, _ in targets]
+    else:
+        by_target = [compute(outputs, labels, criterion, len(targets) > 1) for labels, _ in targets]
+    weights = [weight for _, weight in targets]
+    return {
+        name: sum(one[name] * weight for one, weight in zip(by_target, weights, strict=True)) for name in by_target[0]
+    }
 
 
 @paddle.no_grad()

@@ -26,47 +26,54 @@ RATE = 1e-4
 
 def make_config(name, **run):
     """The small network of `tools/gpu_check.py` and what RUN differs in."""
-    config = gpu_check.make_config(name, "O0", gpu_check.parse_arguments(["--device", "cpu", "--batch_size", "8"]))
+    config = gpu_check.make_config(name, "O0", gpu_check.parse_arguments(["--device", "cpu", "--batch_size", "9"]))
     config["RUN"].update(run)
     return config
 
 
 def train_small(config, num_updates, changes=0.0):
-    """Give the losses and the weights of some updates, on a batch that `changes` lets differ by so much."""
+    """Give the losses, and the weights and their averages, of some updates by a batch of 9.
+
+    Args:
+        changes: how much its clips differ from those that are drawn, a factor.
+    """
     step, reader = build_step(config)
     assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
-    inputs, labels = draw_batch(config, reader)
+    inputs, labels = draw_batch({**config, "TRAIN": {**config["TRAIN"], "batch_size": 9}}, reader)
     prepare, losses = step.prepare, []
     step.prepare = lambda one: change_each(lambda clips: clips * (1 + changes), prepare(one))
     step.begin_epoch()
     for index in range(num_updates):
         values = step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), RATE, index)
         losses.append(float(values["loss"]))
-    return np.asarray(losses), {name: value.numpy() for name, value in step.model.state_dict().items()}
+    averages = {f"average of {name}": value for name, value in step.state().get("ema", {}).items()}
+    return np.asarray(losses), {**read_weights(step.model), **averages}
 
 
-def distance(ours, theirs):
-    """The largest difference of losses and of weights, relative to the largest of each tensor."""
+def read_weights(model):
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def measure_distance(ours, theirs):
+    """Give the largest difference of losses and of weights, relative to the largest of each tensor."""
+    assert ours[1].keys() == theirs[1].keys()
     losses = np.abs(ours[0] - theirs[0]).max() / theirs[0].max()
     sizes = {key: max(np.abs(one).max(), 1e-2) for key, one in theirs[1].items()}
     return losses, max(np.abs(ours[1][key] - one).max() / sizes[key] for key, one in theirs[1].items())
 
 
-def check_updates(config, num_updates):
-    """Hold the static step against the dynamic one, and against what rounding of the clips does to that."""
-    dynamic = train_small(config, num_updates)
-    near = distance(train_small(config, num_updates, changes=1e-6), dynamic)
-    config["RUN"]["step"] = "static"
-    losses, weights = distance(train_small(config, num_updates), dynamic)
-    assert losses <= 1e-4 + 5 * near[0]
-    assert weights <= 1e-3 + 5 * near[1]
-    assert dynamic[0][-1] < dynamic[0][0]  # so something was learnt
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_losses_and_weights_are_those_of_the_dynamic_step(name):
-    check_updates(make_config(name), num_updates=20)
+    """The measure is what rounding of the clips does to the dynamic step."""
+    config = make_config(name)
+    dynamic = train_small(config, num_updates=20)
+    near = measure_distance(train_small(config, num_updates=20, changes=1e-6), dynamic)
+    config["RUN"]["step"] = "static"
+    losses, weights = measure_distance(train_small(config, num_updates=20), dynamic)
+    assert losses <= 1e-4 + 5 * near[0]
+    assert weights <= 1e-3 + 5 * near[1]
+    assert dynamic[0][-1] < dynamic[0][0]  # so something was learnt
 
 
 SWITCHES = {
@@ -74,7 +81,7 @@ SWITCHES = {
     "smoothing": {"RUN": {"label_smoothing": 0.1}},
     "mixup": {"RUN": {"mixup_alpha": 0.2}},
     "cutmix": {"RUN": {"cutmix_alpha": 1.0}},
-    "parts": {"TRAIN": {"batch_size": 3}},  # of 8: parts of 3, 2 and 3
+    "parts": {"TRAIN": {"batch_size": 5}},  # of 9: parts of 4 and 5
     "average": {"RUN": {"ema_decay": 0.9}},
     "clipping, decay": {"OPTIMIZER": {"grad_clip": 0.1, "weight_decay": 0.1, "name": "adamw"}},
     "frozen": {"RUN": {"freeze_until": "layer2", "freeze_statistics": True}},
@@ -83,14 +90,16 @@ SWITCHES = {
 
 @pytest.mark.parametrize("switch", list(SWITCHES))
 def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch):
-    found = []
+    found, plain = [], train_small(make_config("resnet", step="static"), num_updates=3)
     for kind in ("dynamic", "static"):
         config = make_config("resnet", step=kind)
         for section, values in SWITCHES[switch].items():
             config[section].update(values)
         found.append(train_small(config, num_updates=3))
-    losses, weights = distance(*reversed(found))
+    losses, weights = measure_distance(*reversed(found))
     assert losses < 1e-5 and weights < 1e-4
+    is_plain = found[1][1].keys() == plain[1].keys() and max(measure_distance(found[1], plain)) < 1e-4
+    assert is_plain == (switch == "nothing")
 
 
 def test_a_run_goes_on_with_the_other_step():
@@ -102,8 +111,8 @@ def test_a_run_goes_on_with_the_other_step():
     static = StaticStep(step.model, step.criterion, step.optimizer, step.prepare)
     step.begin_epoch()
     losses = [float(one(inputs, labels, RATE, index)["loss"]) for index, one in enumerate([step, static] * 2)]
-    weights = {name: value.numpy() for name, value in step.model.state_dict().items()}
-    assert distance((np.asarray(losses), weights), whole) < (1e-5, 1e-4)
+    losses, weights = measure_distance((np.asarray(losses), read_weights(step.model)), whole)
+    assert losses < 1e-5 and weights < 1e-4
 
 
 def build(config):
@@ -115,7 +124,6 @@ def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
     config["MODEL"]["dropout_ratio"] = 0.5
     (first, _), (again, _) = train_small(config, 2), train_small(config, 2)
     config["RUN"].update(step="auto", seed=1)
-
     assert first.tolist() == again.tolist() != train_small(config, 2)[0].tolist()
     model, clips = build(config), paddle.zeros([1, 3, 16, 32, 32])
     model.eval()
@@ -167,11 +175,11 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     config["RUN"]["step"] = "auto"
     network = recipe.quicken(step.model, config)
     assert isinstance(network, StaticNetwork)
-    for num_clips in (8, 3):
+    for num_clips in (9, 3):
         some = change_each(lambda one, end=num_clips: one[:end], clips)
         expected, found = name_outputs(step.model(some)), name_outputs(network(some))
-        for name, one in expected.items():
-            assert float((found[name] - one).abs().max()) <= 1e-5 * float(one.abs().max())
+        for key, one in expected.items():
+            assert float((found[key] - one).abs().max()) <= 1e-5 * float(one.abs().max())
     for weight in step.model.parameters():  # the network reads the weights as they are
         weight.set_value(weight * 0)
     assert not any(one.numpy().any() for one in name_outputs(network(clips)).values())

@@ -40,7 +40,8 @@ def build_step(config: dict) -> tuple:
     model = build_model(**config["MODEL"])
     keys = inspect.signature(optimizer.build_optimizer).parameters
     section = {key: value for key, value in config["OPTIMIZER"].items() if key in keys}
-    return recipe.build_step(config, model, optimizer.build_optimizer(model, **section), reader, []), reader
+    frozen = optimizer.freeze(model, config["RUN"]["freeze_until"], config["RUN"]["train_from"])
+    return recipe.build_step(config, model, optimizer.build_optimizer(model, **section), reader, frozen), reader
 
 
 def draw_batch(config: dict, reader) -> tuple:
