@@ -89,7 +89,7 @@ class StaticStep(TrainStep):
         return {"loss": sum(losses.values()), "hits": hits, **(losses if len(losses) > 1 else {})}
 
     def _criticize(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        """Return the loss of a copy: Paddle's cross-entropy overwrites what it takes, and oneDNN leaves float64 alone."""
+        """Return the loss of a copy: Paddle's cross-entropy overwrites its input. oneDNN leaves float64 alone."""
         return self.criterion(logits.astype("float64"), labels)
 
 
@@ -138,7 +138,7 @@ class StaticProgram:
                 name: paddle.static.data(name, [None, *array.shape[1:]], array.dtype.name)
                 for name, array in feed.items()
             }
-            with pad_as_double(), hide_prints(descriptor=2):
+            with change_operators(), hide_prints(descriptor=2):
                 found = trace(network, given)
             self.keys, fetched = list(found), list(found.values())
             trained = {self.names[key]: key for key, (_, _, tensor) in parameters.items() if not tensor.stop_gradient}
@@ -159,7 +159,7 @@ class StaticProgram:
                 self.program, feed=feed, fetch_list=self.fetched, scope=self.scope, return_numpy=False
             )
         self.has_run = True
-        found = [paddle.utils.dlpack.from_dlpack(np.asarray(one)) for one in found]
+        found = [paddle.to_tensor(one) for one in found]  # no copies: the next run writes to the same memory
         num_keys, num_trained = len(self.keys), len(self.trained)
         for key, gradient in zip(self.trained, found[num_keys : num_keys + num_trained], strict=True):
             weight = self.weights[key]
@@ -169,7 +169,7 @@ class StaticProgram:
             for name in ("_mean", "_variance"):
                 running, momentum = self.weights[f"{key}.{name}"], one.attrs()["momentum"]
                 running.set_value(momentum * running + (1 - momentum) * next(moments))
-        return dict(zip(self.keys, found, strict=False))
+        return {key: one.clone() for key, one in zip(self.keys, found, strict=False)}
 
 
 @contextlib.contextmanager
@@ -235,14 +235,40 @@ def work_around(network: paddle.nn.Layer) -> None:
 
 
 @contextlib.contextmanager
-def pad_as_double() -> Iterator[None]:
-    """Let networks pad in float64, which oneDNN leaves alone: its own padding writes beyond its memory."""
-    pad = F.pad
+def change_operators() -> Iterator[None]:
+    """Let networks pad in float64, which oneDNN leaves alone: its own padding writes beyond its memory.
+
+    And let a 3-D convolution leave out the frames of its kernel that meet nothing but padding: of three only the middle
+    one meets a clip of one frame, which is what 16 are in the last stage of a 3D-ResNet, with most of its weights.
+    """
+    pad, conv3d = F.pad, F.conv3d
     F.pad = lambda x, *sizes, **options: pad(x.astype("float64"), *sizes, **options).astype("float32")
+    F.conv3d = functools.partial(convolve_used, conv3d)
     try:
         yield
     finally:
-        F.pad = pad
+        F.pad, F.conv3d = pad, conv3d
+
+
+def convolve_used(conv3d: Callable, x, weight, *, stride: list, padding: list, **options):
+    """Do for a layer without dilation what `conv3d` does, with less of the kernel if that will do."""
+    used, around = find_used(x.shape[2], weight.shape[2], stride[0], padding[0])
+    sides = [*around, *(one for one in padding[1:] for _ in range(2))]
+    if len(used) < weight.shape[2]:
+        weight = weight[:, :, used.start : used.stop]
+    return conv3d(x, weight, stride=stride, padding=sides, **options)
+
+
+def find_used(num_frames: int, size: int, stride: int, pad: int) -> tuple:
+    """Find the frames of a kernel of `size` that meet any of a clip padded by `pad` frames at both ends.
+
+    Returns:
+        Their range, and the frames before and after the clip that a kernel of them alone is to be padded with.
+    """
+    last = (num_frames + 2 * pad - size) // stride * stride - pad  # where the kernel begins for the last output
+    used = range(max(0, -last), min(size, num_frames + pad))
+    before = pad - used.start
+    return used, [before, max(0, last + pad + len(used) - before - num_frames)]
 
 
 def map_linearly(layer: paddle.nn.Linear, x: paddle.Tensor) -> paddle.Tensor:

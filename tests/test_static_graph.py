@@ -1,5 +1,6 @@
 """oneDNN's static programs against the dynamic graph: losses, gradients, statistics, weights, scores, refusals."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import static_graph
 import train
 from inputs import change_each
 from models import build_model
-from static_graph import NETWORKS, StaticNetwork, StaticStep
+from static_graph import NETWORKS, StaticNetwork, StaticStep, find_used
 from tools import gpu_check
 from tools.timing import build_step, draw_batch
 
@@ -183,6 +184,18 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     for weight in step.model.parameters():  # the network reads the weights as they are
         weight.set_value(weight * 0)
     assert not any(one.numpy().any() for one in name_outputs(network(clips)).values())
+
+
+@pytest.mark.parametrize("num_frames", range(1, 9))
+def test_frames_of_a_kernel_that_meet_a_clip(num_frames):
+    for size, stride in itertools.product((1, 3, 5, 7), (1, 2, 3, 4)):
+        pad = size // 2
+        begins = range(-pad, num_frames + pad - size + 1, stride)
+        met = [one for one in range(size) if any(0 <= begin + one < num_frames for begin in begins)]
+        used, (before, after) = find_used(num_frames, size, stride, pad)
+        assert list(used) == met
+        assert before == pad - met[0]  # so the first output begins where it did
+        assert (num_frames + before + after - len(met)) // stride + 1 == len(begins)
 
 
 def name_outputs(outputs):

@@ -1,17 +1,17 @@
 """Measure an update of each network on a CPU, dynamic and by oneDNN; `tools/benchmark.py step` calls it.
 
-Clips are noise, of the size that `tools/gpu_check.py` takes; both kinds of step train the same weights in turn.
+Clips are noise, of the size that `tools/gpu_check.py` takes; both kinds of step train the same weights, in turn.
 """
 
+import functools
 import gc
-import statistics
 
 import paddle
 
 from inputs import change_each, format_shape
 from static_graph import NETWORKS, StaticStep, find_obstacle
 from tools import gpu_check
-from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_calls
+from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
 
 SHALLOW = {"resnet": {"depth": 18}}  # the network that others quote; the rest have the depth they come with
 
@@ -46,8 +46,9 @@ def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
     inputs, labels = change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels)
     static = StaticStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
     dynamic.begin_epoch()
-    seconds = [time_calls(lambda one=one: one(inputs, labels, 0.0, 0), num_calls, repeats) for one in (dynamic, static)]
+    calls = [functools.partial(one, inputs, labels, 0.0, 0) for one in (dynamic, static)]
+    seconds = time_in_turn(calls, num_calls, repeats)
     millions = sum(one.size for one in dynamic.model.parameters()) / 1e6
-    ratio = statistics.median(seconds[0]) / statistics.median(seconds[1])
+    ratios = [slow / fast for slow, fast in zip(*seconds, strict=True)]
     return [name, format_shape(reader.input_shape), f"{millions:.1f}", *(format_spread(one, 2) for one in seconds),
-            f"{ratio:.1f}"]  # fmt: skip
+            format_spread(ratios, 1)]  # fmt: skip

@@ -59,16 +59,23 @@ def synchronize() -> None:
 
 def time_calls(call: Callable, num_calls: int, repeats: int) -> list:
     """Return the seconds of a call, one figure a repeat of `num_calls`, after a warm-up."""
-    for _ in range(WARMUP):
-        call()
-    seconds = []
-    for _ in range(repeats):
-        synchronize()
-        start_s = time.perf_counter()
-        for _ in range(num_calls):
+    return time_in_turn([call], num_calls, repeats)[0]
+
+
+def time_in_turn(calls: list, num_calls: int, repeats: int) -> list:
+    """Do as `time_calls` for several calls whose repeats take turns: what else the machine does meets all of them."""
+    for call in calls:
+        for _ in range(WARMUP):
             call()
-        synchronize()
-        seconds.append((time.perf_counter() - start_s) / num_calls)
+    seconds = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, found in zip(calls, seconds, strict=True):
+            synchronize()
+            start_s = time.perf_counter()
+            for _ in range(num_calls):
+                call()
+            synchronize()
+            found.append((time.perf_counter() - start_s) / num_calls)
     return seconds
 
 
