@@ -1,4 +1,4 @@
-"""Measure an update of each network on a CPU, dynamic and by oneDNN; `tools/benchmark.py step` calls it.
+"""Measure updates and scores of each network on a CPU, dynamic and by oneDNN; `tools/benchmark.py step` calls it.
 
 Clips are noise, of the size that `tools/gpu_check.py` takes; both kinds of step train the same weights, in turn.
 """
@@ -9,7 +9,7 @@ import gc
 import paddle
 
 from inputs import change_each, format_shape
-from static_graph import NETWORKS, StaticStep, find_obstacle
+from static_graph import NETWORKS, StaticNetwork, StaticStep, find_obstacle
 from tools import gpu_check
 from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
 
@@ -17,7 +17,7 @@ SHALLOW = {"resnet": {"depth": 18}}  # the network that others quote; the rest h
 
 
 def measure(batch_size: int, num_calls: int, repeats: int, names: list | None = None) -> None:
-    """Print seconds an update of each network, and how many times faster oneDNN is.
+    """Print seconds an update and seconds a score of each network, and how many times faster oneDNN is.
 
     Args:
         names: keys of `models.MODELS`; None: all that can be computed by oneDNN.
@@ -27,12 +27,13 @@ def measure(batch_size: int, num_calls: int, repeats: int, names: list | None = 
     """
     if obstacle := find_obstacle(NETWORKS[0]):
         raise ValueError(f"tools/benchmark.py step: oneDNN cannot compute updates here; {obstacle}")
-    rows = [["network", "clips", "M parameters", "dynamic, s", "oneDNN, s", "times faster"]]
+    kinds = ("dynamic, s", "oneDNN, s", "times faster")
+    rows = [["network", "clips", "M parameters", *(f"{what}: {one}" for what in ("update", "scores") for one in kinds)]]
     for name in names or NETWORKS:
         print(f"measuring {name}", flush=True)
         rows.append(compare(name, batch_size, num_calls, repeats))
         gc.collect()
-    print(f"an update of {batch_size} clips; median of {repeats} x {num_calls} (lowest to highest)")
+    print(f"{batch_size} clips; median of {repeats} x {num_calls} (lowest to highest)")
     print(f"{describe_machine()}\n\n{format_table(rows)}")
 
 
@@ -46,9 +47,19 @@ def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
     inputs, labels = change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels)
     static = StaticStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
     dynamic.begin_epoch()
-    calls = [functools.partial(one, inputs, labels, 0.0, 0) for one in (dynamic, static)]
-    seconds = time_in_turn(calls, num_calls, repeats)
     millions = sum(one.size for one in dynamic.model.parameters()) / 1e6
+    row = [name, format_shape(reader.input_shape), f"{millions:.1f}"]
+    updates = [functools.partial(one, inputs, labels, 0.0, 0) for one in (dynamic, static)]
+    row += time_both(updates, num_calls, repeats)
+    dynamic.model.eval()
+    clips = dynamic.prepare(inputs)
+    with paddle.no_grad():
+        networks = (dynamic.model, StaticNetwork(dynamic.model))
+        return row + time_both([functools.partial(one, clips) for one in networks], num_calls, repeats)
+
+
+def time_both(calls: list, num_calls: int, repeats: int) -> list:
+    """Return the cells of two calls, dynamic and by oneDNN: the seconds of each, and their ratio."""
+    seconds = time_in_turn(calls, num_calls, repeats)
     ratios = [slow / fast for slow, fast in zip(*seconds, strict=True)]
-    return [name, format_shape(reader.input_shape), f"{millions:.1f}", *(format_spread(one, 2) for one in seconds),
-            format_spread(ratios, 1)]  # fmt: skip
+    return [*(format_spread(one, 2) for one in seconds), format_spread(ratios, 1)]
