@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
 
@@ -116,3 +116,23 @@ def keep_memory() -> None:
     if hasattr(library, "mallopt"):
         library.mallopt(MALLOC_TRIM_THRESHOLD, 2**31 - 1)
         library.mallopt(MALLOC_MMAP_MAX, 0)
+
+
+@contextlib.contextmanager
+def hide_prints(descriptor: int) -> Iterator[None]:
+    """Leave out what Paddle's C++ (3.3) prints for its own developers to file `descriptor`, for a while.
+
+    To 1, names of operators when a program first runs by oneDNN; to 2, a warning when one is traced.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(descriptor)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, descriptor)
+        os.close(kept)

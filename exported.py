@@ -5,6 +5,7 @@
 (N, T, H, W, 3), and gives logits: axis order, mean and standard deviation are inside, where nobody can mistake them.
 """
 
+import contextlib
 import os
 import pathlib
 import zlib
@@ -13,6 +14,8 @@ import numpy as np
 import paddle
 import yaml
 from paddle import inference
+
+from command import hide_prints
 
 STEM = "inference"  # every file of an export has this name before its suffix
 MODEL_SUFFIXES = (".json", ".pdmodel")
@@ -43,7 +46,7 @@ class ExportedModel:
     def __init__(self, folder: str, device: str = "cpu"):
         self.description = read_description(folder)
         self.modalities = []
-        self._predictor = _start_predictor(folder, self.description, device)
+        self._predictor, self._has_run = _start_predictor(folder, self.description, device), False
 
     def __call__(self, frames: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Map frames, uint8 (N, T, H, W, 3), or skeletons, float32 (N, M, T, V, C), to logits (N, num_classes).
@@ -60,7 +63,9 @@ class ExportedModel:
             )
         source = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         source.copy_from_cpu(frames)
-        self._predictor.run()
+        with contextlib.nullcontext() if self._has_run else hide_prints(descriptor=1):
+            self._predictor.run()
+        self._has_run = True
         return paddle.to_tensor(self._predictor.get_output_handle(self._predictor.get_output_names()[0]).copy_to_cpu())
 
     def eval(self) -> None:

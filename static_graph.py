@@ -8,10 +8,7 @@ those of `TrainStep`, and a run may go on with either step. `StaticNetwork` scor
 
 import contextlib
 import copy
-import ctypes
 import functools
-import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -20,6 +17,7 @@ import paddle
 import paddle.nn.functional as F
 
 import parallel
+from command import hide_prints
 from inputs import change_each
 from step import TrainStep, add_up_losses, find_answer
 
@@ -152,7 +150,8 @@ class StaticProgram:
     def run(self, feed: dict) -> dict:
         """Return {name: tensor} of what `trace` built; add the gradients and follow the statistics of batch norm."""
         shared = {name: view(self.weights[key]) for key, name in self.names.items()}
-        with static_graph(), contextlib.nullcontext() if self.has_run else hide_prints(descriptor=1):
+        quiet = contextlib.nullcontext() if self.has_run else hide_prints(descriptor=1)
+        with static_graph(), quiet:
             for name, array in shared.items():
                 self.scope.var(name).get_tensor().set(array, paddle.CPUPlace(), True)  # True: no copy
             found = self.executor.run(
@@ -182,22 +181,6 @@ def static_graph() -> Iterator[None]:
     finally:
         paddle.set_flags({"FLAGS_use_mkldnn": False})
         paddle.disable_static()
-
-
-@contextlib.contextmanager
-def hide_prints(descriptor: int) -> Iterator[None]:
-    """Leave out what Paddle's C++ (3.3) prints: 2, a warning while a program is traced; 1, its debugging at a start."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(descriptor)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), descriptor)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, descriptor)
-        os.close(kept)
 
 
 def list_tensors(network: paddle.nn.Layer, kind: str) -> dict:

@@ -288,6 +288,7 @@ def test_the_script_as_a_user_runs_it(tmp_path, run_script):
     done = run_script("tools/export.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "next: python predict.py --exported output/exported --input video.avi" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["dynamic:", "Paddle", "output/exported:", "next:"]
     assert (tmp_path / "output" / "exported" / "inference.yaml").is_file()
     done = run_script("tools/export.py", "nowhere", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("FileNotFoundError: no checkpoint 'nowhere.pdparams'")
