@@ -89,9 +89,15 @@ SWITCHES = {
 }
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """What a static step trains without any switch."""
+    return train_small(make_config("resnet", step="static"), num_updates=3)
+
+
 @pytest.mark.parametrize("switch", list(SWITCHES))
-def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch):
-    found, plain = [], train_small(make_config("resnet", step="static"), num_updates=3)
+def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch, plain):
+    found = []
     for kind in ("dynamic", "static"):
         config = make_config("resnet", step=kind)
         for section, values in SWITCHES[switch].items():
