@@ -105,10 +105,10 @@ class DenseNet3D(nn.Layer):
         self.features = nn.Sequential(
             ("conv1", conv3d(in_channels, width, (conv1_t_size, 7, 7), (conv1_t_stride, 2, 2))),
             ("norm1", nn.BatchNorm3D(width)),
+            ("relu1", nn.ReLU()),
         )
         if not no_max_pool:
             self.features.add_sublayer("pool1", nn.MaxPool3D(3, stride=2, padding=1))
-        self.features.add_sublayer("relu1", nn.ReLU())  # after the pool the same, and an eighth of the work
         for number, num_layers in enumerate(NUM_LAYERS[depth], start=1):
             self.features.add_sublayer(f"denseblock{number}", make_block(width, growth_rate, num_layers))
             width += num_layers * growth_rate

@@ -241,9 +241,9 @@ class Pathway(nn.Layer):
         if plan.conv1_stride_t > 1:
             clips = clips[:, :, :: plan.conv1_stride_t]
         num_frames = clips.shape[2]
-        x = self.bn1(self.conv1(merge_frames(clips)))
-        x = self.maxpool(thin_frames(x, num_frames, plan.pool1_stride_t))
-        return F.relu(x), count_thinned(num_frames, plan.pool1_stride_t)  # after the pool the same, and less work
+        x = F.relu(self.bn1(self.conv1(merge_frames(clips))))
+        x = thin_frames(x, num_frames, plan.pool1_stride_t)
+        return self.maxpool(x), count_thinned(num_frames, plan.pool1_stride_t)
 
     def run_stage(self, stage: int, x, num_frames: int) -> tuple:
         """Map frames (N*T, C, H, W) before a stage, counted from 0, to those after it, and T after it."""

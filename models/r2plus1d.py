@@ -119,6 +119,6 @@ class R2Plus1D(ResidualPlan):
         self.bn1_t = nn.BatchNorm3D(width)
 
     def run_stem(self, x):
-        """Map (N, in_channels, T, H, W) to (N, width, T/t_stride, H/2, W/2), sizes rounded up, before the last ReLU."""
+        """Map (N, in_channels, T, H, W) to (N, width, T/t_stride, H/2, W/2), sizes rounded up."""
         x = F.relu(self.bn1_s(self.conv1_s(x)))
-        return self.bn1_t(self.conv1_t(x))
+        return F.relu(self.bn1_t(self.conv1_t(x)))

@@ -116,8 +116,7 @@ class FrameResNet(nn.Layer):
         check_clips(x, self.in_channels, type(self).__name__)
         num_frames = x.shape[2]
         x = merge_frames(x)  # (N, C, T, H, W) -> (N*T, C, H, W)
-        x = self.maxpool(self.bn1(self.conv1(x)))  # -> (N*T, 64, H/4, W/4)
-        x = F.relu(x)  # after the pool the same, and a quarter of the work
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))  # -> (N*T, 64, H/4, W/4)
         outputs = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:

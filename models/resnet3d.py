@@ -170,8 +170,8 @@ class ResidualPlan(nn.Layer):
         self.bn1 = nn.BatchNorm3D(width)
 
     def run_stem(self, x):
-        """Map (N, in_channels, T, H, W) to (N, width, T/t_stride, H/2, W/2), sizes rounded up, before the last ReLU."""
-        return self.bn1(self.conv1(x))
+        """Map (N, in_channels, T, H, W) to (N, width, T/t_stride, H/2, W/2), sizes rounded up."""
+        return F.relu(self.bn1(self.conv1(x)))
 
     def forward_features(self, x) -> list:
         """Give the outputs of the four stages for clips (N, in_channels, T, H, W).
@@ -185,7 +185,6 @@ class ResidualPlan(nn.Layer):
         x = self.run_stem(x)  # (N, C, T, H, W) -> (N, 64, T, H/2, W/2)
         if self.maxpool is not None:
             x = self.maxpool(x)  # -> (N, 64, T/2, H/4, W/4)
-        x = F.relu(x)  # after the pool the same, and an eighth of the work
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)  # T, H and W are halved by each stage but the first
