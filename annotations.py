@@ -13,7 +13,7 @@ import json
 import os
 from dataclasses import dataclass
 
-from files import read_lines
+from common.files import read_lines
 
 PICTURES = (".jpg", ".jpeg", ".png")
 

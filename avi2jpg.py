@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from command import CommandLine, keep_memory, run_main
-from files import UNFINISHED, explain_os_error, make_folder, write_atomically
-from jobs import run_jobs, write_failures
+from common.command_line import CommandLine, keep_memory, run_main
+from common.files import UNFINISHED, explain_os_error, make_folder, write_atomically
+from common.processes import run_jobs, write_failures
 from partition import VIDEO_SUFFIXES, WAYS_ON
 from records import natural_order
 

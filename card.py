@@ -13,7 +13,7 @@ import paddle
 import config as texts
 import optimizer
 import parallel
-from inputs import change_each, format_shape
+from common.nested import change_each, format_shape
 
 
 def describe_run(

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import paddle
 
-import files
+from common import files
 
 SUFFIX = ".pdparams"
 MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2

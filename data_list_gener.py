@@ -27,8 +27,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import annotations
-from command import CommandLine, run_main
-from jobs import run_jobs, write_failures
+from common.command_line import CommandLine, run_main
+from common.processes import run_jobs, write_failures
 from partition import (
     SHIPPED_SPLITS,
     SIDES,

@@ -16,7 +16,7 @@ import tqdm
 import log
 import metrics
 import parallel
-from inputs import change_each, take_one
+from common.nested import change_each, take_one
 
 
 @dataclasses.dataclass

@@ -14,8 +14,8 @@ import difflib
 
 import numpy as np
 
-import command
-import files
+from common import command_line
+from common import files
 import metrics
 import report
 
@@ -56,7 +56,7 @@ class ScoreFile:
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python ensemble.py --help`."""
-    parser = command.CommandLine("Fuse score files of test.py, joined by sample name.")
+    parser = command_line.CommandLine("Fuse score files of test.py, joined by sample name.")
     parser.add_argument("scores", nargs="+", help="score files, such as resnet_model_test_scores.pkl")
     chosen = parser.add_mutually_exclusive_group()
     sets = ", ".join(name if ratio is None else f"{name} {ratio}" for name, ratio in WEIGHT_SETS.items())
@@ -345,4 +345,4 @@ def write(path: str, streams: list, weights: np.ndarray, fused: dict, note: str)
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

@@ -15,7 +15,7 @@ import paddle
 import yaml
 from paddle import inference
 
-from command import hide_prints
+from common.command_line import hide_prints
 
 STEM = "inference"  # every file of an export has this name before its suffix
 MODEL_SUFFIXES = (".json", ".pdmodel")

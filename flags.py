@@ -3,14 +3,14 @@
 import argparse
 import os
 
-import command
+from common import command_line
 from settings import WHOLE_S, WINDOW_S
 
 
-def add_shared_flags(parser: command.CommandLine) -> None:
+def add_shared_flags(parser: command_line.CommandLine) -> None:
     """Add the flags that `train.py` and `test.py` share."""
     parser.add_argument("--model_name", help="network, a key of models.MODELS")
-    parser.add_argument("--use_gpu", type=command.parse_bool, help="True or False; default: a GPU where there is one")
+    parser.add_argument("--use_gpu", type=command_line.parse_bool, help="True or False; default: a GPU where there is one")
     parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
@@ -32,7 +32,7 @@ def shared_settings(args: argparse.Namespace, mode: str) -> dict:
 
 def parse_train(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train.py --help`."""
-    parser = command.CommandLine("Train a network as a config text says.")
+    parser = command_line.CommandLine("Train a network as a config text says.")
     parser.add_argument("config_text", nargs="?", help="the same as --config")
     parser.add_argument("--config", default="configs/resnet.txt", help="config text (.txt or .yaml)")
     add_shared_flags(parser)
@@ -40,9 +40,9 @@ def parse_train(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--learning_rate", type=float, help="overrides OPTIMIZER.learning_rate")
     parser.add_argument("--pretrain", help="weights to start from")
     parser.add_argument("--resume", nargs="?", const="auto", help="auto, or a checkpoint to go on from")
-    parser.add_argument("--validate", nargs="?", const=True, type=command.parse_bool, help="score the VALID list")
+    parser.add_argument("--validate", nargs="?", const=True, type=command_line.parse_bool, help="score the VALID list")
     parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
-    parser.add_argument("--deterministic", nargs="?", const=True, type=command.parse_bool, help="slower GPU kernels")
+    parser.add_argument("--deterministic", nargs="?", const=True, type=command_line.parse_bool, help="slower GPU kernels")
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
     parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
@@ -53,7 +53,7 @@ def parse_train(words: list | None = None) -> argparse.Namespace:
 
 def parse_test(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python test.py --help`."""
-    parser = command.CommandLine("Score a trained network on a list.")
+    parser = command_line.CommandLine("Score a trained network on a list.")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="[CONFIG] CHECKPOINT, as --config and --weights")
     parser.add_argument("--weights", help="checkpoint, with or without .pdparams; default: the one train.py wrote")
     parser.add_argument("--config", help="config text; default: the one inside the checkpoint")
@@ -66,7 +66,7 @@ def parse_test(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--average_clips", choices=("prob", "score"), help="average soft-max scores or logits")
     parser.add_argument("--num_clips", type=int, help="clips of a video that are scored and averaged")
     parser.add_argument("--crops", choices=("center", "three", "ten"), help="crops of a clip")
-    parser.add_argument("--flip", nargs="?", const=True, type=command.parse_bool, help="score mirrored views as well")
+    parser.add_argument("--flip", nargs="?", const=True, type=command_line.parse_bool, help="score mirrored views as well")
     parser.add_argument("--out", help="result file: .json, .pkl or .csv")
     args = parser.parse_args(words)
     if len(args.paths) > 2:
@@ -80,7 +80,7 @@ def parse_test(words: list | None = None) -> argparse.Namespace:
 
 def parse_predict(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python predict.py --help`."""
-    parser = command.CommandLine("Say what is done in videos or by skeletons.")
+    parser = command_line.CommandLine("Say what is done in videos or by skeletons.")
     network = parser.add_mutually_exclusive_group()
     network.add_argument("checkpoint", nargs="?", help="the same as --weights")
     network.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
@@ -90,8 +90,8 @@ def parse_predict(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--poses", nargs="+", help="skeleton pkl with the key points of the videos (RGB and pose)")
     parser.add_argument("--split", help="of a skeleton pkl; None: all recordings")
     size_help = "of the pictures in which key points were found, such as 1920x1080, where their file does not say it"
-    parser.add_argument("--image_size", type=command.parse_size, help=size_help)
-    parser.add_argument("--use_gpu", nargs="?", const=True, type=command.parse_bool, help="None: where there is one")
+    parser.add_argument("--image_size", type=command_line.parse_size, help=size_help)
+    parser.add_argument("--use_gpu", nargs="?", const=True, type=command_line.parse_bool, help="None: where there is one")
     parser.add_argument("--top_k", type=int, default=5, help="classes to show")
     parser.add_argument("--save_dir", default="output/predict", help="folder of what is written")
     window_help = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-import files
+from common import files
 from partition import VIDEO_SUFFIXES
 from reader import transforms
 from reader.frames import decode_frames, open_video

@@ -17,9 +17,9 @@ import os
 import zlib
 from dataclasses import dataclass
 
-from command import CommandLine, run_main
-from files import UNFINISHED, make_folder, write_atomically
-from jobs import Outcomes, run_jobs, write_failures
+from common.command_line import CommandLine, run_main
+from common.files import UNFINISHED, make_folder, write_atomically
+from common.processes import Outcomes, run_jobs, write_failures
 from partition import (
     WAYS_ON,
     Plan,

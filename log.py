@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import tqdm
 
-import files
+from common import files
 
 VDL_FILE = "vdlrecords.run.log"  # one name for all of a run: VisualDL shows only the newest file of a folder
 

@@ -3,7 +3,7 @@
 import numpy as np
 import paddle
 
-from inputs import change_each, take_one
+from common.nested import change_each, take_one
 
 
 class Mixing:

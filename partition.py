@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from files import read_lines
+from common.files import read_lines
 
 VIDEO_SUFFIXES = tuple(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "splits", "ucf101")

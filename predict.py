@@ -12,11 +12,11 @@ of the TEST section in the checkpoint's config, so what is scored whole gets the
 video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
-import command
+from common import command_line
 import flags
 
 if __name__ == "__main__":
-    command.start_paddle(flags.parse_predict)
+    command_line.start_paddle(flags.parse_predict)
 
 import itertools
 import json
@@ -34,7 +34,7 @@ import checkpoint
 import drawing
 import engine
 import exported
-import files
+from common import files
 import footage
 import log
 import recipe
@@ -233,4 +233,4 @@ def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

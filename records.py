@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from files import dump_pickle, load_pickle, read_lines, write_atomically
+from common.files import dump_pickle, load_pickle, read_lines, write_atomically
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_STARTS = (b"\xff\xd8", b"\x89PNG")  # by which packed frames are told from paths

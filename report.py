@@ -7,7 +7,7 @@ import json
 import numpy as np
 from matplotlib.figure import Figure
 
-import files
+from common import files
 import metrics
 
 

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from command import CommandLine, parse_size, run_main
-from files import dump_pickle, load_pickle, make_folder, write_atomically
-from jobs import run_jobs, write_failures
+from common.command_line import CommandLine, parse_size, run_main
+from common.files import dump_pickle, load_pickle, make_folder, write_atomically
+from common.processes import run_jobs, write_failures
 from rawskeletons import FORMATS
 from rawskeletons.bodies import BODIES
 from rawskeletons.persons import PERSONS

@@ -19,7 +19,7 @@ import drawing
 import footage
 import keypoints
 import stickfigures
-from inputs import take_one
+from common.nested import take_one
 from reader.skeleton_pkl import Recording
 from settings import WHOLE_S, WINDOW_S
 

@@ -17,8 +17,8 @@ import paddle
 import paddle.nn.functional as F
 
 import parallel
-from command import hide_prints
-from inputs import change_each
+from common.command_line import hide_prints
+from common.nested import change_each
 from step import TrainStep, add_up_losses, find_answer
 
 # The networks whose losses, weights and scores tests/test_static_graph.py holds against those of the dynamic graph.

@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 
 import parallel
-from inputs import change_each
+from common.nested import change_each
 from mixing import Mixing
 
 

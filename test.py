@@ -5,11 +5,11 @@ python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out
 python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_accuracy --average-clips prob
 """
 
-import command
+from common import command_line
 import flags
 
 if __name__ == "__main__":
-    command.start_paddle(flags.parse_test)
+    command_line.start_paddle(flags.parse_test)
 
 import argparse
 import logging
@@ -22,7 +22,7 @@ import numpy as np
 import checkpoint
 import config as texts
 import engine
-import files
+from common import files
 import log
 import metrics
 import parallel
@@ -186,4 +186,4 @@ def write(
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

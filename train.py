@@ -5,11 +5,11 @@ python train.py --use_gpu True --epoch 65
 python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --resume auto
 """
 
-import command
+from common import command_line
 import flags
 
 if __name__ == "__main__":
-    command.start_paddle(flags.parse_train)
+    command_line.start_paddle(flags.parse_train)
 
 import argparse
 import dataclasses
@@ -230,4 +230,4 @@ def save(state: dict, base: str, settings: RunSettings, is_best: bool) -> None:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 import sys
 
-import command
+from common import command_line
 import ensemble
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train_streams.py --help`."""
-    parser = command.CommandLine("Train, score and fuse several streams of the same skeletons.")
+    parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons.")
     parser.add_argument("config", help="config text; its READER.stream is replaced by each stream in turn")
     parser.add_argument("--streams", nargs="+", default=list(STREAMS), help="values of READER.stream")
     sets = ", ".join(ensemble.WEIGHT_SETS)
@@ -83,4 +83,4 @@ def find_scores(folder: pathlib.Path, which: str) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from files import load_pickle
+from common.files import load_pickle
 from rawskeletons.ownset import find_own_classes
 from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
 

@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 
-from files import read_lines
+from common.files import read_lines
 from partition import SHIPPED_SPLITS
 from rawskeletons.bodies import BODIES
 from rawskeletons.ntu_file import MAX_METRES, read_recording

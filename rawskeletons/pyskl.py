@@ -8,7 +8,7 @@ import argparse
 
 import numpy as np
 
-from files import load_pickle
+from common.files import load_pickle
 from rawskeletons.ownset import find_own_classes
 from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from files import RefusedPickleError
+from common.files import RefusedPickleError
 from partition import VIDEO_SUFFIXES
 from reader.transforms import move_box, resize_into
 from records import ListEntry, list_frames, read_record, resolve_path

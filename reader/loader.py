@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import paddle
 
-from inputs import change_each, take_one
+from common.nested import change_each, take_one
 
 MOST_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from files import dump_pickle, load_pickle, write_atomically
+from common.files import dump_pickle, load_pickle, write_atomically
 from skeleton import LAYOUTS, Layout
 
 GIB = 2**30

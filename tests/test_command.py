@@ -8,13 +8,13 @@ import sys
 import pytest
 from conftest import ROOT
 
-import command
+from common import command_line
 
 
 def make_parser():
-    parser = command.CommandLine("A script.")
+    parser = command_line.CommandLine("A script.")
     parser.add_argument("--save_dir", default="x")
-    parser.add_argument("--use_gpu", type=command.parse_bool)
+    parser.add_argument("--use_gpu", type=command_line.parse_bool)
     return parser
 
 
@@ -48,7 +48,7 @@ def test_an_error_of_the_user_ends_in_one_sentence_and_its_traceback_is_logged(c
         raise FileNotFoundError("no list 'x'; run data_list_gener.py")
 
     with caplog.at_level(logging.DEBUG), pytest.raises(SystemExit) as caught:
-        command.run_main(main)
+        command_line.run_main(main)
     assert caught.value.code == "FileNotFoundError: no list 'x'; run data_list_gener.py"
     assert "Traceback" in caplog.text
 
@@ -58,16 +58,16 @@ def test_a_fault_of_ours_keeps_its_traceback():
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        command.run_main(main)
+        command_line.run_main(main)
 
 
 def test_the_users_thread_number_stands(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    command.start_paddle()
-    assert command.os.environ["OMP_NUM_THREADS"] == "7"
+    command_line.start_paddle()
+    assert command_line.os.environ["OMP_NUM_THREADS"] == "7"
     monkeypatch.delenv("OMP_NUM_THREADS")
-    command.start_paddle()
-    assert int(command.os.environ["OMP_NUM_THREADS"]) >= 1
+    command_line.start_paddle()
+    assert int(command_line.os.environ["OMP_NUM_THREADS"]) >= 1
 
 
 @pytest.mark.parametrize("script", ["train.py", "test.py", "predict.py"])

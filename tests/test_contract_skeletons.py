@@ -17,7 +17,7 @@ from tiny_streams import write_pkl
 import config as texts
 import engine
 import ensemble
-import files
+from common import files
 import flags
 import metrics
 import recipe

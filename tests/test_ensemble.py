@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ensemble
-import files
+from common import files
 import report
 
 CLASSES = ["clap", "kick", "wave"]

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from files import PLAIN_TYPES, RefusedPickleError, dump_pickle, load_pickle, make_folder, write_atomically
+from common.files import PLAIN_TYPES, RefusedPickleError, dump_pickle, load_pickle, make_folder, write_atomically
 
 PLAIN = {
     "text": "jeté 跳",

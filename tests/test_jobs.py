@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-import jobs
-from jobs import count_cores, run_jobs, write_failures
+from common import processes
+from common.processes import count_cores, run_jobs, write_failures
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -99,7 +99,7 @@ def test_failures_csv_is_written_and_a_stale_one_removed(tmp_path):
 
 
 def test_plain_progress_has_rate_and_time_left(capsys, monkeypatch):
-    monkeypatch.setattr(jobs, "PLAIN_INTERVAL_S", -1)
+    monkeypatch.setattr(processes, "PLAIN_INTERVAL_S", -1)
     run_jobs(double, {str(number): number for number in range(4)}, 1, "doubling", unit="record")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-import files
+from common import files
 import jpg2pkl
 from partition import SHIPPED_SPLITS, divide_by_lists, fold, read_split
 from records import read_record, resolve_path

@@ -8,7 +8,7 @@ import pytest
 import tiny_poses
 import tiny_skeletons
 
-import files
+from common import files
 import keypoints
 from skeleton import get_layout
 

@@ -8,7 +8,7 @@ import paddle.nn.functional as F
 import pytest
 
 import models
-from inputs import change_each
+from common.nested import change_each
 
 
 @dataclasses.dataclass

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from conftest import ROOT
 
-from files import dump_pickle, load_pickle
+from common.files import dump_pickle, load_pickle
 
 SCRIPTS = {  # notebook: the scripts that it runs, in order
     "ucf101": "tools/make_samples.py avi2jpg.py jpg2pkl.py data_list_gener.py train.py test.py predict.py",

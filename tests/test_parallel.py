@@ -15,7 +15,7 @@ from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
 import checkpoint
-import files
+from common import files
 import parallel
 
 # A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates.

@@ -15,7 +15,7 @@ from test_footage import make_frames, read_back, write_avi, write_folder
 import checkpoint
 import config as texts
 import engine
-import files
+from common import files
 import predict
 import recipe
 import sources

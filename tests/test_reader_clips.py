@@ -8,7 +8,7 @@ import pytest
 from tiny_videos import frame_numbers, ramp_frame, write_frames, write_ramps, write_video
 
 import reader.frames
-from files import dump_pickle
+from common.files import dump_pickle
 from reader.clips import KINETICS_MEAN, KINETICS_STD, Clips
 from reader.frames import open_video
 from records import read_list, read_record, write_list, write_record

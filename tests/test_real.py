@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, write_config
 
-import files
+from common import files
 import partition
 import records
 

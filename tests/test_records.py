@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from files import RefusedPickleError, load_pickle
+from common.files import RefusedPickleError, load_pickle
 from records import (
     ListEntry,
     list_frames,

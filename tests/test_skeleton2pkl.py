@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import skeleton2pkl
-from files import load_pickle
+from common.files import load_pickle
 from rawskeletons import ucla
 from tests.tiny_skeletons import draw_person, write_ntu
 

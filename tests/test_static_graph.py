@@ -15,7 +15,7 @@ import checkpoint
 import recipe
 import static_graph
 import train
-from inputs import change_each
+from common.nested import change_each
 from models import build_model
 from static_graph import NETWORKS, StaticNetwork, StaticStep, find_used
 from tools import gpu_check

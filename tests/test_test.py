@@ -15,7 +15,7 @@ from tiny import CLASSES, make_tree, write_config
 
 import checkpoint
 import engine
-import files
+from common import files
 import test
 import train
 

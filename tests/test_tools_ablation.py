@@ -10,7 +10,7 @@ from tiny_poses import HEIGHT, WIDTH, make_annotation
 from tiny_videos import write_frames
 
 import ensemble
-import files
+from common import files
 import flags
 import recipe
 import report

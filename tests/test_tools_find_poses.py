@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 import skeleton2pkl
-from files import load_pickle
+from common.files import load_pickle
 from skeleton import LAYOUTS
 from tools import find_poses
 

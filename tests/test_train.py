@@ -16,7 +16,7 @@ from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
 import checkpoint
-import files
+from common import files
 import test
 import train
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_streams import write_config, write_pkl
 
 import ensemble
-import files
+from common import files
 import train_streams
 
 

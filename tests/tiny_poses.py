@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from files import dump_pickle
+from common.files import dump_pickle
 
 HEIGHT, WIDTH = 90, 160
 

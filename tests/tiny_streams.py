@@ -2,7 +2,7 @@
 
 import numpy as np
 
-import files
+from common import files
 from skeleton import get_layout
 
 CLASSES = ["Down", "Side", "Up"]

@@ -22,10 +22,10 @@ import time
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import command
+from common import command_line
 import config as texts
 import ensemble
-import files
+from common import files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BASE = "configs/pcan_samples.txt"
@@ -77,7 +77,7 @@ MEMBER_WEIGHTS = ("0.4", "0.3", "0.3")
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/ablation.py --help`."""
-    parser = command.CommandLine("Measure the switches of the plan for NTU RGB+D 60 one by one, on sample data.")
+    parser = command_line.CommandLine("Measure the switches of the plan for NTU RGB+D 60 one by one, on sample data.")
     parser.add_argument("--save_dir", default="output/ablation", help="folder of the runs' folders")
     parser.add_argument("--only", nargs="+", choices=list(SWITCHES), default=list(SWITCHES), help="switches")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
@@ -285,4 +285,4 @@ def describe(runs: Runs, num_seeds: int) -> str:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

@@ -26,10 +26,10 @@ from collections.abc import Callable
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import command
+from common import command_line
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command_line.start_paddle()
 
 import numpy as np
 import paddle
@@ -38,7 +38,7 @@ import card
 import config as texts
 import engine
 import recipe
-from inputs import change_each, format_shape, take_one
+from common.nested import change_each, format_shape, take_one
 from static_graph import NETWORKS
 from tools import heatmap_speed, reader_speed, step_speed
 from tools.timing import (
@@ -59,7 +59,7 @@ VIDEO_FRAMES = 250  # ten seconds
 
 def parse_arguments(words: list) -> argparse.Namespace:
     """Parse the command line; its first word chooses the flags. See `python tools/benchmark.py model --help`."""
-    parser = command.CommandLine("Measure reading, extraction, heat maps or a network here; each has its own flags.")
+    parser = command_line.CommandLine("Measure reading, extraction, heat maps or a network here; each has its own flags.")
     parser.add_argument("what", choices=list(WHAT), help="what to measure; the first word")
     what = words[0] if words and words[0] in WHAT else "reader"
     takes = WHAT[what][1]
@@ -74,7 +74,7 @@ def parse_arguments(words: list) -> argparse.Namespace:
         "--model": {"help": "network, a key of models.MODELS"},
         "--models": {"nargs": "+", "choices": NETWORKS, "help": "networks; default: all"},
         "--measure": {"choices": list(CALLS), "help": "measure one thing in this process, print json"},
-        "--use_gpu": {"type": command.parse_bool, "help": "default: a GPU where there is one"},
+        "--use_gpu": {"type": command_line.parse_bool, "help": "default: a GPU where there is one"},
         "--batches": {"type": int, "default": num_batches, "help": "batches a repeat"},
     }.items():
         if flag in takes:
@@ -258,4 +258,4 @@ WHAT = {  # the first word: what it calls, and its flags
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

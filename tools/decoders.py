@@ -19,7 +19,7 @@ import numpy as np
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from command import CommandLine, run_main
+from common.command_line import CommandLine, run_main
 from partition import VIDEO_SUFFIXES
 from videofile import VideoFile
 

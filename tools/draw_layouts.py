@@ -14,8 +14,8 @@ from PIL import Image
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from command import CommandLine, run_main
-from files import write_atomically
+from common.command_line import CommandLine, run_main
+from common.files import write_atomically
 from skeleton import NAMES, Layout, get_layout
 
 WIDTH, HEIGHT = 480, 640  # of the place where the body stands, in pixels; the names are right of it

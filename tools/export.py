@@ -21,17 +21,17 @@ from collections.abc import Callable, Iterator
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import command
+from common import command_line
 
 if __name__ == "__main__":
     os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's notes while it traces tell a user nothing
-    command.start_paddle()
+    command_line.start_paddle()
 
 import numpy as np
 import paddle
 
 import exported
-import files
+from common import files
 import predict
 import recipe
 
@@ -47,7 +47,7 @@ LEFT_OUT += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/export.py --help`."""
-    parser = command.CommandLine("Export a trained network for Paddle Inference.")
+    parser = command_line.CommandLine("Export a trained network for Paddle Inference.")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("checkpoint", nargs="?", help="the same as --weights")
     weights.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
@@ -217,4 +217,4 @@ def write_onnx(paddle2onnx, onnxruntime, folder: str) -> Callable:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

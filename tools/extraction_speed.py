@@ -21,8 +21,8 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import avi2jpg
-import jobs
-from command import CommandLine, run_main
+from common import processes
+from common.command_line import CommandLine, run_main
 from partition import VIDEO_SUFFIXES
 
 QUALITY = 90  # avi2jpg.py's default
@@ -72,7 +72,7 @@ def time_extraction(extract: Callable, videos: list, num_processes: int) -> tupl
     with tempfile.TemporaryDirectory() as folder:
         targets = {video: (video, os.path.join(folder, "all", str(place))) for place, video in enumerate(videos)}
         start_s = time.perf_counter()
-        outcomes = jobs.run_jobs(extract, targets, num_processes, "extraction")
+        outcomes = processes.run_jobs(extract, targets, num_processes, "extraction")
         seconds = time.perf_counter() - start_s
         if outcomes.failed:
             raise ValueError("; ".join(f"{name}: {reason}" for name, reason in outcomes.failed.items()))

@@ -25,9 +25,9 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from avi2jpg import TRUNCATED_RATIO
-from command import CommandLine, run_main
-from files import write_atomically
-from jobs import run_jobs, write_failures
+from common.command_line import CommandLine, run_main
+from common.files import write_atomically
+from common.processes import run_jobs, write_failures
 from partition import VIDEO_SUFFIXES
 from records import natural_order
 

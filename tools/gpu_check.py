@@ -23,19 +23,19 @@ import sys
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import command
+from common import command_line
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command_line.start_paddle()
 
 import numpy as np
 import paddle
 
 import config as texts
 import engine
-import files
+from common import files
 import recipe
-from inputs import change_each
+from common.nested import change_each
 from models import MODELS
 from tools import golden
 from tools.timing import (
@@ -90,7 +90,7 @@ TRAINING_TITLES = [
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/gpu_check.py --help`."""
-    parser = command.CommandLine("Check golden vectors and training on a GPU.")
+    parser = command_line.CommandLine("Check golden vectors and training on a GPU.")
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="where to compute")
     parser.add_argument("--small", action="store_true", help="small networks and clips; with --device cpu always")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="networks to train")
@@ -295,4 +295,4 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

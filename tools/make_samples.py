@@ -24,9 +24,9 @@ import numpy as np
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from command import CommandLine
-from files import UNFINISHED, dump_pickle, make_folder, write_atomically
-from jobs import run_jobs
+from common.command_line import CommandLine
+from common.files import UNFINISHED, dump_pickle, make_folder, write_atomically
+from common.processes import run_jobs
 from skeleton import LAYOUTS
 from tools.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
 from tools.film import draw_frames, make_clothes, make_scene

@@ -17,10 +17,10 @@ import sys
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import command
+from common import command_line
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command_line.start_paddle()
 
 import numpy as np
 import paddle
@@ -38,7 +38,7 @@ WIDENED = re.compile(r"backbone\.(rgb|pose)_path\.layer\d+\.0\.(conv1|downsample
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/merge_rgbpose.py --help`."""
-    parser = command.CommandLine("Merge a trained RGB network and a trained pose network.")
+    parser = command_line.CommandLine("Merge a trained RGB network and a trained pose network.")
     parser.add_argument("rgb", help="checkpoint of a slowonly")
     parser.add_argument("pose", help="checkpoint of a posec3d with temporal_strides [1, 1, 1]")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -154,4 +154,4 @@ def widen_inputs(weights: dict, model: paddle.nn.Layer) -> dict:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

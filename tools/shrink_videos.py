@@ -26,9 +26,9 @@ import numpy as np
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from command import CommandLine, run_main
-from files import UNFINISHED, make_folder, write_atomically
-from jobs import run_jobs, write_failures
+from common.command_line import CommandLine, run_main
+from common.files import UNFINISHED, make_folder, write_atomically
+from common.processes import run_jobs, write_failures
 from partition import VIDEO_SUFFIXES
 from records import natural_order
 from videofile import UnreadableVideoError, VideoFile

@@ -8,7 +8,7 @@ import gc
 
 import paddle
 
-from inputs import change_each, format_shape
+from common.nested import change_each, format_shape
 from static_graph import NETWORKS, StaticNetwork, StaticStep, find_obstacle
 from tools import gpu_check
 from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn

@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 
 import card
-import jobs
+from common import processes
 import optimizer
 import recipe
 from models import build_model
@@ -126,7 +126,7 @@ def describe_machine() -> str:
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "processor unknown")
-    num_cores = jobs.count_cores()
+    num_cores = processes.count_cores()
     num_threads = os.environ.get("OMP_NUM_THREADS", num_cores)
     gpu = ""
     if paddle.device.get_device().startswith("gpu"):

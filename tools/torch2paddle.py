@@ -21,10 +21,10 @@ import sys
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import command
+from common import command_line
 
 if __name__ == "__main__":
-    command.start_paddle()
+    command_line.start_paddle()
 
 import numpy as np
 import paddle
@@ -47,7 +47,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")  # where t
 
 def parse_arguments(words: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/torch2paddle.py --help`."""
-    parser = command.CommandLine("Turn a PyTorch checkpoint into .pdparams; PyTorch is not needed.")
+    parser = command_line.CommandLine("Turn a PyTorch checkpoint into .pdparams; PyTorch is not needed.")
     parser.add_argument("file", help="file of torch.save (.pth, .pt, .tar), .safetensors; of ImageNet also .pdparams")
     parser.add_argument("--source", required=True, choices=SOURCES, help="repository that trained it")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -281,4 +281,4 @@ def advise(args, model, converted: dict, class_names: list) -> None:
 
 
 if __name__ == "__main__":
-    command.run_main(main)
+    command_line.run_main(main)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from files import write_atomically
+from common.files import write_atomically
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
 HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk is at fault, not the item: all others would fail too
