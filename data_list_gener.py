@@ -26,10 +26,10 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 
-import annotations
+from dataset import annotations
 from common.command_line import CommandLine, run_main
 from common.processes import run_jobs, write_failures
-from partition import (
+from dataset.splits import (
     SHIPPED_SPLITS,
     SIDES,
     VIDEO_SUFFIXES,
@@ -39,7 +39,7 @@ from partition import (
     read_class_index,
     shared_groups,
 )
-from records import (
+from dataset.records import (
     ListEntry,
     list_frames,
     natural_order,
@@ -49,7 +49,7 @@ from records import (
     resolve_path,
     write_list,
 )
-from videofile import VideoFile
+from dataset.video_file import VideoFile
 
 MAX_CLASSES_SHOWN = 12  # more are shown as the smallest and the largest
 FORMATS = {  # kinds of clips that a list of this format can hold

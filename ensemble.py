@@ -14,10 +14,9 @@ import difflib
 
 import numpy as np
 
-from common import command_line
-from common import files
 import metrics
 import report
+from common import command_line, files
 
 WEIGHT_SETS = {
     "equal": None,  # for any number of files

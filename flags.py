@@ -10,7 +10,9 @@ from settings import WHOLE_S, WINDOW_S
 def add_shared_flags(parser: command_line.CommandLine) -> None:
     """Add the flags that `train.py` and `test.py` share."""
     parser.add_argument("--model_name", help="network, a key of models.MODELS")
-    parser.add_argument("--use_gpu", type=command_line.parse_bool, help="True or False; default: a GPU where there is one")
+    parser.add_argument(
+        "--use_gpu", type=command_line.parse_bool, help="True or False; default: a GPU where there is one"
+    )
     parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
@@ -42,7 +44,9 @@ def parse_train(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--resume", nargs="?", const="auto", help="auto, or a checkpoint to go on from")
     parser.add_argument("--validate", nargs="?", const=True, type=command_line.parse_bool, help="score the VALID list")
     parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
-    parser.add_argument("--deterministic", nargs="?", const=True, type=command_line.parse_bool, help="slower GPU kernels")
+    parser.add_argument(
+        "--deterministic", nargs="?", const=True, type=command_line.parse_bool, help="slower GPU kernels"
+    )
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
     parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
@@ -66,7 +70,9 @@ def parse_test(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--average_clips", choices=("prob", "score"), help="average soft-max scores or logits")
     parser.add_argument("--num_clips", type=int, help="clips of a video that are scored and averaged")
     parser.add_argument("--crops", choices=("center", "three", "ten"), help="crops of a clip")
-    parser.add_argument("--flip", nargs="?", const=True, type=command_line.parse_bool, help="score mirrored views as well")
+    parser.add_argument(
+        "--flip", nargs="?", const=True, type=command_line.parse_bool, help="score mirrored views as well"
+    )
     parser.add_argument("--out", help="result file: .json, .pkl or .csv")
     args = parser.parse_args(words)
     if len(args.paths) > 2:
@@ -91,7 +97,9 @@ def parse_predict(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--split", help="of a skeleton pkl; None: all recordings")
     size_help = "of the pictures in which key points were found, such as 1920x1080, where their file does not say it"
     parser.add_argument("--image_size", type=command_line.parse_size, help=size_help)
-    parser.add_argument("--use_gpu", nargs="?", const=True, type=command_line.parse_bool, help="None: where there is one")
+    parser.add_argument(
+        "--use_gpu", nargs="?", const=True, type=command_line.parse_bool, help="None: where there is one"
+    )
     parser.add_argument("--top_k", type=int, default=5, help="classes to show")
     parser.add_argument("--save_dir", default="output/predict", help="folder of what is written")
     window_help = (

@@ -8,8 +8,8 @@ import os
 
 import numpy as np
 
-from rawskeletons import coco, mediapipe, ntu, openpose
-from rawskeletons.samples import RawSample
+from dataset.raw_skeletons import coco, mediapipe, ntu, openpose
+from dataset.raw_skeletons.samples import RawSample
 from reader import skeleton_pkl
 from reader.rgbpose import NTU_SUFFIX
 from skeleton import LAYOUTS, Layout

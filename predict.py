@@ -12,8 +12,8 @@ of the TEST section in the checkpoint's config, so what is scored whole gets the
 video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
-from common import command_line
 import flags
+from common import command_line
 
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_predict)
@@ -34,11 +34,11 @@ import checkpoint
 import drawing
 import engine
 import exported
-from common import files
 import footage
 import log
 import recipe
 import sources
+from common import files
 from models import build_model
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few

@@ -30,10 +30,10 @@ import numpy as np
 from common.command_line import CommandLine, parse_size, run_main
 from common.files import dump_pickle, load_pickle, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
-from rawskeletons import FORMATS
-from rawskeletons.bodies import BODIES
-from rawskeletons.persons import PERSONS
-from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet
+from dataset.raw_skeletons import FORMATS
+from dataset.raw_skeletons.bodies import BODIES
+from dataset.raw_skeletons.persons import PERSONS
+from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet
 from skeleton import get_layout
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads and keeps

@@ -5,8 +5,8 @@ python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out
 python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_accuracy --average-clips prob
 """
 
-from common import command_line
 import flags
+from common import command_line
 
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_test)
@@ -22,13 +22,13 @@ import numpy as np
 import checkpoint
 import config as texts
 import engine
-from common import files
 import log
 import metrics
 import parallel
 import recipe
-import records
+from dataset import records
 import report
+from common import files
 from models import build_model
 from settings import RunSettings
 

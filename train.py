@@ -5,8 +5,8 @@ python train.py --use_gpu True --epoch 65
 python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --resume auto
 """
 
-from common import command_line
 import flags
+from common import command_line
 
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_train)

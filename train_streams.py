@@ -12,8 +12,8 @@ import pathlib
 import subprocess
 import sys
 
-from common import command_line
 import ensemble
+from common import command_line
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams

@@ -15,7 +15,7 @@ import paddle
 
 from reader import sampling, transforms
 from reader.frames import DamagedSampleError, Video, decode_frames, open_video
-from records import read_list
+from dataset.records import read_list
 
 # Of Kinetics, from the 3D-ResNet code; RGB order, 0 to 1.
 KINETICS_MEAN = [0.4345, 0.4051, 0.3775]

@@ -11,15 +11,15 @@ import os
 import numpy as np
 import paddle
 
-from annotations import Media
-from partition import VIDEO_SUFFIXES
+from dataset.annotations import Media
+from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.clips import normalize
 from reader.frames import DamagedSampleError, Video, decode_frames, open_video
 from reader.pose_transforms import draw_erased_box, resize
 from reader.pose_volumes import CROP_AREA, Framing, PoseVolumes
 from reader.skeleton_pkl import Recording
-from records import ListEntry
+from dataset.records import ListEntry
 
 # Of ImageNet, RGB order, 0 to 1.
 IMAGENET_MEAN = [0.485, 0.456, 0.406]

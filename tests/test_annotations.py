@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-import annotations
-from annotations import Media, Sample, read_class_names, read_samples
-from partition import SHIPPED_SPLITS, VIDEO_SUFFIXES
+from dataset import annotations
+from dataset.annotations import Media, Sample, read_class_names, read_samples
+from dataset.splits import SHIPPED_SPLITS, VIDEO_SUFFIXES
 
 KINETICS = "label,youtube_id,time_start,time_end,split\n"
 

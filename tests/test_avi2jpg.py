@@ -18,7 +18,7 @@ import pytest
 from tiny_films import HEIGHT, WIDTH, set_display_matrix, write_film
 
 import avi2jpg
-from records import list_frames
+from dataset.records import list_frames
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEP = 12  # frame n of a test video is grey of brightness n * STEP, so that order shows

@@ -21,7 +21,7 @@ import config as texts
 import data_list_gener
 import jpg2pkl
 import recipe
-import records
+from dataset import records
 import test
 import train
 from reader import build_loader

@@ -17,13 +17,13 @@ from tiny_streams import write_pkl
 import config as texts
 import engine
 import ensemble
-from common import files
 import flags
 import metrics
 import recipe
 import test
 import train
 import train_streams
+from common import files
 from models import MODELS
 from models.pbgcn import PBGCN
 from optimizer import Schedule

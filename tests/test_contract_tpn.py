@@ -9,7 +9,7 @@ from conftest import ROOT
 from contract import find_differing, find_moved, look_up, parse, read, read_header, read_row, resolve
 from tiny import make_tree, write_config
 
-import annotations
+from dataset import annotations
 import metrics
 import test
 import train

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
-from common import files
 import jpg2pkl
-from partition import SHIPPED_SPLITS, divide_by_lists, fold, read_split
-from records import read_record, resolve_path
+from common import files
+from dataset.splits import SHIPPED_SPLITS, divide_by_lists, fold, read_split
+from dataset.records import read_record, resolve_path
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JPEG = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()

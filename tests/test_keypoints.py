@@ -8,8 +8,8 @@ import pytest
 import tiny_poses
 import tiny_skeletons
 
-from common import files
 import keypoints
+from common import files
 from skeleton import get_layout
 
 

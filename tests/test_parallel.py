@@ -15,8 +15,8 @@ from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
 import checkpoint
-from common import files
 import parallel
+from common import files
 
 # A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates.
 PROGRAM = f"""

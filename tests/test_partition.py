@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from partition import (
+from dataset.splits import (
     SHIPPED_SPLITS,
     find_split_folder,
     group_of,

@@ -8,7 +8,7 @@ from conftest import ROOT
 from tiny import CONFIG, write_config
 
 import checkpoint
-import records
+from dataset import records
 
 
 def run_all(run_script, cwd, commands):

@@ -18,7 +18,7 @@ import predict
 import recipe
 import sources
 from models import build_model
-from records import write_list
+from dataset.records import write_list
 from tools import export
 
 CLASSES = ["Walk", "Über kopf", "打篮球", "Bow", "Jump", "Clap"]

@@ -15,10 +15,10 @@ from test_footage import make_frames, read_back, write_avi, write_folder
 import checkpoint
 import config as texts
 import engine
-from common import files
 import predict
 import recipe
 import sources
+from common import files
 from models import build_model
 from skeleton import get_layout
 from tools import export

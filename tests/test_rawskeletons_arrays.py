@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from rawskeletons import arrays
+from dataset.raw_skeletons import arrays
 from tests.tiny_skeletons import draw_person
 
 

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from rawskeletons.bodies import BODIES, follow_ids, measure_motion, take_ctrgcn, take_pyskl
-from rawskeletons.ntu_file import Recording, read_recording
+from dataset.raw_skeletons.bodies import BODIES, follow_ids, measure_motion, take_ctrgcn, take_pyskl
+from dataset.raw_skeletons.ntu_file import Recording, read_recording
 from tests.tiny_skeletons import draw_person, write_ntu
 
 FOLDER = pathlib.Path(__file__).parent / "golden_data"

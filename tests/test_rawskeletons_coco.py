@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from rawskeletons import coco
-from rawskeletons.samples import RawSample
+from dataset.raw_skeletons import coco
+from dataset.raw_skeletons.samples import RawSample
 
 RNG = np.random.default_rng(0)
 PEOPLE = np.round(np.concatenate([RNG.uniform(10, 600, (3, 2, 17, 2)), RNG.uniform(0.1, 1, (3, 2, 17, 1))], axis=3), 3)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from rawskeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.jsonfile import JsonFile
 
 CONTENT = {"a": [1, {"b c": [[], {}, 'x,]}\\"'], "deep": [0.5, [2, 3]]}], "last": None}
 

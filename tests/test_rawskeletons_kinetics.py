@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from rawskeletons import kinetics
+from dataset.raw_skeletons import kinetics
 from tests.tiny_skeletons import draw_person
 
 LABELS = {"a": ("yoga", 1), "b": ("abseiling", 0), "c": ("yoga", 1)}

@@ -5,8 +5,8 @@ import argparse
 import numpy as np
 import pytest
 
-from rawskeletons import mediapipe
-from rawskeletons.samples import RawSample
+from dataset.raw_skeletons import mediapipe
+from dataset.raw_skeletons.samples import RawSample
 
 POINTS = np.round(np.random.default_rng(0).uniform(0.1, 0.9, (3, 33, 4)), 4)
 

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from rawskeletons import ntu
+from dataset.raw_skeletons import ntu
 from tests.tiny_skeletons import draw_person, write_ntu
 
 FACTS = json.loads((pathlib.Path(__file__).parent / "golden_data" / "ntu_facts.json").read_text(encoding="utf-8"))

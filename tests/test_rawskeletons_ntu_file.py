@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from rawskeletons.ntu_file import read_recording
+from dataset.raw_skeletons.ntu_file import read_recording
 from tests.tiny_skeletons import draw_person, write_ntu
 
 GOLDEN = pathlib.Path(__file__).parent / "golden_data" / "ntu_skeleton_parse.json"

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from rawskeletons import openpose
+from dataset.raw_skeletons import openpose
 from tests.tiny_skeletons import draw_person
 
 

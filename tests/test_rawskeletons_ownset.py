@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from rawskeletons.ownset import arrange
+from dataset.raw_skeletons.ownset import arrange
 
 
 def plan(root, *paths, **flags):

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from rawskeletons.persons import PERSONS, gather, match_persons, sort_persons
+from dataset.raw_skeletons.persons import PERSONS, gather, match_persons, sort_persons
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "golden_data" / "openpose_match.json").read_text(encoding="utf-8"))
 

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from rawskeletons import pyskl
+from dataset.raw_skeletons import pyskl
 
 
 def make(name, label=0, num_frames=5, **changes):

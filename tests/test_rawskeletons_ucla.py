@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from rawskeletons import ucla
+from dataset.raw_skeletons import ucla
 from tests.tiny_skeletons import draw_person
 
 REAL = pathlib.Path(os.environ.get("REAL_DATA_DIR", pathlib.Path(__file__).parent.parent.parent / "shared" / "data"))

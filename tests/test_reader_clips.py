@@ -11,7 +11,7 @@ import reader.frames
 from common.files import dump_pickle
 from reader.clips import KINETICS_MEAN, KINETICS_STD, Clips
 from reader.frames import open_video
-from records import read_list, read_record, write_list, write_record
+from dataset.records import read_list, read_record, write_list, write_record
 
 SMALL = {"clip_len": 4, "crop_size": 16}
 

@@ -7,7 +7,7 @@ from tiny_videos import write_frames, write_video
 
 from reader.clips import Clips
 from reader.frames import decode_frames, open_video
-from records import ListEntry, read_list
+from dataset.records import ListEntry, read_list
 
 WHOLE = {"crop_size": HEIGHT, "short_size": HEIGHT}  # the films are as high as this: no pixel is resized
 

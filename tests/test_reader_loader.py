@@ -9,7 +9,7 @@ import pytest
 from tiny_videos import frame_numbers, ramp_frame, write_ramps, write_video
 
 from reader import READERS, build_loader
-from records import write_list
+from dataset.records import write_list
 
 SMALL = {"clip_len": 4, "crop_size": 16}
 

@@ -9,9 +9,9 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, write_config
 
+from dataset import splits
+from dataset import records
 from common import files
-import partition
-import records
 
 DATA = pathlib.Path(os.environ.get("REAL_DATA_DIR", ROOT.parent / "shared" / "data")) / "ucf101_3cls"
 pytestmark = [
@@ -26,13 +26,13 @@ def test_the_lists_of_the_three_classes_are_those_of_the_official_split():
         groups = {}
         for side, size in zip(("train", "test"), sizes, strict=True):
             file = f"{side}list0{split}.txt"
-            ours = [one for one in partition.read_split(ROOT / "splits" / "ucf101" / file) if one[0] in names]
-            theirs = partition.read_split(DATA / "ucfTrainTestlist" / file)
+            ours = [one for one in splits.read_split(ROOT / "splits" / "ucf101" / file) if one[0] in names]
+            theirs = splits.read_split(DATA / "ucfTrainTestlist" / file)
             assert sorted(ours) == sorted(theirs) and len(ours) == size
             groups[side] = [video for _, video in ours]
             there = {path.stem for path in DATA.glob("videos/*/*.avi")}
             assert set(groups[side]) <= there
-        assert partition.shared_groups(groups["train"], groups["test"]) == []
+        assert splits.shared_groups(groups["train"], groups["test"]) == []
 
 
 def test_the_road_from_real_videos_to_a_score(run_script, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.files import RefusedPickleError, load_pickle
-from records import (
+from dataset.records import (
     ListEntry,
     list_frames,
     read_list,

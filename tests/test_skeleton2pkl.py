@@ -11,7 +11,7 @@ import pytest
 
 import skeleton2pkl
 from common.files import load_pickle
-from rawskeletons import ucla
+from dataset.raw_skeletons import ucla
 from tests.tiny_skeletons import draw_person, write_ntu
 
 NAMES = [f"S00{setup}C00{camera}P00{person}R001A00{action}" for setup, camera, person, action in

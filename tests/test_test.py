@@ -15,9 +15,9 @@ from tiny import CLASSES, make_tree, write_config
 
 import checkpoint
 import engine
-from common import files
 import test
 import train
+from common import files
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from tiny_poses import HEIGHT, WIDTH, make_annotation
 from tiny_videos import write_frames
 
 import ensemble
-from common import files
 import flags
 import recipe
 import report
 import test
 import train
+from common import files
 from tools import ablation
 
 NUM_SAMPLES = 10

@@ -18,7 +18,7 @@ from tiny_poses import make_annotation, write_poses
 
 from reader.rgbpose import RGBPose
 from tools import shrink_videos
-from videofile import VideoFile
+from dataset.video_file import VideoFile
 
 NTU_NAME = "S001C001P001R001A001_rgb"
 

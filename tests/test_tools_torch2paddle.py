@@ -17,7 +17,7 @@ from tiny import CLASSES, draw_frames, make_tree, write_config
 
 import checkpoint
 import flags
-import partition
+from dataset import splits
 import predict
 import recipe
 import test
@@ -373,4 +373,4 @@ def test_the_class_list_is_made_in_the_order_of_the_csv(tmp_path):
     words, out = shlex.split(line)[:3], shlex.split(line)[-1]
     made = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=True)
     (tmp_path / out).write_text(made.stdout, encoding="utf-8")
-    assert partition.read_class_index(tmp_path / out) == ["testifying", "eating, fast", "abseiling"]
+    assert splits.read_class_index(tmp_path / out) == ["testifying", "eating, fast", "abseiling"]

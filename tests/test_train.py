@@ -16,9 +16,9 @@ from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
 import checkpoint
-from common import files
 import test
 import train
+from common import files
 
 
 @pytest.fixture(scope="module")

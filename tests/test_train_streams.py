@@ -7,8 +7,8 @@ import pytest
 from tiny_streams import write_config, write_pkl
 
 import ensemble
-from common import files
 import train_streams
+from common import files
 
 
 @pytest.fixture(scope="module")

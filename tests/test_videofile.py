@@ -18,7 +18,7 @@ from tiny_films import (
     write_film,
 )
 
-from videofile import UnreadableVideoError, VideoFile
+from dataset.video_file import UnreadableVideoError, VideoFile
 
 
 @pytest.fixture(scope="module")

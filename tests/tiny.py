@@ -6,7 +6,7 @@ import zlib
 import cv2
 import numpy as np
 
-import records
+from dataset import records
 
 CLASSES = ["Down", "Left", "Right"]
 STEPS = {"Down": (1, 0), "Left": (0, -1), "Right": (0, 1)}

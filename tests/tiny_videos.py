@@ -5,7 +5,7 @@ import zlib
 import cv2
 import numpy as np
 
-from records import write_list, write_record
+from dataset.records import write_list, write_record
 
 
 def ramp_frame(index, height=24, width=32):

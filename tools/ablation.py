@@ -22,10 +22,9 @@ import time
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from common import command_line
 import config as texts
 import ensemble
-from common import files
+from common import command_line, files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BASE = "configs/pcan_samples.txt"

@@ -59,7 +59,9 @@ VIDEO_FRAMES = 250  # ten seconds
 
 def parse_arguments(words: list) -> argparse.Namespace:
     """Parse the command line; its first word chooses the flags. See `python tools/benchmark.py model --help`."""
-    parser = command_line.CommandLine("Measure reading, extraction, heat maps or a network here; each has its own flags.")
+    parser = command_line.CommandLine(
+        "Measure reading, extraction, heat maps or a network here; each has its own flags."
+    )
     parser.add_argument("what", choices=list(WHAT), help="what to measure; the first word")
     what = words[0] if words and words[0] in WHAT else "reader"
     takes = WHAT[what][1]

@@ -31,9 +31,9 @@ import numpy as np
 import paddle
 
 import exported
-from common import files
 import predict
 import recipe
+from common import files
 
 # Largest difference, in parts of the largest logit. oneDNN gets half, since other clips may differ more than the drawn.
 TOLERANCE, ONEDNN_TOLERANCE, ONNX_TOLERANCE = 1e-5, 5e-6, 1e-4

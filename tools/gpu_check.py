@@ -33,8 +33,8 @@ import paddle
 
 import config as texts
 import engine
-from common import files
 import recipe
+from common import files
 from common.nested import change_each
 from models import MODELS
 from tools import golden

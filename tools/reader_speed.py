@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 import recipe
-import records
-from partition import VIDEO_SUFFIXES
+from dataset import records
+from dataset.splits import VIDEO_SUFFIXES
 from reader import sampling
 from reader.clips import Clips
 from reader.frames import open_video

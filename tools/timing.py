@@ -15,9 +15,9 @@ import numpy as np
 import paddle
 
 import card
-from common import processes
 import optimizer
 import recipe
+from common import processes
 from models import build_model
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -29,10 +29,10 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import annotations
+from dataset import annotations
 import checkpoint
 import config as texts
-import partition
+from dataset import splits
 import recipe
 from models import MODELS, build_model
 from models.inflate import WAYS, inflate
@@ -126,7 +126,7 @@ def read_names(path: str) -> list[str]:
     """Read class names by label: one a line, or `id name` with ids from 1."""
     names = annotations.read_class_names(path)
     is_index = bool(names) and names[0].split()[0].isdecimal()
-    return partition.read_class_index(path) if is_index else names
+    return splits.read_class_index(path) if is_index else names
 
 
 def read_content(path: str, source: str):

@@ -3,7 +3,7 @@
 import json
 import os
 
-from rawskeletons.samples import read_text
+from dataset.raw_skeletons.samples import read_text
 
 
 class JsonFile:

@@ -13,11 +13,11 @@ import argparse
 
 import numpy as np
 
-from rawskeletons.jsonfile import JsonFile
-from rawskeletons.ownset import arrange
-from rawskeletons.persons import PERSONS, gather
-from rawskeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
-from records import natural_order
+from dataset.raw_skeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.ownset import arrange
+from dataset.raw_skeletons.persons import PERSONS, gather
+from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.records import natural_order
 
 NUM_JOINTS = 17
 MAX_PIXELS = 20_000

@@ -11,9 +11,9 @@ import os
 
 import numpy as np
 
-from rawskeletons.jsonfile import JsonFile
-from rawskeletons.persons import PERSONS, gather
-from rawskeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.persons import PERSONS, gather
+from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
 
 NUM_JOINTS = 18
 MAX_FRAMES = 100_000

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rawskeletons.samples import read_text
+from dataset.raw_skeletons.samples import read_text
 
 NUM_JOINTS = 25
 BODY_WORDS, JOINT_WORDS = 10, 12

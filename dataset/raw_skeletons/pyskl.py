@@ -9,8 +9,8 @@ import argparse
 import numpy as np
 
 from common.files import load_pickle
-from rawskeletons.ownset import find_own_classes
-from rawskeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
+from dataset.raw_skeletons.ownset import find_own_classes
+from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
 
 LIMIT = 1e6  # of any unit
 LAYOUTS = {(17, 2): "coco17", (25, 3): "ntu25", (20, 3): "ucla20"}

@@ -13,8 +13,8 @@ import re
 
 import numpy as np
 
-from rawskeletons.ownset import arrange
-from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation, read_text
+from dataset.raw_skeletons.ownset import arrange
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_text
 
 NUM_JOINTS = 33
 LIMIT = 20_000  # coordinates are shares of the picture, metres or, by users' own scaling, pixels

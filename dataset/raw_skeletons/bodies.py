@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rawskeletons.ntu_file import NUM_JOINTS, Recording
+from dataset.raw_skeletons.ntu_file import NUM_JOINTS, Recording
 
 MAX_SLOTS = 4  # of a frame, that MS-G3D looks at
 LEAST_FRAMES = 12  # of a track of ids, by CTR-GCN and PYSKL, where there are several

@@ -10,8 +10,8 @@ import os
 import numpy as np
 
 from common.files import load_pickle
-from rawskeletons.ownset import find_own_classes
-from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
+from dataset.raw_skeletons.ownset import find_own_classes
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
 FLAT_LAYOUTS = ("coco17", "openpose18", "openpose25")  # their third channel is a score
 LAYOUTS = {17: "coco17", 18: "openpose18", 20: "ucla20", 31: "hdm05", 33: "mediapipe33"}  # 25 joints can be either

@@ -4,7 +4,7 @@ A format is a module of two functions: `find_samples(args)` lists what there is 
 args)` reads one sample in a worker process; `pyskl`, whose samples lie in one pickle, reads them at once.
 """
 
-from rawskeletons import arrays, coco, kinetics, mediapipe, ntu, openpose, pyskl, ucla
+from dataset.raw_skeletons import arrays, coco, kinetics, mediapipe, ntu, openpose, pyskl, ucla
 
 FORMATS = {
     "ntu": ntu,

@@ -10,8 +10,8 @@ import re
 
 import numpy as np
 
-from rawskeletons.jsonfile import JsonFile
-from rawskeletons.samples import RawSample, RawSet, list_files, make_annotation
+from dataset.raw_skeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
 ACTIONS = {  # number in the file names -> class; the recordings have no actions 7 and 10
     1: "pick up with one hand",

@@ -10,10 +10,10 @@ import re
 
 import numpy as np
 
-from rawskeletons.jsonfile import JsonFile
-from rawskeletons.ownset import arrange
-from rawskeletons.persons import PERSONS, gather
-from rawskeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.ownset import arrange
+from dataset.raw_skeletons.persons import PERSONS, gather
+from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
 
 SUFFIX = "_keypoints.json"
 LAYOUTS = {25: "openpose25", 18: "openpose18"}

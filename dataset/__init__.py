@@ -1,0 +1,1 @@
+"""What the data scripts write and the readers read."""
