@@ -24,8 +24,8 @@ import numpy as np
 from common.command_line import CommandLine, keep_memory, run_main
 from common.files import UNFINISHED, explain_os_error, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
-from dataset.splits import VIDEO_SUFFIXES, WAYS_ON
 from dataset.records import natural_order
+from dataset.splits import VIDEO_SUFFIXES, WAYS_ON
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a file counts as cut off; containers err by a few
 

@@ -26,19 +26,9 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 
-from dataset import annotations
 from common.command_line import CommandLine, run_main
 from common.processes import run_jobs, write_failures
-from dataset.splits import (
-    SHIPPED_SPLITS,
-    SIDES,
-    VIDEO_SUFFIXES,
-    WAYS_ON,
-    find_split_folder,
-    hold_out_groups,
-    read_class_index,
-    shared_groups,
-)
+from dataset import annotations
 from dataset.records import (
     ListEntry,
     list_frames,
@@ -48,6 +38,16 @@ from dataset.records import (
     relative_path,
     resolve_path,
     write_list,
+)
+from dataset.splits import (
+    SHIPPED_SPLITS,
+    SIDES,
+    VIDEO_SUFFIXES,
+    WAYS_ON,
+    find_split_folder,
+    hold_out_groups,
+    read_class_index,
+    shared_groups,
 )
 from dataset.video_file import VideoFile
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from common import files
+from dataset.records import FRAME_SUFFIXES, ListEntry, list_frames, natural_order
 from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.frames import decode_frames, open_video
-from dataset.records import FRAME_SUFFIXES, ListEntry, list_frames, natural_order
 
 
 def find_sources(paths: list, save_dir: str) -> list:

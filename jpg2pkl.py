@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from common.command_line import CommandLine, run_main
 from common.files import UNFINISHED, make_folder, write_atomically
 from common.processes import Outcomes, run_jobs, write_failures
+from dataset.records import PICTURE_STARTS, list_frames, natural_order, relative_path, write_record
 from dataset.splits import (
     WAYS_ON,
     Plan,
@@ -30,7 +31,6 @@ from dataset.splits import (
     group_or_name,
     shared_groups,
 )
-from dataset.records import PICTURE_STARTS, list_frames, natural_order, relative_path, write_record
 
 
 @dataclass

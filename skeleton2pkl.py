@@ -34,7 +34,7 @@ from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.persons import PERSONS
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet
-from skeleton import get_layout
+from layouts import get_layout
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads and keeps
 LENGTH_BORDERS = (1, 8, 16, 32, 64, 128, 256, 301)  # of the histogram; 300 is the longest that NTU papers feed

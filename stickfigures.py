@@ -6,7 +6,7 @@ Pictures are RGB uint8 (H, W, 3). A body's left side, right side and middle have
 import cv2
 import numpy as np
 
-from skeleton import Layout
+from layouts import Layout
 
 STAGE = (480, 640)  # (height, width) of a stage in pixels
 BOX = (24, 264, 400, 360)  # where the bodies stand on it, beside the bars: top, left, height, width

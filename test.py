@@ -26,9 +26,9 @@ import log
 import metrics
 import parallel
 import recipe
-from dataset import records
 import report
 from common import files
+from dataset import records
 from models import build_model
 from settings import RunSettings
 

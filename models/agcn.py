@@ -22,7 +22,7 @@ from models.graphs import build_adjacency
 from models.layers import spread_by_inputs
 from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
 from models.stgcn import T_SIZE, Shortcut, aggregate, plan_blocks, rename
-from skeleton import get_layout
+from layouts import get_layout
 
 REDUCTION = 4  # outputs of a layer for one channel of its relations
 

@@ -20,7 +20,7 @@ from models.layers import spread_by_inputs
 from models.skeleton_layers import DataNorm, check_skeletons, pool_persons
 from models.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
 from models.weights import join_weights
-from skeleton import get_layout
+from layouts import get_layout
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
 LEAST_RELATIONS = 8  # channels of the relations of a narrow input, the network's above all

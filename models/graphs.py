@@ -12,7 +12,7 @@ import inspect
 
 import numpy as np
 
-from skeleton import Layout
+from layouts import Layout
 
 
 def build_adjacency(layout: Layout, strategy: str, **options) -> np.ndarray:

@@ -22,7 +22,7 @@ from models.layers import spread_by_inputs
 from models.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
 from models.temporal import MultiScaleTemporalConv, place_branch
 from models.weights import join_weights
-from skeleton import get_layout
+from layouts import get_layout
 
 KERNEL_SIZE, DILATIONS = 3, (1, 2, 3, 4)  # of the temporal convolutions, in frames
 NUM_BRANCHES = len(DILATIONS) + 2

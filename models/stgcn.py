@@ -17,7 +17,7 @@ from paddle import nn
 
 from models.graphs import build_adjacency
 from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from skeleton import get_layout
+from layouts import get_layout
 
 ADAPTIVE = ("importance", "offset", "init", "none")
 HOP_STRATEGIES = ("uniform", "distance", "spatial")  # those that take max_hop and dilation

@@ -13,9 +13,9 @@ import re
 import numpy as np
 import paddle
 
+from dataset.records import read_list
 from reader import sampling, transforms
 from reader.frames import DamagedSampleError, Video, decode_frames, open_video
-from dataset.records import read_list
 
 # Of Kinetics, from the 3D-ResNet code; RGB order, 0 to 1.
 KINETICS_MEAN = [0.4345, 0.4051, 0.3775]

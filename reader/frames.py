@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 
 from common.files import RefusedPickleError
-from dataset.splits import VIDEO_SUFFIXES
-from reader.transforms import move_box, resize_into
 from dataset.records import ListEntry, list_frames, read_record, resolve_path
+from dataset.splits import VIDEO_SUFFIXES
 from dataset.video_file import UnreadableVideoError, VideoFile
+from reader.transforms import move_box, resize_into
 
 # OpenCV turns pictures by their EXIF orientation unless told not to; the size in the header is the size before that.
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION

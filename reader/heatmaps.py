@@ -10,7 +10,7 @@ draw nothing, nor do limbs from or to them.
 
 import numpy as np
 
-from skeleton import Layout
+from layouts import Layout
 
 LEAST_SCORE = 1e-4  # MMAction2; PYSKL takes 1e-3
 LEAST_LENGTH = 1.0  # pixels: a shorter limb is drawn as a joint

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from skeleton import Layout
+from layouts import Layout
 
 ASPECTS = (3 / 4, 4 / 3)  # width / height of random crops
 ERASED_ASPECTS = (0.3, 10 / 3)  # height / width

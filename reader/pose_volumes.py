@@ -19,7 +19,7 @@ from reader import pose_transforms as transforms
 from reader.frames import DamagedSampleError
 from reader.recordings import Recordings
 from reader.skeleton_pkl import Recording
-from skeleton import Layout
+from layouts import Layout
 
 KINDS = ("joints", "limbs")
 CROPS = ("resized", "multiscale")

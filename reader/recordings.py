@@ -5,7 +5,7 @@ import paddle
 
 from reader.frames import DamagedSampleError
 from reader.skeleton_pkl import read_split
-from skeleton import get_layout
+from layouts import get_layout
 
 MODES = ("train", "valid", "test")
 MOST_DRAWS = 10  # samples tried before a training run with damaged data stops

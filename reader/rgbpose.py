@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 
 from dataset.annotations import Media
+from dataset.records import ListEntry
 from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.clips import normalize
@@ -19,7 +20,6 @@ from reader.frames import DamagedSampleError, Video, decode_frames, open_video
 from reader.pose_transforms import draw_erased_box, resize
 from reader.pose_volumes import CROP_AREA, Framing, PoseVolumes
 from reader.skeleton_pkl import Recording
-from dataset.records import ListEntry
 
 # Of ImageNet, RGB order, 0 to 1.
 IMAGENET_MEAN = [0.485, 0.456, 0.406]

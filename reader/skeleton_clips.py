@@ -4,7 +4,7 @@ import numpy as np
 
 from reader.sampling import draw_integers
 from reader.skeleton_transforms import find_present
-from skeleton import Layout
+from layouts import Layout
 
 LEAST_CROP = 64  # frames that CTR-GCN's random crop keeps where there are so many, however long the clip is
 # ST-GCN's random_move draws from these, for the first and for the last frame.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
-from skeleton import LAYOUTS, Layout
+from layouts import LAYOUTS, Layout
 
 GIB = 2**30
 NEEDED = ("frame_dir", "label", "keypoint")  # of an annotation

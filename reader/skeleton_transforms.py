@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skeleton import Layout
+from layouts import Layout
 
 # Joints by which bodies are centred and turned, as layouts name them; joint 1 of NTU RGB+D and of N-UCLA is the centre.
 CENTRES = ("spine_mid", "spine", "mid_hip", "root", "neck", "nose")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skeleton import Layout
+from layouts import Layout
 
 MOST_STEPS = 8  # of InfoGCN's vectors; eight steps lead over the root from every joint of NTU RGB+D
 

@@ -21,9 +21,9 @@ import config as texts
 import data_list_gener
 import jpg2pkl
 import recipe
-from dataset import records
 import test
 import train
+from dataset import records
 from reader import build_loader
 from settings import RunSettings
 

@@ -12,8 +12,8 @@ from tiny_films import write_film
 from tiny_videos import ramp_frame, write_frames
 
 import data_list_gener
-from dataset.splits import SHIPPED_SPLITS, shared_groups
 from dataset.records import read_list, read_record, write_record
+from dataset.splits import SHIPPED_SPLITS, shared_groups
 
 JPEG = b"\xff\xd8 picture \xff\xd9"
 KINETICS = os.path.join(os.path.dirname(SHIPPED_SPLITS), "kinetics400.txt")

@@ -17,8 +17,8 @@ import pytest
 
 import jpg2pkl
 from common import files
-from dataset.splits import SHIPPED_SPLITS, divide_by_lists, fold, read_split
 from dataset.records import read_record, resolve_path
+from dataset.splits import SHIPPED_SPLITS, divide_by_lists, fold, read_split
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 JPEG = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()

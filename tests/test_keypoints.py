@@ -10,7 +10,7 @@ import tiny_skeletons
 
 import keypoints
 from common import files
-from skeleton import get_layout
+from layouts import get_layout
 
 
 def read(path, layout, split=None, size=None):

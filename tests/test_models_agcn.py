@@ -19,7 +19,7 @@ from models.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_autho
 from models.graphs import build_adjacency
 from models.stgcn import rename
 from models.weights import convert_torch_weights
-from skeleton import get_layout
+from layouts import get_layout
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

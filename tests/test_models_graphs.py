@@ -14,7 +14,7 @@ from models.graphs import (
     link_both,
     vector_adjacency,
 )
-from skeleton import LAYOUTS, get_layout
+from layouts import LAYOUTS, get_layout
 from tools import golden
 
 GRAPHS = json.loads((pathlib.Path(__file__).parent / "golden_data" / "graphs.json").read_text(encoding="utf-8"))

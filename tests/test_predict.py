@@ -17,8 +17,8 @@ import footage
 import predict
 import recipe
 import sources
-from models import build_model
 from dataset.records import write_list
+from models import build_model
 from tools import export
 
 CLASSES = ["Walk", "Über kopf", "打篮球", "Bow", "Jump", "Clap"]

@@ -20,7 +20,7 @@ import recipe
 import sources
 from common import files
 from models import build_model
-from skeleton import get_layout
+from layouts import get_layout
 from tools import export
 
 CLASSES = ["Down", "Side", "Up", "Über kopf"]

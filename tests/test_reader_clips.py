@@ -9,9 +9,9 @@ from tiny_videos import frame_numbers, ramp_frame, write_frames, write_ramps, wr
 
 import reader.frames
 from common.files import dump_pickle
+from dataset.records import read_list, read_record, write_list, write_record
 from reader.clips import KINETICS_MEAN, KINETICS_STD, Clips
 from reader.frames import open_video
-from dataset.records import read_list, read_record, write_list, write_record
 
 SMALL = {"clip_len": 4, "crop_size": 16}
 

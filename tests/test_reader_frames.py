@@ -5,9 +5,9 @@ import pytest
 from tiny_films import HEIGHT, NUM_FRAMES, WIDTH, decode_in_order, read_number, set_display_matrix, write_film
 from tiny_videos import write_frames, write_video
 
+from dataset.records import ListEntry, read_list
 from reader.clips import Clips
 from reader.frames import decode_frames, open_video
-from dataset.records import ListEntry, read_list
 
 WHOLE = {"crop_size": HEIGHT, "short_size": HEIGHT}  # the films are as high as this: no pixel is resized
 

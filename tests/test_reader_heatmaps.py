@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 from reader import device_heatmaps, heatmaps
-from skeleton import get_layout
+from layouts import get_layout
 
 FOLDER = pathlib.Path(__file__).parent / "golden_data"
 CASES = {case["name"]: case for case in json.loads((FOLDER / "heatmaps.json").read_text())["cases"]}

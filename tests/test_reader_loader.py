@@ -8,8 +8,8 @@ import paddle
 import pytest
 from tiny_videos import frame_numbers, ramp_frame, write_ramps, write_video
 
-from reader import READERS, build_loader
 from dataset.records import write_list
+from reader import READERS, build_loader
 
 SMALL = {"clip_len": 4, "crop_size": 16}
 

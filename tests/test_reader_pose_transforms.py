@@ -10,7 +10,7 @@ import pytest
 
 from reader import pose_transforms as transforms
 from reader import sampling
-from skeleton import get_layout
+from layouts import get_layout
 
 FOLDER = pathlib.Path(__file__).parent / "golden_data"
 LAYOUT = get_layout("coco17")

@@ -8,7 +8,7 @@ from tiny_poses import make_annotation, write_pose, write_poses
 from reader import READERS, build_loader, heatmaps
 from reader import pose_transforms as transforms
 from reader.pose_volumes import PoseVolumes
-from skeleton import get_layout
+from layouts import get_layout
 
 LAYOUT = get_layout("coco17")
 SMALL = {"split": "all", "clip_len": 6, "short_size": 32, "crop_size": 28}

@@ -8,7 +8,7 @@ import pytest
 
 from reader import build_loader, skeleton_pkl, streams
 from reader.skeletons import SAMPLINGS, Skeletons
-from skeleton import get_layout
+from layouts import get_layout
 
 NTU = get_layout("ntu25")
 PLAIN = {"normalization": None, "clip_len": 8}

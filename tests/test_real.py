@@ -9,9 +9,8 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, write_config
 
-from dataset import splits
-from dataset import records
 from common import files
+from dataset import records, splits
 
 DATA = pathlib.Path(os.environ.get("REAL_DATA_DIR", ROOT.parent / "shared" / "data")) / "ucf101_3cls"
 pytestmark = [

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from skeleton import FOLDER, LAYOUTS, NAMES, check_layout, get_layout
+from layouts import FOLDER, LAYOUTS, NAMES, check_layout, get_layout
 
 EVERY_LAYOUT = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 GRAPHS = json.loads((pathlib.Path(__file__).parent / "golden_data" / "graphs.json").read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import stickfigures
-from skeleton import get_layout
+from layouts import get_layout
 from stickfigures import BOX, PALETTES, STAGE, StickFigures
 
 COCO, NTU = get_layout("coco17"), get_layout("ntu25")

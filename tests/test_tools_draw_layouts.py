@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from skeleton import LAYOUTS, get_layout
+from layouts import LAYOUTS, get_layout
 from tools import draw_layouts
 from tools.draw_layouts import HEIGHT, LEFT, MIDDLE, RADIUS, RIGHT, WIDTH, choose_colors, draw_layout
 

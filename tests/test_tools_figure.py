@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skeleton import LAYOUTS
+from layouts import LAYOUTS
 from tools.figure import ACTIONS, COCO_POINTS, POINTS, REVERSED, SOLE, Body, Timing, animate, make_body, make_timing
 
 NTU25, COCO17 = LAYOUTS["ntu25"], LAYOUTS["coco17"]

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 import skeleton2pkl
 from common.files import load_pickle
-from skeleton import LAYOUTS
+from layouts import LAYOUTS
 from tools import find_poses
 
 # The first letters of MediaPipe's list, as its documentation numbers the landmarks.

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from skeleton import LAYOUTS
+from layouts import LAYOUTS
 from tools.figure import ACTIONS
 from tools.make_samples import divide_clips, find_held_out_groups, list_clips, parse_flags, write_video
 

@@ -16,9 +16,9 @@ from conftest import ROOT
 from tiny_films import FILMS, NUM_FRAMES, copy_packets, decode_in_order, read_number, write_film
 from tiny_poses import make_annotation, write_poses
 
+from dataset.video_file import VideoFile
 from reader.rgbpose import RGBPose
 from tools import shrink_videos
-from dataset.video_file import VideoFile
 
 NTU_NAME = "S001C001P001R001A001_rgb"
 

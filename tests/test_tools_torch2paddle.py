@@ -17,11 +17,11 @@ from tiny import CLASSES, draw_frames, make_tree, write_config
 
 import checkpoint
 import flags
-from dataset import splits
 import predict
 import recipe
 import test
 import train
+from dataset import splits
 from models import MODELS, build_model
 from tools import golden, torch2paddle
 

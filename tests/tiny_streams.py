@@ -3,7 +3,7 @@
 import numpy as np
 
 from common import files
-from skeleton import get_layout
+from layouts import get_layout
 
 CLASSES = ["Down", "Side", "Up"]
 STEPS = np.array([[0, -1, 0], [1, 0, 0], [0, 1, 0]], np.float32)

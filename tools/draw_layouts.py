@@ -16,7 +16,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 
 from common.command_line import CommandLine, run_main
 from common.files import write_atomically
-from skeleton import NAMES, Layout, get_layout
+from layouts import NAMES, Layout, get_layout
 
 WIDTH, HEIGHT = 480, 640  # of the place where the body stands, in pixels; the names are right of it
 NAMES_WIDTH = 180

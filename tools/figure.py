@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skeleton import LAYOUTS
+from layouts import LAYOUTS
 
 # name: (parent, segment that turns it, part whose build scales it, offset from the parent when standing at attention).
 # A person of 1.78 m, middle and left side; the right side is the mirror image. Parents come before children.

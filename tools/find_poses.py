@@ -28,8 +28,8 @@ from avi2jpg import TRUNCATED_RATIO
 from common.command_line import CommandLine, run_main
 from common.files import write_atomically
 from common.processes import run_jobs, write_failures
-from dataset.splits import VIDEO_SUFFIXES
 from dataset.records import natural_order
+from dataset.splits import VIDEO_SUFFIXES
 
 INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm"
 COCO = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17

@@ -27,7 +27,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 from common.command_line import CommandLine
 from common.files import UNFINISHED, dump_pickle, make_folder, write_atomically
 from common.processes import run_jobs
-from skeleton import LAYOUTS
+from layouts import LAYOUTS
 from tools.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
 from tools.film import draw_frames, make_clothes, make_scene
 

@@ -29,11 +29,10 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from dataset import annotations
 import checkpoint
 import config as texts
-from dataset import splits
 import recipe
+from dataset import annotations, splits
 from models import MODELS, build_model
 from models.inflate import WAYS, inflate
 from models.weights import convert_torch_weights

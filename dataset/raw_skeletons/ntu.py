@@ -11,11 +11,11 @@ import os
 import re
 
 from common.files import read_lines
-from dataset.splits import SHIPPED_SPLITS
 from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.ntu_file import MAX_METRES, read_recording
 from dataset.raw_skeletons.ownset import find_own_classes
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, list_files, make_annotation
+from dataset.splits import SHIPPED_SPLITS
 
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 LISTS = os.path.join(os.path.dirname(SHIPPED_SPLITS), "ntu")

@@ -8,9 +8,9 @@ import argparse
 import os
 from collections import Counter
 
-from dataset.splits import SHIPPED_SPLITS, find_split_folder, hold_out_groups, number_classes, read_class_index
 from dataset.raw_skeletons.samples import RawSample, RawSet
 from dataset.records import natural_order
+from dataset.splits import SHIPPED_SPLITS, find_split_folder, hold_out_groups, number_classes, read_class_index
 
 SPLITS = ("train", "val", "test")
 
