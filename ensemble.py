@@ -14,8 +14,8 @@ import difflib
 
 import numpy as np
 
-import metrics
-import report
+from engine import metrics
+from engine import report
 from common import command_line, files
 
 WEIGHT_SETS = {

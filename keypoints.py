@@ -10,9 +10,9 @@ import numpy as np
 
 from dataset.raw_skeletons import coco, mediapipe, ntu, openpose
 from dataset.raw_skeletons.samples import RawSample
+from layouts import LAYOUTS, Layout
 from reader import skeleton_pkl
 from reader.rgbpose import NTU_SUFFIX
-from layouts import LAYOUTS, Layout
 
 PKL = ".pkl"
 READINGS = {".json": coco.read_sample, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}

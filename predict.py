@@ -12,7 +12,7 @@ of the TEST section in the checkpoint's config, so what is scored whole gets the
 video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
-import flags
+from engine import flags
 from common import command_line
 
 if __name__ == "__main__":
@@ -30,12 +30,12 @@ import numpy as np
 import paddle
 import tqdm
 
-import checkpoint
+from engine import checkpoint
 import drawing
-import engine
+from engine import trainer
 import exported
 import footage
-import log
+from engine import logger
 import recipe
 import sources
 from common import files
@@ -52,7 +52,7 @@ def main(words: list | None = None) -> int:
     device = recipe.choose_device(args.use_gpu)
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
     config, class_names = state["config"], state["class_names"]
-    log.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export does not know of logs
+    logger.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export does not know of logs
     origin = args.exported or args.weights
     reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
@@ -142,7 +142,7 @@ def score_source(source, network, average_clips: str) -> tuple:
         ValueError: no frame or no person can be read.
     """
     windows = source.read_windows()
-    result = engine.evaluate(network, windows, average_clips)
+    result = trainer.evaluate(network, windows, average_clips)
     scores = [result["scores"], *(result["heads"][name] for name in network.modalities)]
     if average_clips == "score":  # these are logits
         scores = [np.exp(one - one.max(axis=1, keepdims=True)) for one in scores]

@@ -9,14 +9,14 @@ import numpy as np
 import paddle
 
 import config as texts
-import optimizer
-import parallel
-import static_graph
-import step
-from mixing import Mixing
+from engine import optimizer
+from engine import distributed
+from engine import onednn
+from engine import train_step
+from engine.mixup import Mixing
 from models import MODELS, build_model
 from reader import READERS, build_loader
-from settings import RunSettings
+from engine.run_settings import RunSettings
 
 # Parameters that the code passes, so that a text cannot set them.
 READER_BY_CODE = ("mode", "seed", "overfit", "num_classes", "rank", "num_ranks")
@@ -136,7 +136,7 @@ def seed_all(seed: int, draw: int) -> None:
     So a resumed run draws what an unbroken one does, and no random state needs saving. Several processes make the same
     weights and draw different dropout.
     """
-    rank = [parallel.rank()] if draw and parallel.rank() else []
+    rank = [distributed.rank()] if draw and distributed.rank() else []
     state = int(np.random.SeedSequence([seed, draw, *rank]).generate_state(1)[0]) % 2**31
     random.seed(state)
     np.random.seed(state)
@@ -161,8 +161,8 @@ def open_loader(config: dict, mode: str):
         "num_classes": config["MODEL"].get("num_classes"),
         "seed": config["RUN"]["seed"],
         "overfit": overfit,
-        "rank": parallel.rank(),
-        "num_ranks": parallel.num_ranks(),
+        "rank": distributed.rank(),
+        "num_ranks": distributed.num_ranks(),
     }
     return build_loader(mode=mode.lower(), **by_code, **section)
 
@@ -175,7 +175,7 @@ def device_batch_size(config: dict) -> int:
 
 def samples_per_update(config: dict) -> int:
     """Return the samples of one update: of all batches that are accumulated, in all processes."""
-    return device_batch_size(config) * config["RUN"]["accumulate"] * parallel.num_ranks()
+    return device_batch_size(config) * config["RUN"]["accumulate"] * distributed.num_ranks()
 
 
 def open_reader(config: dict):
@@ -259,23 +259,23 @@ def synchronize_batch_norm(model: paddle.nn.Layer) -> paddle.nn.Layer:
     return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: list) -> step.TrainStep:
+def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: list) -> train_step.TrainStep:
     """Build the step that RUN asks for; the model and the optimizer have their weights and state already."""
     run = config["RUN"]
     precision = mixing = average = None
     if run["amp_level"] != "O0" and not paddle.device.get_device().startswith("gpu"):
         logging.warning(f"RUN.amp_level={run['amp_level']}: Paddle computes in float16 on GPUs only; this is float32")
     elif run["amp_level"] != "O0":
-        precision = step.MixedPrecision(run["amp_level"])
-    if isinstance(precision, step.MixedPrecision) and precision.level == "O2":
+        precision = train_step.MixedPrecision(run["amp_level"])
+    if isinstance(precision, train_step.MixedPrecision) and precision.level == "O2":
         model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", master_weight=True, save_dtype="float32")
     if run["mixup_alpha"] or run["cutmix_alpha"]:
         mixing = Mixing(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
     if run["ema_decay"]:
-        average = step.MovingAverage(model, run["ema_decay"])
+        average = train_step.MovingAverage(model, run["ema_decay"])
     parts = {
         "model": model,
-        "criterion": step.CrossEntropy(run["label_smoothing"]),
+        "criterion": train_step.CrossEntropy(run["label_smoothing"]),
         "optimizer": optimizer,
         "prepare": loader.prepare,
         "batch_size": device_batch_size(config),
@@ -284,17 +284,17 @@ def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: 
         "average": average,
         "still": frozen if run["freeze_statistics"] else [],
     }
-    obstacle = static_graph.find_obstacle(config["MODEL"]["name"])
+    obstacle = onednn.find_obstacle(config["MODEL"]["name"])
     if run["step"] == "static" and obstacle:
         raise ValueError(f"RUN.step=static: {obstacle}; leave it at dynamic")
     if run["step"] == "dynamic" or obstacle:
-        return step.TrainStep(**parts)
+        return train_step.TrainStep(**parts)
     logging.info(f"RUN.step={run['step']}: updates are computed by oneDNN")
-    return static_graph.StaticStep(**parts)
+    return onednn.StaticStep(**parts)
 
 
 def quicken(model: paddle.nn.Layer, config: dict):
     """Return what scores like a model, by oneDNN where RUN.step asks for it and it can; else the model itself."""
-    if config["RUN"]["step"] == "dynamic" or static_graph.find_obstacle(config["MODEL"]["name"]):
+    if config["RUN"]["step"] == "dynamic" or onednn.find_obstacle(config["MODEL"]["name"]):
         return model
-    return static_graph.StaticNetwork(model)
+    return onednn.StaticNetwork(model)

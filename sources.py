@@ -21,7 +21,7 @@ import keypoints
 import stickfigures
 from common.nested import take_one
 from reader.skeleton_pkl import Recording
-from settings import WHOLE_S, WINDOW_S
+from engine.run_settings import WHOLE_S, WINDOW_S
 
 READERS_OF = {  # flag -> the readers whose networks it is for
     "window_s": ("clips",),

@@ -5,7 +5,7 @@ python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out
 python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_accuracy --average-clips prob
 """
 
-import flags
+from engine import flags
 from common import command_line
 
 if __name__ == "__main__":
@@ -19,36 +19,36 @@ import sys
 import cv2
 import numpy as np
 
-import checkpoint
+from engine import checkpoint
 import config as texts
-import engine
-import log
-import metrics
-import parallel
+from engine import trainer
+from engine import logger
+from engine import metrics
+from engine import distributed
 import recipe
-import report
+from engine import report
 from common import files
 from dataset import records
 from models import build_model
-from settings import RunSettings
+from engine.run_settings import RunSettings
 
 
 def main(words: list | None = None) -> int | None:
     """Score the list that the command line asks for."""
     args = flags.parse_test(words)
-    if args.gpus > 1 and not parallel.is_launched():
+    if args.gpus > 1 and not distributed.is_launched():
         folder = args.save_dir or os.path.dirname(args.weights) or "."
-        return parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
+        return distributed.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
     if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
     state = checkpoint.load_checkpoint(args.weights)
     config = read_config(args, state)
     settings = RunSettings(**config["RUN"])
-    log.setup_logging(settings.log_file if parallel.rank() == 0 else None)
+    logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logging.info(args)
     logging.info(texts.format_config(config))
     recipe.choose_device(settings.use_gpu, settings.deterministic)
-    parallel.connect()
+    distributed.connect()
 
     loader = recipe.open_loader(config, "TEST")
     class_names = state.get("class_names") or loader.class_names or []
@@ -57,13 +57,13 @@ def main(words: list | None = None) -> int | None:
         config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
-    result = engine.evaluate(recipe.quicken(model, config), loader, settings.average_clips, settings.log_interval)
-    if parallel.rank():  # rank 0 has the scores of all, and tells
+    result = trainer.evaluate(recipe.quicken(model, config), loader, settings.average_clips, settings.log_interval)
+    if distributed.rank():  # rank 0 has the scores of all, and tells
         return
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
-    summary = summarize(args, config, state, loader, result, engine.summarize(model, result))
+    summary = summarize(args, config, state, loader, result, trainer.summarize(model, result))
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     tell(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
@@ -172,7 +172,7 @@ def write(
     if args.out:
         report.write_result(args.out, result, class_names, summary, args.infer_topk)
         logging.info(f"written: {args.out}")
-    run_log = log.RunLog(f"{base}.jsonl", os.path.join(save_dir, "vdl"), None)
+    run_log = logger.RunLog(f"{base}.jsonl", os.path.join(save_dir, "vdl"), None)
     epoch = state.get("epoch", 1) - 1
     names = ["top1", "top5", "mean_class_accuracy", "loss", *(name for name in summary if name.startswith("acc/"))]
     figures = {f"test/{name}": summary[name] for name in names}

@@ -5,7 +5,7 @@ python train.py --use_gpu True --epoch 65
 python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --resume auto
 """
 
-import flags
+from engine import flags
 from common import command_line
 
 if __name__ == "__main__":
@@ -20,35 +20,35 @@ import pathlib
 import subprocess
 import sys
 
-import card
-import checkpoint
+from engine import run_card
+from engine import checkpoint
 import config as texts
-import engine
-import log
-import parallel
+from engine import trainer
+from engine import logger
+from engine import distributed
 import recipe
-import report
-from settings import SHAPING, RunSettings
+from engine import report
+from engine.run_settings import SHAPING, RunSettings
 
 
 def main(words: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = flags.parse_train(words)
-    if args.gpus > 1 and not parallel.is_launched():
+    if args.gpus > 1 and not distributed.is_launched():
         folder = args.save_dir or RunSettings.save_dir
-        status = parallel.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
+        status = distributed.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
         return status or test_weights(args, read_recipe(args)[0])
     config, dropped = read_recipe(args)
     settings = RunSettings(**config["RUN"])
     settings.check()
-    log.setup_logging(settings.log_file if parallel.rank() == 0 else None)
+    logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logging.info(args)
     if dropped:
         logging.info(f"{args.config}: keys with no meaning any more were left out: {', '.join(dropped)}")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
-    parallel.connect()
+    distributed.connect()
     train(config, settings)
-    return None if parallel.is_launched() else test_weights(args, config)
+    return None if distributed.is_launched() else test_weights(args, config)
 
 
 def read_recipe(args: argparse.Namespace) -> tuple:
@@ -90,29 +90,29 @@ def train(config: dict, settings: RunSettings) -> None:
 
     base = os.path.join(settings.save_dir, config["MODEL"]["name"])
     progress, state = start(config, settings, base, class_names, model, optimizer, schedule)
-    logging.info(card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
+    logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
     if reason := find_end(progress, settings):
         logging.info(reason)
         return
     step = recipe.build_step(config, model, optimizer, train_loader, frozen)
     step.restore(state)
     scorer = recipe.quicken(model, config)
-    is_main = parallel.rank() == 0
+    is_main = distributed.rank() == 0
     jsonl_file = f"{base}_log.jsonl" if is_main else None
-    run_log = log.RunLog(jsonl_file, os.path.join(settings.save_dir, "vdl"), progress.step)
+    run_log = logger.RunLog(jsonl_file, os.path.join(settings.save_dir, "vdl"), progress.step)
     if progress.step == 0:
         run_log.hyper_parameters({**config["MODEL"], **config["OPTIMIZER"]}, ["train/loss", "val/top1"])
 
     while not (reason := find_end(progress, settings)):
         epoch = progress.epoch
         recipe.seed_all(settings.seed, 1 + epoch)
-        row = engine.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
+        row = trainer.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
         if settings.histogram_interval and (epoch + 1) % settings.histogram_interval == 0:
-            run_log.histograms(epoch, engine.histogram_values(model))
+            run_log.histograms(epoch, trainer.histogram_values(model))
         if valid_loader is not None and settings.is_validated(epoch):
             with step.scored():
                 keep = functools.partial(write_scores, config, base, progress.epoch, class_names)
-                row.update(engine.validate(scorer, valid_loader, settings.average_clips, keep))
+                row.update(trainer.validate(scorer, valid_loader, settings.average_clips, keep))
         is_best = note_epoch(row, progress, schedule, settings, texts.name_samples(config, "VALID"))
         run_log.scalars(epoch, row)
         run_log.record(progress.step, epoch, **row)
@@ -127,19 +127,19 @@ def train(config: dict, settings: RunSettings) -> None:
 
 def write_scores(config: dict, base: str, epoch: int, class_names: list, result: dict) -> None:
     """Write the scores of a validation where RUN.save_scores asks for them."""
-    if config["RUN"]["save_scores"] and parallel.rank() == 0:
+    if config["RUN"]["save_scores"] and distributed.rank() == 0:
         protocol = {"samples": texts.name_samples(config, "VALID"), "average_clips": config["RUN"]["average_clips"]}
         report.write_scores(f"{base}_val_{epoch + 1:05d}_scores.pkl", result, class_names, protocol)
 
 
-def find_end(progress: engine.Progress, settings: RunSettings) -> str | None:
+def find_end(progress: trainer.Progress, settings: RunSettings) -> str | None:
     """Return why a run that is so far trains no further, or None."""
     if progress.epoch >= settings.epochs:
         return f"{progress.epoch} epochs are done; a larger --epoch would go on"
     return settings.find_stop(progress.history)
 
 
-def pack(step, progress: engine.Progress, schedule, config: dict, class_names: list) -> dict:
+def pack(step, progress: trainer.Progress, schedule, config: dict, class_names: list) -> dict:
     """Return everything that a run needs to go on as if nothing had happened."""
     return {
         "model": checkpoint.model_state(step.model),
@@ -149,7 +149,7 @@ def pack(step, progress: engine.Progress, schedule, config: dict, class_names: l
         "plateau": dict(schedule.plateau),
         "config": config,
         "class_names": class_names,
-        "versions": card.describe_versions(),
+        "versions": run_card.describe_versions(),
     }
 
 
@@ -161,12 +161,12 @@ def start(config, settings, base, class_names, model, optimizer, schedule) -> tu
     """
     path = f"{base}_model" if settings.resume == "auto" else settings.resume
     is_found = path is not None and (settings.resume != "auto" or checkpoint.checkpoint_exists(path))
-    if len(set(parallel.gather(is_found))) > 1:
+    if len(set(distributed.gather(is_found))) > 1:
         raise ValueError(f"--resume {settings.resume}: some processes find '{path}' and some do not; share the folder")
     if not is_found:
         if settings.pretrain:
             begin(settings, model)
-        return engine.Progress(), {}
+        return trainer.Progress(), {}
     state = checkpoint.load_checkpoint(path)
     if "optimizer" not in state:
         raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
@@ -177,7 +177,7 @@ def start(config, settings, base, class_names, model, optimizer, schedule) -> tu
     for place, old, new in texts.differences(state["config"], config, SHAPING):
         logging.warning(f"--resume: {place} was {old!r} and is {new!r} now")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
-    return engine.Progress(state["epoch"], state["step"], state["history"], state["best"]), state
+    return trainer.Progress(state["epoch"], state["step"], state["history"], state["best"]), state
 
 
 def begin(settings: RunSettings, model) -> None:
@@ -193,7 +193,7 @@ def begin(settings: RunSettings, model) -> None:
             logging.info(f"  {what}: {', '.join(which)}")
 
 
-def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelist: str) -> bool:
+def note_epoch(row: dict, progress: trainer.Progress, schedule, settings, filelist: str) -> bool:
     """Count the epoch, log its line, and tell whether it is the best validated one so far."""
     epoch, key = progress.epoch, f"val/{settings.metric}"
     found = [name.removeprefix("val/") for name in row if name.startswith("val/")]
@@ -214,7 +214,7 @@ def note_epoch(row: dict, progress: engine.Progress, schedule, settings, filelis
     best = f"; best {settings.metric} so far" if is_best else ""
     logging.info(
         f"END epoch {epoch}: {told}, {row['time/clips_per_s']:.1f} clips/s, "
-        f"{log.format_duration(row['time/epoch_s'])}{best}"
+        f"{logger.format_duration(row['time/epoch_s'])}{best}"
     )
     return is_best
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from layouts import Layout
 from reader import device_heatmaps, heatmaps, sampling
 from reader import pose_transforms as transforms
 from reader.frames import DamagedSampleError
 from reader.recordings import Recordings
 from reader.skeleton_pkl import Recording
-from layouts import Layout
 
 KINDS = ("joints", "limbs")
 CROPS = ("resized", "multiscale")

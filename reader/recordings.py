@@ -3,9 +3,9 @@
 import numpy as np
 import paddle
 
+from layouts import get_layout
 from reader.frames import DamagedSampleError
 from reader.skeleton_pkl import read_split
-from layouts import get_layout
 
 MODES = ("train", "valid", "test")
 MOST_DRAWS = 10  # samples tried before a training run with damaged data stops

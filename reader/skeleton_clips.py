@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from layouts import Layout
 from reader.sampling import draw_integers
 from reader.skeleton_transforms import find_present
-from layouts import Layout
 
 LEAST_CROP = 64  # frames that CTR-GCN's random crop keeps where there are so many, however long the clip is
 # ST-GCN's random_move draws from these, for the first and for the last frame.

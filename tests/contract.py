@@ -7,7 +7,7 @@ from conftest import ROOT
 import avi2jpg
 import data_list_gener
 import ensemble
-import flags
+from engine import flags
 import jpg2pkl
 import recipe
 import train_streams

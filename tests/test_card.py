@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 
-import card
+from engine import run_card
 from models import build_model
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -31,8 +31,8 @@ class Net(paddle.nn.Layer):
 def test_parameters_and_multiply_adds_are_counted():
     net = Net()
     net.train()
-    assert card.count_parameters(net) == 8 * 2 * 27 + 8 + 8 + 8 * 5 + 5
-    cost = card.measure_forward(net, [4, 4, 8, 8])
+    assert run_card.count_parameters(net) == 8 * 2 * 27 + 8 + 8 + 8 * 5 + 5
+    cost = run_card.measure_forward(net, [4, 4, 8, 8])
     assert cost.num_macs == 8 * 2 * 4 * 4 * 2 * 27 + 8 * 5
     # Kept are the inputs of the convolution, of batch norm with its statistics, and of the linear layer.
     assert cost.kept_bytes >= 4 * (4 * 4 * 8 * 8 + 8 * 2 * 4 * 4 + 8)
@@ -42,8 +42,8 @@ def test_parameters_and_multiply_adds_are_counted():
 
 def test_resnet18_has_the_published_size():
     model = build_model("resnet", num_classes=101, depth=18)
-    assert card.count_parameters(model) == 33_255_717
-    assert round(card.measure_forward(model, [3, 16, 112, 112]).num_macs / 1e9, 2) == 8.31
+    assert run_card.count_parameters(model) == 33_255_717
+    assert round(run_card.measure_forward(model, [3, 16, 112, 112]).num_macs / 1e9, 2) == 8.31
 
 
 @pytest.mark.parametrize("name", ["ctrgcn", "infogcn"])
@@ -59,7 +59,7 @@ def test_products_without_a_layer_are_counted_too(name):
         if isinstance(layer, (paddle.nn.Conv1D, paddle.nn.Conv2D)):
             layer.register_forward_post_hook(count)
     products = 25 * 25 * 8 * 16 * 3  # of the first block alone
-    assert card.measure_forward(model, [3, 8, 25, 1]).num_macs >= with_layers_only["macs"] + products
+    assert run_card.measure_forward(model, [3, 8, 25, 1]).num_macs >= with_layers_only["macs"] + products
 
 
 def test_memory_is_told_before_it_is_needed():
@@ -81,9 +81,9 @@ print(told, peaks[1] - peaks[0])
 
 def test_the_card_says_how_much_memory_a_batch_takes():
     run = {"accumulate": 4, "ema_decay": 0.0}
-    cost = card.Cost(kept_bytes=2**29)
-    assert card._describe_memory(run, 2**28, cost, 32).startswith("about 7.0 GiB in float32 for 8 samples at a time")
+    cost = run_card.Cost(kept_bytes=2**29)
+    assert run_card._describe_memory(run, 2**28, cost, 32).startswith("about 7.0 GiB in float32 for 8 samples at a time")
 
 
 def test_versions_fix_the_environment():
-    assert paddle.__version__ in card.describe_versions()
+    assert paddle.__version__ in run_card.describe_versions()

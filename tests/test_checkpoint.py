@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 
-import checkpoint
+from engine import checkpoint
 
 
 class Net(paddle.nn.Layer):

@@ -25,7 +25,7 @@ import test
 import train
 from dataset import records
 from reader import build_loader
-from settings import RunSettings
+from engine.run_settings import RunSettings
 
 DIFFERENCES = {
     "configs/resnet.txt": {  # against the text of 2020, which loads as it is

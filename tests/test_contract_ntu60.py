@@ -13,13 +13,13 @@ from contract import find_differing, look_up, parse, read, read_header, resolve
 
 import config as texts
 import ensemble
-import metrics
+from engine import metrics
 from models import MODELS, build_model
 from models.rgbposeconv3d import RGBPoseConv3D
-from optimizer import Schedule
+from engine.optimizer import Schedule
 from reader import heatmaps
 from reader.pose_transforms import find_body_box
-from settings import RunSettings
+from engine.run_settings import RunSettings
 
 CONFIG = "pcan_ntu60_phase12.yaml"
 

@@ -15,10 +15,10 @@ from contract import find_differing, find_moved, look_up, parse, read, read_head
 from tiny_streams import write_pkl
 
 import config as texts
-import engine
+from engine import trainer
 import ensemble
-import flags
-import metrics
+from engine import flags
+from engine import metrics
 import recipe
 import test
 import train
@@ -26,7 +26,7 @@ import train_streams
 from common import files
 from models import MODELS
 from models.pbgcn import PBGCN
-from optimizer import Schedule
+from engine.optimizer import Schedule
 
 DIFFERENCES = {
     "STGCResidual": {  # an argument of the network of the runner, and what it is here
@@ -152,7 +152,7 @@ def test_the_runners_names_of_those_arguments_load(key, value, place):
 
 def test_the_time_is_divided_as_there():
     theirs = {"dataloader": True, "model": True, "statistics": True}
-    parts = engine.Clock().shares()
+    parts = trainer.Clock().shares()
     assert find_differing(theirs, dict.fromkeys(parts, True)) == set(DIFFERENCES["timer"])
     assert set(parts) == {"data", "model", "statistics"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ensemble
-import report
+from engine import report
 from common import files
 
 CLASSES = ["clap", "kick", "wave"]

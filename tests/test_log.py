@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import visualdl
 
-import log
+from engine import logger
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,8 @@ def restored_root_logger():
 
 
 def test_lines_have_their_origin_in_the_file_and_not_on_the_screen(tmp_path, capsys):
-    log.setup_logging(str(tmp_path / "logger.log"))
-    log.setup_logging(str(tmp_path / "logger.log"))  # a second run in one process doubles no line
+    logger.setup_logging(str(tmp_path / "logger.log"))
+    logger.setup_logging(str(tmp_path / "logger.log"))  # a second run in one process doubles no line
     logging.info("Loss at epoch 0 step 0: [1.5], acc: [0.25]")
     logging.debug("only in the file")
     assert capsys.readouterr().out == "Loss at epoch 0 step 0: [1.5], acc: [0.25]\n"
@@ -34,20 +34,20 @@ def test_lines_have_their_origin_in_the_file_and_not_on_the_screen(tmp_path, cap
 
 
 def read_scalars(folder, tag):
-    reader = visualdl.LogReader(file_path=str(folder / log.VDL_FILE))
+    reader = visualdl.LogReader(file_path=str(folder / logger.VDL_FILE))
     return [(one.id, one.value) for one in reader.get_data("scalar", tag)]
 
 
 def test_the_axis_goes_on_after_a_resume_and_later_lines_of_a_killed_run_go(tmp_path):
     jsonl = tmp_path / "a.jsonl"
-    first = log.RunLog(str(jsonl), str(tmp_path / "vdl"))
+    first = logger.RunLog(str(jsonl), str(tmp_path / "vdl"))
     for step in (1, 2, 3):
         first.record(step, 0, loss=1.0)
         first.scalars(step, {"train/loss": step})
     first.close()
     with open(jsonl, "a") as file:
         file.write('{"step": 4, "ep')  # killed in the middle of a line
-    second = log.RunLog(str(jsonl), str(tmp_path / "vdl"), first_step=2)
+    second = logger.RunLog(str(jsonl), str(tmp_path / "vdl"), first_step=2)
     second.record(3, 1, loss=0.5)
     second.scalars(4, {"train/loss": 4})
     second.close()
@@ -59,11 +59,11 @@ def test_the_axis_goes_on_after_a_resume_and_later_lines_of_a_killed_run_go(tmp_
 def test_a_new_run_starts_new_logs_and_a_test_adds_to_them(tmp_path):
     arguments = (str(tmp_path / "a.jsonl"), str(tmp_path / "vdl"))
     for _ in range(2):
-        run = log.RunLog(*arguments)
+        run = logger.RunLog(*arguments)
         run.record(1, 0)
         run.scalars(1, {"train/loss": 1})
         run.close()
-    added = log.RunLog(str(tmp_path / "test.jsonl"), str(tmp_path / "vdl"), None)
+    added = logger.RunLog(str(tmp_path / "test.jsonl"), str(tmp_path / "vdl"), None)
     added.scalars(5, {"test/top1": 0.5})
     added.image(5, "test/confusion", np.zeros((4, 4, 3), np.uint8))
     added.histograms(5, {"weights/fc": np.arange(4.0)})
@@ -80,7 +80,7 @@ def test_a_fault_of_visualdl_is_told_once_and_stops_nothing(tmp_path, monkeypatc
         raise RuntimeError("no space for curves")
 
     monkeypatch.setattr(visualdl, "LogWriter", broken)
-    run = log.RunLog(str(tmp_path / "a.jsonl"), str(tmp_path / "vdl"))
+    run = logger.RunLog(str(tmp_path / "a.jsonl"), str(tmp_path / "vdl"))
     run.scalars(1, {"train/loss": 1.0})
     run.record(1, 0, loss=1.0)
     run.close()
@@ -90,10 +90,10 @@ def test_a_fault_of_visualdl_is_told_once_and_stops_nothing(tmp_path, monkeypatc
 
 def test_clips_are_laid_out_in_rows():
     clips = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((1, 1, 4, 5, 3), np.uint8)
-    picture = log.clip_rows(clips)
+    picture = logger.clip_rows(clips)
     assert picture.shape == (8, 15, 3) and picture[0, ::5, 0].tolist() == [0, 1, 2]
     assert picture[4, ::5, 0].tolist() == [3, 4, 5]
 
 
 def test_durations():
-    assert log.format_duration(3725.9) == "1:02:05"
+    assert logger.format_duration(3725.9) == "1:02:05"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import metrics
+from engine import metrics
 
 SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.4, 0.35, 0.25], [0.2, 0.5, 0.3]])
 LABELS = np.array([0, 1, 1, 2])

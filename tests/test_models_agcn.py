@@ -15,11 +15,11 @@ from golden_runs import (
 )
 
 import models
+from layouts import get_layout
 from models.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_authors
 from models.graphs import build_adjacency
 from models.stgcn import rename
 from models.weights import convert_torch_weights
-from layouts import get_layout
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

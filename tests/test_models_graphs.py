@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from layouts import LAYOUTS, get_layout
 from models.graphs import (
     STRATEGIES,
     build_adjacency,
@@ -14,7 +15,6 @@ from models.graphs import (
     link_both,
     vector_adjacency,
 )
-from layouts import LAYOUTS, get_layout
 from tools import golden
 
 GRAPHS = json.loads((pathlib.Path(__file__).parent / "golden_data" / "graphs.json").read_text(encoding="utf-8"))

@@ -10,8 +10,8 @@ from test_models_resnet3d import assert_logits_match, count_params, l2_norm
 from test_models_rgbposeconv3d import SMALL, assert_features_match, draw_golden, draw_inputs
 from test_models_slowonly import draw
 
-import checkpoint
-import step
+from engine import checkpoint
+from engine import train_step
 from models.gates import CrossModalGate
 from models.pcan import GROUPINGS, PCAN, list_groups, read_pcan
 from models.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
@@ -125,7 +125,7 @@ def test_heads_losses_and_prototypes_are_those_of_the_authors_over_two_steps(nam
     assert_answers_match(model, lambda: model.score(as_maps(steps[0])), reference["logits"])
     for features, expected in zip(steps, (reference, reference["step2"]), strict=True):
         authors.train_as_the_authors_did(model)
-        losses = model.compute_losses(model.score(as_maps(features)), labels, step.CrossEntropy())
+        losses = model.compute_losses(model.score(as_maps(features)), labels, train_step.CrossEntropy())
         assert_losses_match(losses, expected["loss"])
         if expected is reference:
             sum(losses.values()).backward()
@@ -213,7 +213,7 @@ def test_outputs_losses_gradients_and_prototypes_are_those_of_the_authors_networ
     model.backbone.register_forward_post_hook(lambda _layer, _inputs, output: maps.append(output))
     outputs, labels = model(inputs), paddle.to_tensor(reference["labels"])
     assert_features_match(maps[0], reference["feature"])
-    losses = model.compute_losses(outputs, labels, step.CrossEntropy())
+    losses = model.compute_losses(outputs, labels, train_step.CrossEntropy())
     assert_losses_match(losses, reference["loss"])
     sum(losses.values()).backward()
     assert_parameter_gradients_match(reference, model, reference["grad_norms"]["params"])
@@ -299,7 +299,7 @@ def test_every_loss_has_a_weight_and_every_weight_a_finite_gradient():
         loss_weights=[1.0, 1.5, 0.6, 1.2], tree_weight=0.0, prototype_weight=0.0, diversity_weight=0.0
     )
     outputs = model(inputs)
-    criterion = step.CrossEntropy(0.1)  # smooths coarse labels by the number of coarse classes
+    criterion = train_step.CrossEntropy(0.1)  # smooths coarse labels by the number of coarse classes
     losses = model.compute_losses(outputs, labels, criterion)
     assert list(losses) == list(LOSSES)[:4] + [
         *("rgb_loss_tree", "rgb_loss_prototype", "rgb_coarse_loss_prototype"),
@@ -325,7 +325,7 @@ def test_every_loss_has_a_weight_and_every_weight_a_finite_gradient():
 def test_two_weights_are_those_of_coarse_classes_too_and_one_modality_may_be_trained():
     assert make_model(loss_weights=[1.0, 2.0]).loss_weights == dict(zip(HEADS, [1.0, 2.0, 1.0, 2.0], strict=True))
     model, inputs, labels = train_small(loss_components=["pose"], loss_weights=[1.0])
-    losses = model.compute_losses(model(inputs), labels, step.CrossEntropy())
+    losses = model.compute_losses(model(inputs), labels, train_step.CrossEntropy())
     assert set(losses) == {name for name in LOSSES if name.startswith("pose")}
 
 
@@ -334,13 +334,13 @@ def test_outputs_of_an_evaluation_have_losses_of_classes_only():
     model.eval()
     outputs = model(inputs)
     assert list(outputs) == HEADS
-    assert list(model.compute_losses(outputs, labels, step.CrossEntropy())) == [f"{head}_loss_cls" for head in HEADS]
+    assert list(model.compute_losses(outputs, labels, train_step.CrossEntropy())) == [f"{head}_loss_cls" for head in HEADS]
 
 
 def test_mixed_samples_have_losses_of_classes_only_and_move_no_prototype():
     model, inputs, labels = train_small()
     before = checkpoint.model_state(model)
-    losses = model.compute_losses(model(inputs), labels, step.CrossEntropy(), is_mixed=True)
+    losses = model.compute_losses(model(inputs), labels, train_step.CrossEntropy(), is_mixed=True)
     assert {name for name, loss in losses.items() if loss.item() == 0} == set(list(LOSSES)[4:])
     sum(losses.values()).backward()
     assert all(layer.embed.weight.grad is not None for layer in model.prototypes.values())
@@ -355,7 +355,7 @@ def test_diversity_has_a_gradient_but_for_the_published_variant():
     for as_published, weight in ((False, 1.0), (True, 1.0), (False, 0.0)):
         model, inputs, labels = train_small(as_published=as_published, diversity_weight=weight)
         outputs = answer_right(model, model(inputs), labels)
-        losses = model.compute_losses(outputs, labels, step.CrossEntropy())
+        losses = model.compute_losses(outputs, labels, train_step.CrossEntropy())
         losses["rgb_loss_prototype"].backward()
         gradients[as_published, weight] = model.prototypes["rgb"].embed.weight.grad.numpy()
     without = gradients[False, 0.0]
@@ -431,7 +431,7 @@ def test_parts_of_a_batch_and_other_processes_move_prototypes_as_the_whole_batch
 def test_all_prototypes_of_a_network_move_at_the_end_of_an_update():
     model, inputs, labels = train_small()
     before = {head: layer.vectors.numpy() for head, layer in model.prototypes.items()}
-    model.compute_losses(answer_right(model, model(inputs), labels), labels, step.CrossEntropy())
+    model.compute_losses(answer_right(model, model(inputs), labels), labels, train_step.CrossEntropy())
     asked = []
     model.end_update(lambda values: asked.append(values.shape) or values)
     assert [list(shape) for shape in asked] == [[6, 257], [3, 129], [6, 257], [3, 129]]
@@ -484,7 +484,7 @@ def test_a_batch_is_learnt_by_heart():
     model, inputs, labels = train_small(zero_init_residual=True)
     optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=model.parameters())
     for _ in range(30):
-        losses = model.compute_losses(model(inputs), labels, step.CrossEntropy())
+        losses = model.compute_losses(model(inputs), labels, train_step.CrossEntropy())
         sum(losses.values()).backward()
         optimizer.step()
         optimizer.clear_grad()

@@ -12,7 +12,7 @@ from test_models_posec3d import assert_parameter_gradients_match
 from test_models_resnet3d import assert_logits_match, l2_norm
 from test_models_slowonly import draw
 
-import step
+from engine import train_step
 from models.pathway import average_frames
 from models.rgbposeconv3d import RGBPoseConv3D
 from models.two_pathways import Lateral
@@ -237,7 +237,7 @@ def test_wide_pathways_are_built_and_train():
     optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
     losses = []
     for _ in range(2):
-        loss = sum(model.compute_losses(model(inputs), labels, step.CrossEntropy()).values())
+        loss = sum(model.compute_losses(model(inputs), labels, train_step.CrossEntropy()).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -258,7 +258,7 @@ def test_each_modality_has_logits_and_a_weighted_loss():
         np.testing.assert_allclose(
             average_frames(*pair).numpy(), as_clips(pair[0]).mean(axis=[2, 3, 4]).numpy(), rtol=1e-4, atol=1e-6
         )
-    criterion = step.CrossEntropy()
+    criterion = train_step.CrossEntropy()
     losses = model.compute_losses(outputs, labels, criterion)
     rgb, pose = (criterion(outputs[name], labels).item() for name in ("rgb", "pose"))
     ours = {name: loss.item() for name, loss in losses.items()}

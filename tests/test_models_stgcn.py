@@ -14,6 +14,7 @@ from golden_runs import (
 from paddle import nn
 
 import models
+from layouts import get_layout
 from models.graphs import build_adjacency
 from models.stgcn import (
     PYSKL_NAMES,
@@ -28,7 +29,6 @@ from models.stgcn import (
     rename,
 )
 from models.weights import convert_torch_weights
-from layouts import get_layout
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

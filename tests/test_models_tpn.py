@@ -10,7 +10,7 @@ from paddle import nn
 from test_models_resnet3d import assert_logits_match
 from test_models_slowonly import draw
 
-import checkpoint
+from engine import checkpoint
 from models.resnet2d import split_frames
 from models.slowonly import SlowOnly
 from models.tpn import TPN, LevelFusion, Neck, make_spatial, pool, upsample

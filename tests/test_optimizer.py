@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-import optimizer
+from engine import optimizer
 
 
 def schedule(**arguments):

@@ -14,8 +14,8 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
-import checkpoint
-import parallel
+from engine import checkpoint
+from engine import distributed
 from common import files
 
 # A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates.
@@ -169,10 +169,10 @@ def test_the_short_form_starts_and_reports(place):
 
 
 def test_one_process_needs_nobody(monkeypatch):
-    assert parallel.rank() == 0 and parallel.num_ranks() == 1 and not parallel.is_launched()
-    assert parallel.gather("x") == ["x"] and parallel.share_gradients("model") == "model"
-    parallel.connect()
-    monkeypatch.setattr(parallel.paddle, "is_compiled_with_cuda", lambda: True)
-    monkeypatch.setattr(parallel.paddle.device.cuda, "device_count", lambda: 1)
+    assert distributed.rank() == 0 and distributed.num_ranks() == 1 and not distributed.is_launched()
+    assert distributed.gather("x") == ["x"] and distributed.share_gradients("model") == "model"
+    distributed.connect()
+    monkeypatch.setattr(distributed.paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(distributed.paddle.device.cuda, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="--gpus 4: this machine has 1; give that number or fewer"):
-        parallel.launch("train.py", [], 4, "ranks")
+        distributed.launch("train.py", [], 4, "ranks")

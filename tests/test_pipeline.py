@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, write_config
 
-import checkpoint
+from engine import checkpoint
 from dataset import records
 
 

@@ -9,10 +9,10 @@ import paddle
 import pytest
 from test_footage import make_frames, read_back, write_avi, write_folder
 
-import checkpoint
+from engine import checkpoint
 import config as texts
 import drawing
-import engine
+from engine import trainer
 import footage
 import predict
 import recipe
@@ -72,7 +72,7 @@ def score_as_test_does(weights, folder, tmp_path):
     model = build_model(**state["config"]["MODEL"])
     checkpoint.restore_model(model, state["model"])
     loader = recipe.open_loader(state["config"], "TEST")
-    return engine.evaluate(model, loader, state["config"]["RUN"]["average_clips"])["scores"][0]
+    return trainer.evaluate(model, loader, state["config"]["RUN"]["average_clips"])["scores"][0]
 
 
 PROTOCOLS = [

@@ -12,15 +12,15 @@ import tiny_skeletons
 import tiny_streams
 from test_footage import make_frames, read_back, write_avi, write_folder
 
-import checkpoint
+from engine import checkpoint
 import config as texts
-import engine
+from engine import trainer
 import predict
 import recipe
 import sources
 from common import files
-from models import build_model
 from layouts import get_layout
+from models import build_model
 from tools import export
 
 CLASSES = ["Down", "Side", "Up", "Über kopf"]
@@ -87,7 +87,7 @@ def score_as_test_does(filelist, split, **reader):
     model = build_model(**state["config"]["MODEL"])
     checkpoint.restore_model(model, state["model"])
     loader = recipe.open_loader(state["config"], "TEST")
-    return engine.evaluate(model, loader, state["config"]["RUN"]["average_clips"])
+    return trainer.evaluate(model, loader, state["config"]["RUN"]["average_clips"])
 
 
 def soften(scores, average_clips):

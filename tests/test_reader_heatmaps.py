@@ -7,8 +7,8 @@ import numpy as np
 import paddle
 import pytest
 
-from reader import device_heatmaps, heatmaps
 from layouts import get_layout
+from reader import device_heatmaps, heatmaps
 
 FOLDER = pathlib.Path(__file__).parent / "golden_data"
 CASES = {case["name"]: case for case in json.loads((FOLDER / "heatmaps.json").read_text())["cases"]}

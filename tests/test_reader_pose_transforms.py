@@ -8,9 +8,9 @@ import random
 import numpy as np
 import pytest
 
+from layouts import get_layout
 from reader import pose_transforms as transforms
 from reader import sampling
-from layouts import get_layout
 
 FOLDER = pathlib.Path(__file__).parent / "golden_data"
 LAYOUT = get_layout("coco17")

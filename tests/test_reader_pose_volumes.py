@@ -5,10 +5,10 @@ import paddle
 import pytest
 from tiny_poses import make_annotation, write_pose, write_poses
 
+from layouts import get_layout
 from reader import READERS, build_loader, heatmaps
 from reader import pose_transforms as transforms
 from reader.pose_volumes import PoseVolumes
-from layouts import get_layout
 
 LAYOUT = get_layout("coco17")
 SMALL = {"split": "all", "clip_len": 6, "short_size": 32, "crop_size": 28}

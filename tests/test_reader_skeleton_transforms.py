@@ -6,10 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 
+from layouts import LAYOUTS, get_layout
 from reader import sampling, streams
 from reader import skeleton_clips as clips
 from reader import skeleton_transforms as transforms
-from layouts import LAYOUTS, get_layout
 
 NTU, KINETICS, HDM05 = get_layout("ntu25"), get_layout("openpose18"), get_layout("hdm05")
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}

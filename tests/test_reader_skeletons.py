@@ -6,9 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
+from layouts import get_layout
 from reader import build_loader, skeleton_pkl, streams
 from reader.skeletons import SAMPLINGS, Skeletons
-from layouts import get_layout
 
 NTU = get_layout("ntu25")
 PLAIN = {"normalization": None, "clip_len": 8}

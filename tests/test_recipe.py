@@ -7,9 +7,9 @@ from tiny import CONFIG, write_config
 
 import config as texts
 import recipe
-import step
+from engine import train_step
 from models import MODELS
-from settings import RunSettings
+from engine.run_settings import RunSettings
 
 
 class Batches:
@@ -175,7 +175,7 @@ def build_step(tmp_path, words):
 
 def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
     plain = build_step(tmp_path, [])
-    assert type(plain.precision) is step.FullPrecision and plain.mixing is plain.average is None
+    assert type(plain.precision) is train_step.FullPrecision and plain.mixing is plain.average is None
     assert plain.batch_size == 4 and plain.still == [] and as_if_gpu == []
     words = [
         "RUN.amp_level=O1",

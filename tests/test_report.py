@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-import report
+from engine import report
 
 RESULT = {
     "names": ["a", "b", "c"],

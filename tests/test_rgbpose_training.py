@@ -10,9 +10,9 @@ from test_parallel import finish, launch
 from tiny_poses import make_annotation, write_poses
 from tiny_videos import write_frames
 
-import checkpoint
-import mixing
-import step
+from engine import checkpoint
+from engine import mixup
+from engine import train_step
 import test as scoring
 import train
 from models import build_model
@@ -161,7 +161,7 @@ def test_prototypes_move_once_an_update_and_not_by_mixtures(folder):
 
     def update(**more):
         optimizer = paddle.optimizer.Momentum(0.0, parameters=model.parameters())
-        one = step.TrainStep(model, step.CrossEntropy(), optimizer, lambda inputs: inputs, **more)
+        one = train_step.TrainStep(model, train_step.CrossEntropy(), optimizer, lambda inputs: inputs, **more)
         one.begin_epoch()
         values = one(inputs, labels, 0.0, 0)
         return {
@@ -169,7 +169,7 @@ def test_prototypes_move_once_an_update_and_not_by_mixtures(folder):
             for name, layer in model.prototypes.items()
         }, values
 
-    moved, values = update(mixing=mixing.Mixing(0.2, 0.0))
+    moved, values = update(mixing=mixup.Mixing(0.2, 0.0))
     assert set(moved.values()) == {0.0} and float(values["rgb_loss_tree"]) == 0 and float(values["rgb_loss_cls"]) > 0
     moved, values = update(batch_size=2)
     assert max(moved.values()) > 0 and float(values["rgb_loss_tree"]) > 0

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from settings import SHAPING, RunSettings
+from engine.run_settings import SHAPING, RunSettings
 
 
 def test_when_an_epoch_is_validated_and_which_value_is_better():

@@ -11,13 +11,13 @@ import pytest
 from conftest import ROOT
 from tiny import make_tree, write_config
 
-import checkpoint
+from engine import checkpoint
 import recipe
-import static_graph
+from engine import onednn
 import train
 from common.nested import change_each
 from models import build_model
-from static_graph import NETWORKS, StaticNetwork, StaticStep, find_used
+from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_used
 from tools import gpu_check
 from tools.timing import build_step, draw_batch
 
@@ -213,7 +213,7 @@ def name_outputs(outputs):
     [
         ("pcan", (), "it does not know 'pcan', only resnet, "),
         ("resnet", (paddle.device, "get_device", lambda: "gpu:0"), "it is for CPUs, and this is gpu:0"),
-        ("resnet", (static_graph.parallel, "num_ranks", lambda: 2), "it takes one process, here are 2"),
+        ("resnet", (onednn.parallel, "num_ranks", lambda: 2), "it takes one process, here are 2"),
         ("resnet", (paddle, "__version__", "2.6.2"), "Paddle 2.6.2 computes these programs wrongly"),
     ],
 )

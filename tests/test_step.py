@@ -4,10 +4,10 @@ import numpy as np
 import paddle
 import pytest
 
-import engine
-import step
-from mixing import Mixing
-from step import CrossEntropy, MovingAverage, TrainStep
+from engine import trainer
+from engine import train_step
+from engine.mixup import Mixing
+from engine.train_step import CrossEntropy, MovingAverage, TrainStep
 
 VIEWS = [[0.0, 2.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 1.0]]
 LABELS = [0, 0, 1, 1, 1]
@@ -280,7 +280,7 @@ def amp(monkeypatch):
 
 def test_mixed_precision_casts_with_conv3d_and_scales_the_loss_not_the_update(amp):
     losses, weights = run(make_model)
-    scaled, same = run(make_model, precision=step.MixedPrecision("O1"), batch_size=3)
+    scaled, same = run(make_model, precision=train_step.MixedPrecision("O1"), batch_size=3)
     assert scaled == pytest.approx(losses, rel=1e-6)
     assert amp == [{"custom_white_list": {"conv3d"}, "level": "O1"}] * 6
     for name, value in weights.items():
@@ -294,7 +294,7 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale_until_it_is_an_error(
 
     model = make_model()
     before = values_of(model)
-    precision = step.MixedPrecision("O1", first_scale=4.0)
+    precision = train_step.MixedPrecision("O1", first_scale=4.0)
     update = make_step(model, Steep(), precision=precision)
     told = []
     with pytest.raises(FloatingPointError, match="RUN.amp_level=O1: the loss scale fell to 0.5, gradients overflow"):
@@ -307,9 +307,9 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale_until_it_is_an_error(
 
 
 def test_the_state_of_a_step_comes_back(amp):
-    first = make_step(make_model(), precision=step.MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9))
+    first = make_step(make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9))
     first.precision.scaler.scale_value = 8.0
-    second = make_step(make_model(), precision=step.MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9))
+    second = make_step(make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9))
     second.restore(first.state())
     assert second.precision.scaler.scale_value == 8.0
     for name, value in first.average.state().items():
@@ -332,7 +332,7 @@ def test_gradients_stay_readable_after_an_update():
     optimizer = paddle.optimizer.SGD(0.0, parameters=model.parameters())
     update = TrainStep(model, CrossEntropy(), optimizer, as_floats)
     told = update(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
-    values = engine.histogram_values(model)
+    values = trainer.histogram_values(model)
     assert set(values) == {"weights/weight", "weights/bias", "gradients/weight", "gradients/bias"}
     assert np.abs(values["gradients/weight"]).sum() > 0 and 0 <= told["hits"].item() <= 5 and told["loss"].item() > 0
     assert set(told) == {"loss", "hits"}

@@ -13,8 +13,8 @@ import visualdl
 from conftest import ROOT
 from tiny import CLASSES, make_tree, write_config
 
-import checkpoint
-import engine
+from engine import checkpoint
+from engine import trainer
 import test
 import train
 from common import files
@@ -133,13 +133,13 @@ def test_no_sample_is_dropped_whatever_the_batch(score):
 
 def count_views(monkeypatch):
     shapes = []
-    original = engine.evaluate
+    original = trainer.evaluate
 
     def spy(model, loader, *arguments):
         shapes.extend((batch["inputs"].shape[0], batch["inputs"].shape[1]) for batch in loader)
         return original(model, loader, *arguments)
 
-    monkeypatch.setattr(engine, "evaluate", spy)
+    monkeypatch.setattr(trainer, "evaluate", spy)
     return shapes
 
 

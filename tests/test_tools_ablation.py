@@ -10,9 +10,9 @@ from tiny_poses import HEIGHT, WIDTH, make_annotation
 from tiny_videos import write_frames
 
 import ensemble
-import flags
+from engine import flags
 import recipe
-import report
+from engine import report
 import test
 import train
 from common import files

@@ -10,7 +10,7 @@ import pytest
 from test_models import CASES, NUM_CLASSES, build, move_statistics
 from test_predict import PROTOCOLS, save_model
 
-import checkpoint
+from engine import checkpoint
 import config as texts
 import exported
 import recipe

@@ -6,7 +6,7 @@ import pytest
 from paddle import nn
 from test_models_rgbposeconv3d import SMALL, draw_inputs
 
-import checkpoint
+from engine import checkpoint
 from models import build_model
 from tools import merge_rgbpose
 

@@ -15,8 +15,8 @@ import pytest
 from conftest import ROOT
 from tiny import CLASSES, draw_frames, make_tree, write_config
 
-import checkpoint
-import flags
+from engine import checkpoint
+from engine import flags
 import predict
 import recipe
 import test

@@ -15,7 +15,7 @@ import visualdl
 from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
-import checkpoint
+from engine import checkpoint
 import test
 import train
 from common import files

@@ -9,8 +9,8 @@ import paddle
 import pytest
 from tiny import make_tree, write_config
 
-import checkpoint
-import step
+from engine import checkpoint
+from engine import train_step
 import test
 import train
 
@@ -181,7 +181,7 @@ def test_mixed_precision_and_synchronized_batch_norm_say_what_a_cpu_cannot_do(ru
 
 
 def test_memory_that_runs_out_proposes_the_batch_that_fits(run, monkeypatch):
-    monkeypatch.setattr(step.TrainStep, "__call__", lambda *arguments: paddle.zeros([2**50]))
+    monkeypatch.setattr(train_step.TrainStep, "__call__", lambda *arguments: paddle.zeros([2**50]))
     with pytest.raises(MemoryError, match=r"-o TRAIN.batch_size=2 -o RUN.accumulate=2, which keeps 4 samples an upd"):
         run(*QUIET)
 

@@ -34,12 +34,12 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import card
+from engine import run_card
 import config as texts
-import engine
+from engine import trainer
 import recipe
 from common.nested import change_each, format_shape, take_one
-from static_graph import NETWORKS
+from engine.onednn import NETWORKS
 from tools import heatmap_speed, reader_speed, step_speed
 from tools.timing import (
     build_step,
@@ -174,20 +174,20 @@ def draw_video(config: dict, _) -> tuple:
 
 def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     """Measure one of `CALLS` in this process: seconds a call, peak memory, size of the network."""
-    before_gib = engine.memory_gib()
+    before_gib = trainer.memory_gib()
     step, reader = build_step(config)
     inputs, labels = (draw_video if name == "test video" else draw_batch)(config, reader)
     call = CALLS[name](step, inputs, labels)
     seconds = time_calls(call, args.batches, args.repeats)
-    memory_gib = engine.memory_gib()
+    memory_gib = trainer.memory_gib()
     return {
         "num_clips": len(labels),
         "seconds": seconds,
         "num_kernels": count_kernels(call),
         "memory_gib": memory_gib,
         "before_gib": before_gib,
-        "num_parameters": card.count_parameters(step.model),
-        "num_macs": card.measure_forward(step.model, reader.input_shape).num_macs,
+        "num_parameters": run_card.count_parameters(step.model),
+        "num_macs": run_card.measure_forward(step.model, reader.input_shape).num_macs,
         "clip": format_shape(reader.input_shape),
     }
 

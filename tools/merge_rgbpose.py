@@ -25,7 +25,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import checkpoint
+from engine import checkpoint
 import recipe
 from models import build_model
 from tools.torch2paddle import read_config

@@ -9,7 +9,7 @@ import gc
 import paddle
 
 from common.nested import change_each, format_shape
-from static_graph import NETWORKS, StaticNetwork, StaticStep, find_obstacle
+from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_obstacle
 from tools import gpu_check
 from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 import paddle
 
-import card
-import optimizer
+from engine import run_card
+from engine import optimizer
 import recipe
 from common import processes
 from models import build_model
@@ -131,7 +131,7 @@ def describe_machine() -> str:
     gpu = ""
     if paddle.device.get_device().startswith("gpu"):
         gpu = f"{paddle.device.cuda.get_device_name()}, CUDA {paddle.version.cuda()}, "
-    return f"{gpu}{num_cores} cores ({processor}), {num_threads} threads, {card.describe_versions()}"
+    return f"{gpu}{num_cores} cores ({processor}), {num_threads} threads, {run_card.describe_versions()}"
 
 
 def format_table(rows: list) -> str:

@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import checkpoint
+from engine import checkpoint
 import config as texts
 import recipe
 from dataset import annotations, splits

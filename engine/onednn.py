@@ -16,10 +16,10 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-import parallel
+from engine import distributed
 from common.command_line import hide_prints
 from common.nested import change_each
-from step import TrainStep, add_up_losses, find_answer
+from engine.train_step import TrainStep, add_up_losses, find_answer
 
 # The networks whose losses, weights and scores tests/test_static_graph.py holds against those of the dynamic graph.
 NETWORKS = (
@@ -35,8 +35,8 @@ def find_obstacle(name: str) -> str | None:
     """Return why a network, a key of `models.MODELS`, cannot be computed here by oneDNN, or None."""
     if paddle.device.get_device() != "cpu":
         return f"it is for CPUs, and this is {paddle.device.get_device()}"
-    if parallel.num_ranks() > 1:
-        return f"it takes one process, here are {parallel.num_ranks()}"
+    if distributed.num_ranks() > 1:
+        return f"it takes one process, here are {distributed.num_ranks()}"
     if paddle.__version__.startswith("2."):
         return f"Paddle {paddle.__version__} computes these programs wrongly or not at all, Paddle 3 is needed"
     if name not in NETWORKS:

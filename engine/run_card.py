@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 
 import config as texts
-import optimizer
-import parallel
+from engine import optimizer
+from engine import distributed
 from common.nested import change_each, format_shape
 
 
@@ -179,7 +179,7 @@ def _describe_weights(model: paddle.nn.Layer) -> str:
 
 
 def _describe_parts(run: dict) -> str:
-    ranks, parts = parallel.num_ranks(), run["accumulate"]
+    ranks, parts = distributed.num_ranks(), run["accumulate"]
     told = [f"{ranks} processes"] if ranks > 1 else []
     told += [f"in {parts} parts, batch norm over each of them"] if parts > 1 else []
     told += ["batch norm over all processes"] if run["sync_bn"] else []
@@ -216,7 +216,7 @@ def _describe_switches(run: dict, model: paddle.nn.Layer) -> dict:
 
 def _describe_memory(run: dict, num_parameters: int, cost: Cost, batch_size: int) -> str:
     # A weight has its gradient and one momentum beside it, and perhaps its average.
-    num_samples = -(-batch_size // (run["accumulate"] * parallel.num_ranks()))
+    num_samples = -(-batch_size // (run["accumulate"] * distributed.num_ranks()))
     weights_gib = num_parameters * 4 * (3 + bool(run["ema_decay"])) / 2**30
     total_gib = weights_gib + num_samples * cost.kept_bytes / 2**30
     return (

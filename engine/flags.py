@@ -4,7 +4,7 @@ import argparse
 import os
 
 from common import command_line
-from settings import WHOLE_S, WINDOW_S
+from engine.run_settings import WHOLE_S, WINDOW_S
 
 
 def add_shared_flags(parser: command_line.CommandLine) -> None:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 from matplotlib.figure import Figure
 
-import metrics
+from engine import metrics
 from common import files
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-import parallel
+from engine import distributed
 from common.nested import change_each
-from mixing import Mixing
+from engine.mixup import Mixing
 
 
 class CrossEntropy:
@@ -192,7 +192,7 @@ class TrainStep:
         self.model, self.criterion, self.optimizer, self.prepare = model, criterion, optimizer, prepare
         self.batch_size, self.precision = batch_size, precision or FullPrecision()
         self.mixing, self.average, self.still = mixing, average, still
-        self.network = parallel.share_gradients(model)
+        self.network = distributed.share_gradients(model)
 
     def state(self) -> dict:
         """Return what a resumed run needs besides model and optimizer."""
@@ -240,12 +240,12 @@ class TrainStep:
         for part, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
             part_share = share * float(stop - start) / len(labels)
             with self._sharing(is_last=part + 1 == num_parts):
-                draw = [index, parallel.rank(), part]
+                draw = [index, distributed.rank(), part]
                 part_inputs = change_each(lambda one, part=slice(start, stop): one[part], inputs)
                 parts.append(self._add_gradients(part_inputs, labels[start:stop], part_share, draw))
         self.precision.update(self.optimizer)
         if hasattr(self.model, "end_update"):
-            self.model.end_update(parallel.add_up)
+            self.model.end_update(distributed.add_up)
         if self.average is not None:
             self.average.update(index)
         return {name: sum(part[name] for part in parts) for name in parts[0]}
@@ -263,7 +263,7 @@ class TrainStep:
             losses = add_up_losses(self.model, self.criterion, outputs, targets)
             loss = sum(losses.values())
         # Paddle averages gradients over the processes; the shares add up to 1 already.
-        self.precision.backward(loss * parallel.num_ranks())
+        self.precision.backward(loss * distributed.num_ranks())
         right = (find_answer(self.model, outputs) == targets[0][0]).astype("float32").sum()
         named = {name: one.detach() for name, one in losses.items()} if len(losses) > 1 else {}
         return {"loss": loss.detach(), "hits": right * float(share > 0), **named}

@@ -13,9 +13,9 @@ import paddle
 import paddle.nn.functional as F
 import tqdm
 
-import log
-import metrics
-import parallel
+from engine import logger
+from engine import metrics
+from engine import distributed
 from common.nested import change_each, take_one
 
 
@@ -80,7 +80,7 @@ class EpochMeter:
             FloatingPointError: a loss is nan or infinite; names the first update and its samples.
         """
         rows = paddle.stack([paddle.stack(list(values.values())) for *_, values in self.pending])
-        rows = parallel.add_up(rows).numpy().tolist()
+        rows = distributed.add_up(rows).numpy().tolist()
         for (where, names, total, values), row in zip(self.pending, rows, strict=True):
             means = dict(zip(values, row, strict=True))
             loss, hits = means["loss"], means.pop("hits")
@@ -100,7 +100,7 @@ class EpochMeter:
         return {f"train/{name}": total / self.num_samples for name, total in self.sums.items()}
 
 
-def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.RunLog, settings) -> dict:
+def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.RunLog, settings) -> dict:
     """Train for one epoch.
 
     Args:
@@ -136,7 +136,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
                 raise ValueError(_tell_faults(faults, f"more than RUN.max_faults={settings.max_faults}"))
             pictures = take_one(batch["inputs"])
             if progress.step == 1 and pictures.dtype in (np.uint8, paddle.uint8):
-                run_log.image(1, "train/clips", log.clip_rows(np.asarray(pictures)))
+                run_log.image(1, "train/clips", logger.clip_rows(np.asarray(pictures)))
             is_due = (index + 1) % settings.log_interval == 0 or index + 1 == num_steps
             if is_due:
                 meter.read()
@@ -145,7 +145,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: log.Run
                 precision = step.precision.describe()
                 _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings, precision)
             clock.lap("statistics")
-    parallel.average_statistics(step.model)
+    distributed.average_statistics(step.model)
     check_finite(step.model, epoch)
     if faults:
         logging.warning(_tell_faults(faults, "replaced by other samples"))
@@ -165,7 +165,7 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
     spent_s = sum(clock.spent_s.values())
     left = num_steps * (settings.epochs - progress.epoch) - index - 1
     shares = " ".join(f"{part} {100 * share:.0f}%" for part, share in clock.shares().items())
-    eta = log.format_duration(left * spent_s / (index + 1))
+    eta = logger.format_duration(left * spent_s / (index + 1))
     clips_per_s = meter.num_samples / spent_s
     logging.info(
         f"Loss at epoch {progress.epoch} step {index}: [{meter.last_loss:.7g}], acc: [{meter.last_top1:.7g}], "
@@ -257,7 +257,7 @@ def evaluate(model: paddle.nn.Layer, loader, average_clips: str = "prob", log_in
             num_samples += len(batch["labels"])
             if log_interval and (index + 1) % log_interval == 0:
                 logging.info(f"scored {num_samples} of {loader.num_samples} samples")
-    names, labels, scores = _join(parallel.gather(scored))
+    names, labels, scores = _join(distributed.gather(scored))
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")

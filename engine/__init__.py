@@ -1,0 +1,1 @@
+"""Training and evaluation; it knows no model and no reader."""
