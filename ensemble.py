@@ -14,9 +14,8 @@ import difflib
 
 import numpy as np
 
-from engine import metrics
-from engine import report
 from common import command_line, files
+from engine import metrics, report
 
 WEIGHT_SETS = {
     "equal": None,  # for any number of files

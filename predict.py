@@ -12,8 +12,8 @@ of the TEST section in the checkpoint's config, so what is scored whole gets the
 video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
-from engine import flags
 from common import command_line
+from engine import flags
 
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_predict)
@@ -30,15 +30,13 @@ import numpy as np
 import paddle
 import tqdm
 
-from engine import checkpoint
-import drawing
-from engine import trainer
-import exported
-import footage
-from engine import logger
+from inference import drawing
+from inference import exported_model
+from inference import video_io
 import recipe
-import sources
+from inference import sources
 from common import files
+from engine import checkpoint, logger, trainer
 from models import build_model
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
@@ -123,7 +121,7 @@ def open_weights(weights: str, change: Callable = recipe.quicken) -> tuple:
 
 def open_export(folder: str, device: str) -> tuple:
     """Return the network of an export, and its description, which has `config` and `class_names` as a checkpoint."""
-    network = exported.ExportedModel(folder, device)
+    network = exported_model.ExportedModel(folder, device)
     return network, network.description
 
 
@@ -194,7 +192,7 @@ def write_pictures(source, base: str, prediction: drawing.Prediction, lettering:
     shown = tqdm.tqdm(
         itertools.chain([first], frames), "draw", prediction.num_frames, leave=False, disable=not sys.stdout.isatty()
     )
-    with footage.write_webm(f"{base}.webm", prediction.fps, *size) as append:
+    with video_io.write_webm(f"{base}.webm", prediction.fps, *size) as append:
         for index, frame in enumerate(shown):
             if index in chosen:
                 thumbnails[index] = drawing.make_thumbnail(frame)

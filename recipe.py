@@ -9,14 +9,11 @@ import numpy as np
 import paddle
 
 import config as texts
-from engine import optimizer
-from engine import distributed
-from engine import onednn
-from engine import train_step
+from engine import distributed, onednn, optimizer, train_step
 from engine.mixup import Mixing
+from engine.run_settings import RunSettings
 from models import MODELS, build_model
 from reader import READERS, build_loader
-from engine.run_settings import RunSettings
 
 # Parameters that the code passes, so that a text cannot set them.
 READER_BY_CODE = ("mode", "seed", "overfit", "num_classes", "rank", "num_ranks")

@@ -5,8 +5,8 @@ python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out
 python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_accuracy --average-clips prob
 """
 
-from engine import flags
 from common import command_line
+from engine import flags
 
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_test)
@@ -19,18 +19,13 @@ import sys
 import cv2
 import numpy as np
 
-from engine import checkpoint
 import config as texts
-from engine import trainer
-from engine import logger
-from engine import metrics
-from engine import distributed
 import recipe
-from engine import report
 from common import files
 from dataset import records
-from models import build_model
+from engine import checkpoint, distributed, logger, metrics, report, trainer
 from engine.run_settings import RunSettings
+from models import build_model
 
 
 def main(words: list | None = None) -> int | None:

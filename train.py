@@ -5,8 +5,8 @@ python train.py --use_gpu True --epoch 65
 python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --resume auto
 """
 
-from engine import flags
 from common import command_line
+from engine import flags
 
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_train)
@@ -20,14 +20,9 @@ import pathlib
 import subprocess
 import sys
 
-from engine import run_card
-from engine import checkpoint
 import config as texts
-from engine import trainer
-from engine import logger
-from engine import distributed
 import recipe
-from engine import report
+from engine import checkpoint, distributed, logger, report, run_card, trainer
 from engine.run_settings import SHAPING, RunSettings
 
 

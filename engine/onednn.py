@@ -16,9 +16,9 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from engine import distributed
 from common.command_line import hide_prints
 from common.nested import change_each
+from engine import distributed
 from engine.train_step import TrainStep, add_up_losses, find_answer
 
 # The networks whose losses, weights and scores tests/test_static_graph.py holds against those of the dynamic graph.

@@ -7,8 +7,8 @@ import json
 import numpy as np
 from matplotlib.figure import Figure
 
-from engine import metrics
 from common import files
+from engine import metrics
 
 
 def write_per_class(path: str, confusion: np.ndarray, class_names: list) -> None:

@@ -11,9 +11,8 @@ import numpy as np
 import paddle
 
 import config as texts
-from engine import optimizer
-from engine import distributed
 from common.nested import change_each, format_shape
+from engine import distributed, optimizer
 
 
 def describe_run(

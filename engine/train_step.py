@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from engine import distributed
 from common.nested import change_each
+from engine import distributed
 from engine.mixup import Mixing
 
 

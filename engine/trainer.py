@@ -13,10 +13,8 @@ import paddle
 import paddle.nn.functional as F
 import tqdm
 
-from engine import logger
-from engine import metrics
-from engine import distributed
 from common.nested import change_each, take_one
+from engine import distributed, logger, metrics
 
 
 @dataclasses.dataclass

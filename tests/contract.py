@@ -7,10 +7,10 @@ from conftest import ROOT
 import avi2jpg
 import data_list_gener
 import ensemble
-from engine import flags
 import jpg2pkl
 import recipe
 import train_streams
+from engine import flags
 from tools import benchmark, torch2paddle
 
 PARSERS = {

@@ -82,7 +82,9 @@ print(told, peaks[1] - peaks[0])
 def test_the_card_says_how_much_memory_a_batch_takes():
     run = {"accumulate": 4, "ema_decay": 0.0}
     cost = run_card.Cost(kept_bytes=2**29)
-    assert run_card._describe_memory(run, 2**28, cost, 32).startswith("about 7.0 GiB in float32 for 8 samples at a time")
+    assert run_card._describe_memory(run, 2**28, cost, 32).startswith(
+        "about 7.0 GiB in float32 for 8 samples at a time"
+    )
 
 
 def test_versions_fix_the_environment():

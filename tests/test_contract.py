@@ -24,8 +24,8 @@ import recipe
 import test
 import train
 from dataset import records
-from reader import build_loader
 from engine.run_settings import RunSettings
+from reader import build_loader
 
 DIFFERENCES = {
     "configs/resnet.txt": {  # against the text of 2020, which loads as it is

@@ -14,12 +14,12 @@ from contract import find_differing, look_up, parse, read, read_header, resolve
 import config as texts
 import ensemble
 from engine import metrics
+from engine.optimizer import Schedule
+from engine.run_settings import RunSettings
 from models import MODELS, build_model
 from models.rgbposeconv3d import RGBPoseConv3D
-from engine.optimizer import Schedule
 from reader import heatmaps
 from reader.pose_transforms import find_body_box
-from engine.run_settings import RunSettings
 
 CONFIG = "pcan_ntu60_phase12.yaml"
 

@@ -15,18 +15,16 @@ from contract import find_differing, find_moved, look_up, parse, read, read_head
 from tiny_streams import write_pkl
 
 import config as texts
-from engine import trainer
 import ensemble
-from engine import flags
-from engine import metrics
 import recipe
 import test
 import train
 import train_streams
 from common import files
+from engine import flags, metrics, trainer
+from engine.optimizer import Schedule
 from models import MODELS
 from models.pbgcn import PBGCN
-from engine.optimizer import Schedule
 
 DIFFERENCES = {
     "STGCResidual": {  # an argument of the network of the runner, and what it is here

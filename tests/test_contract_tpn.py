@@ -9,10 +9,10 @@ from conftest import ROOT
 from contract import find_differing, find_moved, look_up, parse, read, read_header, read_row, resolve
 from tiny import make_tree, write_config
 
-from engine import metrics
 import test
 import train
 from dataset import annotations
+from engine import metrics
 from engine.optimizer import Schedule
 
 SCRATCH = "tpn_slowonly_r50_8x8x1_150e_kinetics_rgb"

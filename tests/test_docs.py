@@ -12,11 +12,11 @@ from conftest import ROOT
 import avi2jpg
 import data_list_gener
 import ensemble
-from engine import flags
 import jpg2pkl
 import recipe
 import skeleton2pkl
 import train_streams
+from engine import flags
 from tools import (
     ablation,
     benchmark,

@@ -8,8 +8,8 @@ import pytest
 from matplotlib import font_manager
 from PIL import Image, ImageDraw
 
-import drawing
-from drawing import Lettering, Prediction, Window, choose_color
+from inference import drawing
+from inference.drawing import Lettering, Prediction, Window, choose_color
 
 FONTS = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import ensemble
-from engine import report
 from common import files
+from engine import report
 
 CLASSES = ["clap", "kick", "wave"]
 NAMES = ["v1", "v2", "v3", "v4"]

@@ -9,7 +9,7 @@ import paddle
 import pytest
 from test_predict import save_model
 
-import exported
+from inference import exported_model
 from tools import export
 
 SHAPE = (8, 24, 24, 3)
@@ -49,7 +49,7 @@ def find_network(folder):
 
 
 def test_a_whole_folder_maps_frames_to_logits(whole):
-    network = exported.ExportedModel(str(whole))
+    network = exported_model.ExportedModel(str(whole))
     assert list(network(np.zeros((2, *SHAPE), np.uint8)).shape) == [2, 6]
     backwards = np.random.default_rng(0).integers(0, 256, (1, *SHAPE), np.uint8)[:, ::-1]  # not in one piece in memory
     np.testing.assert_array_equal(network(backwards).numpy(), network(backwards.copy()).numpy())
@@ -64,16 +64,16 @@ def test_a_missing_file_is_named(folder, name):
         "the network": "copy' has no inference.json or inference.pdmodel",
     }
     with pytest.raises(FileNotFoundError, match=named.get(name, f"copy' has no {name}; copy the whole folder")):
-        exported.ExportedModel(str(folder))
+        exported_model.ExportedModel(str(folder))
 
 
 def test_a_damaged_file_is_named(folder, whole):
     for path in (folder / "inference.pdiparams", find_network(folder)):
         cut(path)
         with pytest.raises(ValueError, match=f"copy/{path.name}' is damaged or of another export"):
-            exported.ExportedModel(str(folder))
+            exported_model.ExportedModel(str(folder))
         shutil.copy(whole / path.name, path)
-    exported.ExportedModel(str(folder))
+    exported_model.ExportedModel(str(folder))
 
 
 def test_a_folder_of_another_paddle_is_refused_before_paddle_crashes(folder, monkeypatch):
@@ -82,14 +82,14 @@ def test_a_folder_of_another_paddle_is_refused_before_paddle_crashes(folder, mon
     change(folder / "inference.yaml", f"paddle: {paddle.__version__}", "paddle: 3.3.1")
     monkeypatch.setattr(paddle, "__version__", "2.6.2")
     with pytest.raises(ValueError, match="by Paddle 3.3.1, Paddle 2.6.2 here cannot read that format; export the che"):
-        exported.ExportedModel(str(folder))
+        exported_model.ExportedModel(str(folder))
 
 
 def test_a_format_that_paddle_does_not_know_is_told(folder):
     before, after = cut(find_network(folder))  # whole by its checksum, so only Paddle can tell
     change(folder / "inference.yaml", before, after)
     with pytest.raises(ValueError, match=f"Paddle {paddle.__version__} here cannot load it; export the checkpoint"):
-        exported.ExportedModel(str(folder))
+        exported_model.ExportedModel(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_format_that_paddle_does_not_know_is_told(folder):
 def test_another_description_is_refused(folder, text, message):
     (folder / "inference.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        exported.ExportedModel(str(folder))
+        exported_model.ExportedModel(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_another_description_is_refused(folder, text, message):
 )
 def test_frames_of_another_kind_are_refused(whole, frames):
     with pytest.raises(ValueError, match=r"expects frames uint8 \(N, 8, 24, 24, 3\), got (float32|uint8) \("):
-        exported.ExportedModel(str(whole))(frames)
+        exported_model.ExportedModel(str(whole))(frames)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not paddle.is_compiled_with_cuda(), reason="needs a GPU and a CUDA build of Paddle")
 def test_a_gpu_computes_what_the_cpu_does(whole):
     frames = np.random.default_rng(0).integers(0, 256, (2, *SHAPE), np.uint8)
-    on_cpu, on_gpu = (exported.ExportedModel(str(whole), device)(frames).numpy() for device in ("cpu", "gpu:0"))
+    on_cpu, on_gpu = (exported_model.ExportedModel(str(whole), device)(frames).numpy() for device in ("cpu", "gpu:0"))
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=0, atol=1e-2 * np.abs(on_cpu).max())

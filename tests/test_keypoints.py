@@ -8,14 +8,14 @@ import pytest
 import tiny_poses
 import tiny_skeletons
 
-import keypoints
+from inference import pose_io
 from common import files
 from layouts import get_layout
 
 
 def read(path, layout, split=None, size=None):
     """Read a file for a network of a layout."""
-    return keypoints.read_annotations(str(path), split, get_layout(layout), size, 8.0)
+    return pose_io.read_annotations(str(path), split, get_layout(layout), size, 8.0)
 
 
 def write_openpose(folder, num_joints, num_frames=3):
@@ -39,10 +39,10 @@ def test_a_folder_gives_its_files_and_folders_of_openpose(tmp_path):
     for name in ("a.pkl", "b/c.JSON", "b/d.csv", "e.skeleton", "notes.txt", "out/a_predict.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
-    found = keypoints.find_files([str(tmp_path), "none.json"], str(tmp_path / "out"))
+    found = pose_io.find_files([str(tmp_path), "none.json"], str(tmp_path / "out"))
     names = ["a.pkl", "e.skeleton", "b/c.JSON", "b/d.csv", "b/video 1"]
     assert found == [*(str(tmp_path / name) for name in names), "none.json"]
-    assert keypoints.find_files([str(tmp_path / "out")], str(tmp_path / "out")) != []  # named itself
+    assert pose_io.find_files([str(tmp_path / "out")], str(tmp_path / "out")) != []  # named itself
 
 
 @pytest.mark.parametrize("layout", ["openpose25", "openpose18"])
@@ -50,7 +50,7 @@ def test_a_folder_of_openpose(tmp_path, layout):
     folder = write_openpose(tmp_path / "video.1", get_layout(layout).num_joints)
     ((name, annotation),) = read(folder, layout, size=(90, 160))
     assert name == "video.1" and annotation["img_shape"] == (90, 160)
-    recording = keypoints.make_recording("here", annotation, get_layout(layout))
+    recording = pose_io.make_recording("here", annotation, get_layout(layout))
     assert recording.keypoint.shape == (1, 3, get_layout(layout).num_joints, 2)
     assert recording.keypoint[0, 0, 0].tolist() == [1, 2] and recording.score[0, 2, 3] == np.float32(0.9)
 
@@ -86,9 +86,9 @@ def test_a_large_pkl_is_mapped_and_needs_no_labels(tmp_path):
     expected = annotation["keypoint"].copy()
     del annotation["label"]
     path = tiny_poses.write_poses(tmp_path / "p.pkl", [annotation])
-    ((_, found),) = keypoints.read_annotations(path, None, get_layout("coco17"), None, 1e-9)
+    ((_, found),) = pose_io.read_annotations(path, None, get_layout("coco17"), None, 1e-9)
     assert isinstance(found["keypoint"], np.memmap)
-    recording = keypoints.make_recording("here", found, get_layout("coco17"))
+    recording = pose_io.make_recording("here", found, get_layout("coco17"))
     assert np.array_equal(recording.keypoint, expected) and recording.label == 0
 
 
@@ -111,11 +111,11 @@ def test_what_cannot_be_read_is_told(tmp_path, name, content, message):
 
 def test_a_video_finds_its_recording_by_name():
     names = ["S001C001P001R001A001", "Bow/one.avi", "two.v1", "x_rgb", "a/three", "b/three"]
-    index = keypoints.index_by_video([(name, number) for number, name in enumerate(names)])
+    index = pose_io.index_by_video([(name, number) for number, name in enumerate(names)])
     videos = {"S001C001P001R001A001_rgb.avi": 0, "in/one.mp4": 1, "two.v1.mp4": 2, "x_rgb.avi": 3}
     for video, number in videos.items():
-        assert keypoints.find_for_video(index, video) == (names[number], number)
+        assert pose_io.find_for_video(index, video) == (names[number], number)
     with pytest.raises(ValueError, match="no recording of --poses is called 'four'"):
-        keypoints.find_for_video(index, "four.avi")
+        pose_io.find_for_video(index, "four.avi")
     with pytest.raises(ValueError, match="two recordings of --poses have its name, 'a/three' and 'b/three'"):
-        keypoints.find_for_video(index, "three.avi")
+        pose_io.find_for_video(index, "three.avi")

@@ -10,9 +10,9 @@ import paddle.nn.functional as F
 import pytest
 
 from engine import checkpoint
+from engine.train_step import CrossEntropy, TrainStep
 from models.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
 from models.weights import convert_torch_weights
-from engine.train_step import CrossEntropy, TrainStep
 from tests import golden_runs
 from tools import golden
 

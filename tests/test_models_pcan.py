@@ -10,8 +10,7 @@ from test_models_resnet3d import assert_logits_match, count_params, l2_norm
 from test_models_rgbposeconv3d import SMALL, assert_features_match, draw_golden, draw_inputs
 from test_models_slowonly import draw
 
-from engine import checkpoint
-from engine import train_step
+from engine import checkpoint, train_step
 from models.gates import CrossModalGate
 from models.pcan import GROUPINGS, PCAN, list_groups, read_pcan
 from models.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
@@ -334,7 +333,9 @@ def test_outputs_of_an_evaluation_have_losses_of_classes_only():
     model.eval()
     outputs = model(inputs)
     assert list(outputs) == HEADS
-    assert list(model.compute_losses(outputs, labels, train_step.CrossEntropy())) == [f"{head}_loss_cls" for head in HEADS]
+    assert list(model.compute_losses(outputs, labels, train_step.CrossEntropy())) == [
+        f"{head}_loss_cls" for head in HEADS
+    ]
 
 
 def test_mixed_samples_have_losses_of_classes_only_and_move_no_prototype():

@@ -14,9 +14,8 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
-from engine import checkpoint
-from engine import distributed
 from common import files
+from engine import checkpoint, distributed
 
 # A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates.
 PROGRAM = f"""

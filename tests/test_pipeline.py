@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT
 from tiny import CONFIG, write_config
 
-from engine import checkpoint
 from dataset import records
+from engine import checkpoint
 
 
 def run_all(run_script, cwd, commands):

@@ -9,15 +9,14 @@ import paddle
 import pytest
 from test_footage import make_frames, read_back, write_avi, write_folder
 
-from engine import checkpoint
 import config as texts
-import drawing
-from engine import trainer
-import footage
+from inference import drawing
+from inference import video_io
 import predict
 import recipe
-import sources
+from inference import sources
 from dataset.records import write_list
+from engine import checkpoint, trainer
 from models import build_model
 from tools import export
 
@@ -101,7 +100,7 @@ def test_a_frame_folder_gets_the_scores_that_test_py_gives_it(tmp_path, test, se
 
 def test_a_video_gets_the_scores_of_its_decoded_frames(tmp_path, weights):
     video = write_avi(tmp_path / "a.avi", make_frames(30))
-    folder = write_folder(tmp_path / "decoded", list(footage.read_frames(str(video))))
+    folder = write_folder(tmp_path / "decoded", list(video_io.read_frames(str(video))))
     assert run(weights, video, folder, flags=["--top_k", "6"]) == 0
     expected = score_as_test_does(weights, folder, tmp_path)
     for name in ("a", "decoded"):

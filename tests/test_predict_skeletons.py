@@ -12,13 +12,12 @@ import tiny_skeletons
 import tiny_streams
 from test_footage import make_frames, read_back, write_avi, write_folder
 
-from engine import checkpoint
 import config as texts
-from engine import trainer
 import predict
 import recipe
-import sources
+from inference import sources
 from common import files
+from engine import checkpoint, trainer
 from layouts import get_layout
 from models import build_model
 from tools import export

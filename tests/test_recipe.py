@@ -8,8 +8,8 @@ from tiny import CONFIG, write_config
 import config as texts
 import recipe
 from engine import train_step
-from models import MODELS
 from engine.run_settings import RunSettings
+from models import MODELS
 
 
 class Batches:

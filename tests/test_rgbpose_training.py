@@ -10,11 +10,9 @@ from test_parallel import finish, launch
 from tiny_poses import make_annotation, write_poses
 from tiny_videos import write_frames
 
-from engine import checkpoint
-from engine import mixup
-from engine import train_step
 import test as scoring
 import train
+from engine import checkpoint, mixup, train_step
 from models import build_model
 
 CONFIG = """

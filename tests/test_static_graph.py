@@ -11,13 +11,12 @@ import pytest
 from conftest import ROOT
 from tiny import make_tree, write_config
 
-from engine import checkpoint
 import recipe
-from engine import onednn
 import train
 from common.nested import change_each
-from models import build_model
+from engine import checkpoint, onednn
 from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_used
+from models import build_model
 from tools import gpu_check
 from tools.timing import build_step, draw_batch
 

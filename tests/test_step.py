@@ -4,8 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from engine import trainer
-from engine import train_step
+from engine import train_step, trainer
 from engine.mixup import Mixing
 from engine.train_step import CrossEntropy, MovingAverage, TrainStep
 
@@ -307,9 +306,13 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale_until_it_is_an_error(
 
 
 def test_the_state_of_a_step_comes_back(amp):
-    first = make_step(make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9))
+    first = make_step(
+        make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9)
+    )
     first.precision.scaler.scale_value = 8.0
-    second = make_step(make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9))
+    second = make_step(
+        make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9)
+    )
     second.restore(first.state())
     assert second.precision.scaler.scale_value == 8.0
     for name, value in first.average.state().items():

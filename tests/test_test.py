@@ -13,11 +13,10 @@ import visualdl
 from conftest import ROOT
 from tiny import CLASSES, make_tree, write_config
 
-from engine import checkpoint
-from engine import trainer
 import test
 import train
 from common import files
+from engine import checkpoint, trainer
 
 
 @pytest.fixture(scope="module")

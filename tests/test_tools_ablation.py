@@ -10,12 +10,11 @@ from tiny_poses import HEIGHT, WIDTH, make_annotation
 from tiny_videos import write_frames
 
 import ensemble
-from engine import flags
 import recipe
-from engine import report
 import test
 import train
 from common import files
+from engine import flags, report
 from tools import ablation
 
 NUM_SAMPLES = 10

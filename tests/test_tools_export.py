@@ -10,10 +10,10 @@ import pytest
 from test_models import CASES, NUM_CLASSES, build, move_statistics
 from test_predict import PROTOCOLS, save_model
 
-from engine import checkpoint
 import config as texts
-import exported
+from inference import exported_model
 import recipe
+from engine import checkpoint
 from tools import export
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
@@ -78,7 +78,7 @@ def list_leftovers(folder):
 def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
     model = save_case(name, tmp_path / "weights")
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
-    network = exported.ExportedModel(str(tmp_path / "out"))
+    network = exported_model.ExportedModel(str(tmp_path / "out"))
     expected = run_dynamic(model, draw_frames(name, 3))
     assert_near(network(draw_frames(name, 3)[:1]).numpy(), expected[:1])
     assert_near(network(paddle.to_tensor(draw_frames(name, 3))).numpy(), expected)
@@ -114,7 +114,7 @@ def test_the_folder_holds_three_files_that_a_person_can_tell(tmp_path):
     assert names == {f"inference.{suffix}", "inference.pdiparams", "inference.yaml"}
     text = (tmp_path / "new" / "out" / "inference.yaml").read_text(encoding="utf-8")
     assert text.startswith("# Written by tools/export.py") and "- B\n" in text and "    clip_len: 8\n" in text
-    description = exported.read_description(str(tmp_path / "new" / "out"))
+    description = exported_model.read_description(str(tmp_path / "new" / "out"))
     assert description["paddle"] == paddle.__version__
     assert (description["checkpoint"], description["epoch"]) == (str(tmp_path / "weights"), 2)
     assert description["input"] == {"name": "frames", "dtype": "uint8", "shape": [-1, 8, 32, 32, 3]}
@@ -128,12 +128,12 @@ def test_the_description_says_how_to_cut_views_as_the_checkpoint_does(test, sect
     state = {**checkpoint.load_checkpoint(weights), "class_names": ODD_NAMES}
     (tmp_path / "inference.json").write_bytes(b"network")
     (tmp_path / "inference.pdiparams").write_bytes(b"weights")
-    text = exported.format_description(
+    text = exported_model.format_description(
         export.describe(weights, state, np.zeros((1, 8, 24, 24, 3), np.uint8), str(tmp_path))
     )
     assert "- 打篮球\n" in text  # a person can read it
     (tmp_path / "inference.yaml").write_text(text, encoding="utf-8")
-    found = exported.read_description(str(tmp_path))
+    found = exported_model.read_description(str(tmp_path))
     assert found["class_names"] == ODD_NAMES
     assert found["config"]["RUN"] == {"average_clips": state["config"]["RUN"]["average_clips"]}
     readers = [recipe.open_reader(one["config"]) for one in (state, found)]
@@ -152,19 +152,19 @@ def test_the_moving_average_is_exported_where_there_is_one(tmp_path):
     move_statistics(model, "resnet")
     checkpoint.restore_model(model, {**checkpoint.model_state(model), **average})
     expected = run_dynamic(model, draw_frames("resnet", 2))
-    assert_near(exported.ExportedModel(str(tmp_path / "out"))(draw_frames("resnet", 2)).numpy(), expected)
+    assert_near(exported_model.ExportedModel(str(tmp_path / "out"))(draw_frames("resnet", 2)).numpy(), expected)
 
 
 @pytest.mark.parametrize("error, onednn", [(1e-6, True), (8e-6, False)])
 def test_onednn_is_off_where_it_comes_near_the_tolerance(error, onednn, tmp_path, monkeypatch):
-    class Rounded(exported.ExportedModel):
+    class Rounded(exported_model.ExportedModel):
         def __call__(self, frames):
             return super().__call__(frames) * (1 + error * self.description["onednn"])
 
-    monkeypatch.setattr(exported, "ExportedModel", Rounded)
+    monkeypatch.setattr(exported_model, "ExportedModel", Rounded)
     save_case("resnet", tmp_path / "weights")
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
-    assert exported.read_description(str(tmp_path / "out"))["onednn"] is onednn
+    assert exported_model.read_description(str(tmp_path / "out"))["onednn"] is onednn
 
 
 # What is refused.
@@ -183,17 +183,17 @@ def test_a_new_export_takes_the_place_of_an_earlier_one(tmp_path, earlier):
     os.symlink(earlier, tmp_path / "link")
     save_case("resnet", tmp_path / "weights")
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "link")])
-    assert exported.read_description(str(earlier))["epoch"] == 2
+    assert exported_model.read_description(str(earlier))["epoch"] == 2
     assert not (earlier / "inference.onnx").exists() and (tmp_path / "link").is_symlink()
     assert list_leftovers(tmp_path) == []
 
 
 def test_an_export_that_computes_something_else_is_not_kept(tmp_path, earlier, monkeypatch):
-    class Wrong(exported.ExportedModel):
+    class Wrong(exported_model.ExportedModel):
         def __call__(self, frames):
             return super().__call__(frames) * 1.0001
 
-    monkeypatch.setattr(exported, "ExportedModel", Wrong)
+    monkeypatch.setattr(exported_model, "ExportedModel", Wrong)
     save_case("resnet", tmp_path / "weights")
     message = r"the exported network differs from the dynamic one by 1.0e-04 of the largest logit, at most 1e-05"
     with pytest.raises(ValueError, match=message):

@@ -15,13 +15,12 @@ import pytest
 from conftest import ROOT
 from tiny import CLASSES, draw_frames, make_tree, write_config
 
-from engine import checkpoint
-from engine import flags
 import predict
 import recipe
 import test
 import train
 from dataset import splits
+from engine import checkpoint, flags
 from models import MODELS, build_model
 from tools import golden, torch2paddle
 

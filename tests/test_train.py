@@ -15,10 +15,10 @@ import visualdl
 from conftest import ROOT
 from tiny import CONFIG, make_tree, write_config
 
-from engine import checkpoint
 import test
 import train
 from common import files
+from engine import checkpoint
 
 
 @pytest.fixture(scope="module")

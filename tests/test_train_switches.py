@@ -9,10 +9,9 @@ import paddle
 import pytest
 from tiny import make_tree, write_config
 
-from engine import checkpoint
-from engine import train_step
 import test
 import train
+from engine import checkpoint, train_step
 
 QUIET = ["--validate", "False"]
 STILL = ["OPTIMIZER.learning_rate=0.0", "OPTIMIZER.weight_decay=0.0"]  # training that moves no weight

@@ -34,11 +34,10 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from engine import run_card
 import config as texts
-from engine import trainer
 import recipe
 from common.nested import change_each, format_shape, take_one
+from engine import run_card, trainer
 from engine.onednn import NETWORKS
 from tools import heatmap_speed, reader_speed, step_speed
 from tools.timing import (

@@ -30,7 +30,7 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import exported
+from inference import exported_model
 import predict
 import recipe
 from common import files
@@ -126,7 +126,7 @@ def write_folder(path: str) -> Iterator[str]:
     if os.path.isfile(target):
         raise ValueError(f"--out {path} is a file; name a folder")
     there = os.listdir(target) if os.path.isdir(target) else []
-    others = sorted(name for name in there if not name.startswith(f"{exported.STEM}."))
+    others = sorted(name for name in there if not name.startswith(f"{exported_model.STEM}."))
     if others:
         raise ValueError(f"--out {path} holds what is of no export, such as '{others[0]}'; name another folder")
     temporary = os.path.join(os.path.dirname(target), files.UNFINISHED + secrets.token_hex(8))
@@ -145,7 +145,7 @@ def save_static(network: paddle.nn.Layer, batch: np.ndarray, folder: str) -> Non
     """Write the network and its weights in the format of this Paddle; `network` itself becomes a static one."""
     frames = paddle.static.InputSpec([None, *batch.shape[1:]], str(batch.dtype), "frames")
     static = paddle.jit.to_static(network, input_spec=[frames], full_graph=True, backend=None)
-    paddle.jit.save(static, os.path.join(folder, exported.STEM))
+    paddle.jit.save(static, os.path.join(folder, exported_model.STEM))
 
 
 def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
@@ -158,7 +158,7 @@ def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
         "epoch": state["epoch"] - 1 if "epoch" in state else None,
         "paddle": paddle.__version__,
         "onednn": True,
-        "checksums": exported.find_checksums(folder),
+        "checksums": exported_model.find_checksums(folder),
         "input": {"name": "frames", "dtype": str(batch.dtype), "shape": [-1, *batch.shape[1:]]},
         "config": {"MODEL": config["MODEL"], "READER": reader, "TEST": {}, "RUN": run},
         "class_names": list(state["class_names"]),
@@ -172,11 +172,11 @@ def write_description(description: dict, folder: str, frames: list, expected: li
         ValueError: it computes something else without oneDNN too.
     """
     for onednn, tolerance in ((True, ONEDNN_TOLERANCE), (False, TOLERANCE)):
-        with files.write_atomically(os.path.join(folder, f"{exported.STEM}.yaml"), "w") as file:
-            file.write(exported.format_description({**description, "onednn": onednn}))
+        with files.write_atomically(os.path.join(folder, f"{exported_model.STEM}.yaml"), "w") as file:
+            file.write(exported_model.format_description({**description, "onednn": onednn}))
         name = f"Paddle Inference {'with' if onednn else 'without'} oneDNN"
         try:
-            difference = compare(name, exported.ExportedModel(folder), frames, expected)
+            difference = compare(name, exported_model.ExportedModel(folder), frames, expected)
         except (ValueError, RuntimeError) as error:  # an operator of some networks, which only its oneDNN form refuses
             if not onednn:
                 raise
@@ -208,8 +208,8 @@ def refuse(difference: float, tolerance: float) -> None:
 def write_onnx(paddle2onnx, onnxruntime, folder: str) -> Callable:
     """Write `inference.onnx`; return a function that runs it on frames."""
     # Given a file to write, paddle2onnx 2 would also optimise, for which it pip-installs packages by itself.
-    content = paddle2onnx.export(*exported.find_files(folder), opset_version=OPSET, verbose=False)
-    path = os.path.join(folder, f"{exported.STEM}.onnx")
+    content = paddle2onnx.export(*exported_model.find_files(folder), opset_version=OPSET, verbose=False)
+    path = os.path.join(folder, f"{exported_model.STEM}.onnx")
     with files.write_atomically(path) as file:
         file.write(content)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

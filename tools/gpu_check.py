@@ -32,10 +32,10 @@ import numpy as np
 import paddle
 
 import config as texts
-from engine import trainer
 import recipe
 from common import files
 from common.nested import change_each
+from engine import trainer
 from models import MODELS
 from tools import golden
 from tools.timing import (

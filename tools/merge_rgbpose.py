@@ -25,8 +25,8 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from engine import checkpoint
 import recipe
+from engine import checkpoint
 from models import build_model
 from tools.torch2paddle import read_config
 

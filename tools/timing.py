@@ -14,10 +14,9 @@ from collections.abc import Callable
 import numpy as np
 import paddle
 
-from engine import run_card
-from engine import optimizer
 import recipe
 from common import processes
+from engine import optimizer, run_card
 from models import build_model
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

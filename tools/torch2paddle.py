@@ -29,10 +29,10 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from engine import checkpoint
 import config as texts
 import recipe
 from dataset import annotations, splits
+from engine import checkpoint
 from models import MODELS, build_model
 from models.inflate import WAYS, inflate
 from models.weights import convert_torch_weights

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-import drawing
-import footage
-import keypoints
-import stickfigures
+from inference import drawing
+from inference import video_io
+from inference import pose_io
+from inference import draw_skeletons
 from common.nested import take_one
-from reader.skeleton_pkl import Recording
 from engine.run_settings import WHOLE_S, WINDOW_S
+from reader.skeleton_pkl import Recording
 
 READERS_OF = {  # flag -> the readers whose networks it is for
     "window_s": ("clips",),
@@ -77,7 +77,7 @@ class Windows:
 
 
 def _find_films(args: argparse.Namespace, reader) -> dict:
-    named = footage.name_sources(footage.find_sources(args.input, args.save_dir))
+    named = video_io.name_sources(video_io.find_sources(args.input, args.save_dir))
     return {name: Film(path, reader, args.fps, args.window_s) for name, path in named.items()}
 
 
@@ -97,7 +97,7 @@ class Film:
 
     def open(self) -> None:
         """Read the frame rate and the announced number of frames."""
-        self.fps, self.announced = footage.inspect(self.path, self.fps)
+        self.fps, self.announced = video_io.inspect(self.path, self.fps)
 
     def read_windows(self) -> Windows:
         """Cut it to windows, and those to clips."""
@@ -105,12 +105,12 @@ class Film:
         one_clip = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
         window = max(round((self.window_s or WINDOW_S) * self.fps), one_clip)
         most_whole = round(WHOLE_S * self.fps) if self.window_s is None else window
-        windows = cut_windows(footage.read_frames(self.path, reader.short_size), most_whole, window)
+        windows = cut_windows(video_io.read_frames(self.path, reader.short_size), most_whole, window)
         return Windows((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
 
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Give the frames as they are, read a second time, so that none need be kept."""
-        return footage.read_frames(self.path)
+        return video_io.read_frames(self.path)
 
 
 def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tuple]:
@@ -138,19 +138,19 @@ def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tupl
 
 def _find_skeletons(args: argparse.Namespace, reader) -> dict:
     found = []
-    for path in keypoints.find_files(args.input, args.save_dir):
+    for path in pose_io.find_files(args.input, args.save_dir):
         try:
             annotations = _read_annotations(path, args, reader)
         except (ValueError, OSError) as error:
             found.append((path, Unreadable(path, error)))
             continue
         found += [(name, Skeleton(path, name, annotation, reader, args.fps)) for name, annotation in annotations]
-    names = footage.number_names([re.sub(r"[/\\:]+", "_", name) for name, _ in found])
+    names = video_io.number_names([re.sub(r"[/\\:]+", "_", name) for name, _ in found])
     return {name: source for name, (_, source) in zip(names, found, strict=True)}
 
 
 def _read_annotations(path: str, args: argparse.Namespace, reader) -> list[tuple]:
-    return keypoints.read_annotations(path, args.split, reader.layout, args.image_size, reader.memory_limit_gib)
+    return pose_io.read_annotations(path, args.split, reader.layout, args.image_size, reader.memory_limit_gib)
 
 
 class Unreadable:
@@ -182,7 +182,7 @@ class Skeleton:
 
     def open(self) -> None:
         """Check the key points."""
-        self.recording = keypoints.make_recording(self.path, self.annotation, self.reader.layout)
+        self.recording = pose_io.make_recording(self.path, self.annotation, self.reader.layout)
         self.announced = self.recording.keypoint.shape[1]
         self.reader.take(self.origin["input"], [self.recording])
 
@@ -193,8 +193,8 @@ class Skeleton:
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies alone."""
         layout = self.reader.layout
-        points = stickfigures.place_on_stage(*_take_seen(self.recording, self.reader), layout)
-        figures, stage = stickfigures.StickFigures(points, layout), stickfigures.make_stage()
+        points = draw_skeletons.place_on_stage(*_take_seen(self.recording, self.reader), layout)
+        figures, stage = draw_skeletons.StickFigures(points, layout), draw_skeletons.make_stage()
         return (figures.draw(stage, index) for index in range(self.announced))
 
 
@@ -216,8 +216,8 @@ def _find_posed_films(args: argparse.Namespace, reader) -> dict:
             annotations += _read_annotations(path, args, reader)
         except (ValueError, OSError) as error:
             raise ValueError(f"--poses {path}: {error}") from error
-    index = keypoints.index_by_video(annotations)
-    named = footage.name_sources(footage.find_sources(args.input, args.save_dir))
+    index = pose_io.index_by_video(annotations)
+    named = video_io.name_sources(video_io.find_sources(args.input, args.save_dir))
     return {name: PosedFilm(path, index, reader, args.fps) for name, path in named.items()}
 
 
@@ -239,12 +239,12 @@ class PosedFilm:
 
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
-        self.fps, _ = footage.inspect(self.path, self.fps)
-        name, annotation = keypoints.find_for_video(self.index, self.path)
+        self.fps, _ = video_io.inspect(self.path, self.fps)
+        name, annotation = pose_io.find_for_video(self.index, self.path)
         self.origin["recording"] = name
         if annotation["img_shape"] is None:
             annotation = {**annotation, "img_shape": self._find_size()}
-        self.recording = keypoints.make_recording(f"'{name}'", annotation, self.reader.layout)
+        self.recording = pose_io.make_recording(f"'{name}'", annotation, self.reader.layout)
         self.announced = self.recording.keypoint.shape[1]
         self.reader.take("--poses", [self.recording])
         self.reader.paths = {self.recording.name: self.path}
@@ -256,19 +256,19 @@ class PosedFilm:
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies over the frames, these as large as they are shown."""
         figures = None
-        for index, frame in zip(range(self.announced), footage.read_frames(self.path), strict=False):
+        for index, frame in zip(range(self.announced), video_io.read_frames(self.path), strict=False):
             height, width = drawing.choose_size(*frame.shape[:2])
             if figures is None:
                 figures = self._make_figures((height, width))
             yield figures.draw(np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC)), index)
 
     def _find_size(self) -> tuple:
-        first = next(footage.read_frames(self.path), None)
+        first = next(video_io.read_frames(self.path), None)
         if first is None:
             raise ValueError("not one frame can be decoded: cut off or damaged")
         return first.shape[:2]
 
-    def _make_figures(self, size: tuple) -> stickfigures.StickFigures:
+    def _make_figures(self, size: tuple) -> draw_skeletons.StickFigures:
         seen = _take_seen(self.recording, self.reader)
-        points = stickfigures.place_in_video(*seen, self.recording.img_shape, size)
-        return stickfigures.StickFigures(points, self.reader.layout)
+        points = draw_skeletons.place_in_video(*seen, self.recording.img_shape, size)
+        return draw_skeletons.StickFigures(points, self.reader.layout)

@@ -1,0 +1,1 @@
+"""What predict.py stands on: inputs, videos, key points, drawings."""
