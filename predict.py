@@ -30,13 +30,10 @@ import numpy as np
 import paddle
 import tqdm
 
-from inference import drawing
-from inference import exported_model
-from inference import video_io
 import recipe
-from inference import sources
 from common import files
 from engine import checkpoint, logger, trainer
+from inference import drawing, exported_model, sources, video_io
 from models import build_model
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few

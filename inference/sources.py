@@ -15,12 +15,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-from inference import drawing
-from inference import video_io
-from inference import pose_io
-from inference import draw_skeletons
 from common.nested import take_one
 from engine.run_settings import WHOLE_S, WINDOW_S
+from inference import draw_skeletons, drawing, pose_io, video_io
 from reader.skeleton_pkl import Recording
 
 READERS_OF = {  # flag -> the readers whose networks it is for

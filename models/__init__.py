@@ -2,24 +2,24 @@
 
 import difflib
 
-from models.agcn import AGCN
-from models.ctrgcn import CTRGCN
-from models.densenet3d import DenseNet3D
-from models.infogcn import InfoGCN
-from models.msg3d import MSG3D
-from models.pbgcn import PBGCN
-from models.pcan import PCAN
-from models.posec3d import PoseC3D
-from models.preresnet3d import PreResNet3D
-from models.r2plus1d import R2Plus1D
-from models.resnet3d import ResNet3D
-from models.resnext3d import ResNeXt3D
-from models.rgbposeconv3d import RGBPoseConv3D
-from models.slowonly import SlowOnly
-from models.stgcn import STGCN
-from models.tpn import TPN
-from models.tsm import TSM
-from models.wideresnet3d import WideResNet3D
+from models.skeleton.agcn import AGCN
+from models.skeleton.ctrgcn import CTRGCN
+from models.rgb.densenet3d import DenseNet3D
+from models.skeleton.infogcn import InfoGCN
+from models.skeleton.msg3d import MSG3D
+from models.skeleton.pbgcn import PBGCN
+from models.pose.pcan import PCAN
+from models.pose.posec3d import PoseC3D
+from models.rgb.preresnet3d import PreResNet3D
+from models.rgb.r2plus1d import R2Plus1D
+from models.rgb.resnet3d import ResNet3D
+from models.rgb.resnext3d import ResNeXt3D
+from models.pose.rgbposeconv3d import RGBPoseConv3D
+from models.rgb.slowonly import SlowOnly
+from models.skeleton.stgcn import STGCN
+from models.rgb.tpn import TPN
+from models.rgb.tsm import TSM
+from models.rgb.wideresnet3d import WideResNet3D
 
 MODELS = {
     "resnet": ResNet3D,

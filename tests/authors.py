@@ -7,7 +7,7 @@ from paddle import nn
 from test_models_resnet3d import assert_logits_match, count_params, l2_norm, list_trainable
 
 import models
-from models.weights import convert_torch_weights
+from models.parts.weights import convert_torch_weights
 from tools import golden
 
 # The authors' modules whose outputs the files have and which are modules of ours; a stage's is that of its last block.

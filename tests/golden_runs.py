@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 from models import build_model
-from models.weights import convert_torch_weights
+from models.parts.weights import convert_torch_weights
 from tools import golden
 
 

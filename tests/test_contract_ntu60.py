@@ -17,7 +17,7 @@ from engine import metrics
 from engine.optimizer import Schedule
 from engine.run_settings import RunSettings
 from models import MODELS, build_model
-from models.rgbposeconv3d import RGBPoseConv3D
+from models.pose.rgbposeconv3d import RGBPoseConv3D
 from reader import heatmaps
 from reader.pose_transforms import find_body_box
 

@@ -24,7 +24,7 @@ from common import files
 from engine import flags, metrics, trainer
 from engine.optimizer import Schedule
 from models import MODELS
-from models.pbgcn import PBGCN
+from models.skeleton.pbgcn import PBGCN
 
 DIFFERENCES = {
     "STGCResidual": {  # an argument of the network of the runner, and what it is here

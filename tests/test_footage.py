@@ -166,7 +166,10 @@ def test_a_webm_file_holds_what_was_written(tmp_path, capfd):
 
 
 def test_a_broken_off_file_does_not_appear(tmp_path):
-    with pytest.raises(ValueError, match="frame 3"), video_io.write_webm(str(tmp_path / "a.webm"), 25, 36, 48) as append:
+    with (
+        pytest.raises(ValueError, match="frame 3"),
+        video_io.write_webm(str(tmp_path / "a.webm"), 25, 36, 48) as append,
+    ):
         append(make_frames(1)[0])
         raise ValueError("frame 3")
     assert os.listdir(tmp_path) == []

@@ -8,8 +8,8 @@ import pytest
 import tiny_poses
 import tiny_skeletons
 
-from inference import pose_io
 from common import files
+from inference import pose_io
 from layouts import get_layout
 
 

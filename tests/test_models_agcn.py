@@ -16,10 +16,10 @@ from golden_runs import (
 
 import models
 from layouts import get_layout
-from models.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_authors
-from models.graphs import build_adjacency
-from models.stgcn import rename
-from models.weights import convert_torch_weights
+from models.skeleton.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_authors
+from models.parts.graphs import build_adjacency
+from models.skeleton.stgcn import rename
+from models.parts.weights import convert_torch_weights
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from models.ctrgcn import CTRGCN, TopologyConv
+from models.skeleton.ctrgcn import CTRGCN, TopologyConv
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.densenet3d import DenseLayer, DenseNet3D, Transition, make_block
+from models.rgb.densenet3d import DenseLayer, DenseNet3D, Transition, make_block
 
 
 def draw(shape):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from layouts import LAYOUTS, get_layout
-from models.graphs import (
+from models.parts.graphs import (
     STRATEGIES,
     build_adjacency,
     count_hops,

@@ -11,8 +11,8 @@ import pytest
 
 from engine import checkpoint
 from engine.train_step import CrossEntropy, TrainStep
-from models.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
-from models.weights import convert_torch_weights
+from models.skeleton.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
+from models.parts.weights import convert_torch_weights
 from tests import golden_runs
 from tools import golden
 

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.layers import check_clips, conv3d, spread_by_inputs
+from models.parts.layers import check_clips, conv3d, spread_by_inputs
 
 
 def test_convolution_keeps_the_size_and_adds_no_bias():

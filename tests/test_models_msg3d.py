@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from models.msg3d import MSG3D, MultiScaleGraphConv, WindowedGraphConv, order_graph
+from models.skeleton.msg3d import MSG3D, MultiScaleGraphConv, WindowedGraphConv, order_graph
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -6,8 +6,8 @@ import numpy as np
 import paddle
 import pytest
 
-from models.pbgcn import LABELINGS, LAYERS, PBGCN, JointNorm, PartConv, PartUnit, ResidualPartUnit, rename_official
-from models.weights import convert_torch_weights
+from models.skeleton.pbgcn import LABELINGS, LAYERS, PBGCN, JointNorm, PartConv, PartUnit, ResidualPartUnit, rename_official
+from models.parts.weights import convert_torch_weights
 from tests import golden_runs
 from tools import golden
 

@@ -11,11 +11,11 @@ from test_models_rgbposeconv3d import SMALL, assert_features_match, draw_golden,
 from test_models_slowonly import draw
 
 from engine import checkpoint, train_step
-from models.gates import CrossModalGate
-from models.pcan import GROUPINGS, PCAN, list_groups, read_pcan
-from models.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
-from models.rgbposeconv3d import RGBPoseConv3D
-from models.weights import convert_torch_weights
+from models.parts.gates import CrossModalGate
+from models.pose.pcan import GROUPINGS, PCAN, list_groups, read_pcan
+from models.parts.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
+from models.pose.rgbposeconv3d import RGBPoseConv3D
+from models.parts.weights import convert_torch_weights
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -11,9 +11,9 @@ from paddle import nn
 from test_models_resnet3d import assert_logits_match, l2_norm, list_trainable
 from test_models_slowonly import draw
 
-from models.pathway import Pathway, PathwayBlock, Plan, flatten_kernel, read_pathways, stack_frames, thin_frames
-from models.posec3d import PoseC3D
-from models.slowonly import SlowOnly
+from models.parts.pathway import Pathway, PathwayBlock, Plan, flatten_kernel, read_pathways, stack_frames, thin_frames
+from models.pose.posec3d import PoseC3D
+from models.rgb.slowonly import SlowOnly
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -5,7 +5,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from models.preresnet3d import PreBasicBlock, PreBottleneck, PreResNet3D
+from models.rgb.preresnet3d import PreBasicBlock, PreBottleneck, PreResNet3D
 
 
 def draw(shape):

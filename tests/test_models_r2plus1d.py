@@ -3,8 +3,8 @@
 import paddle
 import pytest
 
-from models.r2plus1d import BasicBlock2Plus1D, Bottleneck2Plus1D, R2Plus1D, count_mid_channels
-from models.resnet3d import ResNet3D
+from models.rgb.r2plus1d import BasicBlock2Plus1D, Bottleneck2Plus1D, R2Plus1D, count_mid_channels
+from models.rgb.resnet3d import ResNet3D
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from paddle import nn
 
 import models
-from models.resnet3d import ResNet3D, ZeroPadShortcut, make_shortcut
-from models.weights import convert_torch_weights
+from models.rgb.resnet3d import ResNet3D, ZeroPadShortcut, make_shortcut
+from models.parts.weights import convert_torch_weights
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.resnext3d import ResNeXt3D, make_bottleneck
+from models.rgb.resnext3d import ResNeXt3D, make_bottleneck
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from test_models_resnet3d import assert_logits_match, l2_norm
 from test_models_slowonly import draw
 
 from engine import train_step
-from models.pathway import average_frames
-from models.rgbposeconv3d import RGBPoseConv3D
-from models.two_pathways import Lateral
+from models.parts.pathway import average_frames
+from models.pose.rgbposeconv3d import RGBPoseConv3D
+from models.parts.two_pathways import Lateral
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

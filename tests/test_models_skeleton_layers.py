@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
 
 
 def draw_skeletons(*shape):

@@ -8,7 +8,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from models.slowonly import SlowOnly, TemporalBottleneck
+from models.rgb.slowonly import SlowOnly, TemporalBottleneck
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -15,8 +15,8 @@ from paddle import nn
 
 import models
 from layouts import get_layout
-from models.graphs import build_adjacency
-from models.stgcn import (
+from models.parts.graphs import build_adjacency
+from models.skeleton.stgcn import (
     PYSKL_NAMES,
     ST_GCN_NAMES,
     STGCN,
@@ -28,7 +28,7 @@ from models.stgcn import (
     plan_blocks,
     rename,
 )
-from models.weights import convert_torch_weights
+from models.parts.weights import convert_torch_weights
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

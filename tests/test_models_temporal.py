@@ -5,9 +5,9 @@ import paddle
 import pytest
 from paddle import nn
 
-from models.skeleton_layers import SkeletonConv2D
-from models.temporal import MultiScaleTemporalConv, branch_conv, place_branch
-from models.weights import join_weights
+from models.parts.skeleton_layers import SkeletonConv2D
+from models.parts.temporal import MultiScaleTemporalConv, branch_conv, place_branch
+from models.parts.weights import join_weights
 
 
 def draw(*shape, seed=0):

@@ -11,10 +11,10 @@ from test_models_resnet3d import assert_logits_match
 from test_models_slowonly import draw
 
 from engine import checkpoint
-from models.resnet2d import split_frames
-from models.slowonly import SlowOnly
-from models.tpn import TPN, LevelFusion, Neck, make_spatial, pool, upsample
-from models.tsm import TSM
+from models.parts.resnet2d import split_frames
+from models.rgb.slowonly import SlowOnly
+from models.rgb.tpn import TPN, LevelFusion, Neck, make_spatial, pool, upsample
+from models.rgb.tsm import TSM
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

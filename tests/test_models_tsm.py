@@ -7,8 +7,8 @@ import pytest
 from paddle import nn
 from test_models_slowonly import draw
 
-from models.resnet2d import Bottleneck
-from models.tsm import TSM, InplaceShiftBottleneck, ShiftBottleneck, shift_channels
+from models.parts.resnet2d import Bottleneck
+from models.rgb.tsm import TSM, InplaceShiftBottleneck, ShiftBottleneck, shift_channels
 from tools import golden
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

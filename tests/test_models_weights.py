@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from paddle import nn
 
-from models.weights import convert_torch_weights, keep_names
+from models.parts.weights import convert_torch_weights, keep_names
 
 
 class Net(nn.Layer):

@@ -3,7 +3,7 @@
 import paddle
 import pytest
 
-from models.wideresnet3d import WideResNet3D
+from models.rgb.wideresnet3d import WideResNet3D
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ import pytest
 from test_footage import make_frames, read_back, write_avi, write_folder
 
 import config as texts
-from inference import drawing
-from inference import video_io
 import predict
 import recipe
-from inference import sources
 from dataset.records import write_list
 from engine import checkpoint, trainer
+from inference import drawing, sources, video_io
 from models import build_model
 from tools import export
 

@@ -15,9 +15,9 @@ from test_footage import make_frames, read_back, write_avi, write_folder
 import config as texts
 import predict
 import recipe
-from inference import sources
 from common import files
 from engine import checkpoint, trainer
+from inference import sources
 from layouts import get_layout
 from models import build_model
 from tools import export

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from inference import draw_skeletons
-from layouts import get_layout
 from inference.draw_skeletons import BOX, PALETTES, STAGE, StickFigures
+from layouts import get_layout
 
 COCO, NTU = get_layout("coco17"), get_layout("ntu25")
 

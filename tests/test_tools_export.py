@@ -11,9 +11,9 @@ from test_models import CASES, NUM_CLASSES, build, move_statistics
 from test_predict import PROTOCOLS, save_model
 
 import config as texts
-from inference import exported_model
 import recipe
 from engine import checkpoint
+from inference import exported_model
 from tools import export
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")

@@ -30,10 +30,10 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-from inference import exported_model
 import predict
 import recipe
 from common import files
+from inference import exported_model
 
 # Largest difference, in parts of the largest logit. oneDNN gets half, since other clips may differ more than the drawn.
 TOLERANCE, ONEDNN_TOLERANCE, ONNX_TOLERANCE = 1e-5, 5e-6, 1e-4

@@ -13,7 +13,7 @@ import numpy as np
 from paddle import nn
 
 from models import build_model
-from models.weights import convert_torch_weights
+from models.parts.weights import convert_torch_weights
 from tools import golden_poses, golden_skeletons
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"

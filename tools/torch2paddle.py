@@ -34,8 +34,8 @@ import recipe
 from dataset import annotations, splits
 from engine import checkpoint
 from models import MODELS, build_model
-from models.inflate import WAYS, inflate
-from models.weights import convert_torch_weights
+from models.parts.inflate import WAYS, inflate
+from models.parts.weights import convert_torch_weights
 from tools.torch_files import Placeholder, read_torch_file
 
 SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})

@@ -17,9 +17,9 @@ official code never exchanges, before the pose pathway's first one for instance.
 
 from paddle import nn
 
-from models.layers import make_classifier
-from models.pathway import RULES, Plan, average_frames, read_pathways
-from models.two_pathways import MODALITIES, TwoPathways
+from models.parts.layers import make_classifier
+from models.parts.pathway import RULES, Plan, average_frames, read_pathways
+from models.parts.two_pathways import MODALITIES, TwoPathways
 
 # What became of the authors' names: theirs are after a stage, ours before the next.
 LATERAL_RULES = [

@@ -15,7 +15,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import spread_by_inputs
+from models.parts.layers import spread_by_inputs
 
 TEMPERATURE = 0.125  # of cosines
 DOUBT = 0.125  # how far an ambiguous set moves the cosine of a sample that is told with no certainty

@@ -14,8 +14,8 @@ shortcut is cut out of the gradient; ours lets the gradient pass.
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import conv3d
-from models.resnet3d import PLANES, ResidualPlan, make_shortcut
+from models.parts.layers import conv3d
+from models.rgb.resnet3d import PLANES, ResidualPlan, make_shortcut
 
 
 class PreBasicBlock(nn.Layer):

@@ -10,8 +10,8 @@ stages do. Where we differ: in nothing but how it is written, see `models/pathwa
 
 from paddle import nn
 
-from models.layers import make_classifier
-from models.pathway import Pathway, Plan, average_frames, read_pathways
+from models.parts.layers import make_classifier
+from models.parts.pathway import Pathway, Plan, average_frames, read_pathways
 
 
 class PoseC3D(nn.Layer):

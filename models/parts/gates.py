@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.pathway import convolve_in_time
+from models.parts.pathway import convolve_in_time
 
 
 class CrossAttention(nn.Layer):

@@ -9,9 +9,9 @@ Where we differ: in nothing but how it is written, see `models/resnet2d.py`; ker
 
 from paddle import nn
 
-from models.inflate import read_imagenet
-from models.layers import conv2d, make_classifier
-from models.resnet2d import Bottleneck, FrameResNet, read_mmaction2, read_tpn
+from models.parts.inflate import read_imagenet
+from models.parts.layers import conv2d, make_classifier
+from models.parts.resnet2d import Bottleneck, FrameResNet, read_mmaction2, read_tpn
 
 
 class TemporalBottleneck(Bottleneck):

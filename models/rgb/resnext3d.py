@@ -11,7 +11,7 @@ of the gradient; ours lets the gradient pass.
 
 import functools
 
-from models.resnet3d import Bottleneck, ResidualPlan
+from models.rgb.resnet3d import Bottleneck, ResidualPlan
 
 PLANES = (128, 256, 512, 1024)
 

@@ -6,8 +6,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import conv2d
-from models.pathway import Pathway, convolve_in_time
+from models.parts.layers import conv2d
+from models.parts.pathway import Pathway, convolve_in_time
 
 MODALITIES = ("rgb", "pose")
 

@@ -11,8 +11,8 @@ Where we differ from that repository: the gradient passes type-A shortcuts (see 
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import conv3d
-from models.resnet3d import PLANES, ResidualPlan, make_shortcut
+from models.parts.layers import conv3d
+from models.rgb.resnet3d import PLANES, ResidualPlan, make_shortcut
 
 
 def count_mid_channels(in_channels: int, out_channels: int) -> int:

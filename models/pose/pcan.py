@@ -16,13 +16,13 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.gates import CrossModalGate
-from models.layers import make_classifier
-from models.pathway import average_frames
-from models.prototypes import MISSED, Prototypes, contrast, measure_diversity, measure_tree
-from models.rgbposeconv3d import RGBPoseConv3D, read_two_pathways
-from models.two_pathways import MODALITIES
-from models.weights import rename
+from models.parts.gates import CrossModalGate
+from models.parts.layers import make_classifier
+from models.parts.pathway import average_frames
+from models.parts.prototypes import MISSED, Prototypes, contrast, measure_diversity, measure_tree
+from models.pose.rgbposeconv3d import RGBPoseConv3D, read_two_pathways
+from models.parts.two_pathways import MODALITIES
+from models.parts.weights import rename
 
 FINE_CHANNELS, COARSE_CHANNELS = 256, 128  # of the prototypes
 GROUPINGS = {  # name: the coarse class of each fine one

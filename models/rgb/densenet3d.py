@@ -11,8 +11,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import check_clips, conv3d, spread_by_inputs
-from models.weights import keep_names
+from models.parts.layers import check_clips, conv3d, spread_by_inputs
+from models.parts.weights import keep_names
 
 NUM_LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}  # of each block
 BOTTLENECK_RATIO = 4  # width of a layer's 1x1x1 convolution, in growth rates

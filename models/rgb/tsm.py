@@ -13,9 +13,9 @@ same, the logits differ by a tenth. The default is what the published accuracies
 import paddle
 from paddle import nn
 
-from models.inflate import read_imagenet
-from models.layers import make_classifier
-from models.resnet2d import PLANES, Bottleneck, FrameResNet, read_mmaction2, read_tpn
+from models.parts.inflate import read_imagenet
+from models.parts.layers import make_classifier
+from models.parts.resnet2d import PLANES, Bottleneck, FrameResNet, read_mmaction2, read_tpn
 
 SHIFT_PARTS = 8  # one of so many parts of the channels is shifted backward, another one forward
 SHIFTS = {"residual": "mmaction2", "inplace": "tpn", None: None}  # shift: the repository that shifts so

@@ -12,8 +12,8 @@ precision and export know 2-D convolutions best, and ImageNet weights fit as the
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import check_clips, conv2d
-from models.weights import rename
+from models.parts.layers import check_clips, conv2d
+from models.parts.weights import rename
 
 PLANES = (64, 128, 256, 512)  # width of the 3x3 convolutions in each stage
 NUM_BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth: blocks in each stage

@@ -16,8 +16,8 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
-from models.graphs import build_adjacency
-from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.parts.graphs import build_adjacency
+from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
 
 ADAPTIVE = ("importance", "offset", "init", "none")
 HOP_STRATEGIES = ("uniform", "distance", "spatial")  # those that take max_hop and dilation

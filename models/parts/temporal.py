@@ -14,8 +14,8 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import spread_by_inputs
-from models.skeleton_layers import SkeletonConv2D
+from models.parts.layers import spread_by_inputs
+from models.parts.skeleton_layers import SkeletonConv2D
 
 
 def spread_by_outputs(num_outputs: int) -> nn.initializer.Normal:

@@ -16,10 +16,10 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
-from models.graphs import build_adjacency
-from models.layers import spread_by_inputs
-from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from models.temporal import spread_by_outputs
+from models.parts.graphs import build_adjacency
+from models.parts.layers import spread_by_inputs
+from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.parts.temporal import spread_by_outputs
 
 LABELINGS = {  # the authors' names of how neighbours are shared out among subsets, and ours in `graphs.STRATEGIES`
     "uniform": "uniform",

@@ -18,11 +18,11 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
-from models.graphs import NORMALIZATIONS, disentangled_adjacency
-from models.layers import spread_by_inputs
-from models.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
-from models.temporal import MultiScaleTemporalConv, place_branch
-from models.weights import join_weights
+from models.parts.graphs import NORMALIZATIONS, disentangled_adjacency
+from models.parts.layers import spread_by_inputs
+from models.parts.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
+from models.parts.temporal import MultiScaleTemporalConv, place_branch
+from models.parts.weights import join_weights
 
 KERNEL_SIZE, DILATIONS = 3, (1, 2, 3, 4)  # of the temporal convolutions, in frames
 NUM_BRANCHES = len(DILATIONS) + 2

@@ -16,11 +16,11 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
-from models.graphs import build_adjacency
-from models.layers import spread_by_inputs
-from models.skeleton_layers import DataNorm, check_skeletons, pool_persons
-from models.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
-from models.weights import join_weights
+from models.parts.graphs import build_adjacency
+from models.parts.layers import spread_by_inputs
+from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
+from models.parts.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
+from models.parts.weights import join_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
 LEAST_RELATIONS = 8  # channels of the relations of a narrow input, the network's above all

@@ -14,9 +14,9 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import check_clips, conv2d
-from models.resnet2d import merge_frames
-from models.weights import rename
+from models.parts.layers import check_clips, conv2d
+from models.parts.resnet2d import merge_frames
+from models.parts.weights import rename
 
 EXPANSION = 4  # output channels of a block for each of its planes
 

@@ -22,11 +22,11 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.inflate import read_imagenet
-from models.layers import make_classifier
-from models.resnet2d import MMACTION2_RULES, TPN_RULES, read_mmaction2, read_tpn, split_frames
-from models.slowonly import SlowOnlyResNet
-from models.tsm import ShiftResNet
+from models.parts.inflate import read_imagenet
+from models.parts.layers import make_classifier
+from models.parts.resnet2d import MMACTION2_RULES, TPN_RULES, read_mmaction2, read_tpn, split_frames
+from models.rgb.slowonly import SlowOnlyResNet
+from models.rgb.tsm import ShiftResNet
 
 GROUPS = 32  # of the temporal modulation, and of each level's convolution before a fusion
 FLOWS = ("cascade", "parallel")

@@ -9,7 +9,7 @@ kernel stands in the middle between zeros, so that at first every frame gives wh
 import numpy as np
 from paddle import nn
 
-from models.weights import convert_torch_weights
+from models.parts.weights import convert_torch_weights
 
 WAYS = ("repeat", "centre")
 

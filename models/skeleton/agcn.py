@@ -19,10 +19,10 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
-from models.graphs import build_adjacency
-from models.layers import spread_by_inputs
-from models.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from models.stgcn import T_SIZE, Shortcut, aggregate, plan_blocks, rename
+from models.parts.graphs import build_adjacency
+from models.parts.layers import spread_by_inputs
+from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.skeleton.stgcn import T_SIZE, Shortcut, aggregate, plan_blocks, rename
 
 REDUCTION = 4  # outputs of a layer for one channel of its relations
 

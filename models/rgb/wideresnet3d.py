@@ -6,7 +6,7 @@ Paper: "Wide Residual Networks", S. Zagoruyko, N. Komodakis, BMVC 2016, arXiv:16
 Where we differ: the official type-A shortcut is cut out of the gradient; ours lets the gradient pass.
 """
 
-from models.resnet3d import PLANES, Bottleneck, ResidualPlan
+from models.rgb.resnet3d import PLANES, Bottleneck, ResidualPlan
 
 
 def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str) -> Bottleneck:

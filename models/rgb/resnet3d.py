@@ -12,8 +12,8 @@ Parameter names are the official ones.
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.layers import check_clips, conv3d, spread_by_inputs
-from models.weights import keep_names
+from models.parts.layers import check_clips, conv3d, spread_by_inputs
+from models.parts.weights import keep_names
 
 PLANES = (64, 128, 256, 512)  # width of the 3x3x3 convolutions in each stage
 NUM_BLOCKS = {  # depth: blocks in each stage

@@ -1,0 +1,1 @@
+"""Layers, graphs and pathways that several networks share."""

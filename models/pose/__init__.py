@@ -1,0 +1,1 @@
+"""Networks of heat maps, and of RGB and pose."""
