@@ -2,24 +2,24 @@
 
 import difflib
 
-from models.skeleton.agcn import AGCN
-from models.skeleton.ctrgcn import CTRGCN
-from models.rgb.densenet3d import DenseNet3D
-from models.skeleton.infogcn import InfoGCN
-from models.skeleton.msg3d import MSG3D
-from models.skeleton.pbgcn import PBGCN
 from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
+from models.pose.rgbposeconv3d import RGBPoseConv3D
+from models.rgb.densenet3d import DenseNet3D
 from models.rgb.preresnet3d import PreResNet3D
 from models.rgb.r2plus1d import R2Plus1D
 from models.rgb.resnet3d import ResNet3D
 from models.rgb.resnext3d import ResNeXt3D
-from models.pose.rgbposeconv3d import RGBPoseConv3D
 from models.rgb.slowonly import SlowOnly
-from models.skeleton.stgcn import STGCN
 from models.rgb.tpn import TPN
 from models.rgb.tsm import TSM
 from models.rgb.wideresnet3d import WideResNet3D
+from models.skeleton.agcn import AGCN
+from models.skeleton.ctrgcn import CTRGCN
+from models.skeleton.infogcn import InfoGCN
+from models.skeleton.msg3d import MSG3D
+from models.skeleton.pbgcn import PBGCN
+from models.skeleton.stgcn import STGCN
 
 MODELS = {
     "resnet": ResNet3D,

@@ -8,7 +8,7 @@ from test_models_resnet3d import assert_logits_match, count_params, l2_norm, lis
 
 import models
 from models.parts.weights import convert_torch_weights
-from tools import golden
+from tools.golden import vectors
 
 # The authors' modules whose outputs the files have and which are modules of ours; a stage's is that of its last block.
 MODULES = {
@@ -32,7 +32,7 @@ MODULES = {
 
 def list_runs(pattern, quick):
     """List (file, gain) as parameters of a test; what is not in `quick` is long."""
-    names = golden.list_names(pattern)
+    names = vectors.list_names(pattern)
     assert names and set(quick) <= set(names)
     return [
         pytest.param(name, gain, marks=() if name in quick and gain == 1.0 else pytest.mark.long)
@@ -43,8 +43,8 @@ def list_runs(pattern, quick):
 
 def assert_names_and_sizes(name):
     """Check that a file's names become ours, all of them, with our shapes, and that the size is the file's."""
-    reference = golden.load(name)
-    model_name, arguments = golden.describe(reference)
+    reference = vectors.load(name)
+    model_name, arguments = vectors.describe(reference)
     with paddle.LazyGuard():  # shapes without values: all of them would take gigabytes
         model = models.build_model(model_name, **arguments)
     source = reference["reference"]["repository"].rpartition("/")[2].lower()
@@ -69,12 +69,12 @@ def find_loss(logits, labels):
 
 def assert_outputs_match(name, gain):
     """Compare logits, inner outputs, losses by name and the gradients of the main loss and of all losses."""
-    reference = golden.load(name)
+    reference = vectors.load(name)
     expected = reference if gain == 2.0 else reference["alt_gain1"]
-    model = golden.build(reference, gain)
+    model = vectors.build(reference, gain)
     train_as_the_authors_did(model)
     inner = collect_norms(model)
-    x = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    x = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     training = model(x)
     logits = training["logits"] if isinstance(training, dict) else training
     if gain == 2.0:
@@ -126,7 +126,7 @@ def assert_inner_outputs_match(inner, features):
 def assert_gradients_match(reference, model, norms):
     """Compare each parameter's gradient norm to 1e-2; a parameter without a gradient has none there either."""
     ours = {key: None if param.grad is None else l2_norm(param.grad) for key, param in list_trainable(model)}
-    theirs = golden.rename_norms(reference, norms, model)
+    theirs = vectors.rename_norms(reference, norms, model)
     assert set(ours) == set(theirs)
     assert {key for key, norm in ours.items() if norm is None} == {key for key, norm in theirs.items() if norm is None}
     known = [key for key, norm in theirs.items() if norm is not None]

@@ -9,7 +9,7 @@ import pytest
 
 from models import build_model
 from models.parts.weights import convert_torch_weights
-from tools import golden
+from tools.golden import vectors
 
 
 @dataclasses.dataclass
@@ -26,8 +26,8 @@ class Run:
 
 def run_golden(name: str) -> Run:
     """Build the network of `tests/golden/<name>.json` in evaluation mode, and run it forward and back."""
-    reference = golden.load(name)
-    model = golden.build(reference)
+    reference = vectors.load(name)
+    model = vectors.build(reference)
     layer_norms = {}
 
     def keep(layer_name):
@@ -39,7 +39,7 @@ def run_golden(name: str) -> Run:
 
     for layer_name, layer in model.named_sublayers():
         layer.register_forward_post_hook(keep(layer_name))
-    x = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    x = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits = model(x)
     labels = paddle.to_tensor(reference["labels"])
     # By logsumexp: Paddle's CPU cross_entropy cuts log-probabilities at -64, which some files go beyond.
@@ -56,8 +56,8 @@ def l2_norm(array: np.ndarray) -> float:
 
 def assert_size_is_the_authors(name: str) -> None:
     """Compare names, shapes and the number of trainable values with a golden file's."""
-    reference = golden.load(name)
-    model_name, arguments = golden.describe(reference)
+    reference = vectors.load(name)
+    model_name, arguments = vectors.describe(reference)
     model = build_model(model_name, **arguments)
     trainable = [param for param in model.parameters() if not param.stop_gradient]
     assert sum(math.prod(param.shape) for param in trainable) == reference["params"]

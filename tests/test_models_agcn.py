@@ -16,11 +16,11 @@ from golden_runs import (
 
 import models
 from layouts import get_layout
-from models.skeleton.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_authors
 from models.parts.graphs import build_adjacency
-from models.skeleton.stgcn import rename
 from models.parts.weights import convert_torch_weights
-from tools import golden
+from models.skeleton.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_authors
+from models.skeleton.stgcn import rename
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
@@ -156,8 +156,8 @@ def rename_as_official(weights):
 
 
 def test_official_files_become_the_same_network_as_pyskl_ones():
-    reference = golden.load("pyskl_aagcn_ntu_T32")
-    weights = golden.draw_weights(reference)
+    reference = vectors.load("pyskl_aagcn_ntu_T32")
+    weights = vectors.draw_weights(reference)
     official = rename_as_official(weights)
     assert {"l10.gcn1.conv_ta.weight", "l5.residual.conv.weight", "l1.gcn1.PA", "fc.bias"} <= set(official)
     ours, theirs = convert_authors(weights), convert_authors(official)
@@ -172,8 +172,8 @@ def test_the_classifier_is_the_only_linear_layer():  # torch2paddle.py tells by 
 
 
 def test_files_of_the_first_paper_fit_too():
-    reference = golden.load("pyskl_agcn_noattention_ntu_T32")
-    official = rename_as_official(golden.draw_weights(reference))
+    reference = vectors.load("pyskl_agcn_noattention_ntu_T32")
+    official = rename_as_official(vectors.draw_weights(reference))
     first = {name: value for name, value in official.items() if not name.endswith("alpha")}  # it has no gates
     model = AGCN(60)
     converted = convert_torch_weights(convert_authors(first), model)
@@ -181,7 +181,7 @@ def test_files_of_the_first_paper_fit_too():
 
 
 def test_a_file_without_a_subset_is_refused():
-    weights = golden.draw_weights(golden.load("pyskl_agcn_noattention_ntu_T32"))
+    weights = vectors.draw_weights(vectors.load("pyskl_agcn_noattention_ntu_T32"))
     del weights["backbone.gcn.2.gcn.conv_b.1.weight"]
     with pytest.raises(
         ValueError, match=r"blocks\.2\.graph_conv\.relate\.weight has shape \[80, 64, 1, 1\], the model"

@@ -15,7 +15,7 @@ from models.parts.graphs import (
     link_both,
     vector_adjacency,
 )
-from tools import golden
+from tools.golden import vectors
 
 GRAPHS = json.loads((pathlib.Path(__file__).parent / "golden_data" / "graphs.json").read_text(encoding="utf-8"))
 PBGCN = {  # its name of a labelling: ours, where they differ
@@ -91,7 +91,7 @@ def test_ntu_without_its_middle_joint_has_the_published_matrices(tmp_path):
 
 
 def test_two_parts_are_the_published_ones():
-    published = golden.load("pbgcn_ntu_2part_T32")["constants"]["A"]
+    published = vectors.load("pbgcn_ntu_2part_T32")["constants"]["A"]
     compare(build_adjacency(LAYOUTS["ntu25"], "parts", num_parts=2), published)
 
 
@@ -112,7 +112,7 @@ def test_disentangled_scales_are_the_published_ones(layout, network):
     [("msg3d_ntu60_T32", "ntu25", "symmetric"), ("pyskl_msg3d_ntu_T32", "ntu25_star", "column")],
 )
 def test_windows_are_those_of_both_networks(file, layout, normalization):
-    constants = {name: np.array(values) for name, values in golden.load(file)["constants"].items()}
+    constants = {name: np.array(values) for name, values in vectors.load(file)["constants"].items()}
     windows = set()
     for name, published in constants.items():
         if name == "backbone.A":  # the graph before scales

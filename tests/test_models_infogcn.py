@@ -11,14 +11,14 @@ import pytest
 
 from engine import checkpoint
 from engine.train_step import CrossEntropy, TrainStep
-from models.skeleton.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
 from models.parts.weights import convert_torch_weights
+from models.skeleton.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
 from tests import golden_runs
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
-GOLDEN = golden.list_names("infogcn_*")
+GOLDEN = vectors.list_names("infogcn_*")
 SMALL = {"base_channels": 8, "num_blocks": [1, 1]}
 
 
@@ -56,19 +56,19 @@ def test_outputs_and_gradients_are_those_of_the_authors_network(name):
 @pytest.mark.parametrize("name", GOLDEN)
 def test_size_and_vectors_are_those_of_the_authors_network(name):
     golden_runs.assert_size_is_the_authors(name)
-    reference = golden.load(name)
-    model = InfoGCN(**{**golden.describe(reference)[1], **SMALL})
+    reference = vectors.load(name)
+    model = InfoGCN(**{**vectors.describe(reference)[1], **SMALL})
     np.testing.assert_array_equal(model.embedding.vectors.numpy(), reference["constants"]["A_vector"])
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_losses_are_those_of_the_authors(name):
-    reference = golden.load(name)
+    reference = vectors.load(name)
     expected = reference["infogcn_loss"]
-    model = golden.build(reference)
+    model = vectors.build(reference)
     # The file's prior is drawn like a weight, not orthogonal.
-    model.z_prior.set_value(golden.draw_weights({"state": {"z_prior": [60, 256]}})["z_prior"])
-    x = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    model.z_prior.set_value(vectors.draw_weights({"state": {"z_prior": [60, 256]}})["z_prior"])
+    x = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     latent = model.fc_mu(model.encode(x))
     outputs = {"logits": model.decoder(latent), "latent": latent}
     losses = model.compute_losses(outputs, paddle.to_tensor(reference["labels"]), smooth_cross_entropy)
@@ -92,12 +92,12 @@ def test_losses_are_those_of_the_authors(name):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_noise_is_added_as_the_authors_do(name):
-    reference = golden.load(name)
+    reference = vectors.load(name)
     expected = reference["train_sampling_fixed_eps"]
-    model = golden.build(reference)
+    model = vectors.build(reference)
     seed = int(re.search(r"PCG64\((\d+)\)", expected["eps"])[1])
     noise = np.random.Generator(np.random.PCG64(seed)).standard_normal((2, 256)).astype(np.float32)
-    features = model.encode(paddle.to_tensor(golden.draw_input(reference)))
+    features = model.encode(paddle.to_tensor(vectors.draw_input(reference)))
     mean, log_variance = model.fc_mu(features), model.fc_logvar(features)
     latent = add_noise(mean, log_variance, paddle.to_tensor(noise), model.noise_ratio)
     # exp of half a log variance of 200 and more: what float32 leaves of the logits' last digits grows.
@@ -108,7 +108,7 @@ def test_noise_is_added_as_the_authors_do(name):
 
 def test_defaults_are_those_of_the_authors_runner():
     defaults = {name: one.default for name, one in inspect.signature(InfoGCN).parameters.items()}
-    entry, losses = (golden.load("infogcn_ntu60_k1_T32")[key] for key in ("reference", "infogcn_loss"))
+    entry, losses = (vectors.load("infogcn_ntu60_k1_T32")[key] for key in ("reference", "infogcn_loss"))
     entry = entry["entry"]
     assert defaults["num_persons"] == entry["num_person"]
     assert defaults["num_heads"] == entry["num_head"]
@@ -263,8 +263,8 @@ def test_wrong_input_and_leftover_weights_are_refused():
     model = InfoGCN(4, **SMALL)
     with pytest.raises(ValueError, match=r"InfoGCN: expected input \(N, 3, T, 25, 2\), got \(1, 3, 4, 20, 2\)"):
         model(paddle.ones([1, 3, 4, 20, 2]))
-    reference = golden.load(GOLDEN[0])
-    weights = golden.draw_weights(reference)
+    reference = vectors.load(GOLDEN[0])
+    weights = vectors.draw_weights(reference)
     weights |= {"l10.agcn.bn.weight": np.zeros(256), "l1.agcn.bn.num_batches_tracked": np.asarray(5)}
     with pytest.raises(ValueError, match=r"1 entries do not fit this InfoGCN: blocks\.9\.graph\.norm\.weight is left"):
         convert_torch_weights(InfoGCN.TORCH_SOURCES["infogcn"](weights), InfoGCN(60))

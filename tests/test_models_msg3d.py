@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 import pytest
 
 from models.skeleton.msg3d import MSG3D, MultiScaleGraphConv, WindowedGraphConv, order_graph
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
@@ -44,16 +44,16 @@ def test_network_is_the_authors(name):
 @pytest.mark.long
 @paddle.no_grad()
 def test_logits_of_300_frames_are_the_authors():
-    reference = golden.load("msg3d_ntu60_T300_logits")
-    logits = golden.build(reference)(paddle.to_tensor(golden.draw_input(reference))).numpy()
+    reference = vectors.load("msg3d_ntu60_T300_logits")
+    logits = vectors.build(reference)(paddle.to_tensor(vectors.draw_input(reference))).numpy()
     expected = np.array(reference["logits"])
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", ["msg3d_ntu60_T32", "pyskl_msg3d_ntu_T32"])
 def test_graphs_are_the_authors(name):
-    reference = golden.load(name)
-    model = golden.build(reference)
+    reference = vectors.load(name)
+    model = vectors.build(reference)
     prefix, matrix = ("backbone.", "A") if name.startswith("pyskl") else ("", "A_powers")
     for place, layer in (("sgcn1.0", model.blocks[0].graph), ("sgcn2.0", model.blocks[1].graph)):
         key = f"{prefix}{place}.{matrix}"

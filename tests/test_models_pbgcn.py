@@ -6,15 +6,24 @@ import numpy as np
 import paddle
 import pytest
 
-from models.skeleton.pbgcn import LABELINGS, LAYERS, PBGCN, JointNorm, PartConv, PartUnit, ResidualPartUnit, rename_official
 from models.parts.weights import convert_torch_weights
+from models.skeleton.pbgcn import (
+    LABELINGS,
+    LAYERS,
+    PBGCN,
+    JointNorm,
+    PartConv,
+    PartUnit,
+    ResidualPartUnit,
+    rename_official,
+)
 from tests import golden_runs
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
 END_TO_END = "pbgcn_ntu_4part_e2e_T32"  # its input is made of raw joints
-GOLDEN = [name for name in golden.list_names("pbgcn_*") if name != END_TO_END]
+GOLDEN = [name for name in vectors.list_names("pbgcn_*") if name != END_TO_END]
 CHAIN = [[4, 4, 1], [4, 6, 2]]
 SMALL = {"layers_config": CHAIN, "labeling_mode": "parts", "mask_learning": True, "use_data_bn": True, "dropout": 0.0}
 
@@ -67,7 +76,7 @@ def draw_signals(reference):
 @pytest.mark.parametrize("name", [*GOLDEN, END_TO_END])
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, monkeypatch):
     if name == END_TO_END:
-        monkeypatch.setattr(golden, "draw_input", draw_signals)
+        monkeypatch.setattr(vectors, "draw_input", draw_signals)
     run = golden_runs.run_golden(name)
     golden_runs.assert_inner_outputs_match(run, find_layer)
     golden_runs.assert_outputs_match(run)
@@ -79,10 +88,10 @@ def test_outputs_and_gradients_are_those_of_the_authors_network(name, monkeypatc
 
 @pytest.mark.parametrize("name", [*GOLDEN, END_TO_END])
 def test_subsets_are_those_of_the_authors_graph(name):
-    reference = golden.load(name)
+    reference = vectors.load(name)
     expected = np.array(reference["constants"]["A"])
     expected = expected.reshape([-1, *expected.shape[-2:]])  # their graphs of one subset have no axis for it
-    model = PBGCN(**{**golden.describe(reference)[1], "layers_config": CHAIN})
+    model = PBGCN(**{**vectors.describe(reference)[1], "layers_config": CHAIN})
     for layer in model.sublayers():
         if isinstance(layer, PartConv):
             np.testing.assert_allclose(layer.adjacency.numpy()[0], expected, atol=1e-6)
@@ -92,7 +101,7 @@ def test_defaults_are_those_of_the_original():
     parameters = inspect.signature(PBGCN).parameters
     assert {name: parameters[OURS.get(name, name)].default for name in DEFAULTS} == DEFAULTS
     assert parameters["num_classes"].default is inspect.Parameter.empty
-    shipped = golden.load("pbgcn_ntu_4part_T32")["reference"]["entry"]["layers_config"]
+    shipped = vectors.load("pbgcn_ntu_4part_T32")["reference"]["entry"]["layers_config"]
     assert [list(unit) for unit in LAYERS] == shipped
     assert parameters["num_parts"].default == 4  # what both shipped graphs have
 
@@ -200,9 +209,9 @@ def test_a_static_program_of_any_batch_and_length_gives_the_same_logits(use_loca
 
 
 def test_leftover_weights_are_refused_but_step_counters():
-    reference = golden.load("pbgcn_ntu_DAD_nomask_T16")
-    model = PBGCN(**golden.describe(reference)[1])
-    weights = golden.draw_weights(reference)
+    reference = vectors.load("pbgcn_ntu_DAD_nomask_T16")
+    model = PBGCN(**vectors.describe(reference)[1])
+    weights = vectors.draw_weights(reference)
     weights |= {"layers.9.stUnit.0.mask": np.zeros((1, 25, 25)), "head.bn1.num_batches_tracked": np.asarray(5)}
     with pytest.raises(
         ValueError, match=r"1 entries do not fit this PBGCN: units\.9\.branches\.0\.graph\.mask is left"

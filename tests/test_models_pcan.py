@@ -12,11 +12,11 @@ from test_models_slowonly import draw
 
 from engine import checkpoint, train_step
 from models.parts.gates import CrossModalGate
-from models.pose.pcan import GROUPINGS, PCAN, list_groups, read_pcan
 from models.parts.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
-from models.pose.rgbposeconv3d import RGBPoseConv3D
 from models.parts.weights import convert_torch_weights
-from tools import golden
+from models.pose.pcan import GROUPINGS, PCAN, list_groups, read_pcan
+from models.pose.rgbposeconv3d import RGBPoseConv3D
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 HEADS = ["rgb", "pose", "rgb_coarse", "pose_coarse"]
@@ -66,7 +66,7 @@ def assert_answers_match(model, score, expected):
 
 def make_head(name):
     """Make a shallow network with the heads of a file, and what its two steps see."""
-    reference = golden.load(name)
+    reference = vectors.load(name)
     head = reference["reference"]["head_args"]
     model = PCAN(
         head["num_classes"],
@@ -78,9 +78,9 @@ def make_head(name):
         pose_stage_blocks=[1, 1, 1],
     )
     weights = {key: value for key, value in checkpoint.model_state(model).items() if key.startswith("backbone.")}
-    named = convert_heads(read_pcan(golden.draw_weights(reference)), model)
+    named = convert_heads(read_pcan(vectors.draw_weights(reference)), model)
     checkpoint.restore_model(model, {**weights, **named})
-    drawn = golden.draw_input(reference)
+    drawn = vectors.draw_input(reference)
     steps = [
         {name: paddle.to_tensor(drawn[f"{prefix}{name}_feature"], stop_gradient=False) for name in ("rgb", "pose")}
         for prefix in ("", "step2_")
@@ -140,7 +140,7 @@ def test_heads_losses_and_prototypes_are_those_of_the_authors_over_two_steps(nam
 def assert_head_gradients_match(reference, model, features):
     """Compare the gradient norms of the heads and of their inputs."""
     norms = reference["grad_norms"]
-    theirs = golden.rename_norms(reference, norms["params"], model)
+    theirs = vectors.rename_norms(reference, norms["params"], model)
     state = dict(model.named_parameters())
     assert {key: l2_norm(state[key].grad) for key in theirs} == pytest.approx(theirs, rel=1e-3)
     for name, x in features.items():
@@ -151,15 +151,15 @@ def assert_head_gradients_match(reference, model, features):
 
 
 def test_gates_are_those_of_the_authors():
-    reference = golden.load("pcan_feature_interaction")
+    reference = vectors.load("pcan_feature_interaction")
     entry = reference["reference"]["args"]
     gate = CrossModalGate(
         entry["rgb_channels"], entry["skt_channels"], 4, entry["num_heads"], 0.1, entry["hidden_channels"]
     )
-    named = rename_gate(golden.draw_weights(reference))
+    named = rename_gate(vectors.draw_weights(reference))
     gate.set_state_dict(convert_torch_weights(named, gate))
     gate.eval()
-    drawn = golden.draw_input(reference)
+    drawn = vectors.draw_input(reference)
     inputs = {name: paddle.to_tensor(x, stop_gradient=False) for name, x in drawn.items()}
     outputs = {
         name: x.reshape([2, num_frames, *x.shape[1:]]).transpose([0, 2, 1, 3, 4])
@@ -188,8 +188,8 @@ def rename_gate(weights):
 
 
 def test_names_shapes_and_size_are_those_of_the_authors_network():
-    reference = golden.load("pcan_ntu60_fixed")
-    name, arguments = golden.describe(reference)
+    reference = vectors.load("pcan_ntu60_fixed")
+    name, arguments = vectors.describe(reference)
     assert name == "pcan"
     with paddle.LazyGuard():
         model = PCAN(**arguments)
@@ -203,8 +203,8 @@ def test_names_shapes_and_size_are_those_of_the_authors_network():
 
 @pytest.mark.long
 def test_outputs_losses_gradients_and_prototypes_are_those_of_the_authors_network():
-    reference = golden.load("pcan_ntu60_fixed")
-    model = golden.build(reference)
+    reference = vectors.load("pcan_ntu60_fixed")
+    model = vectors.build(reference)
     inputs = draw_golden(reference)
     assert_answers_match(model, lambda: model(inputs), reference["logits"])
     authors.train_as_the_authors_did(model)

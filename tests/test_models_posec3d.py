@@ -14,16 +14,16 @@ from test_models_slowonly import draw
 from models.parts.pathway import Pathway, PathwayBlock, Plan, flatten_kernel, read_pathways, stack_frames, thin_frames
 from models.pose.posec3d import PoseC3D
 from models.rgb.slowonly import SlowOnly
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 SMALL = {"base_channels": 4, "stage_blocks": [1, 1, 1]}
-FILES = golden.list_names("posec3d_*")
+FILES = vectors.list_names("posec3d_*")
 
 
 def assert_parameter_gradients_match(reference, model, norms):
     """Compare each parameter's gradient norm to 1e-2; one that is zero but for rounding is compared absolutely."""
-    theirs = golden.rename_norms(reference, norms, model)
+    theirs = vectors.rename_norms(reference, norms, model)
     ours = {key: None if param.grad is None else l2_norm(param.grad) for key, param in list_trainable(model)}
     assert {key for key, norm in ours.items() if norm is None} == {key for key, norm in theirs.items() if norm is None}
     assert set(ours) == set(theirs)
@@ -49,11 +49,11 @@ LONG = [pytest.param(FILES[1], marks=pytest.mark.long)]  # the numbers of FILES[
 
 @pytest.mark.parametrize("name", [FILES[0], *LONG, FILES[2]])
 def test_outputs_and_gradients_are_those_of_the_authors_network(name):
-    reference = golden.load(name)
-    model = golden.build(reference)
+    reference = vectors.load(name)
+    model = vectors.build(reference)
     features = []
     model.backbone.layer3[-1].register_forward_post_hook(lambda _layer, _inputs, output: features.append(output))
-    x = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    x = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits = model(x)
     num_samples, channels, num_frames, *size = reference["feature"]["shape"]
     assert list(features[0].shape) == [num_samples * num_frames, channels, *size]

@@ -8,9 +8,9 @@ import pytest
 from paddle import nn
 
 import models
-from models.rgb.resnet3d import ResNet3D, ZeroPadShortcut, make_shortcut
 from models.parts.weights import convert_torch_weights
-from tools import golden
+from models.rgb.resnet3d import ResNet3D, ZeroPadShortcut, make_shortcut
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
@@ -21,7 +21,7 @@ QUICK = [
     "r3d_preresnet50_B",
     "r3d_densenet121",
 ]
-GOLDEN = golden.list_names("r3d_*")
+GOLDEN = vectors.list_names("r3d_*")
 RUNS = [
     pytest.param(name, gain, marks=() if name in QUICK and gain == 1.0 else pytest.mark.long)
     for name in GOLDEN
@@ -31,7 +31,7 @@ RUNS = [
 
 def run_golden(model, reference):
     """Give logits, loss and input after the backward pass."""
-    x = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    x = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits = model(x)
     # logsumexp: Paddle's CPU log_softmax and cross_entropy cut log-probabilities at -64, which gain 2 goes beyond.
     labels = paddle.to_tensor(reference["labels"]).unsqueeze(1)
@@ -103,8 +103,8 @@ def test_quick_runs_are_of_files_that_exist():
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
-    reference = golden.load(name)
-    model_name, arguments = golden.describe(reference)
+    reference = vectors.load(name)
+    model_name, arguments = vectors.describe(reference)
     with paddle.LazyGuard():  # shapes without values: the widest would otherwise take half a gigabyte
         model = models.build_model(model_name, **arguments)
     weights = {key: np.empty(shape, np.float32) for key, shape in reference["state"].items()}
@@ -114,9 +114,9 @@ def test_names_shapes_and_size_are_those_of_the_authors_network(name):
 
 @pytest.mark.parametrize("name, gain", RUNS)
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
-    reference = golden.load(name)
+    reference = vectors.load(name)
     expected = reference if gain == 2.0 else reference["alt_gain1"]
-    model = golden.build(reference, gain)
+    model = vectors.build(reference, gain)
     detach_shortcuts(model)
     inner = collect_norms(model)
     logits, loss, x = run_golden(model, reference)
@@ -129,8 +129,8 @@ def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
 
 @pytest.mark.long
 def test_gradient_passes_our_type_a_shortcut_as_in_the_authors_network():
-    reference = golden.load("r3d_resnet18_A")
-    model = golden.build(reference, 2.0)
+    reference = vectors.load("r3d_resnet18_A")
+    model = vectors.build(reference, 2.0)
     logits, _, x = run_golden(model, reference)
     assert_logits_match(logits, reference["logits"])
     norms, input_norm = (reference[f"{key}_shortcut_not_detached"] for key in ("grad_norms", "input_grad_norm"))

@@ -14,9 +14,9 @@ from test_models_slowonly import draw
 
 from engine import train_step
 from models.parts.pathway import average_frames
-from models.pose.rgbposeconv3d import RGBPoseConv3D
 from models.parts.two_pathways import Lateral
-from tools import golden
+from models.pose.rgbposeconv3d import RGBPoseConv3D
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 SMALL = {
@@ -25,13 +25,13 @@ SMALL = {
     "pose_base_channels": 4,
     "pose_stage_blocks": [1, 1, 1],
 }
-FILES = golden.list_names("rgbposeconv3d_*")
+FILES = vectors.list_names("rgbposeconv3d_*")
 NAMES = {"rgb": "imgs", "pose": "heatmap_imgs"}  # ours of the inputs, and the authors'
 
 
 def draw_golden(reference):
     """Draw the inputs of a file, under our names."""
-    drawn = golden.draw_input(reference)
+    drawn = vectors.draw_input(reference)
     return {ours: paddle.to_tensor(drawn[theirs], stop_gradient=False) for ours, theirs in NAMES.items()}
 
 
@@ -64,8 +64,8 @@ def test_names_shapes_and_size_are_those_of_the_authors_network(name):
     "name", [FILES[0], pytest.param(FILES[1], marks=pytest.mark.long), pytest.param(FILES[2], marks=pytest.mark.long)]
 )
 def test_outputs_losses_and_gradients_are_those_of_the_authors_network(name):
-    reference = golden.load(name)
-    model = golden.build(reference)
+    reference = vectors.load(name)
+    model = vectors.build(reference)
     maps = []
     model.backbone.register_forward_post_hook(lambda _layer, _inputs, output: maps.append(output))
     inputs = draw_golden(reference)
@@ -281,7 +281,7 @@ def test_initialisation_has_the_published_spread():
 
 def test_every_key_of_the_recipe_is_a_parameter():
     known = inspect.signature(RGBPoseConv3D).parameters
-    recipe = golden.load("rgbposeconv3d_ntu60_mmaction2")["reference"]
+    recipe = vectors.load("rgbposeconv3d_ntu60_mmaction2")["reference"]
     for modality in NAMES:
         for key, value in recipe["backbone_args"][f"{modality}_pathway"].items():
             default = known[f"{modality}_{key}"].default

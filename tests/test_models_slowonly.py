@@ -9,7 +9,7 @@ import pytest
 from paddle import nn
 
 from models.rgb.slowonly import SlowOnly, TemporalBottleneck
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 SMALL = {"depth": 14, "widen_factor": 0.125}
@@ -20,7 +20,7 @@ def draw(*shape):
     return paddle.to_tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", golden.list_names("mm_slowonly_*"))
+@pytest.mark.parametrize("name", vectors.list_names("mm_slowonly_*"))
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
     authors.assert_names_and_sizes(name)
 

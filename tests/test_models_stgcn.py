@@ -16,6 +16,7 @@ from paddle import nn
 import models
 from layouts import get_layout
 from models.parts.graphs import build_adjacency
+from models.parts.weights import convert_torch_weights
 from models.skeleton.stgcn import (
     PYSKL_NAMES,
     ST_GCN_NAMES,
@@ -28,13 +29,12 @@ from models.skeleton.stgcn import (
     plan_blocks,
     rename,
 )
-from models.parts.weights import convert_torch_weights
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
 LONG = ["stgcn_ntu_distance_T30", "stgcn_twostream_ntu_T16"]
-GOLDEN = [*golden.list_names("stgcn_*"), *golden.list_names("pyskl_stgcn_*")]
+GOLDEN = [*vectors.list_names("stgcn_*"), *vectors.list_names("pyskl_stgcn_*")]
 SMALL = {"base_channels": 4, "num_blocks": [1, 1]}
 
 
@@ -228,11 +228,11 @@ def test_graph_options_reach_every_block(arguments):
 
 
 def test_files_name_what_does_not_fit():
-    reference = golden.load("stgcn_ntu_spatial_T32")
-    weights = golden.draw_weights(reference)
+    reference = vectors.load("stgcn_ntu_spatial_T32")
+    weights = vectors.draw_weights(reference)
     del weights["st_gcn_networks.3.tcn.3.weight"], weights["edge_importance.9"]
     with paddle.LazyGuard():
-        model = models.build_model("stgcn", **golden.describe(reference)[1])
+        model = models.build_model("stgcn", **vectors.describe(reference)[1])
     counter = {"st_gcn_networks.0.tcn.0.num_batches_tracked": np.array(9)}
     with pytest.raises(ValueError) as error:
         convert_torch_weights(convert_st_gcn({**weights, **counter, "extra": np.zeros(1)}), model)

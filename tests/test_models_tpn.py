@@ -15,12 +15,12 @@ from models.parts.resnet2d import split_frames
 from models.rgb.slowonly import SlowOnly
 from models.rgb.tpn import TPN, LevelFusion, Neck, make_spatial, pool, upsample
 from models.rgb.tsm import TSM
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 SMALL = {"depth": 14, "widen_factor": 0.125}
 TWO_TO_ONE = {"downsample_scale": [2, 1, 1], "fusion_scales": [[2, 1, 1], [1, 1, 1]]}  # the scales of ResNet-101
-FILES = [*golden.list_names("mm_tpn_*"), *golden.list_names("orig_tpn_*")]
+FILES = [*vectors.list_names("mm_tpn_*"), *vectors.list_names("orig_tpn_*")]
 RUNS = [
     *authors.list_runs("mm_tpn_*", quick=["mm_tpn_slowonly_r50"]),
     *authors.list_runs("orig_tpn_*", quick=[]),
@@ -40,8 +40,8 @@ def test_outputs_losses_and_gradients_are_those_of_the_authors_network(name, gai
 @pytest.fixture(scope="module")
 def official():
     """A golden file of the TPN repository, our network for it, and its input."""
-    reference = golden.load("orig_tpn_tsm_r50_sthv1")
-    return reference, golden.build(reference, 1.0), paddle.to_tensor(golden.draw_input(reference))
+    reference = vectors.load("orig_tpn_tsm_r50_sthv1")
+    return reference, vectors.build(reference, 1.0), paddle.to_tensor(vectors.draw_input(reference))
 
 
 @paddle.no_grad()
@@ -65,7 +65,7 @@ def test_two_fusions_under_each_others_names_would_load_and_be_wrong(official):
 @paddle.no_grad()
 def test_with_the_other_shift_the_same_weights_give_other_logits(official):
     reference, model, clips = official
-    _, arguments = golden.describe(reference)
+    _, arguments = vectors.describe(reference)
     other = TPN(**{**arguments, "shift": "residual"})
     checkpoint.restore_model(other, checkpoint.model_state(model))
     other.eval()

@@ -9,11 +9,11 @@ from test_models_slowonly import draw
 
 from models.parts.resnet2d import Bottleneck
 from models.rgb.tsm import TSM, InplaceShiftBottleneck, ShiftBottleneck, shift_channels
-from tools import golden
+from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 SMALL = {"depth": 14, "widen_factor": 0.125}
-FILES = [*golden.list_names("mm_tsm_*"), *golden.list_names("orig_tsm_*")]
+FILES = [*vectors.list_names("mm_tsm_*"), *vectors.list_names("orig_tsm_*")]
 RUNS = [
     *authors.list_runs("mm_tsm_*", quick=["mm_tsm_r50"]),
     *authors.list_runs("orig_tsm_*", quick=["orig_tsm_r50_sthv1_baseline"]),

@@ -18,7 +18,7 @@ from engine import checkpoint, onednn
 from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_used
 from models import build_model
 from tools import gpu_check
-from tools.timing import build_step, draw_batch
+from tools.measure.timing import build_step, draw_batch
 
 pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
 RATE = 1e-4

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tools.figure import ACTIONS, COCO_POINTS, POINTS, Timing, animate, make_body, make_timing
-from tools.film import Camera, draw_frames, make_clothes, make_scene
+from tools.samples.figure import ACTIONS, COCO_POINTS, POINTS, Timing, animate, make_body, make_timing
+from tools.samples.film import Camera, draw_frames, make_clothes, make_scene
 
 FRONTAL = Camera(yaw=0, pitch=0, distance=3, target=(0, 1, 0), focal=100, centre=(79.5, 59.5))
 

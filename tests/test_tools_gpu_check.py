@@ -8,7 +8,8 @@ import pytest
 
 import models
 import recipe
-from tools import golden, gpu_check
+from tools import gpu_check
+from tools.golden import vectors
 
 GOLDEN = "r3d_resnet10_B_conv1t3_cls400"
 FALLING = [2.0, 1.6, 1.2, 0.8, 0.4, 0.2, 0.1]
@@ -135,14 +136,14 @@ def test_mixed_precision_without_float32_does_not_pass(answer, capsys):
 
 
 def test_golden_vectors_are_compared_with_ours(monkeypatch):
-    build = golden.build
+    build = vectors.build
 
     def build_other(reference, gain):
         model = build(reference, gain)
         model.fc.weight.set_value(model.fc.weight * 1.1)
         return model
 
-    monkeypatch.setattr(golden, "build", build_other)
+    monkeypatch.setattr(vectors, "build", build_other)
     off = gpu_check.measure_golden(GOLDEN)
     assert all(off[what] > most for what, most in gpu_check.MOST_OFF.items())
 
@@ -183,9 +184,9 @@ def test_words_that_mean_nothing_are_refused(words, message, capsys):
 
 
 def test_a_network_of_other_weights_is_told(monkeypatch):
-    reference = golden.load(GOLDEN)
+    reference = vectors.load(GOLDEN)
     reference["grad_norms"] = {name: norm for name, norm in reference["grad_norms"].items() if name != "fc.bias"}
-    monkeypatch.setattr(golden, "load", lambda name: reference)
+    monkeypatch.setattr(vectors, "load", lambda name: reference)
     with pytest.raises(ValueError, match=f"'{GOLDEN}': our network has other weights than the file"):
         gpu_check.measure_golden(GOLDEN)
 

@@ -4,7 +4,8 @@ import numpy as np
 from test_tools_benchmark import read_spread, read_table
 
 from reader import heatmaps
-from tools import benchmark, heatmap_speed
+from tools import benchmark
+from tools.measure import heatmap_speed
 
 
 def test_the_table_has_each_case(capsys):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from layouts import LAYOUTS
-from tools.figure import ACTIONS
+from tools.samples.figure import ACTIONS
 from tools.make_samples import divide_clips, find_held_out_groups, list_clips, parse_flags, write_video
 
 SCRIPT = "tools/make_samples.py"

@@ -22,7 +22,8 @@ import train
 from dataset import splits
 from engine import checkpoint, flags
 from models import MODELS, build_model
-from tools import golden, torch2paddle
+from tools import torch2paddle
+from tools.golden import vectors
 
 SOURCE = ["--source", "3d-resnets-pytorch"]
 SMALL = ["--model", "resnet", "-o", "MODEL.depth=10", "-o", "MODEL.widen_factor=0.125", "-o", "MODEL.conv1_t_size=3"]
@@ -85,16 +86,16 @@ def assert_same_weights(path, weights):
 
 @pytest.mark.parametrize("format, name", [("zip", "r3d_resnet10_B_conv1t3_cls400"), ("legacy", "r3d_densenet121")])
 def test_the_authors_logits_come_out(tmp_path, format, name):
-    reference = golden.load(name)
-    path = WRITERS[format](tmp_path / "a.pth", {"state_dict": as_tensors(golden.draw_weights(reference, gain=2))})
-    model_name, arguments = golden.describe(reference)
+    reference = vectors.load(name)
+    path = WRITERS[format](tmp_path / "a.pth", {"state_dict": as_tensors(vectors.draw_weights(reference, gain=2))})
+    model_name, arguments = vectors.describe(reference)
     words = [f"-oMODEL.{key}={value}" for key, value in arguments.items() if key != "num_classes"]
     torch2paddle.main([str(path), *SOURCE, "--model", model_name, *words])
     state = checkpoint.load_checkpoint("a.pdparams")
     model = build_model(**state["source"]["model"])
     checkpoint.restore_model(model, state["model"])
     model.eval()
-    logits = model(paddle.to_tensor(golden.draw_input(reference))).numpy()
+    logits = model(paddle.to_tensor(vectors.draw_input(reference))).numpy()
     expected = np.array(reference["logits"])
     assert logits.shape == expected.shape
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())

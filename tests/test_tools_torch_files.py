@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 from fake_torch import Parameter, Storage, Tensor, tensor, write_legacy, write_safetensors, write_zip
 
-from tools.torch_files import Placeholder, read_torch_file
+from tools.weights.torch_files import Placeholder, read_torch_file
 
 WRITERS = {"zip": write_zip, "legacy": write_legacy}
 both_formats = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)

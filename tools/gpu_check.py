@@ -37,8 +37,8 @@ from common import files
 from common.nested import change_each
 from engine import trainer
 from models import MODELS
-from tools import golden
-from tools.timing import (
+from tools.golden import vectors
+from tools.measure.timing import (
     build_step,
     count_kernels,
     describe_machine,
@@ -153,7 +153,7 @@ def start(what: str, words: list, **options) -> dict:
 
 def list_golden(pattern: str) -> list:
     """List the golden files of whole networks with one input and one answer; tests compare the others too."""
-    return [name for name in golden.list_names(pattern) if "weights_rule" in golden.load(name)]
+    return [name for name in vectors.list_names(pattern) if "weights_rule" in vectors.load(name)]
 
 
 def compare_golden(args: argparse.Namespace, words: list) -> list:
@@ -173,9 +173,9 @@ def compare_golden(args: argparse.Namespace, words: list) -> list:
 
 def measure_golden(name: str) -> dict:
     """Return how far our network is from the authors': the keys of `MOST_OFF`, relative."""
-    reference = golden.load(name)
-    model = golden.build(reference, reference["weights_rule"]["gain"])
-    inputs = paddle.to_tensor(golden.draw_input(reference), stop_gradient=False)
+    reference = vectors.load(name)
+    model = vectors.build(reference, reference["weights_rule"]["gain"])
+    inputs = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits, labels = model(inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
     # Paddle's own cross-entropy cuts log-probabilities at -64 on a CPU, and these go beyond.
     loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()

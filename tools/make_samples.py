@@ -28,8 +28,8 @@ from common.command_line import CommandLine
 from common.files import UNFINISHED, dump_pickle, make_folder, write_atomically
 from common.processes import run_jobs
 from layouts import LAYOUTS
-from tools.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
-from tools.film import draw_frames, make_clothes, make_scene
+from tools.samples.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
+from tools.samples.film import draw_frames, make_clothes, make_scene
 
 NTU25 = LAYOUTS["ntu25"]
 NUM_SPLITS = 3

@@ -20,9 +20,9 @@ from models.parts.gates import CrossModalGate
 from models.parts.layers import make_classifier
 from models.parts.pathway import average_frames
 from models.parts.prototypes import MISSED, Prototypes, contrast, measure_diversity, measure_tree
-from models.pose.rgbposeconv3d import RGBPoseConv3D, read_two_pathways
 from models.parts.two_pathways import MODALITIES
 from models.parts.weights import rename
+from models.pose.rgbposeconv3d import RGBPoseConv3D, read_two_pathways
 
 FINE_CHANNELS, COARSE_CHANNELS = 256, 128  # of the prototypes
 GROUPINGS = {  # name: the coarse class of each fine one

@@ -20,7 +20,7 @@ from reader import sampling
 from reader.clips import Clips
 from reader.frames import open_video
 from reader.loader import Loader
-from tools.timing import WARMUP, format_spread, run_script
+from tools.measure.timing import WARMUP, format_spread, run_script
 
 SAMPLES = {"classes": 4, "groups": 4, "clips": 2, "frames": 100, "width": 320, "height": 240}  # frames as in UCF-101
 SMALL_SIZE, SMALL_TITLE = 128, "packed records, short side 128"

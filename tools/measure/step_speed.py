@@ -11,7 +11,7 @@ import paddle
 from common.nested import change_each, format_shape
 from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_obstacle
 from tools import gpu_check
-from tools.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
+from tools.measure.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
 
 SHALLOW = {"resnet": {"depth": 18}}  # the network that others quote; the rest have the depth they come with
 

@@ -13,7 +13,7 @@ import paddle
 
 from reader import device_heatmaps, heatmaps
 from reader.heatmaps import COCO_LIMBS
-from tools.timing import describe_machine, format_spread, format_table, time_calls
+from tools.measure.timing import describe_machine, format_spread, format_table, time_calls
 
 REFERENCE_MS = {"joints, 48 x 64 x 64": 23.8, "limbs, 48 x 64 x 64": 115.5, "joints, 32 x 56 x 56": 15.8}
 CASES = {  # title: limbs, frames, side of the maps, sigma

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from tools.figure import POINTS, Body
+from tools.samples.figure import POINTS, Body
 
 # part: (material, nearer, discs). A part is the convex hull of discs (point, radius in metres); parts farther from the
 # camera are drawn first, `nearer` metres moving a part towards it, so that parts at one depth keep their order.
