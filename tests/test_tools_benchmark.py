@@ -13,10 +13,7 @@ from tiny_videos import write_ramps
 
 from reader.clips import Clips
 from tools import benchmark, gpu_check
-from tools.measure import extraction_speed
-from tools.measure import reader_speed
-from tools.measure import step_speed
-from tools.measure import timing
+from tools.measure import extraction_speed, reader_speed, step_speed, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
 SMALL_BODIES = ("--classes", 2, "--groups", 2, "--clips", 1, "--width", 64, "--height", 48)

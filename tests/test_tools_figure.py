@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from layouts import LAYOUTS
-from tools.samples.figure import ACTIONS, COCO_POINTS, POINTS, REVERSED, SOLE, Body, Timing, animate, make_body, make_timing
+from tools.samples.figure import (
+    ACTIONS,
+    COCO_POINTS,
+    POINTS,
+    REVERSED,
+    SOLE,
+    Body,
+    Timing,
+    animate,
+    make_body,
+    make_timing,
+)
 
 NTU25, COCO17 = LAYOUTS["ntu25"], LAYOUTS["coco17"]
 EVERY_ACTION = pytest.mark.parametrize("action", ACTIONS)

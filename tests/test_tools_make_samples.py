@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from layouts import LAYOUTS
-from tools.samples.figure import ACTIONS
 from tools.make_samples import divide_clips, find_held_out_groups, list_clips, parse_flags, write_video
+from tools.samples.figure import ACTIONS
 
 SCRIPT = "tools/make_samples.py"
 TINY = ["--groups", 2, "--clips", 1, "--frames", 16, "--width", 64, "--height", 48]

@@ -39,9 +39,7 @@ import recipe
 from common.nested import change_each, format_shape, take_one
 from engine import run_card, trainer
 from engine.onednn import NETWORKS
-from tools.measure import heatmap_speed
-from tools.measure import reader_speed
-from tools.measure import step_speed
+from tools.measure import heatmap_speed, reader_speed, step_speed
 from tools.measure.timing import (
     build_step,
     count_kernels,

@@ -14,8 +14,7 @@ from paddle import nn
 
 from models import build_model
 from models.parts.weights import convert_torch_weights
-from tools.golden import golden_poses
-from tools.golden import golden_skeletons
+from tools.golden import golden_poses, golden_skeletons
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
 
