@@ -12,9 +12,9 @@ as the frame folder holds, each packed frame as its checksum says; every video i
 of the list and named with the reason in failed.csv beside train.list; the others are listed. Exit status: 0 unless a
 list would be empty.
 
-With --videos the lists name videos or frame folders below that folder, in any form that `annotations.py` knows, and
---labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and of
-Something-Something) or Something-Something V2's labels.json. Without it, class names are numbered as sorted.
+With --videos the lists name videos or frame folders below that folder, in any form that `dataset/annotations.py`
+knows, and --labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and
+of Something-Something) or Something-Something V2's labels.json. Without it, class names are numbered as sorted.
 """
 
 import functools

@@ -127,7 +127,7 @@ def score_source(source, network, average_clips: str) -> tuple:
 
     Args:
         network: maps what the reader gives to logits.
-        average_clips: `prob` or `score`, see `engine.evaluate`.
+        average_clips: `prob` or `score`, see `trainer.evaluate`.
 
     Returns:
         [(first frame, frame after the last one)] of the windows, their probabilities (num_windows, num_classes), and

@@ -15,7 +15,7 @@ import numpy as np
 from common.files import read_lines
 
 VIDEO_SUFFIXES = tuple(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
-SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "splits", "ucf101")
+SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")
 SIDES = ("train", "test")
 WAYS_ON = (  # how a user with nothing on the disk goes on; every data script says it
     "download UCF-101 (https://www.crcv.ucf.edu/data/UCF101.php) and unpack it there, or put or mount UCF-101.zip "

@@ -1,4 +1,4 @@
-"""Training and scoring on a CPU by oneDNN: the network as a static program, all else as in `step.py` and `engine.py`.
+"""Training and scoring on a CPU by oneDNN: the network as a static program, all else as on any device.
 
 Paddle's dynamic graph computes convolutions on a CPU without oneDNN, a static program with it. `StaticStep` traces the
 network into such a program, once for each shape of batch. The program reads the weights where the dynamic network has
@@ -45,7 +45,7 @@ def find_obstacle(name: str) -> str | None:
 
 
 class StaticNetwork:
-    """Scores by oneDNN what a dynamic network would, whose weights may change; `engine.evaluate` takes either."""
+    """Scores by oneDNN what a dynamic network would, whose weights may change; `trainer.evaluate` takes either."""
 
     def __init__(self, model: paddle.nn.Layer):
         self.model, self.programs = model, Programs(model, self._trace)

@@ -27,7 +27,7 @@ def write_wrong_samples(path: str, result: dict, class_names: list) -> None:
     """Write one csv row a sample that was predicted wrong, the surest mistakes first.
 
     Args:
-        result: `names`, `labels`, `scores` of `engine.evaluate`.
+        result: `names`, `labels`, `scores` of `trainer.evaluate`.
     """
     predictions = result["scores"].argmax(axis=1)
     rows = [

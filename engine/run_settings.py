@@ -36,7 +36,7 @@ class RunSettings:
         accumulate: batches whose gradients are summed to one update; TRAIN.batch_size is what the device holds at once.
             Batch norm sees each of them by itself.
         step: `static` computes updates and scores by oneDNN, several times as fast as `dynamic`, on a CPU only and not
-            for every network, see `static_graph.py`; `auto` takes it where it can.
+            for every network, see `engine/onednn.py`; `auto` takes it where it can.
         amp_level: `O0` computes in float32; `O1` runs convolutions and products in float16; `O2` all but batch norm.
         ema_decay: keep a moving average of the weights, which is what is scored; 0 keeps none, 0.999 is usual.
         mixup_alpha: mix pairs of samples by a share from Beta(alpha, alpha); 0 does not.

@@ -164,7 +164,7 @@ class TrainStep:
     Args:
         model: the network. If its training has more to it than one loss of one output, it has a method
             `compute_losses(outputs, labels, criterion, is_mixed)` that returns name -> loss, to be added up. If it
-            learns something without gradients, a method `end_update(add_up)`; see `models/prototypes.py`. If its
+            learns something without gradients, a method `end_update(add_up)`; see `models/parts/prototypes.py`. If its
             outputs are several answers, a method `fuse` that makes one of {name: scores}.
         criterion: (logits, labels) -> mean loss.
         optimizer: of the model's parameters.

@@ -102,7 +102,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
     """Train for one epoch.
 
     Args:
-        step: makes one update of each batch; see `step.TrainStep`.
+        step: makes one update of each batch; see `train_step.TrainStep`.
         loader: yields batches with `inputs`, `labels`, `names`, `faults` and `total`.
         schedule: gives the learning rate by (epoch, step in the epoch).
         progress: `step` is counted up; the caller counts `epoch`.

@@ -28,7 +28,7 @@ HEADER = """\
 
 
 class ExportedModel:
-    """A network that Paddle Inference runs; `engine.evaluate` takes it for a model.
+    """A network that Paddle Inference runs; `trainer.evaluate` takes it for a model.
 
     Args:
         folder: written by tools/export.py.

@@ -2,7 +2,7 @@
 
 Each kind of source has a `path`, by which messages call it, and an `origin`, which says in the json where it is from.
 It is used in this order: `open()` says what is wrong with it and sets `fps` and `announced`, its number of frames as
-far as that is known; `read_windows()` gives what `engine.evaluate` takes for a loader; `read_pictures()` gives the
+far as that is known; `read_windows()` gives what `trainer.evaluate` takes for a loader; `read_pictures()` gives the
 frames on which the answer is drawn, RGB uint8.
 """
 
@@ -48,7 +48,7 @@ def find_sources(args: argparse.Namespace, reader_name: str, reader) -> dict:
 
 
 class Windows:
-    """What `engine.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
+    """What `trainer.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
 
     Args:
         windows: (first frame, frame after the last one, views) of each.
@@ -167,7 +167,7 @@ class Skeleton:
     Args:
         file: that it stands in.
         name: of the recording.
-        annotation: see `keypoints.read_annotations`.
+        annotation: see `pose_io.read_annotations`.
         reader: says how views are made.
         fps: of the recording.
     """
@@ -223,7 +223,7 @@ class PosedFilm:
 
     Args:
         path: of the video.
-        index: of the key points, see `keypoints.index_by_video`; where they do not say how large their pictures were,
+        index: of the key points, see `pose_io.index_by_video`; where they do not say how large their pictures were,
             these were the video's own.
         reader: says how views are made.
         fps: where the video states none.

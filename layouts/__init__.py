@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import yaml
 
-FOLDER = pathlib.Path(__file__).resolve().parent / "layouts"
+FOLDER = pathlib.Path(__file__).resolve().parent
 NAMES = ("ntu25", "ntu25_star", "coco17", "openpose18", "openpose25", "ucla20", "hdm05", "mediapipe33")
 BODY_PARTS = {  # number of parts: what each of them is made of, as in PB-GCN
     2: (("head", "torso"), ("left_arm", "right_arm", "left_leg", "right_leg")),

@@ -1,6 +1,6 @@
 """From a list entry to decoded frames: only the frames asked for, at the smallest scale that serves, in one buffer.
 
-An entry is a record, a folder of pictures or a video file (`videofile.py`).
+An entry is a record, a folder of pictures or a video file (`dataset/video_file.py`).
 """
 
 import functools

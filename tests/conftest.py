@@ -1,13 +1,11 @@
 """Fixtures that several test modules share: the sample tree and a way to run a script as a user does."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from paths import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import csv
 import errno
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -15,12 +14,12 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from paths import ROOT
 from tiny_films import HEIGHT, WIDTH, set_display_matrix, write_film
 
 import avi2jpg
 from dataset.records import list_frames
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEP = 12  # frame n of a test video is grey of brightness n * STEP, so that order shows
 
 

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 import config as texts
 

@@ -12,8 +12,8 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
 from contract import find_differing, look_up, parse, read, resolve
+from paths import ROOT
 from tiny import CONFIG, write_config
 
 import avi2jpg

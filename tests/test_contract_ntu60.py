@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from contract import find_differing, look_up, parse, read, read_header, resolve
+from paths import ROOT
 
 import config as texts
 import ensemble

@@ -10,8 +10,8 @@ import types
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from contract import find_differing, find_moved, look_up, parse, read, read_header, read_row, resolve
+from paths import ROOT
 from tiny_streams import write_pkl
 
 import config as texts

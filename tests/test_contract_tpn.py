@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from contract import find_differing, find_moved, look_up, parse, read, read_header, read_row, resolve
+from paths import ROOT
 from tiny import make_tree, write_config
 
 import test

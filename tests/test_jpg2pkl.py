@@ -3,7 +3,6 @@
 import csv
 import errno
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -14,13 +13,13 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from paths import ROOT
 
 import jpg2pkl
 from common import files
 from dataset.records import read_record, resolve_path
 from dataset.splits import SHIPPED_SPLITS, divide_by_lists, fold, read_split
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 JPEG = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 CLASSES = ("Zumba", "Archery", "Tai Chi")  # the order of classInd.txt: neither sorted nor that of the disk
 

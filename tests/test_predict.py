@@ -5,11 +5,10 @@ import os
 
 import cv2
 import numpy as np
-import paddle
 import pytest
-from test_footage import make_frames, read_back, write_avi, write_folder
+from saved_models import CLASSES, PROTOCOLS, save_model
+from tiny_footage import make_frames, read_back, write_avi, write_folder
 
-import config as texts
 import predict
 import recipe
 from dataset.records import write_list
@@ -17,25 +16,6 @@ from engine import checkpoint, trainer
 from inference import drawing, sources, video_io
 from models import build_model
 from tools import export
-
-CLASSES = ["Walk", "Über kopf", "打篮球", "Bow", "Jump", "Clap"]
-
-
-def save_model(path, test=None, **sections):
-    """Write a checkpoint of a tiny network with random weights; return its path."""
-    config = {section: {} for section in texts.SECTIONS}
-    config["MODEL"] = {"depth": 10, "widen_factor": 0.125, "conv1_t_size": 3, "num_classes": len(CLASSES)}
-    config["READER"] = {"clip_len": 8, "short_size": 32, "crop_size": 24, "num_workers": 0}
-    config["TEST"] = test or {}
-    for section, values in sections.items():
-        config[section].update(values)
-    config = recipe.resolve(config, "a test")
-    paddle.seed(3)
-    model = build_model(**config["MODEL"])
-    weights = checkpoint.model_state(model)
-    weights["fc.weight"] = 40 * weights["fc.weight"]  # so that classes differ by more than a percent
-    checkpoint.save_checkpoint(str(path), {"model": weights, "config": config, "class_names": CLASSES, "epoch": 1})
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +50,6 @@ def score_as_test_does(weights, folder, tmp_path):
     checkpoint.restore_model(model, state["model"])
     loader = recipe.open_loader(state["config"], "TEST")
     return trainer.evaluate(model, loader, state["config"]["RUN"]["average_clips"])["scores"][0]
-
-
-PROTOCOLS = [
-    ({}, {}),
-    ({"num_clips": 3, "crops": "three", "flip": True}, {}),
-    ({"protocol": "windows"}, {}),
-    ({"crops": "ten", "frame_interval": 2}, {}),
-    ({"num_segments": 4, "clip_len": 2, "num_clips": 2}, {"RUN": {"average_clips": "score"}}),
-    ({"short_size": None, "crop_size": 16}, {}),  # JPEG files are decoded at a reduced scale
-]
 
 
 @pytest.mark.parametrize("test, sections", PROTOCOLS)

@@ -10,7 +10,7 @@ import pytest
 import tiny_poses
 import tiny_skeletons
 import tiny_streams
-from test_footage import make_frames, read_back, write_avi, write_folder
+from tiny_footage import make_frames, read_back, write_avi, write_folder
 
 import config as texts
 import predict

@@ -2,7 +2,7 @@
 
 import paddle
 import pytest
-from conftest import ROOT
+from paths import ROOT
 from tiny import CONFIG, write_config
 
 import config as texts

@@ -8,11 +8,11 @@ import pickle
 
 import numpy as np
 import pytest
+from tiny_skeletons import draw_person, write_ntu
 
 import skeleton2pkl
 from common.files import load_pickle
 from dataset.raw_skeletons import ucla
-from tests.tiny_skeletons import draw_person, write_ntu
 
 NAMES = [f"S00{setup}C00{camera}P00{person}R001A00{action}" for setup, camera, person, action in
          [(1, 1, 1, 1), (1, 2, 2, 1), (2, 3, 3, 2), (2, 1, 4, 2), (1, 2, 6, 1)]]  # fmt: skip

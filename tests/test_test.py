@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import visualdl
-from conftest import ROOT
+from paths import ROOT
 from tiny import CLASSES, make_tree, write_config
 
 import test

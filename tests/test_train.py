@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 import pytest
 import visualdl
-from conftest import ROOT
+from paths import ROOT
 from tiny import CONFIG, make_tree, write_config
 
 import test
@@ -61,7 +61,7 @@ def test_a_run_leaves_its_checkpoints_lines_and_curves(run, tmp_path, capsys):
     for told in ("samples to train on", "M parameters", "GMACs a clip of 3 x 8 x 32 x 32", "chance 33.33%", "Paddle "):
         assert told in out, told
     logged = (tmp_path / "logger.log").read_text(encoding="utf-8")
-    assert re.search(r"^\[INFO: engine.py: +\d+\]: Loss at epoch 0 step 0: \[", logged, re.M)
+    assert re.search(r"^\[INFO: trainer.py: +\d+\]: Loss at epoch 0 step 0: \[", logged, re.M)
     rows = [json.loads(line) for line in (tmp_path / "out/resnet_log.jsonl").read_text().splitlines()]
     assert len(rows) == 8 and rows[-1]["val/top1"] == state["history"][-1]["val/top1"]
     reader = visualdl.LogReader(file_path="out/vdl/vdlrecords.run.log")
@@ -163,12 +163,11 @@ def test_a_loss_that_explodes_stops_with_where_and_whom(run):
 
 # A program that trains and kills itself with SIGKILL at the n-th call of a function.
 KILLER = """
-import functools, importlib, os, signal, sys
+import functools, os, pkgutil, signal, sys
 sys.path[:0] = [{root!r}]
-import command
-command.start_paddle()
-module, *parts = {owner!r}.split(".")
-owner = functools.reduce(getattr, parts, importlib.import_module(module))
+from common import command_line
+command_line.start_paddle()
+owner = pkgutil.resolve_name({owner!r})
 calls, original = 0, getattr(owner, {function!r})
 def counting(*arguments, **keywords):
     global calls
@@ -184,11 +183,12 @@ import train
 train.main(sys.argv[1:])
 """
 KILLS = [  # each goes on from what the one before left
-    {"owner": "step.TrainStep", "function": "__call__", "at": 2, "before": True},  # in the first epoch
-    {"owner": "files.os", "function": "replace", "at": 2, "before": True},  # last checkpoint written, not renamed
-    {"owner": "files.os", "function": "fsync", "at": 1, "before": True},  # best checkpoint half-way
-    {"owner": "step.TrainStep", "function": "__call__", "at": 5, "before": False},  # in the middle of an epoch
-    {"owner": "engine", "function": "validate", "at": 1, "before": False},  # between training and writing
+    {"owner": "engine.train_step.TrainStep", "function": "__call__", "at": 2, "before": True},  # in the first epoch
+    # the last checkpoint written, not renamed
+    {"owner": "common.files.os", "function": "replace", "at": 2, "before": True},
+    {"owner": "common.files.os", "function": "fsync", "at": 1, "before": True},  # best checkpoint half-way
+    {"owner": "engine.train_step.TrainStep", "function": "__call__", "at": 5, "before": False},  # within an epoch
+    {"owner": "engine.trainer", "function": "validate", "at": 1, "before": False},  # between training and writing
 ]
 
 

@@ -228,7 +228,7 @@ def measure_extraction(args: argparse.Namespace, words: list) -> None:
         if not args.root:
             reader_speed.make_samples(root)
         flags = ["--processes", *args.processes, "--repeats", args.repeats]
-        found = json.loads(run_script("tools/extraction_speed.py", root, *flags).splitlines()[-1])
+        found = json.loads(run_script("tools/measure/extraction_speed.py", root, *flags).splitlines()[-1])
     rows = [
         ["frames/s", *(f"processes: {number}" for number in args.processes), "seconds, of the first", "KiB a frame"]
     ]

@@ -2,9 +2,9 @@
 
     python tools/decoders.py data/UCF-101
 
-One random clip of every video is read by `videofile.py`, by OpenCV and, where it is installed, by decord. Time is that
-of the processor, so other programs do not disturb it. A clip is wrong if it is not what decoding the whole video from
-its start gives.
+One random clip of every video is read by `dataset/video_file.py`, by OpenCV and, where it is installed, by decord. Time
+is that of the processor, so other programs do not disturb it. A clip is wrong if it is not what decoding the whole
+video from its start gives.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ MOST_OFF = 2.0  # mean difference of 8-bit values that another conversion from Y
 
 
 def read_here(path: str, indices: list[int]) -> np.ndarray:
-    """Read frames by `videofile.py`: (T, H, W, 3), BGR, as all of these."""
+    """Read frames by `dataset/video_file.py`: (T, H, W, 3), BGR, as all of these."""
     return np.stack([frame for _, frame in VideoFile(path).decode(indices)])
 
 

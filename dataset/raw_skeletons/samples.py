@@ -31,7 +31,7 @@ class RawSet:
         samples: what will be read, in the order of the pkl.
         splits: sample names by split, official where there are official ones.
         class_names: in label order; None where nobody names them.
-        layout: name of the joint layout (`skeleton.LAYOUTS`); None where it is not known.
+        layout: name of the joint layout (`layouts.LAYOUTS`); None where it is not known.
         skipped: what will not be read, and why.
         annotations: those of a format that needs no reading, else None; `failed` says which of its samples are bad.
         official_sizes: how many samples an official split has, for the report.

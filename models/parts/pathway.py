@@ -4,8 +4,8 @@ Paper: "Revisiting Skeleton-based Action Recognition", H. Duan, Y. Zhao, K. Chen
 arXiv:2104.13586. Repositories whose checkpoints fit: https://github.com/kennymckormick/pyskl (commit 3f6795f) and
 https://github.com/open-mmlab/mmaction2 (commit 4d6c934).
 
-The frames of all clips stand in the batch axis, (N*T, C, H, W), as in `models/resnet2d.py`; names are those of the
-backbone of `SlowOnly`. Where we differ: in nothing but how it is written.
+The frames of all clips stand in the batch axis, (N*T, C, H, W), as in `models/parts/resnet2d.py`; names are those of
+the backbone of `SlowOnly`. Where we differ: in nothing but how it is written.
 """
 
 import dataclasses

@@ -5,9 +5,9 @@ Z. Wu, H. Fan, M. Wang, AAAI 2025, arXiv:2412.14719. Official repository: https:
 (commit 873788a); its port to NTU RGB+D 60, https://github.com/9527haoyunlai/PCANetwork (commit 77d3994), has the same
 layers.
 
-Where we differ: see `models/prototypes.py`; gates take any number of frames and begin closed, at factors of 1, so that
-two pathways that were trained apart begin as they are; one grouping of the classes serves all losses, where the port
-has two and takes its labels one off in the tree loss; coarse labels are smoothed by the number of coarse classes.
+Where we differ: see `models/parts/prototypes.py`; gates take any number of frames and begin closed, at factors of 1, so
+that two pathways that were trained apart begin as they are; one grouping of the classes serves all losses, where the
+port has two and takes its labels one off in the tree loss; coarse labels are smoothed by the number of coarse classes.
 gamma, `rectify_weights`, is that of the official code; the paper has 1 for RGB and 5 for pose.
 """
 

@@ -5,7 +5,7 @@ arXiv:2104.13586. Repositories whose checkpoints fit: https://github.com/kennymc
 https://github.com/open-mmlab/mmaction2 (commit 4d6c934).
 
 A clip has a channel for each joint or limb. Maps are small already, so stem and pool do not stride, and three narrow
-stages do. Where we differ: in nothing but how it is written, see `models/pathway.py`.
+stages do. Where we differ: in nothing but how it is written, see `models/parts/pathway.py`.
 """
 
 from paddle import nn

@@ -52,7 +52,7 @@ class RGBPoseConv3D(nn.Layer):
         dropout_ratio: of the features of each pathway.
         zero_init_residual: begin with the last batch norm of every block at 0.
 
-    All others are those of `models.pathway.Plan`, for the RGB pathway (rgb_...) and the pose pathway (pose_...).
+    All others are those of `models.parts.pathway.Plan`, for the RGB pathway (rgb_...) and the pose pathway (pose_...).
 
     Raises:
         ValueError: arguments that do not fit each other, by name.

@@ -4,7 +4,8 @@ Paper: "SlowFast Networks for Video Recognition", C. Feichtenhofer, H. Fan, J. M
 arXiv:1812.03982; this is its slow pathway. Repositories whose checkpoints fit: https://github.com/open-mmlab/mmaction2
 (commit 4d6c934) and https://github.com/decisionforce/TPN (commit 117a4d1).
 
-Where we differ: in nothing but how it is written, see `models/resnet2d.py`; kernels have one axis less than there.
+Where we differ: in nothing but how it is written, see `models/parts/resnet2d.py`; kernels have one axis less
+than there.
 """
 
 from paddle import nn

@@ -200,7 +200,7 @@ class AGCN(nn.Layer):
 
     Args:
         num_classes: number of logits.
-        layout: joints and bones, see `skeleton.get_layout`; PYSKL's graph of NTU is "ntu25_star".
+        layout: joints and bones, see `layouts.get_layout`; PYSKL's graph of NTU is "ntu25_star".
         in_channels: channels of a joint, C.
         num_persons: persons of a sample, M.
         topology: "added" (2s-AGCN: the fixed graph, a learnt one, and the softmax of how alike joints are), "gated"

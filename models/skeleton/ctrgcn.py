@@ -154,7 +154,7 @@ class CTRGCN(nn.Layer):
 
     Args:
         num_classes: number of logits.
-        layout: joints and bones, a name of `skeleton.LAYOUTS` or a yaml file.
+        layout: joints and bones, a name of `layouts.LAYOUTS` or a yaml file.
         in_channels: values of a joint.
         num_persons: persons of a sample.
         base_channels: width of the first stage; each other stage doubles it and halves the frames.

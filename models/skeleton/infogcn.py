@@ -216,7 +216,7 @@ class InfoGCN(nn.Layer):
 
     Args:
         num_classes: number of logits.
-        layout: joints and bones, a name of `skeleton.LAYOUTS` or a yaml file.
+        layout: joints and bones, a name of `layouts.LAYOUTS` or a yaml file.
         in_channels: values of a joint.
         num_persons: persons of a sample.
         k: joints are taken relative to the joint so many bones nearer to the root; 1 for bones, the number of joints or

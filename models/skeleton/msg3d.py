@@ -255,7 +255,7 @@ class MSG3D(nn.Layer):
 
     Args:
         num_classes: number of logits.
-        layout: joints and edges, a name of `skeleton.LAYOUTS` or a yaml file.
+        layout: joints and edges, a name of `layouts.LAYOUTS` or a yaml file.
         in_channels: values of a joint.
         num_persons: persons of a sample.
         base_channels: width of the first block; each other block doubles it and halves the frames.

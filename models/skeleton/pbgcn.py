@@ -193,7 +193,7 @@ class PBGCN(nn.Layer):
 
     Args:
         num_classes: number of logits.
-        layout: joints, bones and parts, a name of `skeleton.LAYOUTS` or a yaml file.
+        layout: joints, bones and parts, a name of `layouts.LAYOUTS` or a yaml file.
         in_channels: values of a joint; 15 for displacements and coordinates relative to four joints.
         num_persons: persons of a sample.
         labeling_mode: how neighbours are shared out among subsets, a key of `LABELINGS`; "parts" makes the network

@@ -241,7 +241,7 @@ class STGCN(nn.Layer):
 
     Args:
         num_classes: number of logits.
-        layout: joints and bones, see `skeleton.get_layout`; PYSKL's graph of NTU is "ntu25_star".
+        layout: joints and bones, see `layouts.get_layout`; PYSKL's graph of NTU is "ntu25_star".
         in_channels: channels of a joint, C.
         num_persons: persons of a sample, M.
         strategy: how neighbours form subsets, see `graphs.STRATEGIES`; PYSKL's "spatial" is "inward_outward".

@@ -16,7 +16,7 @@ from models import build_model
 from models.parts.weights import convert_torch_weights
 from tools.golden import golden_poses, golden_skeletons
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 
 
 def list_names(pattern: str = "*") -> list:

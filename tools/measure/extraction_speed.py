@@ -1,7 +1,8 @@
 """Measure how fast frames are extracted, on this machine; `tools/benchmark.py extraction` runs it, without Paddle.
 
-Each way turns every frame of the same videos into a JPEG file of its own, in the same worker processes (`jobs.py`) with
-one thread each: avi2jpg.py's own work, a bare loop of OpenCV's reading and writing, and ffmpeg where it is installed.
+Each way turns every frame of the same videos into a JPEG file of its own, in the same worker processes
+(`common/processes.py`) with one thread each: avi2jpg.py's own work, a bare loop of OpenCV's reading and writing, and
+ffmpeg where it is installed.
 The ways take turns, so that whatever else the machine does meets all of them.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Callable
 import cv2
 
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
-    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import avi2jpg
 from common import processes

@@ -19,7 +19,7 @@ from common import processes
 from engine import optimizer, run_card
 from models import build_model
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 WARMUP = 3  # calls before the clock starts
 
 

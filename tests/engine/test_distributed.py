@@ -1,0 +1,156 @@
+"""Several processes, on this machine and as two machines: they train and score as one process does.
+
+The processes are CPU ones that talk by gloo over the loopback device, started by Paddle's own launcher.
+"""
+
+import json
+import socket
+import sys
+
+import numpy as np
+import pytest
+from paths import ROOT
+from processes_of_tests import finish, launch, start
+from tiny import CONFIG, make_tree, write_config
+
+from common import files
+from engine import checkpoint, distributed
+
+# A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates.
+PROGRAM = f"""
+import os, signal, sys
+sys.path[:0] = [{str(ROOT)!r}]
+from common import command_line
+command_line.start_paddle()
+import paddle
+import models, test, train
+from engine import train_step
+
+class Plain(paddle.nn.Layer):
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.conv = paddle.nn.Conv3D(3, 8, 3, stride=2)
+        self.fc = paddle.nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return self.fc(paddle.tanh(self.conv(x)).mean(axis=[2, 3, 4]))
+
+models.MODELS["plain"] = Plain
+victim, at = os.environ.get("KILL_RANK"), int(os.environ.get("KILL_AT", 0))
+if victim == os.environ.get("PADDLE_TRAINER_ID", "none"):
+    calls, update = [], train_step.TrainStep.__call__
+    def counting(*arguments):
+        calls.append(1)
+        if len(calls) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(*arguments)
+    train_step.TrainStep.__call__ = counting
+command_line.run_main(lambda: {{"train": train, "test": test}}[sys.argv[1]].main(sys.argv[2:]))
+"""
+PLAIN = "[MODEL]\nname = plain\n" + CONFIG[CONFIG.index("[READER]") :]
+# 9 samples by 4: the last update has one sample, so that one of two processes has none of its own.
+WORDS = ["--overfit", "9", "--epoch", "3", "-o", "VALID.batch_size=2"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data, configs and the program; its `one` is what one process trained with 4 samples an update."""
+    folder = tmp_path_factory.mktemp("parallel")
+    make_tree(folder / "data")
+    write_config(folder / "plain.txt", PLAIN)
+    write_config(folder / "resnet.txt")
+    (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
+    finish(start([sys.executable, "program.py", *train_words("one", 4)], folder))
+    return folder
+
+
+def train_words(save_dir, batch_size, *more):
+    flags = ["--config", "plain.txt", "--root", "data", "--save_dir", save_dir, "--batch_size", str(batch_size)]
+    return ["train", *flags, *WORDS, *more]
+
+
+def read_losses(folder, save_dir):
+    """List what rank 0 logged: (step, loss, top1) of each update, and of each epoch its validation."""
+    lines = [json.loads(line) for line in (folder / save_dir / "plain_log.jsonl").read_text().splitlines()]
+    steps = [(one["step"], one["train/step_loss"], one["train/step_top1"]) for one in lines if "train/step_loss" in one]
+    return steps, [(one["train/loss"], one["val/loss"], one["val/top1"]) for one in lines if "val/loss" in one]
+
+
+def assert_same_run(folder, save_dir):
+    """Compare a run with the one of one process: losses, accuracy, weights."""
+    for own, others in zip(read_losses(folder, save_dir), read_losses(folder, "one"), strict=True):
+        assert len(own) == len(others) and len(own) in (3, 9)
+        np.testing.assert_allclose(own, others, rtol=2e-6)
+    own, other = (checkpoint.load_checkpoint(folder / one / "plain_model") for one in (save_dir, "one"))
+    for name, value in other["model"].items():
+        np.testing.assert_allclose(own["model"][name], value, rtol=0, atol=1e-5 * np.abs(value).max(), err_msg=name)
+
+
+def test_two_processes_train_as_one_with_the_same_samples_an_update(place):
+    out = finish(launch(train_words("two", 2), place))
+    assert "4 samples an update (2 processes)" in out
+    assert_same_run(place, "two")
+
+
+def test_parts_and_processes_multiply(place):
+    out = finish(launch(train_words("parts", 1, "-o", "RUN.accumulate=2"), place))
+    assert "4 samples an update (2 processes, in 2 parts" in out
+    assert_same_run(place, "parts")
+
+
+def test_two_machines_train_as_one(place):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--master", f"127.0.0.1:{port}", "--nnodes", 2, "--nproc_per_node", 1]
+    nodes = [launch(train_words("nodes", 2), place, *options, "--rank", node) for node in (0, 1)]
+    for node in nodes:
+        finish(node)
+    assert_same_run(place, "nodes")
+
+
+def test_two_processes_write_the_scores_of_one(place):
+    """12 videos by 5: three batches, dealt out to two processes; none is counted twice."""
+    words = ["test", "one/plain_model", "--root", "data", "--batch_size", "5"]
+    finish(start([sys.executable, "program.py", *words, "--save_dir", "by_one"], place))
+    out = finish(launch([*words, "--save_dir", "by_two"], place))
+    assert out.count("12 clips scored") == 1
+    written = [place / folder / "plain_model_test_scores.pkl" for folder in ("by_one", "by_two")]
+    assert written[0].read_bytes() == written[1].read_bytes()
+    assert len(files.load_pickle(written[1])["scores"]) == 12
+
+
+def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(place):
+    killed = launch(train_words("killed", 2, "--resume", "auto"), place, KILL_RANK="1", KILL_AT="5")
+    out = finish(killed, status=1)
+    assert "failed" in out.lower()
+    state = checkpoint.load_checkpoint(place / "killed" / "plain_model")
+    assert state["epoch"] == 1  # the fifth update is in the second epoch
+    assert "resume from" in finish(launch(train_words("killed", 2, "--resume", "auto"), place))
+    assert_same_run(place, "killed")
+
+
+def test_the_short_form_starts_and_reports(place):
+    """--gpus N of train.py and test.py; with batch norm, whose statistics become the same in every process."""
+    flags = ["--config", "resnet.txt", "--root", "data", "--save_dir", "short", "--gpus", "2", "--epoch", "1"]
+    out = finish(start([sys.executable, ROOT / "train.py", *flags], place))
+    assert "8 samples an update (2 processes)" in out and out.count("END epoch 0") == 1
+    assert (place / "short/ranks/workerlog.1").is_file()
+    value = checkpoint.load_checkpoint(place / "short/resnet_model")["history"][0]["val/loss"]
+    score = [sys.executable, ROOT / "test.py", "short/resnet_model", "--root", "data", "--gpus", "2"]
+    finish(start(score, place))
+    scored = json.loads((place / "short/resnet_model_test.jsonl").read_text().splitlines()[-1])
+    assert scored["test/loss"] == pytest.approx(value, rel=1e-6)  # rank 0's weights are those both validated with
+    out = finish(start([sys.executable, ROOT / "train.py", *flags, "--learning_rate", "1e30"], place), status=1)
+    assert "one of the 2 processes failed, the others were stopped; their last words:" in out
+    assert "short/ranks/workerlog.1: FloatingPointError: epoch 0" in out
+
+
+def test_one_process_needs_nobody(monkeypatch):
+    assert distributed.rank() == 0 and distributed.num_ranks() == 1 and not distributed.is_launched()
+    assert distributed.gather("x") == ["x"] and distributed.share_gradients("model") == "model"
+    distributed.connect()
+    monkeypatch.setattr(distributed.paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(distributed.paddle.device.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="--gpus 4: this machine has 1; give that number or fewer"):
+        distributed.launch("train.py", [], 4, "ranks")

@@ -1,0 +1,238 @@
+"""oneDNN's static programs against the dynamic graph: losses, gradients, statistics, weights, scores, refusals."""
+
+import itertools
+import re
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+from paths import ROOT
+from tiny import make_tree, write_config
+
+import recipe
+import train
+from common.nested import change_each
+from engine import checkpoint, onednn
+from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_used
+from models import build_model
+from tools import gpu_check
+from tools.measure.timing import build_step, draw_batch
+
+pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
+RATE = 1e-4
+
+
+def make_config(name, **run):
+    """The small network of `tools/gpu_check.py` and what RUN differs in."""
+    config = gpu_check.make_config(name, "O0", gpu_check.parse_arguments(["--device", "cpu", "--batch_size", "9"]))
+    config["RUN"].update(run)
+    return config
+
+
+def train_small(config, num_updates, changes=0.0):
+    """Give the losses, and the weights and their averages, of some updates by a batch of 9.
+
+    Args:
+        changes: how much its clips differ from those that are drawn, a factor.
+    """
+    step, reader = build_step(config)
+    assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
+    inputs, labels = draw_batch({**config, "TRAIN": {**config["TRAIN"], "batch_size": 9}}, reader)
+    prepare, losses = step.prepare, []
+    step.prepare = lambda one: change_each(lambda clips: clips * (1 + changes), prepare(one))
+    step.begin_epoch()
+    for index in range(num_updates):
+        values = step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), RATE, index)
+        losses.append(float(values["loss"]))
+    averages = {f"average of {name}": value for name, value in step.state().get("ema", {}).items()}
+    return np.asarray(losses), {**read_weights(step.model), **averages}
+
+
+def read_weights(model):
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def measure_distance(ours, theirs):
+    """Give the largest difference of losses and of weights, relative to the largest of each tensor."""
+    assert ours[1].keys() == theirs[1].keys()
+    losses = np.abs(ours[0] - theirs[0]).max() / theirs[0].max()
+    sizes = {key: max(np.abs(one).max(), 1e-2) for key, one in theirs[1].items()}
+    return losses, max(np.abs(ours[1][key] - one).max() / sizes[key] for key, one in theirs[1].items())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
+def test_losses_and_weights_are_those_of_the_dynamic_step(name):
+    """The measure is what rounding of the clips does to the dynamic step."""
+    config = make_config(name)
+    dynamic = train_small(config, num_updates=20)
+    near = measure_distance(train_small(config, num_updates=20, changes=1e-6), dynamic)
+    config["RUN"]["step"] = "static"
+    losses, weights = measure_distance(train_small(config, num_updates=20), dynamic)
+    assert losses <= 1e-4 + 5 * near[0]
+    assert weights <= 1e-3 + 5 * near[1]
+    assert dynamic[0][-1] < dynamic[0][0]  # so something was learnt
+
+
+SWITCHES = {
+    "nothing": {},
+    "smoothing": {"RUN": {"label_smoothing": 0.1}},
+    "mixup": {"RUN": {"mixup_alpha": 0.2}},
+    "cutmix": {"RUN": {"cutmix_alpha": 1.0}},
+    "parts": {"TRAIN": {"batch_size": 5}},  # of 9: parts of 4 and 5
+    "average": {"RUN": {"ema_decay": 0.9}},
+    "clipping, decay": {"OPTIMIZER": {"grad_clip": 0.1, "weight_decay": 0.1, "name": "adamw"}},
+    "frozen": {"RUN": {"freeze_until": "layer2", "freeze_statistics": True}},
+}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """What a static step trains without any switch."""
+    return train_small(make_config("resnet", step="static"), num_updates=3)
+
+
+@pytest.mark.parametrize("switch", list(SWITCHES))
+def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch, plain):
+    found = []
+    for kind in ("dynamic", "static"):
+        config = make_config("resnet", step=kind)
+        for section, values in SWITCHES[switch].items():
+            config[section].update(values)
+        found.append(train_small(config, num_updates=3))
+    losses, weights = measure_distance(*reversed(found))
+    assert losses < 1e-5 and weights < 1e-4
+    is_plain = found[1][1].keys() == plain[1].keys() and max(measure_distance(found[1], plain)) < 1e-4
+    assert is_plain == (switch == "nothing")
+
+
+def test_a_run_goes_on_with_the_other_step():
+    """Optimizer, weights and statistics belong to the dynamic network in both."""
+    config = make_config("resnet")
+    whole = train_small(config, num_updates=4)
+    step, reader = build_step(config)
+    inputs, labels = map(paddle.to_tensor, draw_batch(config, reader))
+    static = StaticStep(step.model, step.criterion, step.optimizer, step.prepare)
+    step.begin_epoch()
+    losses = [float(one(inputs, labels, RATE, index)["loss"]) for index, one in enumerate([step, static] * 2)]
+    losses, weights = measure_distance((np.asarray(losses), read_weights(step.model)), whole)
+    assert losses < 1e-5 and weights < 1e-4
+
+
+def build(config):
+    return build_model(**config["MODEL"])
+
+
+def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
+    config = make_config("tsm", step="static")
+    config["MODEL"]["dropout_ratio"] = 0.5
+    (first, _), (again, _) = train_small(config, 2), train_small(config, 2)
+    config["RUN"].update(step="auto", seed=1)
+    assert first.tolist() == again.tolist() != train_small(config, 2)[0].tolist()
+    model, clips = build(config), paddle.zeros([1, 3, 16, 32, 32])
+    model.eval()
+    paddle.seed(5)
+    expected = paddle.rand([3]).tolist()
+    paddle.seed(5)
+    StaticNetwork(model)(clips)
+    assert paddle.rand([3]).tolist() == expected
+
+
+def test_a_run_that_was_broken_off_goes_on_to_the_same_bits_or_with_the_other_step(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data")
+    write_config(tmp_path / "c.txt")
+
+    def run(save_dir, epochs, kind, *words):
+        words = ["--epoch", str(epochs), "-o", f"RUN.step={kind}", "-o", "OPTIMIZER.learning_rate=0.001", *words]
+        train.main(["--config", "c.txt", "--root", "data", "--save_dir", save_dir, "--use_gpu", "False", *words])
+        weights = checkpoint.load_checkpoint(f"{save_dir}/resnet_model")["model"]
+        return {name: np.asarray(value) for name, value in weights.items()}
+
+    whole = {kind: run(kind, 2, kind) for kind in ("dynamic", "static")}
+    for first, second in (("static", "static"), ("dynamic", "static"), ("static", "dynamic")):
+        run(f"{first}_{second}", 1, first)
+        resumed = run(f"{first}_{second}", 2, second, "--resume", "auto")
+        for name, value in whole["static"].items():
+            if first == second:
+                np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+            else:
+                np.testing.assert_allclose(resumed[name], whole["dynamic"][name], rtol=1e-2, atol=1e-2, err_msg=name)
+
+
+VARIANTS = [
+    *((name, {}) for name in NETWORKS),
+    ("resnet", {"shortcut": "A", "widen_factor": 0.125}),
+    ("resnet", {"no_max_pool": True, "conv1_t_size": 3}),
+    ("tpn", {"flow": "parallel", "backbone": "tsm"}),
+]
+
+
+@pytest.mark.parametrize(("name", "model"), VARIANTS)
+def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, model):
+    config = make_config(name)
+    config["MODEL"].update(model)
+    step, reader = build_step(config)
+    clips = step.prepare(draw_batch(config, reader)[0])
+    step.model.eval()
+    assert recipe.quicken(step.model, config) is step.model  # RUN.step is dynamic
+    config["RUN"]["step"] = "auto"
+    network = recipe.quicken(step.model, config)
+    assert isinstance(network, StaticNetwork)
+    for num_clips in (9, 3):
+        some = change_each(lambda one, end=num_clips: one[:end], clips)
+        expected, found = name_outputs(step.model(some)), name_outputs(network(some))
+        for key, one in expected.items():
+            assert float((found[key] - one).abs().max()) <= 1e-5 * float(one.abs().max())
+    for weight in step.model.parameters():  # the network reads the weights as they are
+        weight.set_value(weight * 0)
+    assert not any(one.numpy().any() for one in name_outputs(network(clips)).values())
+
+
+@pytest.mark.parametrize("num_frames", range(1, 9))
+def test_frames_of_a_kernel_that_meet_a_clip(num_frames):
+    for size, stride in itertools.product((1, 3, 5, 7), (1, 2, 3, 4)):
+        pad = size // 2
+        begins = range(-pad, num_frames + pad - size + 1, stride)
+        met = [one for one in range(size) if any(0 <= begin + one < num_frames for begin in begins)]
+        used, (before, after) = find_used(num_frames, size, stride, pad)
+        assert list(used) == met
+        assert before == pad - met[0]  # so the first output begins where it did
+        assert (num_frames + before + after - len(met)) // stride + 1 == len(begins)
+
+
+def name_outputs(outputs):
+    return outputs if isinstance(outputs, dict) else {"logits": outputs}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("pcan", (), "it does not know 'pcan', only resnet, "),
+        ("resnet", (paddle.device, "get_device", lambda: "gpu:0"), "it is for CPUs, and this is gpu:0"),
+        ("resnet", (onednn.distributed, "num_ranks", lambda: 2), "it takes one process, here are 2"),
+        ("resnet", (paddle, "__version__", "2.6.2"), "Paddle 2.6.2 computes these programs wrongly"),
+    ],
+)
+def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, change, expected, monkeypatch):
+    config = make_config(name)
+    if change:
+        monkeypatch.setattr(*change)
+    model = build(config)
+    config["RUN"]["step"] = "auto"
+    assert recipe.quicken(model, config) is model
+    loader = type("Loader", (), {"prepare": None})
+    assert not isinstance(recipe.build_step(config, model, None, loader, []), StaticStep)
+    config["RUN"]["step"] = "static"
+    with pytest.raises(ValueError, match=f"RUN.step=static: {re.escape(expected)}.*; leave it at dynamic"):
+        recipe.build_step(config, model, None, loader, [])
+
+
+def test_nothing_of_paddle_is_printed():
+    words = "from common import command_line; command_line.start_paddle()\n"
+    words += "import sys; sys.path[:0] = ['tests/fixtures', 'tests/engine']\n"
+    words += "import test_onednn as tests\ntests.train_small(tests.make_config('resnet', step='static'), 1)"
+    ended = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -1,0 +1,316 @@
+"""The texts beside the code: both READMEs say the same, each command can be typed, each file that is named is there."""
+
+import contextlib
+import functools
+import io
+import re
+import shlex
+
+import pytest
+from paths import ROOT
+
+import avi2jpg
+import data_list_gener
+import ensemble
+import jpg2pkl
+import recipe
+import skeleton2pkl
+import train_streams
+from engine import flags
+from tools import (
+    ablation,
+    benchmark,
+    draw_layouts,
+    export,
+    gpu_check,
+    make_samples,
+    merge_rgbpose,
+    shrink_videos,
+    torch2paddle,
+)
+
+
+def parse_streams(words):
+    """Parse the command line of train_streams.py, and the rest of it as train.py does."""
+    args = train_streams.parse_arguments(words)
+    return flags.parse_train([args.config, *args.rest])
+
+
+PARSERS = {
+    "avi2jpg.py": avi2jpg.parse_flags,
+    "jpg2pkl.py": jpg2pkl.parse_flags,
+    "data_list_gener.py": data_list_gener.parse_flags,
+    "train.py": flags.parse_train,
+    "test.py": flags.parse_test,
+    "predict.py": flags.parse_predict,
+    "ensemble.py": ensemble.parse_arguments,
+    "train_streams.py": parse_streams,
+    "skeleton2pkl.py": skeleton2pkl.parse_flags,
+    "tools/draw_layouts.py": draw_layouts.parse_flags,
+    "tools/make_samples.py": make_samples.parse_flags,
+    "tools/torch2paddle.py": torch2paddle.parse_arguments,
+    "tools/merge_rgbpose.py": merge_rgbpose.parse_arguments,
+    "tools/shrink_videos.py": shrink_videos.parse_flags,
+    "tools/ablation.py": ablation.parse_arguments,
+    "tools/export.py": export.parse_arguments,
+    "tools/benchmark.py": benchmark.parse_arguments,
+    "tools/gpu_check.py": gpu_check.parse_arguments,
+}
+OTHER_COMMANDS = {"mkdir", "for", "grep", "done", "visualdl"}
+FOLDERS = (
+    "common/", "configs/", "dataset/", "docs/", "engine/", "inference/", "layouts/", "models/", "notebooks/", "reader/",
+    "splits/", "tests/", "tools/",
+)  # fmt: skip
+FENCED = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NUMBER = re.compile(r"\d+(?:\.\d+)*(?:e-\d+)?")
+
+
+def read(name):
+    """Return a text of the project's root."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+ENGLISH, CHINESE = read("README.md"), read("README.zh-CN.md")
+both_readmes = pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["english", "chinese"])
+
+
+def find_spans(text):
+    """List the inline code spans, those that are broken across lines too."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
+
+
+def find_numbers(text):
+    """List the numbers outside of code and links."""
+    return NUMBER.findall(re.sub(r"`[^`]+`|\]\([^)]*\)", "", FENCED.sub("", text)))
+
+
+def find_links(text):
+    """List the local files that links and pictures point at."""
+    return [link for link in re.findall(r"\]\(([^)#]+)\)", FENCED.sub("", text)) if "://" not in link]
+
+
+def find_tables(text):
+    """List the tables; a table is a list of rows, a row a list of cells."""
+    found = re.findall(r"(?:^\|.*\|$\n?)+", FENCED.sub("", text), re.MULTILINE)
+    return [[row.strip("|").split("|") for row in table.strip().split("\n")] for table in found]
+
+
+def split_sections(text):
+    """List (level, text) of the sections, the headings included."""
+    parts = re.split(r"^(#+) ", FENCED.sub("", text), flags=re.MULTILINE)
+    return list(zip(map(len, parts[1::2]), parts[2::2], strict=True))
+
+
+def compare(one, other):
+    """Yield where two translations of a text differ in what needs no translation."""
+    if FENCED.findall(one) != FENCED.findall(other):
+        yield "code blocks"
+    sections = split_sections(one), split_sections(other)
+    if [level for level, _ in sections[0]] != [level for level, _ in sections[1]]:
+        yield "headings"
+        return
+    for (_, left), (_, right) in zip(*sections, strict=True):
+        title = left.split("\n")[0]
+        for what, find in (("code spans", find_spans), ("numbers", find_numbers)):
+            if set(find(left)) != set(find(right)):
+                yield f"'{title}': {what} {sorted(set(find(left)) ^ set(find(right)))}"
+        links = [[link for link in find_links(part) if not link.startswith("README")] for part in (left, right)]
+        if links[0] != links[1]:
+            yield f"'{title}': links and pictures"
+    yield from compare_tables(find_tables(one), find_tables(other))
+
+
+def compare_tables(one, other):
+    """Yield the tables and rows that differ in shape, numbers or code."""
+    if [[len(row) for row in table] for table in one] != [[len(row) for row in table] for table in other]:
+        yield "table shapes"
+        return
+    for left, right in zip(sum(one, []), sum(other, []), strict=True):
+        for find in (find_numbers, find_spans):
+            if [sorted(find(cell)) for cell in left] != [sorted(find(cell)) for cell in right]:
+                yield f"table row '{left[0].strip()}': {sorted(find('|'.join(left)))}, {sorted(find('|'.join(right)))}"
+
+
+def test_both_readmes_say_the_same():
+    assert list(compare(ENGLISH, CHINESE)) == []
+
+
+@pytest.mark.parametrize(
+    "old, new, difference",
+    [
+        ("--epoch 65\n", "--epoch 64\n", "code blocks"),
+        ("## AI Studio\n", "", "headings"),
+        ("## AI Studio\n", "### AI Studio\n", "headings"),
+        ("`--val_ratio 0.2`", "`--val_ratio 0.3`", "'UCF-101': code spans ['--val_ratio 0.2', '--val_ratio 0.3']"),
+        ("1.53 %", "1.54 %", "numbers ['1.53', '1.54']"),
+        ("(docs/samples.png)", "(docs/other.png)", "links and pictures"),
+        ("| not run | 42.4 |", "| not run | 42.5 |", "table row '`configs/resnet18_ucf101_scratch.txt`'"),
+        ("| not run | 42.4 |", "| 42.4 | not run |", "table row '`configs/resnet18_ucf101_scratch.txt`'"),
+        ("| not run | 42.4 |", "| not run |", "table shapes"),
+        ("| `models/` |", "| `model/` |", "table row '`model/`'"),
+    ],
+)
+def test_a_difference_is_seen(old, new, difference):
+    assert old in ENGLISH
+    assert difference in "; ".join(compare(ENGLISH.replace(old, new), CHINESE))
+
+
+def find_command_fault(line):
+    """Return what keeps a line of a code block from being typed as it is, or None."""
+    first, *words = shlex.split(line)
+    if first == "bash":
+        return None if (ROOT / words[0]).is_file() else f"no {words[0]}"
+    if first == "pip":
+        return None if (ROOT / words[words.index("-r") + 1]).is_file() else f"no {words[-1]}"
+    if first != "python":
+        return None if first in OTHER_COMMANDS else f"unknown command {first}"
+    if words[:2] == ["-m", "paddle.distributed.launch"]:  # its own options end where a script is named
+        words = words[next((index for index, word in enumerate(words) if word.endswith(".py")), 0) :]
+    if words[0] not in PARSERS:
+        return f"no script {words[0]}"
+    heard = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(heard):
+            args = PARSERS[words[0]](words[1:])
+        if hasattr(args, "override"):
+            resolve(args.override, args.config if hasattr(args, "config") else ablation.BASE)
+    except (SystemExit, ValueError, OSError) as error:
+        return heard.getvalue() or str(error)
+    return None
+
+
+def resolve(words, config=None):
+    """Lay `-o` words over a config; raises what a user would be told."""
+    return recipe.read_recipe(str(ROOT / (config or "configs/resnet.txt")), {}, words)
+
+
+def test_every_command_can_be_typed():
+    lines = [line for block in FENCED.findall(ENGLISH) for line in block.splitlines()]
+    faults = {line: find_command_fault(line) for line in lines}
+    assert len(lines) > 25
+    assert {line: fault for line, fault in faults.items() if fault} == {}
+
+
+@pytest.mark.parametrize(
+    "line, fault",
+    [
+        ("bash start.sh", "no start.sh"),
+        ("pip install -r requirements-gpu.txt", "no requirements-gpu.txt"),
+        ("pyhton train.py", "unknown command pyhton"),
+        ("python trian.py", "no script trian.py"),
+        ("python -m paddle.distributed.launch --nnodes 2 train.py --gpu 4", "unknown flag '--gpu'; did you mean"),
+        ("python avi2jpg.py --short_side 128", "unknown flag '--short_side'; did you mean --short_size?"),
+        ("python jpg2pkl.py --split one", "invalid int value: 'one'"),
+        ("python predict.py --weights a", "the following arguments are required: --input"),
+        ("python test.py --crops five", "invalid choice: 'five'"),
+        ("python train.py configs/resnet18.txt", "configs/resnet18.txt' does not exist"),
+        ("python train.py -o TRAIN.batchsize=64", "unknown key 'batchsize'; did you mean 'batch_size'?"),
+        ("python test.py -o TEST.num_clips=many", "num_clips: expected int, got 'many'"),
+    ],
+)
+def test_a_command_that_cannot_be_typed_is_seen(line, fault):
+    assert fault in find_command_fault(line)
+
+
+@functools.cache
+def list_flags():
+    """Return every flag that some script knows, from the scripts' own `--help`."""
+    helps = io.StringIO()
+    for parse in PARSERS.values():
+        with contextlib.redirect_stdout(helps), contextlib.suppress(SystemExit):
+            parse(["--help"])
+    return set(re.findall(r"(?<![\w-])--\w+", helps.getvalue()))
+
+
+def test_every_flag_and_key_in_the_prose_exists():
+    assert {"--overfit", "--val_ratio", "--help"} <= list_flags() and "--short_side" not in list_flags()
+    flags, overrides = set(), []
+    for span in find_spans(ENGLISH + read("CONTRIBUTING.md") + read("CHANGELOG.md")):
+        flags |= set(re.findall(r"(?<![\w-])--\w+", span))
+        overrides += re.findall(r"-o (\S+=\S+)", span)
+    assert flags - list_flags() == set() and len(flags) > 5
+    assert len(overrides) > 1
+    assert [word for word in overrides if not fits_a_config(word)] == []
+
+
+def fits_a_config(word):
+    """Tell whether `-o word` goes with one of the configs."""
+    for path in sorted((ROOT / "configs").iterdir()):
+        with contextlib.suppress(ValueError):
+            return bool(recipe.read_recipe(str(path), {}, [word]))
+    return False
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_every_file_that_is_named_exists(name):
+    text = read(name)
+    in_folders = [span for span in find_spans(text) if span.startswith(FOLDERS) and not re.search(r"[*<\s]", span)]
+    missing = [path for path in [*find_links(text), *in_folders] if not (ROOT / path).exists()]
+    assert missing == []
+
+
+@both_readmes
+def test_the_map_is_whole(text):
+    named = [span for row in find_tables(text)[-1][2:] for span in find_spans(row[0])]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert {path.name for path in ROOT.glob("*.py")} - set(named) == set()
+    assert len(named) == len(set(named))
+
+
+# By the width of a table: our cell, and the published ones.
+RESULT_COLUMNS = {6: (4, (5,)), 8: (1, (2, 3, 4, 5, 6, 7)), 13: (5, (6, 7))}
+
+
+def read_results(text):
+    """Return {config path: (our cell, the published ones)} of the tables whose rows begin with a config."""
+    found = {}
+    for table in find_tables(text):
+        for row in table[2:]:
+            if "configs/" in row[0] and len(row) in RESULT_COLUMNS:
+                ours, published = RESULT_COLUMNS[len(row)]
+                found[find_spans(row[0])[0]] = row[ours].strip(), [row[column].strip() for column in published]
+    return found
+
+
+def read_expected(config):
+    """Return the comment line of a config that says what to expect of it."""
+    return next(line for line in read(config).splitlines() if line.startswith("# expected: "))
+
+
+def find_result_faults(config, ours, published, expected):
+    """Yield where a row's figures, ours and the published ones, contradict the config's own comment."""
+    if NUMBER.search(ours) and "not run" in expected:
+        yield f"{config}: {ours} here, but its comment says: {expected}"
+    if ours == "not run" and "not run" not in expected:
+        yield f"{config}: not run here, but its comment says: {expected}"
+    for figure in NUMBER.findall(" ".join(published)):
+        if figure not in NUMBER.findall(expected):
+            yield f"{config}: {figure} was published, but its comment says: {expected}"
+
+
+@both_readmes
+def test_every_config_has_a_row_of_results_that_its_comment_agrees_with(text):
+    rows = read_results(text)
+    assert set(rows) == {f"configs/{path.name}" for path in (ROOT / "configs").iterdir()}
+    faults = [list(find_result_faults(config, *row, read_expected(config))) for config, row in rows.items()]
+    assert sum(faults, []) == []
+
+
+@pytest.mark.parametrize(
+    "ours, paper, expected, num_faults",
+    [
+        ("81.7", "42.4", "42.4 (paper), ours 81.7", 0),
+        ("not run", "42.4", "42.4 (paper); ours: not run", 0),
+        ("81.7", "-", "not run", 1),
+        ("not run", "-", "at least 90", 1),
+        ("not run", "42.4", "44.2 (paper); ours: not run", 1),
+        ("not run", "42.4 / 70.1", "42.4 top-1, 71.0 top-5 (paper); ours: not run", 1),
+    ],
+)
+def test_a_figure_against_its_config_is_seen(ours, paper, expected, num_faults):
+    assert len(list(find_result_faults("configs/a.txt", ours, [paper], expected))) == num_faults
+
+
+def test_the_licence_is_whole():
+    text = read("LICENSE")
+    assert "Apache License" in text and "Version 2.0, January 2004" in text and len(text.split()) == 1581

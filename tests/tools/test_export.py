@@ -1,0 +1,294 @@
+"""The export tool: what Paddle Inference and ONNX Runtime compute is what the dynamic model computes, or nothing is."""
+
+import os
+import sys
+import threading
+
+import numpy as np
+import paddle
+import pytest
+from networks import CASES, NUM_CLASSES, build, move_statistics
+from saved_models import PROTOCOLS, save_model
+
+import config as texts
+import recipe
+from engine import checkpoint
+from inference import exported_model
+from tools import export
+
+pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
+
+MEAN, STD = np.array([0.2, 0.4, 0.6], np.float32), np.array([0.3, 0.2, 0.1], np.float32)
+ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y}", " ", "two\nlines"]
+
+
+ON_HEAT_MAPS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
+every_exported = pytest.mark.parametrize("name", [name for name in CASES if name not in ON_HEAT_MAPS])
+
+
+def save_case(name, path, **more):
+    """Write a checkpoint of the small network of a row of `CASES`, its statistics moved; return the network."""
+    config = {section: {} for section in texts.SECTIONS}
+    config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
+    if is_skeletal(name):
+        _, clip_len, _, num_persons = CASES[name].input_shape
+        config["READER"] = {"name": "skeletons", "clip_len": clip_len, "num_persons": num_persons}
+    else:
+        _, clip_len, crop_size, _ = CASES[name].input_shape
+        config["READER"] = {"clip_len": clip_len, "crop_size": crop_size, "mean": MEAN.tolist(), "std": STD.tolist()}
+    model = build(name)
+    move_statistics(model, name)
+    state = {"model": checkpoint.model_state(model), "config": recipe.resolve(config, "a test"), "epoch": 3, **more}
+    checkpoint.save_checkpoint(str(path), {"class_names": list("ABCD"), **state})
+    return model
+
+
+def is_skeletal(name):
+    """Tell whether the network of a row of `CASES` takes skeletons."""
+    return CASES[name].input_shape[2] == 25
+
+
+def draw_frames(name, num_clips):
+    """Draw frames as they are decoded, or skeletons as they are read, another noise than the tool's."""
+    channels, *sizes = CASES[name].input_shape
+    if is_skeletal(name):
+        shape = (num_clips, *reversed(sizes), channels)
+        return np.random.default_rng(7).standard_normal(shape).astype(np.float32).transpose(0, 1, 3, 2, 4)
+    return np.random.default_rng(7).integers(0, 256, (num_clips, *sizes, channels), np.uint8)
+
+
+def run_dynamic(model, frames):
+    """Normalise frames by hand, and give the model's logits."""
+    if frames.dtype == np.float32:
+        return model(paddle.to_tensor(frames.transpose(0, 4, 2, 3, 1))).numpy()
+    inputs = ((frames / np.float32(255) - MEAN) / STD).transpose(0, 4, 1, 2, 3)
+    return model(paddle.to_tensor(inputs.astype(np.float32))).numpy()
+
+
+def assert_near(got, expected, tolerance=1e-5):
+    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+def list_leftovers(folder):
+    """Name what a write that was broken off has left."""
+    return [name for name in os.listdir(folder) if name.startswith(".unfinished")]
+
+
+@every_exported
+def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
+    model = save_case(name, tmp_path / "weights")
+    export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
+    network = exported_model.ExportedModel(str(tmp_path / "out"))
+    expected = run_dynamic(model, draw_frames(name, 3))
+    assert_near(network(draw_frames(name, 3)[:1]).numpy(), expected[:1])
+    assert_near(network(paddle.to_tensor(draw_frames(name, 3))).numpy(), expected)
+    from_thread = []
+    thread = threading.Thread(target=lambda: from_thread.append(network(draw_frames(name, 3)).numpy()))
+    thread.start()
+    thread.join()
+    assert_near(from_thread[0], expected)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-4 * np.abs(expected).max()  # the comparisons can fail
+    printed = capsys.readouterr().out
+    assert f"{name} of {tmp_path / 'weights'}" in printed and "of the largest logit" in printed
+    assert "dynamic: 3 clips in " in printed
+    assert "with oneDNN: 3 clips in " in printed or "with oneDNN: cannot run this network (" in printed
+
+
+@pytest.mark.parametrize("name", list(ON_HEAT_MAPS))
+def test_networks_for_heat_maps_are_refused(name, tmp_path):
+    config = {section: {} for section in texts.SECTIONS}
+    config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
+    config["READER"] = {"name": ON_HEAT_MAPS[name]}
+    state = {"model": checkpoint.model_state(build(name)), "config": recipe.resolve(config, "a test")}
+    checkpoint.save_checkpoint(str(tmp_path / "weights"), {"class_names": list("ABCD"), **state})
+    with pytest.raises(ValueError, match=f"weights reads {ON_HEAT_MAPS[name]}: exports take frames or skeletons"):
+        export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_holds_three_files_that_a_person_can_tell(tmp_path):
+    save_case("resnet", tmp_path / "weights")
+    export.main(["--weights", str(tmp_path / "weights"), "--out", str(tmp_path / "new" / "out")])
+    suffix = "pdmodel" if paddle.__version__.startswith("2.") else "json"
+    names = set(os.listdir(tmp_path / "new" / "out")) - {"inference.pdiparams.info"}  # Paddle 2 writes it besides
+    assert names == {f"inference.{suffix}", "inference.pdiparams", "inference.yaml"}
+    text = (tmp_path / "new" / "out" / "inference.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# Written by tools/export.py") and "- B\n" in text and "    clip_len: 8\n" in text
+    description = exported_model.read_description(str(tmp_path / "new" / "out"))
+    assert description["paddle"] == paddle.__version__
+    assert (description["checkpoint"], description["epoch"]) == (str(tmp_path / "weights"), 2)
+    assert description["input"] == {"name": "frames", "dtype": "uint8", "shape": [-1, 8, 32, 32, 3]}
+    assert description["config"]["MODEL"]["depth"] == 10
+    assert list_leftovers(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("test, sections", [*PROTOCOLS, ({}, {"READER": {"mean": [1e-5, 0.5, 1]}})])
+def test_the_description_says_how_to_cut_views_as_the_checkpoint_does(test, sections, tmp_path):
+    weights = save_model(tmp_path / "weights", test, **sections)
+    state = {**checkpoint.load_checkpoint(weights), "class_names": ODD_NAMES}
+    (tmp_path / "inference.json").write_bytes(b"network")
+    (tmp_path / "inference.pdiparams").write_bytes(b"weights")
+    text = exported_model.format_description(
+        export.describe(weights, state, np.zeros((1, 8, 24, 24, 3), np.uint8), str(tmp_path))
+    )
+    assert "- 打篮球\n" in text  # a person can read it
+    (tmp_path / "inference.yaml").write_text(text, encoding="utf-8")
+    found = exported_model.read_description(str(tmp_path))
+    assert found["class_names"] == ODD_NAMES
+    assert found["config"]["RUN"] == {"average_clips": state["config"]["RUN"]["average_clips"]}
+    readers = [recipe.open_reader(one["config"]) for one in (state, found)]
+    frames = np.random.default_rng(0).integers(0, 256, (50, readers[0].short_size, 40, 3), np.uint8)
+    views, found_views = (reader.make_views(frames) for reader in readers)
+    np.testing.assert_array_equal(views, found_views)
+    assert (readers[0].short_size, readers[0].mean) == (readers[1].short_size, readers[1].mean)
+    assert not {"filelist", "flip_ratio", "num_workers"} & set(found["config"]["READER"])
+
+
+def test_the_moving_average_is_exported_where_there_is_one(tmp_path):
+    model = build("resnet")
+    average = {"fc.bias": np.array([5, 6, 7, 8], np.float32)}
+    save_case("resnet", tmp_path / "weights", ema=average)
+    export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
+    move_statistics(model, "resnet")
+    checkpoint.restore_model(model, {**checkpoint.model_state(model), **average})
+    expected = run_dynamic(model, draw_frames("resnet", 2))
+    assert_near(exported_model.ExportedModel(str(tmp_path / "out"))(draw_frames("resnet", 2)).numpy(), expected)
+
+
+@pytest.mark.parametrize("error, onednn", [(1e-6, True), (8e-6, False)])
+def test_onednn_is_off_where_it_comes_near_the_tolerance(error, onednn, tmp_path, monkeypatch):
+    class Rounded(exported_model.ExportedModel):
+        def __call__(self, frames):
+            return super().__call__(frames) * (1 + error * self.description["onednn"])
+
+    monkeypatch.setattr(exported_model, "ExportedModel", Rounded)
+    save_case("resnet", tmp_path / "weights")
+    export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
+    assert exported_model.read_description(str(tmp_path / "out"))["onednn"] is onednn
+
+
+# What is refused.
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A folder that holds what could be an earlier export."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "inference.yaml").write_text("earlier")
+    return tmp_path / "out"
+
+
+def test_a_new_export_takes_the_place_of_an_earlier_one(tmp_path, earlier):
+    (earlier / "inference.onnx").write_bytes(b"of other weights")
+    os.symlink(earlier, tmp_path / "link")
+    save_case("resnet", tmp_path / "weights")
+    export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "link")])
+    assert exported_model.read_description(str(earlier))["epoch"] == 2
+    assert not (earlier / "inference.onnx").exists() and (tmp_path / "link").is_symlink()
+    assert list_leftovers(tmp_path) == []
+
+
+def test_an_export_that_computes_something_else_is_not_kept(tmp_path, earlier, monkeypatch):
+    class Wrong(exported_model.ExportedModel):
+        def __call__(self, frames):
+            return super().__call__(frames) * 1.0001
+
+    monkeypatch.setattr(exported_model, "ExportedModel", Wrong)
+    save_case("resnet", tmp_path / "weights")
+    message = r"the exported network differs from the dynamic one by 1.0e-04 of the largest logit, at most 1e-05"
+    with pytest.raises(ValueError, match=message):
+        export.main([str(tmp_path / "weights"), "--out", str(earlier)])
+    assert os.listdir(earlier) == ["inference.yaml"] and list_leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_the_largest_difference_in_any_batch_counts(batch, capsys):
+    frames = [np.zeros((size, 1), np.float32) for size in export.BATCHES]
+    expected = [np.array([[-100.0, 1]]), np.array([[0, 10.0], [1, 2], [3, 4]])]
+    for error in (9e-6, 1.1e-5, np.nan):
+        got = [logits.copy() for logits in expected]
+        got[batch][-1, 1] += error * np.abs(expected[batch]).max()
+        difference = export.compare("X", lambda inputs, got=got: got[len(inputs) > 1], frames, expected)
+        assert difference == pytest.approx(error, nan_ok=True)
+        assert f"differs by {error:.1e} of the largest logit" in capsys.readouterr().out
+
+
+def test_what_is_not_near_enough_is_refused():
+    export.refuse(9e-6, 1e-5)
+    for difference in (1.1e-5, np.nan, np.inf):
+        with pytest.raises(
+            ValueError, match=f"differs from the dynamic one by {difference:.1e} of .* at most 1e-05 is"
+        ):
+            export.refuse(difference, 1e-5)
+
+
+def test_weights_that_give_nan_are_not_exported(tmp_path):
+    save_case("resnet", tmp_path / "weights", ema={"fc.bias": np.full(4, np.nan, np.float32)})
+    with pytest.raises(ValueError, match="differs from the dynamic one by nan"):
+        export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_off_export_leaves_the_earlier_one(tmp_path, earlier, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "write_description", stop)
+    save_case("resnet", tmp_path / "weights")
+    with pytest.raises(KeyboardInterrupt):
+        export.main([str(tmp_path / "weights"), "--out", str(earlier)])
+    assert (earlier / "inference.yaml").read_text() == "earlier" and list_leftovers(tmp_path) == []
+
+
+def test_other_things_are_not_overwritten(tmp_path, earlier):
+    save_case("resnet", tmp_path / "weights")
+    (earlier / "notes.txt").write_text("mine")
+    for out, message in ((earlier, "holds what is of no export, such as 'notes.txt'"), ("weights.pdparams", "a file")):
+        with pytest.raises(ValueError, match=message):
+            export.main([str(tmp_path / "weights"), "--out", str(tmp_path / out)])
+    assert sorted(os.listdir(earlier)) == ["inference.yaml", "notes.txt"]
+
+
+def test_weights_without_a_config_and_two_names_of_weights_are_refused(tmp_path, capsys):
+    checkpoint.save_checkpoint(str(tmp_path / "bare"), {"model": {"a": np.zeros(1)}})
+    with pytest.raises(ValueError, match="bare' holds weights only, not how to prepare frames"):
+        export.main([str(tmp_path / "bare"), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit):
+        export.main(["a", "--weights", "b"])
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["paddle2onnx", "onnxruntime"])
+def test_onnx_says_what_to_install_before_anything_is_done(missing, monkeypatch):
+    for name in ("paddle2onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, sys)
+    monkeypatch.setitem(sys.modules, missing, None)
+    for version, advice in (("2.6.2", "paddle2onnx==1.2.11 onnxruntime"), ("3.3.1", "paddle2onnx onnxruntime")):
+        monkeypatch.setattr(paddle, "__version__", version)
+        with pytest.raises(ValueError, match=f"--onnx: .*{missing}.*for this Paddle: pip install {advice}"):
+            export.main(["no such weights", "--onnx"])
+
+
+@every_exported
+def test_onnx_equals_the_dynamic_model(name, tmp_path):
+    reason = "paddle2onnx and onnxruntime are not installed; they are needed for --onnx only"
+    pytest.importorskip("paddle2onnx", reason=reason)
+    onnxruntime = pytest.importorskip("onnxruntime", reason=reason)
+    model = save_case(name, tmp_path / "weights")
+    export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out"), "--onnx"])
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "inference.onnx"), providers=["CPUExecutionProvider"])
+    for num_clips in (1, 2, 5):
+        frames = draw_frames(name, num_clips)
+        logits = session.run(None, {session.get_inputs()[0].name: frames})[0]
+        assert_near(logits, run_dynamic(model, frames), 1e-4)
+
+
+def test_the_script_as_a_user_runs_it(tmp_path, run_script):
+    save_case("resnet", tmp_path / "checkpoints_models" / "resnet_model")
+    done = run_script("tools/export.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "next: python predict.py --exported output/exported --input video.avi" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["dynamic:", "Paddle", "output/exported:", "next:"]
+    assert (tmp_path / "output" / "exported" / "inference.yaml").is_file()
+    done = run_script("tools/export.py", "nowhere", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("FileNotFoundError: no checkpoint 'nowhere.pdparams'")

@@ -1,0 +1,1 @@
+"""Commands for those who measure, convert and make data, and what they share."""
