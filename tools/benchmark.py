@@ -37,7 +37,7 @@ import paddle
 import config as texts
 import recipe
 from common.nested import change_each, format_shape, take_one
-from engine import run_card, trainer
+from engine import memory, run_card
 from engine.onednn import NETWORKS
 from tools.measure import heatmap_speed, reader_speed, step_speed
 from tools.measure.timing import (
@@ -173,12 +173,12 @@ def draw_video(config: dict, _) -> tuple:
 
 def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     """Measure one of `CALLS` in this process: seconds a call, peak memory, size of the network."""
-    before_gib = trainer.memory_gib()
+    before_gib = memory.peak_memory_gib()
     step, reader = build_step(config)
     inputs, labels = (draw_video if name == "test video" else draw_batch)(config, reader)
     call = CALLS[name](step, inputs, labels)
     seconds = time_calls(call, args.batches, args.repeats)
-    memory_gib = trainer.memory_gib()
+    memory_gib = memory.peak_memory_gib()
     return {
         "num_clips": len(labels),
         "seconds": seconds,

@@ -35,7 +35,7 @@ import config as texts
 import recipe
 from common import files
 from common.nested import change_each
-from engine import trainer
+from engine import memory
 from models import MODELS
 from tools.golden import vectors
 from tools.measure.timing import (
@@ -248,7 +248,7 @@ def format_figures(found: dict) -> list:
 def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
     """Train a network on one batch: losses, seconds an update, peak memory, bytes, kernels."""
     config, learning_rate = make_config(name, level, args), FASTER.get(name, LEARNING_RATE)
-    with trainer.explain_out_of_memory("lower --batch_size"):
+    with memory.explain_out_of_memory("lower --batch_size"):
         step, reader = build_step(config)
         inputs, labels = draw_batch(config, reader)
         step.begin_epoch()
@@ -261,7 +261,7 @@ def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
         return {
             "losses": losses,
             "seconds": time_calls(update, num_calls=5, repeats=3),
-            "memory_gib": trainer.memory_gib(),
+            "memory_gib": memory.peak_memory_gib(),
             "batch_size": len(labels),
             "num_bytes": sum(one.nbytes for one in (*arrays, labels)),
             "kernels": name_kernels(count_kernels(update)),

@@ -15,7 +15,7 @@ import recipe
 import train
 from common.nested import change_each
 from engine import checkpoint, onednn
-from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_used
+from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep, find_used
 from models import build_model
 from tools import gpu_check
 from tools.measure.timing import build_step, draw_batch
@@ -38,7 +38,7 @@ def train_small(config, num_updates, changes=0.0):
         changes: how much its clips differ from those that are drawn, a factor.
     """
     step, reader = build_step(config)
-    assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
+    assert isinstance(step, OneDNNStep) == (config["RUN"]["cpu_backend"] != "dynamic")
     inputs, labels = draw_batch({**config, "TRAIN": {**config["TRAIN"], "batch_size": 9}}, reader)
     prepare, losses = step.prepare, []
     step.prepare = lambda one: change_each(lambda clips: clips * (1 + changes), prepare(one))
@@ -69,7 +69,7 @@ def test_losses_and_weights_are_those_of_the_dynamic_step(name):
     config = make_config(name)
     dynamic = train_small(config, num_updates=20)
     near = measure_distance(train_small(config, num_updates=20, changes=1e-6), dynamic)
-    config["RUN"]["step"] = "static"
+    config["RUN"]["cpu_backend"] = "static"
     losses, weights = measure_distance(train_small(config, num_updates=20), dynamic)
     assert losses <= 1e-4 + 5 * near[0]
     assert weights <= 1e-3 + 5 * near[1]
@@ -114,7 +114,7 @@ def test_a_run_goes_on_with_the_other_step():
     whole = train_small(config, num_updates=4)
     step, reader = build_step(config)
     inputs, labels = map(paddle.to_tensor, draw_batch(config, reader))
-    static = StaticStep(step.model, step.criterion, step.optimizer, step.prepare)
+    static = OneDNNStep(step.model, step.criterion, step.optimizer, step.prepare)
     step.begin_epoch()
     losses = [float(one(inputs, labels, RATE, index)["loss"]) for index, one in enumerate([step, static] * 2)]
     losses, weights = measure_distance((np.asarray(losses), read_weights(step.model)), whole)
@@ -136,7 +136,7 @@ def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
     paddle.seed(5)
     expected = paddle.rand([3]).tolist()
     paddle.seed(5)
-    StaticNetwork(model)(clips)
+    OneDNNNetwork(model)(clips)
     assert paddle.rand([3]).tolist() == expected
 
 
@@ -177,10 +177,10 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     step, reader = build_step(config)
     clips = step.prepare(draw_batch(config, reader)[0])
     step.model.eval()
-    assert recipe.quicken(step.model, config) is step.model  # RUN.step is dynamic
-    config["RUN"]["step"] = "auto"
-    network = recipe.quicken(step.model, config)
-    assert isinstance(network, StaticNetwork)
+    assert recipe.use_onednn_where_possible(step.model, config) is step.model  # RUN.step is dynamic
+    config["RUN"]["cpu_backend"] = "auto"
+    network = recipe.use_onednn_where_possible(step.model, config)
+    assert isinstance(network, OneDNNNetwork)
     for num_clips in (9, 3):
         some = change_each(lambda one, end=num_clips: one[:end], clips)
         expected, found = name_outputs(step.model(some)), name_outputs(network(some))
@@ -221,11 +221,11 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
     if change:
         monkeypatch.setattr(*change)
     model = build(config)
-    config["RUN"]["step"] = "auto"
-    assert recipe.quicken(model, config) is model
+    config["RUN"]["cpu_backend"] = "auto"
+    assert recipe.use_onednn_where_possible(model, config) is model
     loader = type("Loader", (), {"prepare": None})
-    assert not isinstance(recipe.build_step(config, model, None, loader, []), StaticStep)
-    config["RUN"]["step"] = "static"
+    assert not isinstance(recipe.build_step(config, model, None, loader, []), OneDNNStep)
+    config["RUN"]["cpu_backend"] = "static"
     with pytest.raises(ValueError, match=f"RUN.step=static: {re.escape(expected)}.*; leave it at dynamic"):
         recipe.build_step(config, model, None, loader, [])
 

@@ -4,8 +4,9 @@ import numpy as np
 import paddle
 import pytest
 
-from engine import train_step, trainer
-from engine.mixup import Mixing
+from engine import trainer
+from engine.amp import MixedPrecision
+from engine.mixup import Mixup
 from engine.train_step import CrossEntropy, MovingAverage, TrainStep
 
 VIEWS = [[0.0, 2.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 1.0]]
@@ -124,7 +125,7 @@ def mix(mixing, draw=(0, 0, 0), clips=CLIPS):
 def test_mixup_is_the_weighted_sum_of_a_batch_and_its_reverse():
     shares = []
     for index in range(40):
-        mixed, targets = mix(Mixing(0.4, 0.0, seed=3), (index, 0, 0))
+        mixed, targets = mix(Mixup(0.4, 0.0, seed=3), (index, 0, 0))
         (first, share), (second, rest) = targets
         assert share >= 0.5 and share + rest == pytest.approx(1) and first == second[::-1]
         expected = share * CLIPS[first] + rest * CLIPS[second]
@@ -136,7 +137,7 @@ def test_mixup_is_the_weighted_sum_of_a_batch_and_its_reverse():
 def test_cutmix_pastes_one_box_and_counts_its_area():
     areas = set()
     for index in range(40):
-        mixed, targets = mix(Mixing(0.0, 1.0, seed=3), (index, 0, 0))
+        mixed, targets = mix(Mixup(0.0, 1.0, seed=3), (index, 0, 0))
         shares = {tuple(labels): share for labels, share in targets}
         pasted = mixed != CLIPS  # (N, C, T, H, W): never equal where the reverse was pasted
         np.testing.assert_array_equal(mixed, np.where(pasted, CLIPS[::-1], CLIPS))
@@ -151,8 +152,8 @@ def test_cutmix_pastes_one_box_and_counts_its_area():
 
 
 def test_mixing_repeats_with_its_draw_and_keeps_to_its_ratio():
-    both = Mixing(0.5, 1.0, ratio=0.5, seed=7)
-    again = Mixing(0.5, 1.0, ratio=0.5, seed=7)
+    both = Mixup(0.5, 1.0, ratio=0.5, seed=7)
+    again = Mixup(0.5, 1.0, ratio=0.5, seed=7)
     kinds = []
     for index in range(200):
         mixed, targets = mix(both, (index, 1, 0))
@@ -279,7 +280,7 @@ def amp(monkeypatch):
 
 def test_mixed_precision_casts_with_conv3d_and_scales_the_loss_not_the_update(amp):
     losses, weights = run(make_model)
-    scaled, same = run(make_model, precision=train_step.MixedPrecision("O1"), batch_size=3)
+    scaled, same = run(make_model, precision=MixedPrecision("O1"), batch_size=3)
     assert scaled == pytest.approx(losses, rel=1e-6)
     assert amp == [{"custom_white_list": {"conv3d"}, "level": "O1"}] * 6
     for name, value in weights.items():
@@ -293,7 +294,7 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale_until_it_is_an_error(
 
     model = make_model()
     before = values_of(model)
-    precision = train_step.MixedPrecision("O1", first_scale=4.0)
+    precision = MixedPrecision("O1", first_scale=4.0)
     update = make_step(model, Steep(), precision=precision)
     told = []
     with pytest.raises(FloatingPointError, match="RUN.amp_level=O1: the loss scale fell to 0.5, gradients overflow"):
@@ -306,13 +307,9 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale_until_it_is_an_error(
 
 
 def test_the_state_of_a_step_comes_back(amp):
-    first = make_step(
-        make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9)
-    )
+    first = make_step(make_model(), precision=MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9))
     first.precision.scaler.scale_value = 8.0
-    second = make_step(
-        make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9)
-    )
+    second = make_step(make_model(), precision=MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9))
     second.restore(first.state())
     assert second.precision.scaler.scale_value == 8.0
     for name, value in first.average.state().items():

@@ -9,7 +9,7 @@ import gc
 import paddle
 
 from common.nested import change_each, format_shape
-from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_obstacle
+from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep, find_obstacle
 from tools import gpu_check
 from tools.measure.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
 
@@ -45,7 +45,7 @@ def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
     dynamic, reader = build_step(config)
     inputs, labels = draw_batch(config, reader)
     inputs, labels = change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels)
-    static = StaticStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
+    static = OneDNNStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
     dynamic.begin_epoch()
     millions = sum(one.size for one in dynamic.model.parameters()) / 1e6
     row = [name, format_shape(reader.input_shape), f"{millions:.1f}"]
@@ -54,7 +54,7 @@ def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
     dynamic.model.eval()
     clips = dynamic.prepare(inputs)
     with paddle.no_grad():
-        networks = (dynamic.model, StaticNetwork(dynamic.model))
+        networks = (dynamic.model, OneDNNNetwork(dynamic.model))
         return row + time_both([functools.partial(one, clips) for one in networks], num_calls, repeats)
 
 

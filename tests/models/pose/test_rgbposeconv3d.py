@@ -11,7 +11,7 @@ from golden_checks import assert_logits_match, assert_parameter_gradients_match,
 from paddle import nn
 from rgbpose_networks import NAMES, SMALL, assert_features_match, draw_golden, draw_inputs
 
-from engine import train_step
+from engine.losses import CrossEntropy
 from models.parts.pathway import average_frames
 from models.parts.two_pathways import Lateral
 from models.pose.rgbposeconv3d import RGBPoseConv3D
@@ -208,7 +208,7 @@ def test_wide_pathways_are_built_and_train():
     optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
     losses = []
     for _ in range(2):
-        loss = sum(model.compute_losses(model(inputs), labels, train_step.CrossEntropy()).values())
+        loss = sum(model.compute_losses(model(inputs), labels, CrossEntropy()).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -229,7 +229,7 @@ def test_each_modality_has_logits_and_a_weighted_loss():
         np.testing.assert_allclose(
             average_frames(*pair).numpy(), as_clips(pair[0]).mean(axis=[2, 3, 4]).numpy(), rtol=1e-4, atol=1e-6
         )
-    criterion = train_step.CrossEntropy()
+    criterion = CrossEntropy()
     losses = model.compute_losses(outputs, labels, criterion)
     rgb, pose = (criterion(outputs[name], labels).item() for name in ("rgb", "pose"))
     ours = {name: loss.item() for name, loss in losses.items()}
