@@ -34,7 +34,6 @@ import paddle
 import config as texts
 import recipe
 from common import files
-from common.nested import change_each
 from engine import memory
 from models import MODELS
 from tools.golden import vectors
@@ -46,6 +45,7 @@ from tools.measure.timing import (
     format_table,
     run_script,
     time_calls,
+    to_tensors,
 )
 
 LEVELS = {"O0": "float32", "O1": "AMP O1", "O2": "AMP O2"}
@@ -254,16 +254,15 @@ def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
         step.begin_epoch()
 
         def update(index: int = args.steps) -> paddle.Tensor:
-            return step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), learning_rate, index)["loss"]
+            return step(to_tensors(inputs), paddle.to_tensor(labels), learning_rate, index)["loss"]
 
-        arrays = inputs.values() if isinstance(inputs, dict) else [inputs]
         losses = [float(update(index)) for index in range(args.steps)]
         return {
             "losses": losses,
             "seconds": time_calls(update, num_calls=5, repeats=3),
             "memory_gib": memory.peak_memory_gib(),
             "batch_size": len(labels),
-            "num_bytes": sum(one.nbytes for one in (*arrays, labels)),
+            "num_bytes": sum(array.nbytes for array in (*inputs.values(), labels)),
             "kernels": name_kernels(count_kernels(update)),
         }
 

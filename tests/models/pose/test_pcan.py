@@ -210,11 +210,11 @@ def test_outputs_losses_gradients_and_prototypes_are_those_of_the_authors_networ
     reference = vectors.load("pcan_ntu60_fixed")
     model = vectors.build(reference)
     inputs = draw_golden(reference)
-    assert_answers_match(model, lambda: model(inputs), reference["logits"])
+    assert_answers_match(model, lambda: model(**inputs), reference["logits"])
     authors.train_as_the_authors_did(model)
     maps = []
     model.backbone.register_forward_post_hook(lambda _layer, _inputs, output: maps.append(output))
-    outputs, labels = model(inputs), paddle.to_tensor(reference["labels"])
+    outputs, labels = model(**inputs), paddle.to_tensor(reference["labels"])
     assert_features_match(maps[0], reference["feature"])
     losses = model.compute_losses(outputs, labels, CrossEntropy())
     assert_losses_match(losses, reference["loss"])
@@ -242,12 +242,12 @@ def test_a_gate_begins_closed_so_that_the_network_is_two_pathways_with_laterals(
     assert kept == []
     model.eval(), plain.eval()
     inputs = draw_inputs(2, 2)
-    expected, ours = plain(inputs), model(inputs)
+    expected, ours = plain(inputs), model(**inputs)
     for name in ("rgb", "pose"):
         np.testing.assert_allclose(ours[name].numpy(), expected[name].numpy(), rtol=1e-5, atol=1e-6)
     for gate in model.backbone.gates.values():
         gate.pose_gate.bias.set_value(gate.pose_gate.bias + 1.0)
-    assert np.abs(model(inputs)["pose"].numpy() - expected["pose"].numpy()).max() > 1e-4
+    assert np.abs(model(**inputs)["pose"].numpy() - expected["pose"].numpy()).max() > 1e-4
 
 
 def test_laterals_see_features_that_are_not_gated():
@@ -258,7 +258,7 @@ def test_laterals_see_features_that_are_not_gated():
         lateral.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].numpy()))
     inputs = draw_inputs(1, 2)
     for _ in range(2):
-        model(inputs)
+        model(**inputs)
         gate = model.backbone.gates["layer3"]
         for bias in (gate.rgb_gate.bias, gate.pose_gate.bias):
             bias.set_value(bias + 1.0)
@@ -301,7 +301,7 @@ def test_every_loss_has_a_weight_and_every_weight_a_finite_gradient():
     model, inputs, labels = train_small(
         loss_weights=[1.0, 1.5, 0.6, 1.2], tree_weight=0.0, prototype_weight=0.0, diversity_weight=0.0
     )
-    outputs = model(inputs)
+    outputs = model(**inputs)
     criterion = CrossEntropy(0.1)  # smooths coarse labels by the number of coarse classes
     losses = model.compute_losses(outputs, labels, criterion)
     assert list(losses) == list(LOSSES)[:4] + [
@@ -328,14 +328,14 @@ def test_every_loss_has_a_weight_and_every_weight_a_finite_gradient():
 def test_two_weights_are_those_of_coarse_classes_too_and_one_modality_may_be_trained():
     assert make_model(loss_weights=[1.0, 2.0]).loss_weights == dict(zip(HEADS, [1.0, 2.0, 1.0, 2.0], strict=True))
     model, inputs, labels = train_small(loss_components=["pose"], loss_weights=[1.0])
-    losses = model.compute_losses(model(inputs), labels, CrossEntropy())
+    losses = model.compute_losses(model(**inputs), labels, CrossEntropy())
     assert set(losses) == {name for name in LOSSES if name.startswith("pose")}
 
 
 def test_outputs_of_an_evaluation_have_losses_of_classes_only():
     model, inputs, labels = train_small()
     model.eval()
-    outputs = model(inputs)
+    outputs = model(**inputs)
     assert list(outputs) == HEADS
     assert list(model.compute_losses(outputs, labels, CrossEntropy())) == [f"{head}_loss_cls" for head in HEADS]
 
@@ -343,7 +343,7 @@ def test_outputs_of_an_evaluation_have_losses_of_classes_only():
 def test_mixed_samples_have_losses_of_classes_only_and_move_no_prototype():
     model, inputs, labels = train_small()
     before = checkpoint.model_state(model)
-    losses = model.compute_losses(model(inputs), labels, CrossEntropy(), is_mixed=True)
+    losses = model.compute_losses(model(**inputs), labels, CrossEntropy(), is_mixed=True)
     assert {name for name, loss in losses.items() if loss.item() == 0} == set(list(LOSSES)[4:])
     sum(losses.values()).backward()
     assert all(layer.embed.weight.grad is not None for layer in model.prototypes.values())
@@ -357,7 +357,7 @@ def test_diversity_has_a_gradient_but_for_the_published_variant():
     gradients = {}
     for as_published, weight in ((False, 1.0), (True, 1.0), (False, 0.0)):
         model, inputs, labels = train_small(as_published=as_published, diversity_weight=weight)
-        outputs = answer_right(model, model(inputs), labels)
+        outputs = answer_right(model, model(**inputs), labels)
         losses = model.compute_losses(outputs, labels, CrossEntropy())
         losses["rgb_loss_prototype"].backward()
         gradients[as_published, weight] = model.prototypes["rgb"].embed.weight.grad.numpy()
@@ -434,7 +434,7 @@ def test_parts_of_a_batch_and_other_processes_move_prototypes_as_the_whole_batch
 def test_all_prototypes_of_a_network_move_at_the_end_of_an_update():
     model, inputs, labels = train_small()
     before = {head: layer.vectors.numpy() for head, layer in model.prototypes.items()}
-    model.compute_losses(answer_right(model, model(inputs), labels), labels, CrossEntropy())
+    model.compute_losses(answer_right(model, model(**inputs), labels), labels, CrossEntropy())
     asked = []
     model.end_update(lambda values: asked.append(values.shape) or values)
     assert [list(shape) for shape in asked] == [[6, 257], [3, 129], [6, 257], [3, 129]]
@@ -487,14 +487,14 @@ def test_a_batch_is_learnt_by_heart():
     model, inputs, labels = train_small(zero_init_residual=True)
     optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=model.parameters())
     for _ in range(30):
-        losses = model.compute_losses(model(inputs), labels, CrossEntropy())
+        losses = model.compute_losses(model(**inputs), labels, CrossEntropy())
         sum(losses.values()).backward()
         optimizer.step()
         optimizer.clear_grad()
         model.end_update(alone)
     for head in ("rgb_loss_cls", "pose_loss_cls"):
         assert losses[head].item() < 0.5
-    outputs = model(inputs)
+    outputs = model(**inputs)
     assert outputs["rgb"].argmax(axis=1).tolist() == labels.tolist()
 
 
