@@ -175,8 +175,8 @@ def build_step(tmp_path, words):
 
 def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
     plain = build_step(tmp_path, [])
-    assert type(plain.precision) is FullPrecision and plain.mixing is plain.average is None
-    assert plain.batch_size == 4 and plain.still == [] and as_if_gpu == []
+    assert type(plain.precision) is FullPrecision and plain.mixup is plain.average is None
+    assert plain.batch_size == 4 and plain.frozen_norms == [] and as_if_gpu == []
     words = [
         "RUN.amp_level=O1",
         "RUN.mixup_alpha=0.2",
@@ -186,8 +186,8 @@ def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
     ]
     full = build_step(tmp_path, [*words, "RUN.train_from=layer4", "RUN.freeze_statistics=True"])
     assert full.precision.level == "O1" and as_if_gpu == []
-    assert len(full.mixing.alphas) == 2 and full.mixing.ratio == 0.5 and full.average.decay == 0.9
-    assert full.model.bn1 in full.still and full.model.fc not in full.still
+    assert len(full.mixup.alphas) == 2 and full.mixup.ratio == 0.5 and full.average.decay == 0.9
+    assert full.model.bn1 in full.frozen_norms and full.model.fc not in full.frozen_norms
     assert build_step(tmp_path, ["RUN.amp_level=O2"]).precision.level == "O2"
     assert as_if_gpu == [{"level": "O2", "master_weight": True, "save_dtype": "float32"}]
 

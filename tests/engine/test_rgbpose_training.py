@@ -168,7 +168,7 @@ def test_prototypes_move_once_an_update_and_not_by_mixtures(folder):
             for name, layer in model.prototypes.items()
         }, values
 
-    moved, values = update(mixing=mixup.Mixup(0.2, 0.0))
+    moved, values = update(mixup=mixup.Mixup(0.2, 0.0))
     assert set(moved.values()) == {0.0} and float(values["rgb_loss_tree"]) == 0 and float(values["rgb_loss_cls"]) > 0
     moved, values = update(batch_size=2)
     assert max(moved.values()) > 0 and float(values["rgb_loss_tree"]) > 0
