@@ -14,7 +14,7 @@ from paddle import nn
 
 from models import build_model
 from models.parts.weights import convert_torch_weights
-from tools.golden import golden_poses, golden_skeletons
+from tools.golden import pose_networks, skeleton_networks
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 
@@ -110,7 +110,7 @@ def describe(golden: dict) -> tuple:
     """
     source = _source(golden)
     if "backbone_args" in golden["reference"]:
-        return golden_poses.read(golden)
+        return pose_networks.read(golden)
     if source not in READINGS:
         raise ValueError(f"golden.describe: no reading for files of '{source}' (known: {', '.join(READINGS)})")
     return READINGS[source](golden)
@@ -124,7 +124,7 @@ def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
 
 def _source(golden):
     name = golden["reference"]["repository"].rpartition("/")[2].lower()
-    return golden_poses.FORKS.get(name, name)
+    return pose_networks.FORKS.get(name, name)
 
 
 HARA_NAMES = {  # the others are the same in both
@@ -188,5 +188,5 @@ READINGS = {  # repository, as in a model's TORCH_SOURCES: what `describe` does
     "3d-resnets-pytorch": read_3d_resnets,
     "mmaction2": read_mmaction2,
     "tpn": read_tpn,
-    **golden_skeletons.READINGS,
+    **skeleton_networks.READINGS,
 }
