@@ -17,7 +17,7 @@ def test_top_k():
 def test_top_5_of_two_classes_is_defined_and_ties_go_to_the_lower_id():
     scores = np.array([[0.5, 0.5], [0.5, 0.5]])
     assert metrics.top_k_accuracy(scores, np.array([0, 1]), 5) == 1.0
-    assert metrics.top_k_hits(scores, np.array([0, 1]), 1).tolist() == [True, False]
+    assert metrics.top_k_correct(scores, np.array([0, 1]), 1).tolist() == [True, False]
 
 
 def test_confusion_rows_are_labels():
