@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import ctypes
-import difflib
 import importlib
 import io
 import logging
@@ -11,6 +10,8 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+
+from common.suggestions import suggest
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
 
@@ -41,9 +42,7 @@ class CommandLine(argparse.ArgumentParser):
         if not word.startswith("-"):
             return f"unexpected argument '{word}'; quote names that contain blanks, --help lists what is taken"
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        nearest = difflib.get_close_matches(word.split("=")[0], flags, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else "--help lists the flags"
-        return f"unknown flag '{word}'; {hint}"
+        return f"unknown flag '{word}'{suggest(word.split('=')[0], flags) or '; --help lists the flags'}"
 
 
 def _underscored(word: str) -> str:

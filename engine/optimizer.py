@@ -1,9 +1,10 @@
 """Which weights move, by which optimizer, how fast: names in visible dicts, the rate a pure function of progress."""
 
-import difflib
 import math
 
 import paddle
+
+from common.suggestions import suggest
 
 OPTIMIZERS = {
     "momentum": paddle.optimizer.Momentum,
@@ -136,10 +137,8 @@ def freeze(model: paddle.nn.Layer, freeze_until: str | None, train_from: str | N
     key = "train_from" if train_from else "freeze_until"
     modules = [name for name, layer in model.named_sublayers() if list(layer.parameters())]
     if named not in modules:
-        nearest = difflib.get_close_matches(named, modules, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
         top = [name for name in modules if "." not in name]
-        raise ValueError(f"RUN.{key}: no module '{named}'; {hint}modules: {', '.join(top)}")
+        raise ValueError(f"RUN.{key}: no module '{named}'{suggest(named, modules)} (modules: {', '.join(top)})")
     weights = [name for name, _ in model.named_parameters()]
     inside = [index for index, name in enumerate(weights) if name.startswith(named + ".")]
     border = inside[0] if train_from else inside[-1] + 1
@@ -173,9 +172,8 @@ def build_optimizer(
         grad_clip: largest global norm of all gradients; None clips nothing.
     """
     if name not in OPTIMIZERS:
-        nearest = difflib.get_close_matches(name, OPTIMIZERS, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'; {hint}known: {', '.join(OPTIMIZERS)}")
+        known = ", ".join(OPTIMIZERS)
+        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'{suggest(name, OPTIMIZERS)} (known: {known})")
     extra = {"beta1": momentum} if name.startswith("adam") else {"momentum": momentum, "use_nesterov": nesterov}
     clip = None if grad_clip is None else paddle.nn.ClipGradByGlobalNorm(grad_clip)
     groups = _group_parameters(model, weight_decay, decay_bn_and_bias)

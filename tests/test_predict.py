@@ -273,7 +273,7 @@ def test_missing_weights_and_weights_without_a_config(tmp_path, weights):
         (["--input"], "expected at least one argument"),
         (["--input", "a", "--top_k", "0"], "--top_k takes 1 or more"),
         (["--input", "a", "--window_s", "0"], "--window_s and --fps take more than 0"),
-        (["--input", "a", "--window_size", "2"], "did you mean --window_s?"),
+        (["--input", "a", "--window_size", "2"], "did you mean '--window_s'?"),
         (["--input", "a", "--weights", "b", "--exported", "c"], "--exported: not allowed with argument --weights"),
     ],
 )
