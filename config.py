@@ -13,6 +13,7 @@ import typing
 
 import yaml
 
+from common.files import read_text
 from common.suggestions import suggest
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
@@ -84,7 +85,7 @@ def load_config(path: str) -> dict:
     if not file.is_file():
         neighbours = [str(one) for one in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
         raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
-    text = file.read_text(encoding="utf-8-sig")
+    text = read_text(file)
     if file.suffix in (".yaml", ".yml"):
         found = _read_yaml(text, path)
     elif file.suffix in (".txt", ".ini", ".cfg"):

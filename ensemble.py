@@ -230,9 +230,8 @@ def settle_kind(streams: list, softmax: bool) -> list:
 def _to_probabilities(stream: ScoreFile) -> ScoreFile:
     if stream.protocol["average_clips"] == "prob":
         return stream
-    powers = np.exp(stream.scores - stream.scores.max(axis=1, keepdims=True))
     protocol = {**stream.protocol, "average_clips": "prob", "softmax_by": "ensemble.py"}
-    return dataclasses.replace(stream, scores=powers / powers.sum(axis=1, keepdims=True), protocol=protocol)
+    return dataclasses.replace(stream, scores=metrics.softmax(stream.scores), protocol=protocol)
 
 
 def fuse(streams: list, weights: np.ndarray) -> np.ndarray:

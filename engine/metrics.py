@@ -5,6 +5,12 @@ import numpy as np
 SHARES = ((1, 1), (2, 1), (1, 2))  # of RGB and pose, in a fused score
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (N, num_classes) into probabilities of the same type."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 def top_k_hits(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Tell for each sample whether its label is among the `k` highest scores.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 import yaml
 
+from common.files import read_text
 from common.suggestions import suggest
 
 FOLDER = pathlib.Path(__file__).resolve().parent
@@ -133,7 +134,7 @@ def _read_shipped(name):
 
 def _read(path):
     try:
-        text = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not a yaml text: {' '.join(str(error).split())}") from error
     try:
