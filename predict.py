@@ -1,4 +1,4 @@
-"""Predict what is done in videos or by skeletons: print it, draw it over their frames, write a contact sheet and a json.
+"""Predict what is done in videos or by skeletons: print it, draw it over frames, write a contact sheet and a json.
 
 python predict.py --weights checkpoints_models/resnet_model --input video.avi
 python predict.py checkpoints_models/resnet_best --input "my videos" data/UCF-101_jpg/Biking/v_Biking_g01_c01 --top_k 3
@@ -7,9 +7,9 @@ python predict.py checkpoints_models/ctrgcn_best --input data/ntu25.pkl --split 
 python predict.py checkpoints_models/posec3d_best --input poses.json --image_size 1920x1080
 python predict.py checkpoints_models/rgbposeconv3d_best --input video.avi --poses data/coco17.pkl
 
-The network's reader decides which inputs are needed: videos, skeletons, or videos and their key points. The views are those
-of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The drawn
-video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
+The network's reader decides which inputs are needed: videos, skeletons, or videos and their key points. The views are
+those of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The
+drawn video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
 from common import command_line

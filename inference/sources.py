@@ -1,9 +1,9 @@
 """What is predicted: videos for a network of clips, skeletons for one of key points, videos with key points for both.
 
-Each kind of source has a `path`, which messages name, and an `origin`, which the json repeats. Its methods are called in
-this order: `open()` raises what is wrong with it and sets `fps` and `announced`, its number of frames as far as that is
-known; `read_windows()` returns what `trainer.evaluate` reads like a loader; `read_pictures()` yields the frames on which
-the prediction is drawn, RGB uint8.
+Each kind of source has a `path`, which messages name, and an `origin`, which the json repeats. Its methods are called
+in this order: `open()` raises what is wrong with it and sets `fps` and `announced`, its number of frames as far as that
+is known; `read_windows()` returns what `trainer.evaluate` reads like a loader; `read_pictures()` yields the frames on
+which the prediction is drawn, RGB uint8.
 """
 
 import argparse

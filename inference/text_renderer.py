@@ -37,7 +37,7 @@ class TextRenderer:
         return int(np.ceil(self.font(size).getlength(self.clean(text))))
 
     def write(self, draw: ImageDraw.ImageDraw, position: tuple, text: str, size: int, width: float, **options) -> None:
-        """Write one line, shortened to `width` pixels; its left middle is at `position`, unless `anchor` names another point."""
+        """Write one line, shortened to `width` pixels; `position` is its left middle, or by `anchor` another point."""
         text = self.clean(text)
         if self.measure(text, size) > width:
             while text and self.measure(text + "…", size) > width:
