@@ -5,6 +5,12 @@ import numpy as np
 FUSION_WEIGHTS = ((1, 1), (2, 1), (1, 2))  # of the RGB and the pose scores
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn logits (N, num_classes) into probabilities of the same type."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 def top_k_correct(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Return for each sample whether its label is among the `k` highest scores.
 

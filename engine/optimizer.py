@@ -1,9 +1,10 @@
 """Optimizers, learning rate schedules, and freezing of layers; a rate is a pure function of epoch and update."""
 
-import difflib
 import math
 
 import paddle
+
+from common.suggestions import suggest
 
 OPTIMIZERS = {
     "momentum": paddle.optimizer.Momentum,
@@ -146,10 +147,9 @@ def freeze(model: paddle.nn.Layer, freeze_until: str | None, train_from: str | N
     key = "train_from" if train_from else "freeze_until"
     modules = [name for name, layer in model.named_sublayers() if list(layer.parameters())]
     if border_module not in modules:
-        nearest = difflib.get_close_matches(border_module, modules, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        top = [name for name in modules if "." not in name]
-        raise ValueError(f"RUN.{key}: no module '{border_module}'; {hint}modules: {', '.join(top)}")
+        top = ", ".join(name for name in modules if "." not in name)
+        nearest = suggest(border_module, modules)
+        raise ValueError(f"RUN.{key}: no module '{border_module}'{nearest} (modules: {top})")
     names, parameters = zip(*model.named_parameters(), strict=True)
     inside = [index for index, name in enumerate(names) if name.startswith(border_module + ".")]
     num_frozen = inside[0] if train_from else inside[-1] + 1
@@ -186,9 +186,8 @@ def build_optimizer(
         ValueError: unknown optimizer; the message has the nearest name.
     """
     if name not in OPTIMIZERS:
-        nearest = difflib.get_close_matches(name, OPTIMIZERS, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'; {hint}known: {', '.join(OPTIMIZERS)}")
+        known = ", ".join(OPTIMIZERS)
+        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'{suggest(name, OPTIMIZERS)} (known: {known})")
     extra = {"beta1": momentum} if name.startswith("adam") else {"momentum": momentum, "use_nesterov": nesterov}
     clip = None if grad_clip is None else paddle.nn.ClipGradByGlobalNorm(grad_clip)
     groups = _group_parameters(model, weight_decay, decay_bn_and_bias)

@@ -11,9 +11,8 @@ import os
 import numpy as np
 import paddle
 
-from dataset.annotations import Media
+from dataset.media import MediaIndex
 from dataset.records import ListEntry
-from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.clips import normalize
 from reader.frames import DamagedSampleError, Video, decode_frames, open_video
@@ -203,7 +202,7 @@ class RGBPose(PoseVolumes):
             return {}
         if self.videos is None:
             raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
-        media = Media(self.videos, VIDEO_SUFFIXES)
+        media = MediaIndex(self.videos)
         names = [recording.name for recording in self.entries]
         paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}
         missing = [name for name in names if not os.path.exists(paths[name])]

@@ -214,7 +214,7 @@ def test_config_and_checkpoint_may_stand_without_flags(trained, tmp_path, monkey
         (["--weights", "out/none"], "no checkpoint 'out/none.pdparams'; that folder has out/"),
         (["out/resnet_model", "--filelist", "none.list"], "none.list"),
         (["c.txt", "out/resnet_model", "out/resnet_best"], "expected CHECKPOINT or CONFIG CHECKPOINT, got c.txt out/"),
-        (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean --num_clips?"),
+        (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean '--num_clips'?"),
         (["out/resnet_model", "-o", "TEST.num_clip=3"], "unknown key 'num_clip'; did you mean 'num_clips'?"),
     ],
 )

@@ -37,3 +37,9 @@ def test_levels_and_summary():
     assert metrics.majority_level(LABELS) == 0.5
     summary = metrics.summarize(SCORES, LABELS)
     assert summary == {"top1": 0.25, "top5": 1.0, "mean_class_accuracy": pytest.approx(1 / 3)}
+
+
+def test_softmax_gives_probabilities_however_large_the_logits():
+    logits = np.array([[0.0, np.log(3)], [1000.0, 1000.0], [-1000.0, 0.0]])
+    assert metrics.softmax(logits) == pytest.approx(np.array([[0.25, 0.75], [0.5, 0.5], [0.0, 1.0]]))
+    assert metrics.softmax(logits.astype(np.float32)).dtype == np.float32
