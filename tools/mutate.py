@@ -73,7 +73,7 @@ def parse_arguments(argv: list | None = None):
     parser.add_argument("--list", default=str(ROOT / LIST), help="the faults")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of the faults to try; default: all")
     parser.add_argument("--stage", choices=STAGES, default="all", help="last tests that are run for a fault")
-    together_help = "run all tests once with all faults that are left by then, and one by one only what fails there"
+    together_help = "run all tests once, with all faults in place that their own tests leave, then what fails with each"
     parser.add_argument("--together", action="store_true", help=together_help)
     parser.add_argument("--workers", type=int, default=1, help="faults that are tried side by side")
     parser.add_argument("--timeout_s", type=float, default=3600, help="after so long a run of pytest is ended")
@@ -92,10 +92,10 @@ def main(argv: list | None = None) -> int:
     run = functools.partial(run_tests, timeout_s=args.timeout_s)
     with copy_checkout(args.root) as clean:
         check_clean(clean, mutations, run)
-        stages = STAGES[: STAGES.index("room" if args.together and args.stage == "all" else args.stage) + 1]
+        stages = STAGES[: 1 if args.together else STAGES.index(args.stage) + 1]
         with ThreadPoolExecutor(args.workers) as pool:
             verdicts = dict(pool.map(lambda one: (one, try_mutation(one, args.root, clean, stages, run)), mutations))
-        if args.together and args.stage == "all":
+        if args.together:
             left = [one for one, verdict in verdicts.items() if verdict == SURVIVED]
             verdicts.update(try_together(left, args.root, clean, run))
     survivors = [str(one.number) for one, verdict in verdicts.items() if not verdict.startswith(CAUGHT)]
@@ -227,13 +227,15 @@ def run_tests(copy: pathlib.Path, tests: list, timeout_s: float, fail_fast: bool
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *(["-x"] if fail_fast else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
-    process = subprocess.Popen([*command, *tests], cwd=copy, env=environment, start_new_session=True, **pipes)
-    try:
-        output, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # its workers too
-        process.communicate()
-        raise ValueError(f"pytest {' '.join(tests)} did not end in {timeout_s:g} s") from None
+    with tempfile.TemporaryDirectory(prefix="mutation-tests-") as folder:
+        command += ["--basetemp", f"{folder}/files", *tests]  # pytest's own folder of them holds three runs
+        process = subprocess.Popen(command, cwd=copy, env=environment, start_new_session=True, **pipes)
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too
+            process.communicate()
+            raise ValueError(f"pytest {' '.join(tests)} did not end in {timeout_s:g} s") from None
     failed = [module + (test or "") for module, test in FAILURE.findall(output)]
     if process.returncode not in (0, 5) and not failed:  # 5: there are no tests
         raise ValueError(f"pytest {' '.join(tests)} ended with status {process.returncode}: {output[-300:]!r}")
