@@ -27,14 +27,14 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import paddle
 import tqdm
 
 import recipe
 from common import files
-from engine import checkpoint, logger, trainer
+from engine import checkpoint, evaluator, logger
 from inference import drawing, exported_model, sources, video_io
 from models import build_model
+from models.parts.action_model import ActionModel
 
 TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
 MOST_NAMED = 10  # inputs that failed, at the end
@@ -72,27 +72,20 @@ def main(words: list | None = None) -> int:
     return 1 if failed else 0
 
 
-class FrameNetwork(paddle.nn.Layer):
-    """A network that takes frames as they are decoded: the reader's `prepare` is its first step.
+class FrameNetwork(ActionModel):
+    """A network that takes frames as they are decoded: the reader's `prepare` is its first step."""
 
-    Attributes:
-        modalities: names of its answers, such as rgb and pose, where it gives several.
-    """
-
-    def __init__(self, model: Callable, prepare: Callable):
+    def __init__(self, model: Callable, reader):
         super().__init__()
-        self.model, self.prepare, self.modalities = model, prepare, getattr(model, "modalities", [])
+        self.model, self.prepare, self.input_names = model, reader.prepare, list(reader.input_shape)
+        self.modalities, self.name_outputs, self.fuse = model.modalities, model.name_outputs, model.fuse
 
-    def forward(self, frames):
-        """Map what the reader gives, such as frames, uint8 (N, T, H, W, C), to logits (N, num_classes)."""
-        return self.model(self.prepare(frames))
-
-    def fuse(self, scores: dict):
-        """Give the scores that several answers, {name: scores}, make together."""
-        return self.model.fuse(scores)
+    def forward(self, *inputs):
+        """Map what the reader returns, such as frames, uint8 (N, T, H, W, C), to what the network returns."""
+        return self.model(*self.prepare(dict(zip(self.input_names, inputs, strict=True))).values())
 
 
-def open_weights(weights: str, change: Callable = recipe.quicken) -> tuple:
+def open_weights(weights: str, change: Callable = recipe.use_onednn_where_possible) -> tuple:
     """Build the network of a checkpoint.
 
     Args:
@@ -111,7 +104,7 @@ def open_weights(weights: str, change: Callable = recipe.quicken) -> tuple:
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
     model.eval()
-    network = FrameNetwork(change(model, config), recipe.open_reader(config).prepare)
+    network = FrameNetwork(change(model, config), recipe.open_reader(config))
     network.eval()
     return network, state
 
@@ -127,7 +120,7 @@ def score_source(source, network, average_clips: str) -> tuple:
 
     Args:
         network: maps what the reader gives to logits.
-        average_clips: `prob` or `score`, see `trainer.evaluate`.
+        average_clips: `prob` or `score`, see `evaluator.evaluate`.
 
     Returns:
         [(first frame, frame after the last one)] of the windows, their probabilities (num_windows, num_classes), and
@@ -137,7 +130,7 @@ def score_source(source, network, average_clips: str) -> tuple:
         ValueError: no frame or no person can be read.
     """
     windows = source.read_windows()
-    result = trainer.evaluate(network, windows, average_clips)
+    result = evaluator.evaluate(network, windows, average_clips)
     scores = [result["scores"], *(result["heads"][name] for name in network.modalities)]
     if average_clips == "score":  # these are logits
         scores = [np.exp(one - one.max(axis=1, keepdims=True)) for one in scores]

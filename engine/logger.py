@@ -135,6 +135,11 @@ def _keep_lines_until(jsonl_file: str, first_step: int) -> None:
         file.writelines(kept)
 
 
+def progress_bar(batches, title: str) -> tqdm.tqdm:
+    """Return `batches` under a progress bar on a terminal, above which log lines are written; elsewhere no bar."""
+    return tqdm.tqdm(batches, title, leave=False, unit="batch", disable=not sys.stdout.isatty())
+
+
 def format_duration(seconds: float) -> str:
     """Write seconds as `h:mm:ss`."""
     minutes, seconds = divmod(int(seconds), 60)

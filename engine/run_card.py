@@ -11,7 +11,6 @@ import numpy as np
 import paddle
 
 import config as texts
-from common.nested import change_each, format_shape
 from engine import distributed, optimizer
 
 
@@ -34,7 +33,7 @@ def describe_run(
     steps = len(train_loader)
     rows = {
         "model": f"{type(model).__name__}, {num_parameters / 1e6:.2f} M parameters, {cost.num_macs / 1e9:.2f} GMACs "
-        + f"a clip of {format_shape(train_loader.input_shape)}",
+        + f"a clip of {format_shapes(train_loader.input_shape)}",
         "data": f"{train_loader.num_samples} samples to train on ({texts.name_samples(config, 'TRAIN')}), {valid}",
         **_describe_skeletons(config),
         **_describe_heatmaps(config),
@@ -75,13 +74,21 @@ class Cost:
     kept_bytes: int = 0
 
 
-def measure_forward(model: paddle.nn.Layer, input_shape: list | dict) -> Cost:
+def format_shapes(input_shape: dict) -> str:
+    """Write shapes as `3 x 16 x 112 x 112`, several as `rgb 3 x 8 x 224 x 224, pose 17 x 32 x 56 x 56`."""
+    shapes = {name: " x ".join(str(size) for size in shape) for name, shape in input_shape.items()}
+    if len(shapes) == 1:
+        return "".join(shapes.values())
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+
+
+def measure_forward(model: paddle.nn.Layer, input_shape: dict) -> Cost:
     """Count the multiply-adds of convolutions and matrix products, and what is kept for the gradients, of one input.
 
     The network runs once on zeros, as in evaluation, and is left as it was.
 
     Args:
-        input_shape: without the batch axis, such as [3, 16, 112, 112], or of each input.
+        input_shape: name of an input -> its shape without the batch axis, such as {"rgb": [3, 16, 112, 112]}.
     """
     cost, kept, own = Cost(), {}, {parameter.data_ptr() for parameter in model.parameters()}
 
@@ -93,7 +100,7 @@ def measure_forward(model: paddle.nn.Layer, input_shape: list | dict) -> Cost:
     was_training = model.training
     model.eval()
     with _count_products(cost), paddle.autograd.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output = model(change_each(lambda shape: paddle.zeros([1, *shape]), input_shape))
+        output = model(*(paddle.zeros([1, *shape]) for shape in input_shape.values()))
     del output  # held until here: a place in memory is used twice only after its tensor has gone
     if was_training:
         model.train()
@@ -173,7 +180,7 @@ def _describe_heatmaps(config: dict) -> dict:
 
 
 def _describe_weights(model: paddle.nn.Layer) -> str:
-    weights = getattr(model, "loss_weights", {})
+    weights = model.loss_weights
     return f", weights {', '.join(f'{head} {weight:g}' for head, weight in weights.items())}" if weights else ""
 
 

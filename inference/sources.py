@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from PIL import Image
 
-from common.nested import take_one
 from engine.run_settings import WHOLE_S, WINDOW_S
 from inference import draw_skeletons, drawing, pose_io, video_io
 from reader.skeleton_pkl import Recording
@@ -48,7 +47,7 @@ def find_sources(args: argparse.Namespace, reader_name: str, reader) -> dict:
 
 
 class Windows:
-    """What `trainer.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
+    """What `evaluator.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
 
     Args:
         windows: (first frame, frame after the last one, views) of each.
@@ -63,9 +62,10 @@ class Windows:
     def __iter__(self):
         for start, end, views in self.windows:
             self.spans.append((start, end))
-            yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [len(take_one(views))]}
+            num_views = len(next(iter(views.values())))
+            yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [num_views]}
 
-    def prepare(self, inputs):
+    def prepare(self, inputs: dict) -> dict:
         """Return the views as they are; the network prepares them itself."""
         return inputs
 

@@ -1,8 +1,8 @@
 """Pose volumes: clips of heat maps from the 2-D key points of the skeleton pkl (PoseC3D, arXiv:2104.13586).
 
-A sample leaves as float32 (views, M, T, V, 4): x and y in pixels of the map, score, and 1 in mirrored views; so little
-crosses the process border. `PoseVolumes.prepare` draws the maps on the device. The views of a sample stand clip by clip
-in time, each followed, with `flip`, by itself mirrored.
+The one input of a sample is `pose`, float32 (views, M, T, V, 4): x and y in pixels of the map, score, and 1 in mirrored
+views; so little crosses the process border. `PoseVolumes.prepare` draws the maps on the device. The views of a sample
+stand clip by clip in time, each followed, with `flip`, by itself mirrored.
 
 A key point that is no finite number, is far outside of its picture, or stands at exactly (0, 0) is missing: it draws
 nothing. One that is a little outside counts; the box around the bodies then reaches there too. A recording without any
@@ -122,9 +122,9 @@ class PoseVolumes(Recordings):
         self._check_entries()
 
     @property
-    def input_shape(self) -> list[int] | dict:
-        """What the model sees of one view: [joints or limbs, T, H, W]."""
-        return [len(self.mirror_order), self.clip_len, *self.map_size]
+    def input_shape(self) -> dict[str, list[int]]:
+        """What the model sees of one view: `pose` [joints or limbs, T, H, W]."""
+        return {"pose": [len(self.mirror_order), self.clip_len, *self.map_size]}
 
     def take(self, filelist: str | None, recordings: list[Recording]) -> None:
         """Let these recordings be the samples; errors name `filelist`."""
@@ -135,17 +135,18 @@ class PoseVolumes(Recordings):
         """Return how much memory one sample takes, in bytes."""
         return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
 
-    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
-        """Return key points of noise, float32 (num_views, M, T, V, 4), to measure what comes after the reader."""
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
         noise = rng.random((num_views, self.num_persons, self.clip_len, self.layout.num_joints, 4), np.float32)
         noise[..., :2] *= self.map_size[::-1]
         noise[..., 3] = 0
-        return noise
+        return {"pose": noise}
 
-    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
-        """Make the model's input on the current device: (B, M, T, V, 4) -> (B, K, T, H, W)."""
+    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
+        """Make the model's inputs on the current device: `pose` (B, M, T, V, 4) -> (B, K, T, H, W)."""
         order = self.mirror_order if self.flip and self.mode != "train" else None
-        return device_heatmaps.draw_batch(inputs, self.map_size, self.sigma, self.limbs, order)
+        maps = device_heatmaps.draw_batch(inputs["pose"], self.map_size, self.sigma, self.limbs, order)
+        return {"pose": maps}
 
     @property
     def _num_views(self) -> int:
@@ -155,12 +156,12 @@ class PoseVolumes(Recordings):
     def _sizes(self) -> list[int]:
         return self.scales if self.scales and self.mode != "train" else [self.short_size]
 
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         keypoint, score = self._clean(recording)
         frames = self._choose_frames(keypoint.shape[1], self.clip_len, rng)
         keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T, V, ...)
         framings = [self._draw_framing(keypoint, recording.img_shape, size, rng) for size in self._sizes]
-        return np.concatenate([self._join(keypoint, score, framing) for framing in framings])
+        return {"pose": np.concatenate([self._join(keypoint, score, framing) for framing in framings])}
 
     def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
         """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""

@@ -12,7 +12,7 @@ from tiny_footage import make_frames, read_back, write_avi, write_folder
 import predict
 import recipe
 from dataset.records import write_list
-from engine import checkpoint, trainer
+from engine import checkpoint, evaluator
 from inference import drawing, sources, video_io
 from models import build_model
 from tools import export
@@ -49,7 +49,7 @@ def score_as_test_does(weights, folder, tmp_path):
     model = build_model(**state["config"]["MODEL"])
     checkpoint.restore_model(model, state["model"])
     loader = recipe.open_loader(state["config"], "TEST")
-    return trainer.evaluate(model, loader, state["config"]["RUN"]["average_clips"])["scores"][0]
+    return evaluator.evaluate(model, loader, state["config"]["RUN"]["average_clips"])["scores"][0]
 
 
 @pytest.mark.parametrize("test, sections", PROTOCOLS)

@@ -16,7 +16,7 @@ from tiny import CLASSES, make_tree, write_config
 import test
 import train
 from common import files
-from engine import checkpoint, trainer
+from engine import checkpoint, evaluator, trainer
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_no_sample_is_dropped_whatever_the_batch(score):
 
 def count_views(monkeypatch):
     shapes = []
-    original = trainer.evaluate
+    original = evaluator.evaluate
 
     def spy(model, loader, *arguments):
         shapes.extend((batch["inputs"].shape[0], batch["inputs"].shape[1]) for batch in loader)

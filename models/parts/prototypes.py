@@ -73,13 +73,13 @@ class Prototypes(nn.Layer):
         return self.vectors * (1.0 - rates) + sums / counts.clip(min=1.0) * rates
 
     @paddle.no_grad()
-    def end_update(self, add_up: Callable = lambda values: values) -> None:
+    def end_update(self, all_reduce_sum: Callable) -> None:
         """Move the prototypes by what all batches of an update have shown.
 
         Args:
-            add_up: sums a tensor over the processes that train together; then their prototypes stay equal.
+            all_reduce_sum: sums a tensor over the processes that train together; then their prototypes stay equal.
         """
-        paddle.assign(self.move(add_up(self.seen.clone())), self.vectors)
+        paddle.assign(self.move(all_reduce_sum(self.seen.clone())), self.vectors)
         paddle.assign(paddle.zeros_like(self.seen), self.seen)
 
 

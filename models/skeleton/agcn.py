@@ -19,6 +19,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import spread_by_inputs
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
@@ -195,7 +196,7 @@ def _join(name, values):
     return values[0]
 
 
-class AGCN(nn.Layer):
+class AGCN(ActionModel):
     """2s-AGCN, a stream of it; with `topology="gated"` and attention AAGCN.
 
     Args:

@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import spread_by_inputs
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
@@ -149,7 +150,7 @@ def rename_ctrgcn(weights: dict) -> dict:
     return join_weights(weights, place_ctrgcn)
 
 
-class CTRGCN(nn.Layer):
+class CTRGCN(ActionModel):
     """CTR-GCN: batch norm of the coordinates, blocks in three stages, mean over frames, joints and persons, linear.
 
     Args:

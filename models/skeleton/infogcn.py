@@ -18,6 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
+from models.parts.action_model import ActionModel
 from models.parts.graphs import vector_adjacency
 from models.parts.layers import spread_by_inputs
 from models.parts.skeleton_layers import check_skeletons, pool_persons
@@ -208,7 +209,7 @@ def rename_infogcn(weights: dict) -> dict:
     return renamed
 
 
-class InfoGCN(nn.Layer):
+class InfoGCN(ActionModel):
     """InfoGCN: an embedding of the joints, attention blocks in three stages, a latent vector, linear.
 
     In training it gives {"logits": (N, num_classes), "latent": (N, C)}, the latent vector with noise; in evaluation the
@@ -299,19 +300,20 @@ class InfoGCN(nn.Layer):
         latent = add_noise(latent, self.fc_logvar(features), noise, self.noise_ratio)
         return {"logits": self.decoder(latent), "latent": latent}
 
-    def compute_losses(self, outputs, labels, criterion, is_mixed: bool = False) -> dict:
-        """Give `loss_cls`, and in training `loss_mmd` and `loss_mean`, which are weighted already.
+    def name_outputs(self, outputs) -> dict:
+        """Return {"logits": ..}, in training {"logits": .., "latent": ..}."""
+        return outputs if self.training else super().name_outputs(outputs)
+
+    def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
+        """Return `loss_cls`, and for outputs of training `loss_mmd` and `loss_mean`, weighted.
 
         The authors' criterion smooths labels by 0.1 (`RUN.label_smoothing`).
         """
-        if not isinstance(outputs, dict):
-            return {"loss_cls": criterion(outputs, labels)}
-        distance, length = measure_bottleneck(outputs["latent"], labels, self.z_prior)
-        return {
-            "loss_cls": criterion(outputs["logits"], labels),
-            "loss_mmd": self.mmd_weight * distance,
-            "loss_mean": self.mean_weight * length,
-        }
+        losses = super().compute_losses(outputs, labels, criterion, is_mixed)
+        if "latent" in outputs:
+            distance, length = measure_bottleneck(outputs["latent"], labels, self.z_prior)
+            losses.update(loss_mmd=self.mmd_weight * distance, loss_mean=self.mean_weight * length)
+        return losses
 
 
 def _make_linear(width: int) -> nn.Linear:

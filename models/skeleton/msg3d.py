@@ -18,6 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
+from models.parts.action_model import ActionModel
 from models.parts.graphs import NORMALIZATIONS, disentangled_adjacency
 from models.parts.layers import spread_by_inputs
 from models.parts.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
@@ -250,7 +251,7 @@ def order_graph(residual: np.ndarray, mix: np.ndarray, window: int) -> tuple:
     return order_adjacency(residual, window, mix_first), mix
 
 
-class MSG3D(nn.Layer):
+class MSG3D(ActionModel):
     """MS-G3D: batch norm of the coordinates, blocks of two pathways, mean over frames, joints and persons, linear.
 
     Args:

@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import spread_by_inputs
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
@@ -188,7 +189,7 @@ def rename_official(weights: dict) -> dict:
     return renamed
 
 
-class PBGCN(nn.Layer):
+class PBGCN(ActionModel):
     """PB-GCN: a part unit, residual part units, mean over frames, joints and persons, linear.
 
     Args:

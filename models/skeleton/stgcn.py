@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from layouts import get_layout
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
 
@@ -236,7 +237,7 @@ def _reorder(weights):
     return reordered
 
 
-class STGCN(nn.Layer):
+class STGCN(ActionModel):
     """ST-GCN.
 
     Args:

@@ -71,7 +71,7 @@ told = 8 * run_card.measure_forward(model, [3, 64, 25, 1]).kept_bytes / 2**30
 peaks = []
 for batch_size in (4, 12):
     model(paddle.randn([batch_size, 3, 64, 25, 1])).sum().backward()
-    peaks.append(trainer.memory_gib())
+    peaks.append(memory.peak_memory_gib())
 print(told, peaks[1] - peaks[0])
 """
     told, taken = map(float, subprocess.check_output([sys.executable, "-c", script], cwd=ROOT).split()[-2:])

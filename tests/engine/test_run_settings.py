@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from engine.run_settings import SHAPING, RunSettings
+from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings
 
 
 def test_when_an_epoch_is_validated_and_which_value_is_better():
@@ -75,4 +75,4 @@ def test_early_stop_asks_for_min_delta_and_follows_the_rule():
 
 
 def test_the_keys_that_shape_the_weights_are_keys():
-    assert set(SHAPING) <= {field.name for field in dataclasses.fields(RunSettings)}
+    assert set(KEYS_THAT_SHAPE_WEIGHTS) <= {field.name for field in dataclasses.fields(RunSettings)}

@@ -35,7 +35,7 @@ def rebuild(path, frames, crop=None, is_mirrored=False):
 
 def draw(reader, key=0):
     """Give a sample's maps as (views, T, V, H, W)."""
-    return reader.prepare(reader[key]["inputs"]).numpy().swapaxes(1, 2)
+    return reader.prepare(reader[key]["inputs"])["pose"].numpy().swapaxes(1, 2)
 
 
 def test_it_has_a_name():
@@ -52,7 +52,7 @@ def test_a_test_clip_is_mmaction2s_pipeline(tmp_path):
     frames = np.arange(7) * 20 // 6
     frames = frames[:-1] + np.random.RandomState(255).randint(np.diff(frames))
     views = draw(reader)
-    assert views.shape == (1, 6, 17, 28, 28) and reader.input_shape == [17, 6, 28, 28]
+    assert views.shape == (1, 6, 17, 28, 28) and reader.input_shape == {"pose": [17, 6, 28, 28]}
     assert np.abs(views[0] - rebuild(path, frames)).max() < 1e-5
     assert views.max() > 0.5
 
@@ -72,25 +72,25 @@ def test_limbs_are_drawn_and_mirrored(tmp_path):
     reader = open_reader(path, "test", kind="limbs", flip=True)
     views = draw(reader)
     order = heatmaps.mirror_limbs(list(heatmaps.COCO_LIMBS), LAYOUT)
-    assert views.shape == (2, 6, 17, 28, 28) and reader.input_shape[0] == 17
+    assert views.shape == (2, 6, 17, 28, 28) and reader.input_shape["pose"][0] == 17
     assert np.array_equal(views[1], views[0][:, order, :, ::-1])
     few = open_reader(path, "test", kind="limbs", limbs=[[5, 7], [6, 8]])
-    assert few.input_shape[0] == 2
+    assert few.input_shape["pose"][0] == 2
     assert np.abs(draw(few)[0] - views[0][:, [2, 4]]).max() < 1e-6
 
 
 def test_scaling_makes_maps_smaller(tmp_path):
     reader = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112, scaling=0.25)
-    assert reader.input_shape == [17, 6, 28, 28] and draw(reader).shape == (1, 6, 17, 28, 28)
-    inputs = reader[0]["inputs"]
-    same_place = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112)[0]["inputs"]
+    assert reader.input_shape == {"pose": [17, 6, 28, 28]} and draw(reader).shape == (1, 6, 17, 28, 28)
+    inputs = reader[0]["inputs"]["pose"]
+    same_place = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112)[0]["inputs"]["pose"]
     assert np.array_equal(inputs[..., :2], same_place[..., :2] / 4)
 
 
 def test_stretch_makes_a_square_of_any_box(tmp_path):
     path = write_pose(tmp_path, num_frames=6)
-    plain = open_reader(path, "test", hw_ratio=None, crop_size=32)[0]["inputs"]
-    square = open_reader(path, "test", hw_ratio=None, crop_size=32, stretch=True)[0]["inputs"]
+    plain = open_reader(path, "test", hw_ratio=None, crop_size=32)[0]["inputs"]["pose"]
+    square = open_reader(path, "test", hw_ratio=None, crop_size=32, stretch=True)[0]["inputs"]["pose"]
     assert plain[..., 1].max() > 32  # a high box, cut to its middle
     assert square[..., 1].max() < 32 and np.allclose(square[..., 0], plain[..., 0])
 
@@ -124,15 +124,15 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path):
     path = write_poses(tmp_path / "p.pkl", [make_annotation(f"n{i}", label=i) for i in range(4)])
     one, other = open_reader(path, seed=3), open_reader(path, seed=3)
     other[0, 1], other[1, 2]
-    assert np.array_equal(one[2, 3]["inputs"], other[2, 3]["inputs"])
-    assert not np.array_equal(one[2, 3]["inputs"], one[3, 3]["inputs"])
-    assert not np.array_equal(one[2, 3]["inputs"], open_reader(path, seed=4)[2, 3]["inputs"])
+    assert np.array_equal(one[2, 3]["inputs"]["pose"], other[2, 3]["inputs"]["pose"])
+    assert not np.array_equal(one[2, 3]["inputs"]["pose"], one[3, 3]["inputs"]["pose"])
+    assert not np.array_equal(one[2, 3]["inputs"]["pose"], open_reader(path, seed=4)[2, 3]["inputs"]["pose"])
 
 
 def test_without_augmentation_training_takes_the_first_test_clip(tmp_path):
     path = write_pose(tmp_path)
-    plain = open_reader(path, augment=False)[5, 0]["inputs"]
-    assert np.array_equal(plain, open_reader(path, "test")[0]["inputs"])
+    plain = open_reader(path, augment=False)[5, 0]["inputs"]["pose"]
+    assert np.array_equal(plain, open_reader(path, "test")[0]["inputs"]["pose"])
 
 
 def test_repeat_keep_and_labels(tmp_path):
@@ -149,8 +149,8 @@ def test_the_loader_makes_batches_that_the_device_draws(tmp_path, num_workers):
     path = write_poses(tmp_path / "p.pkl", [make_annotation(f"n{i}", label=i, num_persons=1 + i % 2) for i in range(3)])
     loader = build_loader("heatmaps", "test", 2, num_workers, filelist=path, **SMALL, num_clips=2, flip=True)
     batches = list(loader)
-    assert [batch["inputs"].shape for batch in batches] == [[8, 2, 6, 17, 4], [4, 2, 6, 17, 4]]
-    maps = loader.prepare(batches[1]["inputs"])
+    assert [batch["inputs"]["pose"].shape for batch in batches] == [[8, 2, 6, 17, 4], [4, 2, 6, 17, 4]]
+    maps = loader.prepare(batches[1]["inputs"])["pose"]
     assert maps.shape == [4, 17, 6, 28, 28] and maps.dtype == paddle.float32
     assert np.array_equal(maps.numpy().swapaxes(1, 2), draw(loader.dataset, 2))
 
@@ -181,7 +181,7 @@ def test_one_coordinate_of_zero_is_a_place(tmp_path):
 
 def test_a_key_point_outside_the_picture_widens_the_box(tmp_path):
     path = write_pose(tmp_path, keypoint=change((0, slice(None), 5), [-100.0, 40.0]))
-    inputs = open_reader(path, "test", num_clips=2, short_size=32, crop_size=32)[0]["inputs"]
+    inputs = open_reader(path, "test", num_clips=2, short_size=32, crop_size=32)[0]["inputs"]["pose"]
     x = inputs[..., 0, :, :, 0]
     assert 0 < x[..., 5].min() < 5 and x[..., 0].min() > 16  # all in the crop, the body at its right
     assert draw(open_reader(path, "test", crop_size=32))[:, :, 5].any()
@@ -206,7 +206,7 @@ def test_a_person_of_zeros_changes_nothing(tmp_path):
 
 def test_no_scores_are_ones_where_a_joint_is(tmp_path):
     path = write_pose(tmp_path, keypoint=change((0, slice(None), 5), 0), keypoint_score=None)
-    score = open_reader(path, "test")[0]["inputs"][..., 2]
+    score = open_reader(path, "test")[0]["inputs"]["pose"][..., 2]
     assert np.array_equal(np.unique(score[0, 0, :, 5]), [0]) and (np.delete(score[0, 0], 5, axis=1) == 1).all()
     assert not score[0, 1].any()  # the person that the recording lacks
 
@@ -220,14 +220,14 @@ def test_scores_that_are_no_numbers_count_nothing(tmp_path):
 
 def test_persons_beyond_num_persons_are_left_out(tmp_path):
     path = write_pose(tmp_path, num_persons=3)
-    assert open_reader(path, "test")[0]["inputs"].shape[1] == 2
-    assert open_reader(path, "test", num_persons=4)[0]["inputs"].shape[1] == 4
+    assert open_reader(path, "test")[0]["inputs"]["pose"].shape[1] == 2
+    assert open_reader(path, "test", num_persons=4)[0]["inputs"]["pose"].shape[1] == 4
 
 
 def test_half_precision_key_points(tmp_path):
     annotation = make_annotation("one")
     path = write_pose(tmp_path, keypoint=annotation["keypoint"].astype(np.float16))
-    assert open_reader(path, "test")[0]["inputs"].dtype == np.float32
+    assert open_reader(path, "test")[0]["inputs"]["pose"].dtype == np.float32
 
 
 @pytest.mark.parametrize("shape, message", [((0, 20, 17), "0 persons in 20 frames"), ((1, 0, 17), "1 persons in 0")])
