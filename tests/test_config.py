@@ -128,6 +128,16 @@ def test_the_2020_text_keeps_its_meaning():
     assert config["RUN"] == {"epochs": 1, "use_gpu": True}
 
 
+def test_a_key_of_today_wins_over_its_name_of_2020():
+    """Whoever adds a key to a text of 2020 means what she adds."""
+    config = {section: {} for section in texts.SECTIONS}
+    config["TRAIN"] = {"epoch": 65, "learning_rate": 0.01, "target_size": 112, "crop_size": 224}
+    config["RUN"] = {"epochs": 3}
+    texts.translate_2020(config)
+    assert config["RUN"] == {"epochs": 3} and config["OPTIMIZER"] == {"learning_rate": 0.01}
+    assert config["TRAIN"] == {"crop_size": 224}
+
+
 def test_the_names_of_pbgcns_runner_load():
     config = {section: {} for section in texts.SECTIONS}
     config["MODEL"] = {"channel": 15, "num_class": 60, "window_size": 300, "num_joints": 25, "num_actors": 2}

@@ -108,6 +108,16 @@ def test_a_gpu_that_is_not_there_is_one_sentence_with_the_flag():
     assert recipe.choose_device(None) == recipe.choose_device(False)
 
 
+@pytest.mark.parametrize("deterministic, is_cuda_build", [(True, True), (False, True), (True, False)])
+def test_deterministic_runs_ask_cudnn_for_reproducible_kernels(deterministic, is_cuda_build, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: is_cuda_build)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(paddle, "set_flags", asked.update)
+    recipe.choose_device(False, deterministic)
+    assert asked == ({"FLAGS_cudnn_deterministic": True} if deterministic and is_cuda_build else {})
+
+
 def test_mixed_up_class_names_are_refused_with_the_first_difference():
     recipe.compare_classes(["a", "b"], ["a", "b"], "x.list")
     with pytest.raises(ValueError, match="x.list: class 1 is 'c' there and 'b' in the weights"):

@@ -125,6 +125,7 @@ def test_the_last_short_batch_is_weighed_by_its_samples():
     row, progress = train(batches, lambda logits, labels: logits.sum() * 0 + next(losses))
     assert row["train/loss"] == pytest.approx((2 + 2 + 4) / 5) and progress.step == 3
     assert row["time/data"] + row["time/model"] + row["time/statistics"] == pytest.approx(1)
+    assert row["time/clips_per_s"] == pytest.approx(5 / row["time/epoch_s"])
 
 
 def test_a_loss_that_is_not_finite_names_where_rate_and_samples():
