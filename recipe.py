@@ -74,6 +74,7 @@ def resolve(config: dict, source: str) -> dict:
     Returns:
         A new config: MODEL, READER, OPTIMIZER and RUN complete, TRAIN, VALID and TEST with what differs by mode.
     """
+    texts.rename_keys(config)  # of a checkpoint
     model_name = config["MODEL"].get("name", "resnet")
     reader_name = config["READER"].get("name", "clips")
     for name, known, section in ((model_name, MODELS, "MODEL"), (reader_name, READERS, "READER")):
@@ -179,7 +180,7 @@ def open_reader(config: dict):
     """Build the reader of the TEST section without a list, for frames that stand in none."""
     reader_class = READERS[config["READER"]["name"]]
     section = {**config["READER"], **config["TEST"], "filelist": None}
-    keys = inspect.signature(reader_class).parameters
+    keys = texts.find_parameters([reader_class])
     return reader_class(mode="test", **{key: value for key, value in section.items() if key in keys})
 
 

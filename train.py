@@ -169,6 +169,7 @@ def start(config, settings, base, class_names, model, optimizer, schedule) -> tu
     checkpoint.restore_model(model, state["model"])
     checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
     schedule.plateau.update(state["plateau"])
+    texts.rename_keys(state["config"])
     for place, old, new in texts.differences(state["config"], config, SHAPING):
         logging.warning(f"--resume: {place} was {old!r} and is {new!r} now")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")

@@ -15,7 +15,8 @@ from common import files
 from dataset.records import FRAME_SUFFIXES, ListEntry, list_frames, natural_order
 from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
-from reader.frames import decode_frames, open_video
+from reader.boxes import scaled_size
+from reader.frames import EncodedClip, open_video
 
 
 def find_sources(paths: list, save_dir: str) -> list:
@@ -96,18 +97,16 @@ def read_frames(path: str, short_size: int | None = None) -> Iterator[np.ndarray
 
 def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
     video = open_video(ListEntry(path, label=None, num_frames=None, line=0))
-    sizes = set()
-
-    def plan(height, width):
-        sizes.add((height, width))
-        if len(sizes) > 1:
+    size = None
+    for index in range(len(video.frames)):
+        clip = EncodedClip(video.frames, np.array([index]))
+        size = size or clip.frame_size
+        if clip.frame_size != size:
+            height, width = clip.frame_size
             raise ValueError(
                 f"its frames differ in size: {width} x {height} and others; make them again with avi2jpg.py"
             )
-        return (0, 0, height, width), transforms.scaled_size(height, width, short_size or min(height, width))
-
-    for index in range(len(video.frames)):
-        yield decode_frames(video, np.array([index]), plan)[0]
+        yield clip.decode((0, 0, *size), scaled_size(*size, short_size or min(size)))[0]
 
 
 def _read_video(path: str, short_size: int | None) -> Iterator[np.ndarray]:
