@@ -6,7 +6,6 @@ and of its type. Precedence: signature < text < command line.
 
 import ast
 import configparser
-import difflib
 import inspect
 import logging
 import pathlib
@@ -15,12 +14,20 @@ import typing
 
 import yaml
 
+from common.files import read_text
+from common.suggestions import suggest
+
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
 
-# Keys of earlier versions of this project and what they are called now. Those of READER may be in TRAIN, VALID and TEST
-# too.
-RENAMED_KEYS = {"READER.move": "READER.random_move", "READER.shift": "READER.random_shift"}
+# Keys of earlier versions of this project and what they are called now, and values that changed with them. Keys of
+# READER may be in TRAIN, VALID and TEST too.
+RENAMED_KEYS = {
+    "READER.move": "READER.random_move",
+    "READER.shift": "READER.random_shift",
+    "RUN.step": "RUN.cpu_backend",
+}
+RENAMED_VALUES = {"RUN.step": {"static": "onednn"}}
 # The keys of the 2020 reproductions and what they are called here; None: the key has no meaning any more.
 KEYS_2020 = {
     "MODEL": {
@@ -87,8 +94,8 @@ def load_config(path: str) -> dict:
     file = pathlib.Path(path)
     if not file.is_file():
         neighbours = [str(one) for one in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
-        raise FileNotFoundError(f"config '{path}' does not exist{_nearest(str(file), neighbours)}")
-    text = file.read_text(encoding="utf-8-sig")
+        raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
+    text = read_text(file)
     if file.suffix in (".yaml", ".yml"):
         found = _read_yaml(text, path)
     elif file.suffix in (".txt", ".ini", ".cfg"):
@@ -99,7 +106,8 @@ def load_config(path: str) -> dict:
     for name, values in found.items():
         section = str(name).upper()
         if section not in config:
-            raise ValueError(f"{path}: unknown section [{name}]{_nearest(section, SECTIONS)}; known: {SECTIONS}")
+            known = f"{suggest(section, SECTIONS)} (known: {', '.join(SECTIONS)})"
+            raise ValueError(f"{path}: unknown section [{name}]{known}")
         if not isinstance(values, dict):
             raise ValueError(f"{path}: section {name} holds {values!r}, expected `key: value` lines")
         config[section].update(values)
@@ -119,6 +127,8 @@ def rename_keys(config: dict) -> None:
         for name in (section, *MODES) if section == "READER" else (section,):
             if key in config.get(name, {}):
                 value = config[name].pop(key)
+                for old_value, new_value in RENAMED_VALUES.get(place, {}).items():
+                    value = new_value if value == old_value else value
                 new_name = name if new_section == section else new_section
                 config.setdefault(new_name, {}).setdefault(new_key, value)
                 logging.warning(f"the key {name}.{key} is called {new_name}.{new_key} now")
@@ -193,7 +203,8 @@ def apply_overrides(config: dict, words: list) -> None:
         if not (equals and dot and key):
             raise ValueError(f"-o {word}: expected SECTION.key=value, such as RUN.epochs=65")
         if section.upper() not in SECTIONS:
-            raise ValueError(f"-o {word}: unknown section{_nearest(section.upper(), SECTIONS)}; known: {SECTIONS}")
+            known = f"{suggest(section.upper(), SECTIONS)} (known: {', '.join(SECTIONS)})"
+            raise ValueError(f"-o {word}: unknown section{known}")
         given = {section.upper(): {key: parse_value(value)}}
         rename_keys(given)
         for name, values in given.items():
@@ -250,7 +261,7 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
         if key == "name":
             continue
         if key not in parameters:
-            raise ValueError(f"{where}: unknown key '{key}'{_nearest(key, parameters)}; known: {', '.join(parameters)}")
+            raise ValueError(f"{where}: unknown key '{key}'{suggest(key, parameters)} (known: {', '.join(parameters)})")
         if not _fits(value, hints[key]):
             raise ValueError(f"{where}: {key}: expected {_describe_type(hints[key])}, got {value!r}")
         filled[key] = value
@@ -334,8 +345,3 @@ def differences(old: dict, new: dict, run_keys: tuple = ()) -> list:
             if was != is_now:
                 found.append((f"{section}.{key}", was, is_now))
     return found
-
-
-def _nearest(word: str, known) -> str:
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{found[0]}'?" if found else ""

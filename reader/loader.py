@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import paddle
 
-from common.processes import count_cores
+from common.cores import count_cores
 from reader.fault_tolerant import FaultTolerantDataset
 
 MAX_DEFAULT_WORKERS = 8

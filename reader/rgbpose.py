@@ -11,9 +11,8 @@ import os
 
 import numpy as np
 
-from dataset.annotations import Media
+from dataset.media import MediaIndex
 from dataset.records import ListEntry
-from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.boxes import draw_erased_box
 from reader.fault_tolerant import DamagedSampleError
@@ -179,7 +178,7 @@ class RGBPose(Heatmaps):
             return {}
         if self.videos is None:
             raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
-        media = Media(self.videos, VIDEO_SUFFIXES)
+        media = MediaIndex(self.videos)
         names = list(dict.fromkeys(recording.name for recording in self.entries))  # without repeats
         paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}
         missing = [name for name in names if not os.path.exists(paths[name])]
