@@ -18,7 +18,7 @@ from dataset import records
 from dataset.media import VIDEO_SUFFIXES
 from reader import sampling
 from reader.clips import Clips
-from reader.frames import open_video
+from reader.frames import VideoFrames, open_video
 from reader.loader import Loader
 from tools.measure.timing import WARMUP, format_spread, run_script
 
@@ -39,19 +39,13 @@ def load_pictures(dataset, num_clips: int) -> list:
     clips = []
     for index in range(num_clips):
         video = open_video(dataset.entries[index % len(dataset)])
-        if not isinstance(video.frames, list):
+        if isinstance(video.frames, VideoFrames):
             return []
         rng = np.random.default_rng([dataset.seed, 0, index])  # as the reader draws: the same frames
         shape = dataset.clip_len, rng, dataset.num_segments, dataset.frame_interval
         needed = np.unique(sampling.sample_clip(len(video.frames), *shape))
-        clips.append([_load(video.frames[number], video.folder) for number in needed])
+        clips.append([np.frombuffer(video.frames.load(number).data, np.uint8) for number in needed])
     return clips
-
-
-def _load(frame: str | bytes, folder: str) -> np.ndarray:
-    if isinstance(frame, bytes):
-        return np.frombuffer(frame, np.uint8)
-    return np.fromfile(records.resolve_path(frame, folder), np.uint8)
 
 
 def time_decoding(clips: list) -> float:
@@ -149,7 +143,7 @@ def time_reading(
     num_samples = batch_size * (warmup + args.repeats * args.batches)
     config["TRAIN"]["filelist"] = str(source)
     dataset = recipe.open_loader(config, "TRAIN").dataset
-    dataset.keep([index % len(dataset) for index in range(num_samples)])
+    dataset.subset([index % len(dataset) for index in range(num_samples)])
     batches = iter(Loader(dataset, batch_size, shuffle=True, num_workers=num_workers))
     for _ in range(warmup):
         next(batches)
