@@ -46,9 +46,7 @@ TWO_EPOCHS = ("--epoch", "2")
 RUNS = {  # RUN.step is the oldest name of the key that chooses the backend: all commits load it
     "quickstart_dynamic": Run("quickstart", ("-o", "RUN.step=dynamic")),
     "quickstart_onednn": Run("quickstart", ("-o", "RUN.step=static")),
-    **{
-        f"skeleton_{name}": Run("skeleton_samples", ("--model_name", name, *TWO_EPOCHS)) for name in SKELETON_NETWORKS
-    },
+    **{f"skeleton_{name}": Run("skeleton_samples", ("--model_name", name, *TWO_EPOCHS)) for name in SKELETON_NETWORKS},
     "pbgcn": Run("pbgcn_samples", TWO_EPOCHS),
     "posec3d": Run("posec3d_samples", TWO_EPOCHS),
     "tsm": Run("tsm_samples", TWO_EPOCHS),

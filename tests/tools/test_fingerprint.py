@@ -72,9 +72,7 @@ def test_each_run_is_trained_and_scored_and_gives_two_lines(calls, tmp_path, cap
     out = tmp_path / "out.txt"
     fingerprint.main(["--out", str(out), "--only", "pcan", "rgbposeconv3d"])
     hashes = hash_state(make_state()), hashlib.sha256(b"scores").hexdigest()[:16]
-    expected = "".join(
-        f"{name} weights {hashes[0]}\n{name} scores {hashes[1]}\n" for name in ("rgbposeconv3d", "pcan")
-    )
+    expected = "".join(f"{name} weights {hashes[0]}\n{name} scores {hashes[1]}\n" for name in ("rgbposeconv3d", "pcan"))
     assert capsys.readouterr().out == out.read_text(encoding="utf-8") == expected
     assert [call[0] for call in calls[:4]] == [
         "tools/make_samples.py", "avi2jpg.py", "jpg2pkl.py", "data_list_gener.py"
