@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 def format_table(rows: list) -> str:
     """Format rows of texts, the first one the titles, as a Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
