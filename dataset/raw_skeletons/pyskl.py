@@ -74,9 +74,7 @@ def check_annotation(raw: dict, sample: RawSample) -> dict:
         if not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3] or score.dtype.kind != "f":
             raise ValueError(f"{where}: keypoint_score is {describe(score)}, expected {keypoint.shape[:3]} numbers")
         more["keypoint_score"] = score
-    make_annotation(
-        sample, label, keypoint, MAX_VALUE, **more
-    )  # only for its checks
+    make_annotation(sample, label, keypoint, MAX_VALUE, **more)  # only for its checks
     return {**raw, "label": int(label), "total_frames": keypoint.shape[1]}
 
 
