@@ -301,7 +301,9 @@ def test_split_by_group_uses_the_class_index_of_the_tree(tree):
     labels = read_sides(tree)["test"]
     assert {name.split("_")[1]: label for name, label in labels.items()} == {"Zumba": 0, "Archery": 1, "Tai Chi": 2}
     write_frames(tree, "Unknown/v_Unknown_g01_c01")
-    with pytest.raises(ValueError, match="classInd.txt in '.*' does not name the class 'Unknown', which has frames; add it"):
+    with pytest.raises(
+        ValueError, match="classInd.txt in '.*' does not name the class 'Unknown', which has frames; add it"
+    ):
         convert(tree, "--split_by_group")
 
 
