@@ -117,8 +117,8 @@ def make_timing(num_frames: int, body: Body, rng: np.random.Generator) -> Timing
     )
 
 
-# The actions. Each takes a Timing and returns joint angles in degrees, a number or (num_frames,), by name; the default is
-# 0. flex: forward; abduct: sideways, away from the body; rotate: of the upper arm about its own axis, outward.
+# The actions. Each takes a Timing and returns joint angles in degrees by name, a number or (num_frames,); 0 by default.
+# flex: forward; abduct: sideways, away from the body; rotate: of the upper arm about its own axis, outward.
 
 
 def _wave(timing: Timing) -> dict:

@@ -61,7 +61,7 @@ class Camera:
     centre: tuple[float, float]
 
     def view(self, points: np.ndarray) -> np.ndarray:
-        """Map body axes (..., 3) to camera axes (..., 3) of NTU RGB+D: x right, y up, z away from the camera, in metres."""
+        """Map body axes (..., 3) to camera axes of NTU RGB+D (..., 3): x right, y up, z away from the camera; metres."""
         yaw, pitch = np.radians(self.yaw), np.radians(self.pitch)
         x, y, z = np.moveaxis(points - np.array(self.target), -1, 0)
         x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
