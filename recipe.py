@@ -8,11 +8,16 @@ import random
 import numpy as np
 import paddle
 
-import config as texts
-from engine import distributed, onednn, optimizer, train_step
-from engine.mixup import Mixing
+from config import MODES, apply_overrides, fill_section, load_config, translate_2020
+from engine import distributed, onednn, optimizer
+from engine.amp import MixedPrecision
+from engine.ema import MovingAverage
+from engine.losses import CrossEntropy
+from engine.mixup import Mixup
 from engine.run_settings import RunSettings
+from engine.train_step import TrainStep
 from models import MODELS, build_model
+from models.parts.action_model import ActionModel
 from reader import READERS, build_loader
 
 # Parameters that the code passes, so that a text cannot set them.
@@ -21,36 +26,36 @@ SHARED_KEYS = ("layout", "num_persons")  # of READER, for the model too
 OPTIMIZER_BY_CODE = ("model", "batch_size", "epochs", "steps_per_epoch")
 
 
-def read_recipe(path: str, settings: dict, words: list, root: str | None = None) -> tuple:
+def read_recipe(path: str, settings: dict, overrides: list, root: str | None = None) -> tuple:
     """Read a config text and lay the command line over it.
 
     Args:
         path: the config text.
         settings: {"SECTION.key": value} of flags; None values are flags that were not given.
-        words: `SECTION.key=value` words of `-o`.
+        overrides: `SECTION.key=value` words of `-o`.
         root: folder whose `train.list`, `val.list` and `test.list` are used.
 
     Returns:
         The resolved config (see `resolve`), and the names of 2020 keys that have no meaning any more.
     """
-    config = texts.load_config(path)
-    dropped = texts.translate_2020(config)
-    return resolve(override(config, settings, words, root), path), dropped
+    config = load_config(path)
+    dropped = translate_2020(config)
+    return resolve(override(config, settings, overrides, root), path), dropped
 
 
-def override(config: dict, settings: dict, words: list, root: str | None = None) -> dict:
-    """Lay flags, then `-o` words, over a config in place, and return it."""
+def override(config: dict, settings: dict, overrides: list, root: str | None = None) -> dict:
+    """Lay flags, then the overrides of `-o`, over a config in place, and return it."""
     if root is not None and config["READER"].get("filelist"):  # one file for all modes
         for key in {"filelist", "videos"} & set(config["READER"]):
             config["READER"][key] = os.path.join(root, os.path.basename(config["READER"][key]))
     elif root is not None:
-        for mode in texts.MODES:
+        for mode in MODES:
             config[mode]["filelist"] = default_list(mode, root)
-    for place, value in settings.items():
+    for name, value in settings.items():
         if value is not None:
-            section, key = place.split(".")
+            section, key = name.split(".")
             config[section][key] = value
-    texts.apply_overrides(config, words)
+    apply_overrides(config, overrides)
     return config
 
 
@@ -84,27 +89,27 @@ def resolve(config: dict, source: str) -> dict:
     shared = {key: config["READER"][key] for key in SHARED_KEYS if key in config["READER"]}
     taken = {key: value for key, value in shared.items() if key in inspect.signature(model_class).parameters}
     resolved = {
-        "MODEL": texts.fill_section(
+        "MODEL": fill_section(
             f"{source} [MODEL] {model_class.__name__}", {"name": model_name, **taken, **config["MODEL"]}, [model_class]
         ),
-        "READER": texts.fill_section(
+        "READER": fill_section(
             f"{source} [READER]", {"name": reader_name, **config["READER"]}, reading, READER_BY_CODE
         ),
     }
     if "num_classes" not in config["MODEL"]:
         resolved["MODEL"].pop("num_classes", None)  # the training list's class names decide
     modes = {**config, "TEST": {**config["VALID"], **config["TEST"]}}  # a text without [TEST] tests as it validates
-    for mode in texts.MODES:
-        texts.fill_section(f"{source} [{mode}]", modes[mode], reading, READER_BY_CODE)
+    for mode in MODES:
+        fill_section(f"{source} [{mode}]", modes[mode], reading, READER_BY_CODE)
         filelist = resolved["READER"].get("filelist") or default_list(mode)
         resolved[mode] = {"filelist": filelist, **modes[mode]}
-    resolved["OPTIMIZER"] = texts.fill_section(
+    resolved["OPTIMIZER"] = fill_section(
         f"{source} [OPTIMIZER]",
         {"name": "momentum", **config["OPTIMIZER"]},
         [optimizer.Schedule, optimizer.build_optimizer],
         OPTIMIZER_BY_CODE,
     )
-    resolved["RUN"] = texts.fill_section(f"{source} [RUN]", config["RUN"], [RunSettings])
+    resolved["RUN"] = fill_section(f"{source} [RUN]", config["RUN"], [RunSettings])
     return resolved
 
 
@@ -183,7 +188,7 @@ def open_reader(config: dict):
     return reader_class(mode="test", **{key: value for key, value in section.items() if key in keys})
 
 
-def settle_classes(config: dict, loader) -> list:
+def resolve_class_names(config: dict, loader) -> list:
     """Return the class names of the training list, and set MODEL.num_classes to their number where it is not set.
 
     Raises:
@@ -256,42 +261,44 @@ def synchronize_batch_norm(model: paddle.nn.Layer) -> paddle.nn.Layer:
     return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def build_step(config: dict, model: paddle.nn.Layer, optimizer, loader, frozen: list) -> train_step.TrainStep:
+def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list) -> TrainStep:
     """Build the step that RUN asks for; the model and the optimizer have their weights and state already."""
     run = config["RUN"]
-    precision = mixing = average = None
+    precision = mixup = average = None
     if run["amp_level"] != "O0" and not paddle.device.get_device().startswith("gpu"):
         logging.warning(f"RUN.amp_level={run['amp_level']}: Paddle computes in float16 on GPUs only; this is float32")
     elif run["amp_level"] != "O0":
-        precision = train_step.MixedPrecision(run["amp_level"])
-    if isinstance(precision, train_step.MixedPrecision) and precision.level == "O2":
-        model, optimizer = paddle.amp.decorate(model, optimizer, level="O2", master_weight=True, save_dtype="float32")
+        precision = MixedPrecision(run["amp_level"])
+        if run["amp_level"] == "O2":
+            model, optimizer = paddle.amp.decorate(
+                model, optimizer, level="O2", master_weight=True, save_dtype="float32"
+            )
     if run["mixup_alpha"] or run["cutmix_alpha"]:
-        mixing = Mixing(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
+        mixup = Mixup(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
     if run["ema_decay"]:
-        average = train_step.MovingAverage(model, run["ema_decay"])
+        average = MovingAverage(model, run["ema_decay"])
     parts = {
         "model": model,
-        "criterion": train_step.CrossEntropy(run["label_smoothing"]),
+        "criterion": CrossEntropy(run["label_smoothing"]),
         "optimizer": optimizer,
         "prepare": loader.prepare,
         "batch_size": device_batch_size(config),
         "precision": precision,
-        "mixing": mixing,
+        "mixup": mixup,
         "average": average,
-        "still": frozen if run["freeze_statistics"] else [],
+        "frozen_norms": frozen if run["freeze_statistics"] else [],
     }
     obstacle = onednn.find_obstacle(config["MODEL"]["name"])
-    if run["step"] == "static" and obstacle:
-        raise ValueError(f"RUN.step=static: {obstacle}; leave it at dynamic")
-    if run["step"] == "dynamic" or obstacle:
-        return train_step.TrainStep(**parts)
-    logging.info(f"RUN.step={run['step']}: updates are computed by oneDNN")
-    return onednn.StaticStep(**parts)
+    if run["cpu_backend"] == "onednn" and obstacle:
+        raise ValueError(f"RUN.cpu_backend=onednn: {obstacle}; leave it at dynamic")
+    if run["cpu_backend"] == "dynamic" or obstacle:
+        return TrainStep(**parts)
+    logging.info(f"RUN.cpu_backend={run['cpu_backend']}: updates are computed by oneDNN")
+    return onednn.OneDNNStep(**parts)
 
 
-def quicken(model: paddle.nn.Layer, config: dict):
-    """Return what scores like a model, by oneDNN where RUN.step asks for it and it can; else the model itself."""
-    if config["RUN"]["step"] == "dynamic" or onednn.find_obstacle(config["MODEL"]["name"]):
+def use_onednn_where_possible(model: ActionModel, config: dict):
+    """Return what scores like a model, by oneDNN where RUN.cpu_backend asks for it and it can; else the model."""
+    if config["RUN"]["cpu_backend"] == "dynamic" or onednn.find_obstacle(config["MODEL"]["name"]):
         return model
-    return onednn.StaticNetwork(model)
+    return onednn.OneDNNNetwork(model)

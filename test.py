@@ -16,24 +16,23 @@ import logging
 import os
 import sys
 
-import cv2
 import numpy as np
 
-import config as texts
 import recipe
-from common import files
+from common.pictures import write_png
+from config import format_config, name_samples
 from dataset import records
-from engine import checkpoint, distributed, logger, metrics, report, trainer
+from engine import checkpoint, distributed, evaluator, logger, metrics, report
 from engine.run_settings import RunSettings
 from models import build_model
 
 
-def main(words: list | None = None) -> int | None:
+def main(argv: list | None = None) -> int | None:
     """Score the list that the command line asks for."""
-    args = flags.parse_test(words)
+    args = flags.parse_test(argv)
     if args.gpus > 1 and not distributed.is_launched():
         folder = args.save_dir or os.path.dirname(args.weights) or "."
-        return distributed.launch(__file__, sys.argv[1:] if words is None else words, args.gpus, f"{folder}/ranks")
+        return distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, f"{folder}/ranks")
     if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
     state = checkpoint.load_checkpoint(args.weights)
@@ -41,7 +40,7 @@ def main(words: list | None = None) -> int | None:
     settings = RunSettings(**config["RUN"])
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logging.info(args)
-    logging.info(texts.format_config(config))
+    logging.info(format_config(config))
     recipe.choose_device(settings.use_gpu, settings.deterministic)
     distributed.connect()
 
@@ -52,13 +51,14 @@ def main(words: list | None = None) -> int | None:
         config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
-    result = trainer.evaluate(recipe.quicken(model, config), loader, settings.average_clips, settings.log_interval)
+    network = recipe.use_onednn_where_possible(model, config)
+    result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval)
     if distributed.rank():  # rank 0 has the scores of all, and tells
         return
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
-    summary = summarize(args, config, state, loader, result, trainer.summarize(model, result))
+    summary = summarize(args, config, state, loader, result, evaluator.summarize(model, result))
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     tell(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
@@ -99,8 +99,8 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         "chance": 1 / len(loader.class_names or result["scores"][0]),
         "majority": metrics.majority_level(result["labels"]),
         "weights": args.weights,
-        "chosen": describe_choice(args.weights, state, texts.name_samples(config, "TEST")),
-        "samples": texts.name_samples(config, "TEST"),
+        "chosen": describe_choice(args.weights, state, name_samples(config, "TEST")),
+        "samples": name_samples(config, "TEST"),
         "protocol": {
             **{key: section[key] for key in protocol if key in section},
             "average_clips": config["RUN"]["average_clips"],
@@ -161,8 +161,7 @@ def write(
     report.write_wrong_samples(f"{base}_wrong.csv", result, class_names)
     report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
     picture = report.draw_confusion(confusion, class_names)
-    with files.write_atomically(f"{base}_confusion.png") as file:
-        file.write(cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
+    write_png(picture, f"{base}_confusion.png")
     logging.info(f"written: {base}_classes.csv, _wrong.csv, _scores.pkl, _confusion.png")
     if args.out:
         report.write_result(args.out, result, class_names, summary, args.infer_topk)

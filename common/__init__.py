@@ -1,1 +1,1 @@
-"""What any part may use: files, command lines, processes, nested inputs."""
+"""What any part may use: files, command lines, processes."""

@@ -34,12 +34,12 @@ def is_launched() -> bool:
     return "PADDLE_TRAINER_ID" in os.environ
 
 
-def launch(script: str, words: list, num_processes: int, log_dir: str) -> int:
+def launch(script: str, argv: list, num_processes: int, log_dir: str) -> int:
     """Run a script in several processes of this machine and wait for them.
 
     Args:
         script: path of the script.
-        words: its command line.
+        argv: its command line.
         log_dir: folder of what each process prints, `workerlog.<rank>`; rank 0 prints on the screen too.
 
     Returns:
@@ -56,10 +56,10 @@ def launch(script: str, words: list, num_processes: int, log_dir: str) -> int:
         command += ["--gpus", ",".join(str(device) for device in range(num_processes))]
     else:
         command += ["--nproc_per_node", str(num_processes)]
-    status = subprocess.run([*command, script, *words]).returncode
+    status = subprocess.run([*command, script, *argv]).returncode
     if status:
-        told = f"one of the {num_processes} processes failed, the others were stopped; their last words:"
-        print("\n".join([told, *_read_last_words(log_dir)]), file=sys.stderr)
+        message = f"one of the {num_processes} processes failed, the others were stopped; their last words:"
+        print("\n".join([message, *_read_last_words(log_dir)]), file=sys.stderr)
     return status
 
 
@@ -79,27 +79,27 @@ def share_gradients(model: paddle.nn.Layer) -> paddle.nn.Layer:
     """
     if num_ranks() == 1:
         return model
-    return paddle.DataParallel(model, find_unused_parameters=getattr(model, "skips_layers", False))
+    return paddle.DataParallel(model, find_unused_parameters=model.skips_layers)
 
 
-def add_up(values: paddle.Tensor) -> paddle.Tensor:
+def all_reduce_sum(values: paddle.Tensor) -> paddle.Tensor:
     """Sum a tensor over the processes."""
     if num_ranks() > 1:
         paddle.distributed.all_reduce(values)
     return values
 
 
-def average_statistics(model: paddle.nn.Layer) -> None:
-    """Average over the processes what they do not learn by gradients: each batch norm has seen its own samples."""
+def average_norm_statistics(model: paddle.nn.Layer) -> None:
+    """Average the batch-norm statistics, and whatever else no gradient moves, over the processes."""
     if num_ranks() == 1:
         return
-    tensors = [one for one in model.state_dict().values() if one.stop_gradient and one.is_floating_point()]
+    tensors = [value for value in model.state_dict().values() if value.stop_gradient and value.is_floating_point()]
     if not tensors:
         return
-    flat = add_up(paddle.concat([one.flatten().astype("float32") for one in tensors])) / num_ranks()
-    sizes = [int(one.size) for one in tensors]
-    for one, part in zip(tensors, flat.split(sizes), strict=True):
-        one.set_value(part.reshape(one.shape).astype(one.dtype))
+    flat = all_reduce_sum(paddle.concat([tensor.flatten().astype("float32") for tensor in tensors])) / num_ranks()
+    sizes = [int(tensor.size) for tensor in tensors]
+    for tensor, part in zip(tensors, flat.split(sizes), strict=True):
+        tensor.set_value(part.reshape(tensor.shape).astype(tensor.dtype))
 
 
 def gather(value: Any) -> list:

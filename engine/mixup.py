@@ -3,10 +3,8 @@
 import numpy as np
 import paddle
 
-from common.nested import change_each, take_one
 
-
-class Mixing:
+class Mixup:
     """Mixup (Zhang et al., ICLR 2018, 1710.09412) and CutMix (Yun et al., ICCV 2019, 1905.04899) of a batch.
 
     The batch is mixed with itself in reverse order. A box of CutMix is the same in all frames of a clip.
@@ -22,11 +20,11 @@ class Mixing:
         self.alphas = [(mix, alpha) for mix, alpha in ((_mix_all, mixup_alpha), (_mix_box, cutmix_alpha)) if alpha]
         self.ratio, self.seed = ratio, seed
 
-    def __call__(self, inputs: paddle.Tensor | dict, labels: paddle.Tensor, draw: list) -> tuple:
+    def __call__(self, inputs: dict, labels: paddle.Tensor, draw: list) -> tuple:
         """Mix a batch.
 
         Args:
-            inputs: (N, C, T, H, W), or a dict of such that see the same place: they are mixed alike.
+            inputs: name -> (N, C, T, H, W); several see the same place and are mixed alike.
             labels: (N,).
             draw: integers that name this batch: the same ones draw the same mixture.
 
@@ -42,30 +40,35 @@ class Mixing:
         return mixed, sorted(targets, key=lambda target: -target[1])
 
 
-def _mix_all(inputs, share: float, rng) -> tuple:
-    return change_each(lambda one: one * share + one.flip(0) * (1.0 - share), inputs), share
+def _mix_all(inputs: dict, share: float, rng: np.random.Generator) -> tuple:
+    mixed = {name: tensor * share + tensor.flip(0) * (1.0 - share) for name, tensor in inputs.items()}
+    return mixed, share
 
 
-def _mix_box(inputs, share: float, rng) -> tuple:
-    """Paste a box of the other samples; the share that is returned is what is left, after cutting the box to the frame.
+def _mix_box(inputs: dict, share: float, rng: np.random.Generator) -> tuple:
+    """Paste a box of the other samples; return the inputs and the share that is left when the box is cut to the frame.
 
-    Boxes are centred anywhere, as in the paper. Of several inputs the first has the share.
+    Boxes are centred anywhere, as in the paper. The share is that of the first input.
     """
-    sizes = take_one(inputs).shape[-2:]
+    height, width = next(iter(inputs.values())).shape[-2:]
     edges = []  # as shares of a side
-    for size in sizes:
+    for size in (height, width):
         half, centre = size * np.sqrt(1.0 - share) / 2, rng.integers(size)
         edges.append((max(0, round(centre - half)) / size, min(size, round(centre + half)) / size))
+    mixed = {name: _paste_box(tensor, edges) for name, tensor in inputs.items()}
+    return mixed, 1.0 - float(_draw_box((height, width), edges).mean())
 
-    def find_inside(sizes: list) -> np.ndarray:
-        inside = np.zeros(sizes, bool)
-        corners = np.round(np.multiply(edges, np.reshape(sizes, (2, 1)))).astype(int)
-        inside[tuple(slice(*ends) for ends in corners)] = True
-        return inside
 
-    def paste(one: paddle.Tensor) -> paddle.Tensor:
-        inside = find_inside(one.shape[-2:])
-        mask = paddle.to_tensor(inside.reshape([1] * (len(one.shape) - 2) + list(inside.shape)))
-        return paddle.where(mask, one.flip(0), one)
+def _draw_box(size: tuple, edges: list) -> np.ndarray:
+    """Return bool (H, W): what is between two edges, shares of a side, of each axis."""
+    inside = np.zeros(size, bool)
+    corners = np.round(np.multiply(edges, np.reshape(size, (2, 1)))).astype(int)
+    inside[tuple(slice(*ends) for ends in corners)] = True
+    return inside
 
-    return change_each(paste, inputs), 1.0 - float(find_inside(sizes).mean())
+
+def _paste_box(tensor: paddle.Tensor, edges: list) -> paddle.Tensor:
+    """Paste a box of the samples (N, ..., H, W) in reverse order."""
+    inside = _draw_box(tensor.shape[-2:], edges)
+    mask = paddle.to_tensor(inside.reshape([1] * (tensor.ndim - 2) + list(inside.shape)))
+    return paddle.where(mask, tensor.flip(0), tensor)

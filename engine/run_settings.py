@@ -10,10 +10,10 @@ HEAD_METRICS = tuple(f"acc/{head}_{kind}" for head in HEADS for kind in ("top1",
     f"acc/{name}" for name in ("action_f1_micro", "action_f1_macro", "body_f1_micro", "body_f1_macro", "f1_mean")
 )
 AMP_LEVELS = ("O0", "O1", "O2")
-STEPS = ("dynamic", "static", "auto")
+CPU_BACKENDS = ("dynamic", "onednn", "auto")
 
 # What the weights depend on, beside the sections MODEL to OPTIMIZER: a resumed run that changes one of them says so.
-SHAPING = (
+KEYS_THAT_SHAPE_WEIGHTS = (
     "seed", "overfit", "label_smoothing", "accumulate", "amp_level", "ema_decay", "mixup_alpha", "cutmix_alpha",
     "mix_ratio", "freeze_until", "train_from", "freeze_statistics", "sync_bn",
 )  # fmt: skip
@@ -35,8 +35,8 @@ class RunSettings:
         label_smoothing: 0 to 1.
         accumulate: batches whose gradients are summed to one update; TRAIN.batch_size is what the device holds at once.
             Batch norm sees each of them by itself.
-        step: `static` computes updates and scores by oneDNN, several times as fast as `dynamic`, on a CPU only and not
-            for every network, see `engine/onednn.py`; `auto` takes it where it can.
+        cpu_backend: `onednn` computes updates and scores several times as fast as `dynamic`, on a CPU only and not for
+            every network, see `engine/onednn.py`; `auto` takes it where it can.
         amp_level: `O0` computes in float32; `O1` runs convolutions and products in float16; `O2` all but batch norm.
         ema_decay: keep a moving average of the weights, which is what is scored; 0 keeps none, 0.999 is usual.
         mixup_alpha: mix pairs of samples by a share from Beta(alpha, alpha); 0 does not.
@@ -76,7 +76,7 @@ class RunSettings:
     overfit: int = 0
     label_smoothing: float = 0.0
     accumulate: int = 1
-    step: str = "dynamic"
+    cpu_backend: str = "dynamic"
     amp_level: str = "O0"
     ema_decay: float = 0.0
     mixup_alpha: float = 0.0
@@ -113,7 +113,7 @@ class RunSettings:
         if self.epochs < 1:
             raise ValueError(f"RUN.epochs (--epoch): expected at least 1, got {self.epochs}")
         choices = {"metric": (*METRICS, *HEAD_METRICS), "rule": (None, "greater", "less")}
-        choices.update(amp_level=AMP_LEVELS, step=STEPS)
+        choices.update(amp_level=AMP_LEVELS, cpu_backend=CPU_BACKENDS)
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 named = ", ".join(str(one) for one in known)

@@ -16,6 +16,8 @@ import yaml
 from paddle import inference
 
 from common.command_line import hide_prints
+from common.files import read_text
+from models.parts.action_model import ActionModel
 
 STEM = "inference"  # every file of an export has this name before its suffix
 MODEL_SUFFIXES = (".json", ".pdmodel")
@@ -27,8 +29,8 @@ HEADER = """\
 """
 
 
-class ExportedModel:
-    """A network that Paddle Inference runs; `trainer.evaluate` takes it for a model.
+class ExportedModel(ActionModel):
+    """A network that Paddle Inference runs; `evaluator.evaluate` takes it for a model.
 
     Args:
         folder: written by tools/export.py.
@@ -36,7 +38,6 @@ class ExportedModel:
 
     Attributes:
         description: what `inference.yaml` says: `config` and `class_names` as in a checkpoint, `input` and more.
-        modalities: none; only networks of one answer are exported.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
@@ -44,11 +45,11 @@ class ExportedModel:
     """
 
     def __init__(self, folder: str, device: str = "cpu"):
+        super().__init__()
         self.description = read_description(folder)
-        self.modalities = []
         self._predictor, self._has_run = _start_predictor(folder, self.description, device), False
 
-    def __call__(self, frames: paddle.Tensor | np.ndarray) -> paddle.Tensor:
+    def forward(self, frames: paddle.Tensor | np.ndarray) -> paddle.Tensor:
         """Map frames, uint8 (N, T, H, W, 3), or skeletons, float32 (N, M, T, V, C), to logits (N, num_classes).
 
         Raises:
@@ -67,9 +68,6 @@ class ExportedModel:
             self._predictor.run()
         self._has_run = True
         return paddle.to_tensor(self._predictor.get_output_handle(self._predictor.get_output_names()[0]).copy_to_cpu())
-
-    def eval(self) -> None:
-        """Do nothing: it cannot train."""
 
 
 def find_files(folder: str) -> tuple[str, str]:
@@ -107,12 +105,11 @@ def read_description(folder: str) -> dict:
         FileNotFoundError: no such file.
         ValueError: it is damaged, or not of tools/export.py.
     """
-    path = pathlib.Path(folder, f"{STEM}.yaml")
-    if not path.is_file():
-        raise FileNotFoundError(f"'{path}' does not exist; name a folder that tools/export.py wrote")
+    path = os.path.join(folder, f"{STEM}.yaml")
+    text = read_text(path, "name a folder that tools/export.py wrote")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ValueError(f"'{path}' is damaged: {' '.join(str(error).split())}; export it again") from error
     known = {"paddle", "onednn", "checksums", "input", "config", "class_names"}
     if not isinstance(found, dict) or not known <= set(found):

@@ -1,6 +1,7 @@
 """RGB clips from records, frame folders or video files: random clips for training, the views of each for evaluation.
 
-Everything leaves as uint8 (views, T, H, W, C), RGB; `Clips.prepare` makes the model's float input on the device.
+The one input of a sample is `rgb`, uint8 (views, T, H, W, C); `Clips.prepare` makes the model's float input on the
+device.
 
 The views of a sample stand in this order: clip by clip in time; within a clip all crops, then (with `flip`, or the ten
 crops) the same crops mirrored; the crops in the order of `transforms.place_boxes`. Each view is a sample of its own for
@@ -110,8 +111,8 @@ class Clips(paddle.io.Dataset):
         """Read one sample.
 
         Returns:
-            dict of `inputs` uint8 (views, T, H, W, C), one view in training; `label` int; `name` str; `faults`, what
-            was wrong with the samples that this one replaces (training only).
+            dict of `inputs`, {"rgb": uint8 (views, T, H, W, C)}, one view in training; `label` int; `name` str;
+            `faults`, what was wrong with the samples that this one replaces (training only).
 
         Raises:
             ValueError: a label outside the classes or against the class names; in evaluation also a damaged record or
@@ -145,9 +146,9 @@ class Clips(paddle.io.Dataset):
         return _class_in_name(os.path.basename(entry.path)) or open_video(entry).label
 
     @property
-    def input_shape(self) -> list[int]:
-        """What the model sees of one view: [3, T, H, W]."""
-        return [3, self.num_segments * self.clip_len, self.crop_size, self.crop_size]
+    def input_shape(self) -> dict[str, list[int]]:
+        """What the model sees of one view: `rgb` [3, T, H, W]."""
+        return {"rgb": [3, self.num_segments * self.clip_len, self.crop_size, self.crop_size]}
 
     def sample_bytes(self) -> int:
         """Return about how much memory one sample takes, in bytes; windows are counted as 16 views."""
@@ -157,21 +158,21 @@ class Clips(paddle.io.Dataset):
             views = (16 if self.protocol == "windows" else self.num_clips) * EVALUATION_CROPS[self.crops] * flips
         return views * self.num_segments * self.clip_len * self.crop_size**2 * 3
 
-    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
-        """Return views of noise, uint8 (num_views, T, H, W, C), to measure what comes after the reader."""
-        channels, *size = self.input_shape
-        return rng.integers(0, 256, (num_views, *size, channels), np.uint8)
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
+        channels, *size = self.input_shape["rgb"]
+        return {"rgb": rng.integers(0, 256, (num_views, *size, channels), np.uint8)}
 
-    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
-        """Make the model's input on the current device.
+    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
+        """Make the model's inputs on the current device.
 
         Args:
-            inputs: uint8 (B, T, H, W, C).
+            inputs: `rgb` uint8 (B, T, H, W, C), an array or a tensor.
 
         Returns:
-            float32 (B, C, T, H, W): (pixel / 255 - mean) / std.
+            `rgb` float32 (B, C, T, H, W): (pixel / 255 - mean) / std.
         """
-        return normalize(inputs, self.mean, self.std)
+        return {"rgb": normalize(inputs["rgb"], self.mean, self.std)}
 
     def _draw_clip(self, index: int, rng: np.random.Generator) -> dict:
         video = self._open(index)
@@ -187,7 +188,7 @@ class Clips(paddle.io.Dataset):
             frames = transforms.jitter_color(frames, self.color_jitter, rng)
         if rng.random() < self.erasing_ratio:
             frames = transforms.erase(frames, 255 * np.array(self.mean), rng)
-        return {"inputs": frames[None], "label": label, "name": video.name}
+        return {"inputs": {"rgb": frames[None]}, "label": label, "name": video.name}
 
     def _draw_box(self, height: int, width: int, rng: np.random.Generator) -> tuple:
         if self.crop == "corner":
@@ -205,18 +206,19 @@ class Clips(paddle.io.Dataset):
         needed, places = np.unique(clips, return_inverse=True)
         frames = decode_frames(video, needed, self._plan_whole_frame)
         views = transforms.cut_views(frames, places.reshape(clips.shape), self.crop_size, crops, flip)
-        return {"inputs": views, "label": video.label, "name": video.name}
+        return {"inputs": {"rgb": views}, "label": video.label, "name": video.name}
 
-    def make_views(self, frames: np.ndarray) -> np.ndarray:
+    def make_views(self, frames: np.ndarray) -> dict[str, np.ndarray]:
         """Cut the evaluation views out of all frames of a video, scaled to `short_size`, that stands in no list.
 
         Args:
             frames: uint8 (num_frames, H, W, 3).
 
         Returns:
-            uint8 (views, T, crop_size, crop_size, 3).
+            `inputs` of a sample: `rgb` uint8 (views, T, crop_size, crop_size, 3).
         """
-        return transforms.cut_views(frames, self._place_clips(len(frames)), self.crop_size, self.crops, self.flip)
+        clips = self._place_clips(len(frames))
+        return {"rgb": transforms.cut_views(frames, clips, self.crop_size, self.crops, self.flip)}
 
     def _place_clips(self, num_frames: int) -> np.ndarray:
         """Return the frame indices of each evaluation clip of a video: (clips, T)."""

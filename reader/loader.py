@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import paddle
 
-from common.nested import change_each, take_one
+from common.cores import count_cores
 
 MOST_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default
@@ -20,16 +20,16 @@ SHARED_MEMORY = "/dev/shm"
 class Loader:
     """Iterates over the batches of one epoch; `set_epoch` chooses which.
 
-    A batch is a dict: `inputs` uint8 Tensor (sum of views, T, H, W, C), or a dict of tensors where a sample has several
-    inputs, `labels` int64 array (N,), `names` list of N, `views` int64 array (N,), `faults` list of what was wrong with
-    samples that were replaced, `total` int, samples of this batch in all processes. The views of the samples stand one
-    sample after the other in `inputs`.
+    A batch is a dict: `inputs`, {name: Tensor (sum of views, ...)} in the order in which the network takes them;
+    `labels` int64 array (N,); `names` list of N; `views` int64 array (N,); `faults` list of what was wrong with samples
+    that were replaced; `total` int, samples of this batch in all processes. The views of the samples stand one sample
+    after the other in each of `inputs`.
 
     Several processes share an epoch: a shuffled batch is split among them, batches in list order are dealt out whole.
     Where a last batch has none for a process, that gets a sample without a name, to be counted for nothing.
 
     Args:
-        dataset: `dataset[epoch, index]` gives dicts of `inputs` (views, ...), `label`, `name`, `faults`; it has
+        dataset: `dataset[epoch, index]` gives dicts of `inputs` {name: (views, ...)}, `label`, `name`, `faults`; it has
             `class_names`, `prepare` and `sample_bytes`.
         batch_size: samples a batch, of all processes together.
         shuffle: draw a new order each epoch.
@@ -83,8 +83,8 @@ class Loader:
         return len(self.dataset)
 
     @property
-    def input_shape(self) -> list[int]:
-        """Shape of the model's input for one view, without the batch axis."""
+    def input_shape(self) -> dict[str, list[int]]:
+        """Shapes of the model's inputs for one view, without the batch axis."""
         return self.dataset.input_shape
 
     def __len__(self) -> int:
@@ -94,8 +94,8 @@ class Loader:
         """Choose the epoch that the next iteration reads; without it, epoch 0 is read again and again."""
         self.sampler.epoch = epoch
 
-    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
-        """Make the model's input from a batch's `inputs`, on the current device."""
+    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
+        """Make the model's inputs from a batch's `inputs`, on the current device."""
         return self.dataset.prepare(inputs)
 
     def __iter__(self):
@@ -109,7 +109,9 @@ class Loader:
     def _read(self):
         if self.num_workers == 0:
             for keys in self.sampler:
-                yield _collate([self.dataset[key] for key in keys])
+                batch = _collate([self.dataset[key] for key in keys])
+                tensors = {name: paddle.to_tensor(array) for name, array in batch["inputs"].items()}
+                yield {**batch, "inputs": tensors}
             return
         # New workers each epoch: persistent ones never end, wait half a second between epochs (Paddle 2.6 and 3.3) and
         # keep the batches of an iteration that was broken off.
@@ -128,9 +130,9 @@ class Loader:
             yield batch
 
     def _unpack(self, batch: dict, index: int) -> dict:
-        inputs, own, total = batch["inputs"], *self.sampler.count(index)
+        own, total = self.sampler.count(index)
         return {
-            "inputs": change_each(_to_tensor, inputs),
+            "inputs": batch["inputs"],
             "labels": np.array(batch["labels"], np.int64),
             "names": batch["names"][:own],
             "views": np.array(batch["views"], np.int64),
@@ -206,29 +208,19 @@ class _Guarded(paddle.io.Dataset):
 
 
 def _collate(samples: list[dict]) -> dict:
-    """Join samples into a batch of one array and lists, which cross the process border on every Paddle version."""
+    """Join samples into a batch of arrays and lists, which cross the process border on every Paddle version."""
     for sample in samples:
         if "error" in sample:
-            return {"inputs": np.zeros(1, np.uint8), **sample}
-    inputs = [sample["inputs"] for sample in samples]
-    if isinstance(inputs[0], dict):
-        views = [len(take_one(one)) for one in inputs]
-        inputs = {name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]}
-    else:
-        views = [len(one) for one in inputs]
-        inputs = np.concatenate(inputs)
+            return {"inputs": {"none": np.zeros(1, np.uint8)}, **sample}
+    first = samples[0]["inputs"]
     return {
-        "inputs": inputs,
+        "inputs": {name: np.concatenate([sample["inputs"][name] for sample in samples]) for name in first},
         "labels": [int(sample["label"]) for sample in samples],
         "names": [sample["name"] for sample in samples],
-        "views": views,
+        "views": [len(next(iter(sample["inputs"].values()))) for sample in samples],
         "faults": [fault for sample in samples for fault in sample["faults"]],
         "error": "",
     }
-
-
-def _to_tensor(inputs) -> paddle.Tensor:
-    return inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
 
 
 def _start_worker(worker_id: int) -> None:
@@ -238,7 +230,7 @@ def _start_worker(worker_id: int) -> None:
 def _default_num_workers() -> int:
     if sys.platform in ("win32", "darwin"):  # Paddle reads in one process there
         return 0
-    return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
+    return min(MOST_DEFAULT_WORKERS, count_cores())
 
 
 def _has_shared_memory(needed_bytes: int) -> bool:

@@ -2,8 +2,8 @@
 
 Key points are carried from the size of their annotation to that of the decoded frames. One box around the bodies, one
 crop and one mirroring then hold for both, so that a pixel and the map of a joint on it stay together; frames are taken
-for each modality by itself, over the same time. A sample leaves as a dict: `rgb` uint8 (views, T, H, W, 3) and `pose`
-float32 (views, M, T', V, 4) as `reader/pose_volumes.py` describes it. Views stand as there.
+for each modality by itself, over the same time. The inputs of a sample are `rgb` uint8 (views, T, H, W, 3) and `pose`
+float32 (views, M, T', V, 4) as `reader/heatmaps.py` describes it. Views stand as there.
 """
 
 import os
@@ -11,14 +11,13 @@ import os
 import numpy as np
 import paddle
 
-from dataset.annotations import Media
+from dataset.media import MediaIndex
 from dataset.records import ListEntry
-from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.clips import normalize
 from reader.frames import DamagedSampleError, Video, decode_frames, open_video
+from reader.heatmaps import CROP_AREA, Framing, Heatmaps
 from reader.pose_transforms import draw_erased_box, resize
-from reader.pose_volumes import CROP_AREA, Framing, PoseVolumes
 from reader.skeleton_pkl import Recording
 
 # Of ImageNet, RGB order, 0 to 1.
@@ -30,7 +29,7 @@ MOST_FRAMES_APART = 2  # tools that count frames differ by so many at the end of
 ERASED_COLOR = 128
 
 
-class RGBPose(PoseVolumes):
+class RGBPose(Heatmaps):
     """Frames and heat maps of the recordings in a split, and of their videos.
 
     Args:
@@ -46,10 +45,10 @@ class RGBPose(PoseVolumes):
         erasing_area: least and greatest area of that box, as a share.
         mean: of the RGB data, 0 to 1.
         std: of the RGB data, 0 to 1.
-        **others: as in `PoseVolumes`; `crop_size` is that of RGB, `scaling` gives the size of the maps.
+        **others: as in `Heatmaps`; `crop_size` is that of RGB, `scaling` gives the size of the maps.
 
     Raises:
-        ValueError: as `PoseVolumes`; recordings without a video.
+        ValueError: as `Heatmaps`; recordings without a video.
         FileNotFoundError: the pkl or the folder is missing.
     """
 
@@ -102,22 +101,23 @@ class RGBPose(PoseVolumes):
         self.paths = self._find_videos()
 
     @property
-    def input_shape(self) -> dict | list:
+    def input_shape(self) -> dict[str, list[int]]:
         """What the model sees of one view: `rgb` [3, T, H, W], `pose` [joints or limbs, T', H', W']."""
-        rgb = [3, self.rgb_clip_len, self.crop_size, self.crop_size]
-        return rgb if self.rgb_only else {"rgb": rgb, "pose": super().input_shape}
+        rgb = {"rgb": [3, self.rgb_clip_len, self.crop_size, self.crop_size]}
+        return rgb if self.rgb_only else {**rgb, **super().input_shape}
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
         return super().sample_bytes() + self._num_views * self.rgb_clip_len * self.crop_size**2 * 3
 
-    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict | np.ndarray:
-        """Return views of noise, as samples leave, to measure what comes after the reader."""
-        rgb = rng.integers(0, 256, (num_views, self.rgb_clip_len, self.crop_size, self.crop_size, 3), np.uint8)
-        return rgb if self.rgb_only else {"rgb": rgb, "pose": super().draw_noise(num_views, rng)}
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
+        shape = (num_views, self.rgb_clip_len, self.crop_size, self.crop_size, 3)
+        rgb = {"rgb": rng.integers(0, 256, shape, np.uint8)}
+        return rgb if self.rgb_only else {**rgb, **super().draw_noise(num_views, rng)}
 
-    def prepare(self, inputs: dict | paddle.Tensor) -> dict | paddle.Tensor:
-        """Make the model's input on the current device.
+    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
+        """Make the model's inputs on the current device.
 
         Args:
             inputs: `rgb` uint8 (B, T, H, W, 3), `pose` float32 (B, M, T', V, 4).
@@ -125,11 +125,10 @@ class RGBPose(PoseVolumes):
         Returns:
             `rgb` float32 (B, 3, T, H, W), (pixel / 255 - mean) / std; `pose` float32 (B, K, T', H', W').
         """
-        if self.rgb_only:
-            return normalize(inputs, self.mean, self.std)
-        return {"rgb": normalize(inputs["rgb"], self.mean, self.std), "pose": super().prepare(inputs["pose"])}
+        rgb = {"rgb": normalize(inputs["rgb"], self.mean, self.std)}
+        return rgb if self.rgb_only else {**rgb, **super().prepare(inputs)}
 
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict | np.ndarray:
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         keypoint, score = self._clean(recording)
         video, num_frames = self._open_video(recording, keypoint.shape[1])
         frames = self._choose_frames(num_frames, self.clip_len, rng)
@@ -138,9 +137,8 @@ class RGBPose(PoseVolumes):
         views = []
         for size in self._sizes:
             rgb, points, framing = self._cut(video, rgb_frames, keypoint, recording.img_shape, size, rng)
-            views.append({"rgb": rgb, "pose": self._join(points, score, framing)})
-        joined = {name: np.concatenate([one[name] for one in views]) for name in views[0]}
-        return joined["rgb"] if self.rgb_only else joined
+            views.append({"rgb": rgb} if self.rgb_only else {"rgb": rgb, "pose": self._join(points, score, framing)})
+        return {name: np.concatenate([view[name] for view in views]) for name in views[0]}
 
     def _cut(self, video: Video, frames: np.ndarray, keypoint: np.ndarray, img_shape: tuple, size: int, rng) -> tuple:
         """Cut the RGB views (views, T, H, W, 3) out of a video, at one scale.
@@ -204,7 +202,7 @@ class RGBPose(PoseVolumes):
             return {}
         if self.videos is None:
             raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
-        media = Media(self.videos, VIDEO_SUFFIXES)
+        media = MediaIndex(self.videos)
         names = [recording.name for recording in self.entries]
         paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}
         missing = [name for name in names if not os.path.exists(paths[name])]

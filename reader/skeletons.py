@@ -1,6 +1,6 @@
 """Skeletons: clips of key points from the skeleton pkl, random ones for training, fixed views for evaluation.
 
-Everything leaves as float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. On the way a
+The one input of a sample is `skeleton`, float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. A
 recording is normalised, turned and shaken (training only), cut to clips, and made a stream; missing persons are zeros.
 Two coordinates are x, y and a score as the third channel, which is 1 for every joint where the file has no scores.
 """
@@ -116,25 +116,28 @@ class Skeletons(Recordings):
         self._check_entries()
 
     @property
-    def input_shape(self) -> list[int]:
-        """What the model sees of one view: [C, T, V, M]."""
-        return [self.num_channels, self.clip_len, self.layout.num_joints, self.num_persons]
+    def input_shape(self) -> dict[str, list[int]]:
+        """What the model sees of one view: `skeleton` [C, T, V, M]."""
+        return {"skeleton": [self.num_channels, self.clip_len, self.layout.num_joints, self.num_persons]}
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
         views = 1 if self.mode == "train" else self.num_clips
-        return views * 4 * int(np.prod(self.input_shape))
+        return views * 4 * int(np.prod(self.input_shape["skeleton"]))
 
-    def draw_noise(self, num_views: int, rng: np.random.Generator) -> np.ndarray:
-        """Return views of noise, float32 (num_views, M, T, V, C), to measure what comes after the reader."""
-        return rng.standard_normal((num_views, *np.take(self.input_shape, [3, 1, 2, 0])), np.float32)
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
+        channels, num_frames, num_joints, num_persons = self.input_shape["skeleton"]
+        shape = (num_views, num_persons, num_frames, num_joints, channels)
+        return {"skeleton": rng.standard_normal(shape, np.float32)}
 
-    def prepare(self, inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor:
-        """Make the model's input on the current device: (B, M, T, V, C) -> (B, C, T, V, M)."""
-        inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
-        return inputs.transpose([0, 4, 2, 3, 1])
+    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
+        """Make the model's inputs on the current device: `skeleton` (B, M, T, V, C) -> (B, C, T, V, M)."""
+        skeleton = inputs["skeleton"]
+        skeleton = skeleton if isinstance(skeleton, paddle.Tensor) else paddle.to_tensor(skeleton)
+        return {"skeleton": skeleton.transpose([0, 4, 2, 3, 1])}
 
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         keypoint = self._normalize(self._clean(recording), recording.img_shape)
         if rng is not None:
             keypoint = self._shake(keypoint, rng)
@@ -142,7 +145,7 @@ class Skeletons(Recordings):
             keypoint = self._on_coordinates(transforms.normalize_box, keypoint)
         keypoint = keypoint[: self.num_persons]
         views = self._make_uniform(keypoint, rng) if self.sampling == "uniform" else self._make_clips(keypoint, rng)
-        return self._join(views)
+        return {"skeleton": self._join(views)}
 
     def _clean(self, recording: Recording) -> np.ndarray:
         """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score."""

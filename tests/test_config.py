@@ -100,7 +100,7 @@ def test_a_section_is_filled_from_the_signature():
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"widht": 2.0}, "x [MODEL]: unknown key 'widht'; did you mean 'width'?; known: num_classes, width"),
+        ({"widht": 2.0}, "x [MODEL]: unknown key 'widht'; did you mean 'width'? (known: num_classes, width"),
         ({"width": "wide"}, "x [MODEL]: width: expected float, got 'wide'"),
         ({"width": True}, "x [MODEL]: width: expected float, got True"),
         ({"num_classes": 2.5}, "x [MODEL]: num_classes: expected int, got 2.5"),
@@ -126,6 +126,16 @@ def test_the_2020_text_keeps_its_meaning():
     expected = {"learning_rate": 0.01, "learning_rate_decay": 0.1, "weight_decay": 1e-4, "momentum": 0.9}
     assert config["OPTIMIZER"] == expected
     assert config["RUN"] == {"epochs": 1, "use_gpu": True}
+
+
+def test_a_key_of_today_wins_over_its_name_of_2020():
+    """Whoever adds a key to a text of 2020 means what she adds."""
+    config = {section: {} for section in texts.SECTIONS}
+    config["TRAIN"] = {"epoch": 65, "learning_rate": 0.01, "target_size": 112, "crop_size": 224}
+    config["RUN"] = {"epochs": 3}
+    texts.translate_2020(config)
+    assert config["RUN"] == {"epochs": 3} and config["OPTIMIZER"] == {"learning_rate": 0.01}
+    assert config["TRAIN"] == {"crop_size": 224}
 
 
 def test_the_names_of_pbgcns_runner_load():
@@ -184,5 +194,5 @@ class Child(Parent):
 def test_keys_that_a_class_hands_to_its_parent_are_keys_too():
     filled = texts.fill_section("a.txt [MODEL]", {"depth": 50}, [Child])
     assert filled == {"width": 7, "depth": 50, "groups": None}
-    with pytest.raises(ValueError, match="unknown key 'others'; known: width, depth, groups"):
+    with pytest.raises(ValueError, match="unknown key 'others' \\(known: width, depth, groups"):
         texts.fill_section("a.txt [MODEL]", {"others": 1}, [Child])

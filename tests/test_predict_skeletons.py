@@ -16,7 +16,7 @@ import config as texts
 import predict
 import recipe
 from common import files
-from engine import checkpoint, trainer
+from engine import checkpoint, evaluator
 from inference import sources
 from layouts import get_layout
 from models import build_model
@@ -86,7 +86,7 @@ def score_as_test_does(filelist, split, **reader):
     model = build_model(**state["config"]["MODEL"])
     checkpoint.restore_model(model, state["model"])
     loader = recipe.open_loader(state["config"], "TEST")
-    return trainer.evaluate(model, loader, state["config"]["RUN"]["average_clips"])
+    return evaluator.evaluate(model, loader, state["config"]["RUN"]["average_clips"])
 
 
 def soften(scores, average_clips):

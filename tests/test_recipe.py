@@ -7,7 +7,7 @@ from tiny import CONFIG, write_config
 
 import config as texts
 import recipe
-from engine import train_step
+from engine.amp import FullPrecision
 from engine.run_settings import RunSettings
 from models import MODELS
 
@@ -108,6 +108,16 @@ def test_a_gpu_that_is_not_there_is_one_sentence_with_the_flag():
     assert recipe.choose_device(None) == recipe.choose_device(False)
 
 
+@pytest.mark.parametrize("deterministic, is_cuda_build", [(True, True), (False, True), (True, False)])
+def test_deterministic_runs_ask_cudnn_for_reproducible_kernels(deterministic, is_cuda_build, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: is_cuda_build)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(paddle, "set_flags", asked.update)
+    recipe.choose_device(False, deterministic)
+    assert asked == ({"FLAGS_cudnn_deterministic": True} if deterministic and is_cuda_build else {})
+
+
 def test_mixed_up_class_names_are_refused_with_the_first_difference():
     recipe.compare_classes(["a", "b"], ["a", "b"], "x.list")
     with pytest.raises(ValueError, match="x.list: class 1 is 'c' there and 'b' in the weights"):
@@ -125,15 +135,15 @@ class Named:
 
 def test_the_list_decides_the_number_of_classes(tmp_path, caplog):
     config = read(tmp_path)
-    assert recipe.settle_classes(config, Named(["a", "b"])) == ["a", "b"] and config["MODEL"]["num_classes"] == 2
+    assert recipe.resolve_class_names(config, Named(["a", "b"])) == ["a", "b"] and config["MODEL"]["num_classes"] == 2
     with pytest.raises(ValueError, match="names 3 classes, MODEL.num_classes is 2"):
-        recipe.settle_classes(config, Named(["a", "b", "c"]))
+        recipe.resolve_class_names(config, Named(["a", "b", "c"]))
     config["MODEL"]["num_classes"] = 4
-    assert recipe.settle_classes(config, Named(["a", "b"])) == ["a", "b"]
+    assert recipe.resolve_class_names(config, Named(["a", "b"])) == ["a", "b"]
     assert "names 2 classes, the model has 4 outputs" in caplog.text
-    assert recipe.settle_classes(config, Named(None)) == ["0", "1", "2", "3"]
+    assert recipe.resolve_class_names(config, Named(None)) == ["0", "1", "2", "3"]
     with pytest.raises(ValueError, match="names no classes; run data_list_gener.py again"):
-        recipe.settle_classes(read(tmp_path), Named(None))
+        recipe.resolve_class_names(read(tmp_path), Named(None))
 
 
 def test_seeds_differ_by_epoch_and_repeat():
@@ -175,8 +185,8 @@ def build_step(tmp_path, words):
 
 def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
     plain = build_step(tmp_path, [])
-    assert type(plain.precision) is train_step.FullPrecision and plain.mixing is plain.average is None
-    assert plain.batch_size == 4 and plain.still == [] and as_if_gpu == []
+    assert type(plain.precision) is FullPrecision and plain.mixup is plain.average is None
+    assert plain.batch_size == 4 and plain.frozen_norms == [] and as_if_gpu == []
     words = [
         "RUN.amp_level=O1",
         "RUN.mixup_alpha=0.2",
@@ -186,8 +196,8 @@ def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
     ]
     full = build_step(tmp_path, [*words, "RUN.train_from=layer4", "RUN.freeze_statistics=True"])
     assert full.precision.level == "O1" and as_if_gpu == []
-    assert len(full.mixing.alphas) == 2 and full.mixing.ratio == 0.5 and full.average.decay == 0.9
-    assert full.model.bn1 in full.still and full.model.fc not in full.still
+    assert len(full.mixup.alphas) == 2 and full.mixup.ratio == 0.5 and full.average.decay == 0.9
+    assert full.model.bn1 in full.frozen_norms and full.model.fc not in full.frozen_norms
     assert build_step(tmp_path, ["RUN.amp_level=O2"]).precision.level == "O2"
     assert as_if_gpu == [{"level": "O2", "master_weight": True, "save_dtype": "float32"}]
 

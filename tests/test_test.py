@@ -16,7 +16,7 @@ from tiny import CLASSES, make_tree, write_config
 import test
 import train
 from common import command_line, files
-from engine import checkpoint, trainer
+from engine import checkpoint, evaluator
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +132,13 @@ def test_no_sample_is_dropped_whatever_the_batch(score):
 
 def count_views(monkeypatch):
     shapes = []
-    original = trainer.evaluate
+    original = evaluator.evaluate
 
     def spy(model, loader, *arguments):
         shapes.extend((batch["inputs"].shape[0], batch["inputs"].shape[1]) for batch in loader)
         return original(model, loader, *arguments)
 
-    monkeypatch.setattr(trainer, "evaluate", spy)
+    monkeypatch.setattr(evaluator, "evaluate", spy)
     return shapes
 
 
@@ -214,7 +214,7 @@ def test_config_and_checkpoint_may_stand_without_flags(trained, tmp_path, monkey
         (["--weights", "out/none"], "no checkpoint 'out/none.pdparams'; that folder has out/"),
         (["out/resnet_model", "--filelist", "none.list"], "none.list"),
         (["c.txt", "out/resnet_model", "out/resnet_best"], "expected CHECKPOINT or CONFIG CHECKPOINT, got c.txt out/"),
-        (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean --num_clips?"),
+        (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean '--num_clips'?"),
         (["out/resnet_model", "-o", "TEST.num_clip=3"], "unknown key 'num_clip'; did you mean 'num_clips'?"),
     ],
 )

@@ -13,11 +13,12 @@ from common import files
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, run_script):
-    """Train two streams as a user does, and again, the last checkpoint alone; the folder and what was told each time."""
+    """Train two streams as a user does, then again; the folder and what was told each time."""
     folder = tmp_path_factory.mktemp("streams")
     write_pkl(folder / "tiny.pkl")
     config = write_config(folder / "c.txt", "tiny.pkl")
-    words = [config, "--save-dir", "out", "--streams", "bone", "joint_motion", "--epoch", 2, "-o", "RUN.save_scores=True"]
+    words = [config, "--save-dir", "out", "--streams", "bone", "joint_motion", "--epoch", 2]
+    words += ["-o", "RUN.save_scores=True"]
     told = []
     for more in (["--test_best"], []):
         ended = run_script("train_streams.py", *words, *more, cwd=folder)
@@ -66,7 +67,7 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
     write_pkl(tmp_path / "tiny.pkl")
     config = write_config(tmp_path / "c.txt", "tiny.pkl")
     ended = run_script("train_streams.py", config, "--streams", "joint", "--epochs", 1, cwd=tmp_path)
-    assert ended.returncode == 2 and "unknown flag '--epochs'; did you mean --epoch?" in ended.stderr
+    assert ended.returncode == 2 and "unknown flag '--epochs'; did you mean '--epoch'?" in ended.stderr
     assert "stream joint ended with exit status 2" in ended.stdout
     assert not (tmp_path / "output").exists()
 

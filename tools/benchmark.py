@@ -36,8 +36,7 @@ import paddle
 
 import config as texts
 import recipe
-from common.nested import change_each, format_shape, take_one
-from engine import run_card, trainer
+from engine import memory, run_card
 from engine.onednn import NETWORKS
 from tools.measure import heatmap_speed, reader_speed, step_speed
 from tools.measure.timing import (
@@ -50,6 +49,7 @@ from tools.measure.timing import (
     open_training_reader,
     run_script,
     time_calls,
+    to_tensors,
 )
 
 NUM_CLASSES = 101  # where the config leaves them to a list
@@ -128,7 +128,7 @@ def measure_reader(args: argparse.Namespace, words: list) -> None:
             root = args.root and pathlib.Path(args.root)
             sources = reader_speed.find_sources(root, folder) if root else reader_speed.make_sources(folder)
         rows += [reader_speed.measure(config, title, source, args) for title, source in sources.items()]
-    clip = format_shape(open_training_reader(config).input_shape)
+    clip = run_card.format_shapes(open_training_reader(config).input_shape)
     print(f"clips of {clip}, {recipe.device_batch_size(config)} a batch; median of ", end="")
     print(
         f"{args.repeats} x {args.batches} batches (lowest to highest)\n{describe_machine()}\n\n{format_table(rows)}\n"
@@ -140,19 +140,19 @@ def measure_reader(args: argparse.Namespace, words: list) -> None:
     print(f"core, in turn with the reader without workers; '{reader_speed.SMALL_TITLE}' are cut, not scaled")
 
 
-def prepare_training(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
+def prepare_training(step, inputs: dict, labels: np.ndarray) -> Callable:
     """Return a call that makes one update; at rate 0, where noise can do no harm and the work is the same."""
     step.begin_epoch()
-    return lambda: step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), 0.0, 0)
+    return lambda: step(to_tensors(inputs), paddle.to_tensor(labels), 0.0, 0)
 
 
-def prepare_inference(step, inputs: np.ndarray, labels: np.ndarray) -> Callable:
+def prepare_inference(step, inputs: dict, labels: np.ndarray) -> Callable:
     """Return a call that scores the batch; like an update, it begins with bytes that are not on the device."""
     step.model.eval()
 
     def score():
         with paddle.no_grad():
-            step.model(step.prepare(change_each(paddle.to_tensor, inputs)))
+            step.model(step.prepare(to_tensors(inputs)))
 
     return score
 
@@ -168,17 +168,17 @@ def draw_video(config: dict, _) -> tuple:
         views = reader.make_views(rng.integers(0, 256, size, np.uint8))
     else:
         views = reader.draw_noise(reader.num_clips * (1 + getattr(reader, "flip", False)), rng)
-    return views, np.zeros(len(take_one(views)), np.int64)
+    return views, np.zeros(len(next(iter(views.values()))), np.int64)
 
 
 def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     """Measure one of `CALLS` in this process: seconds a call, peak memory, size of the network."""
-    before_gib = trainer.memory_gib()
+    before_gib = memory.peak_memory_gib()
     step, reader = build_step(config)
     inputs, labels = (draw_video if name == "test video" else draw_batch)(config, reader)
     call = CALLS[name](step, inputs, labels)
     seconds = time_calls(call, args.batches, args.repeats)
-    memory_gib = trainer.memory_gib()
+    memory_gib = memory.peak_memory_gib()
     return {
         "num_clips": len(labels),
         "seconds": seconds,
@@ -186,8 +186,8 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
         "memory_gib": memory_gib,
         "before_gib": before_gib,
         "num_parameters": run_card.count_parameters(step.model),
-        "num_macs": run_card.measure_forward(step.model, reader.input_shape).num_macs,
-        "clip": format_shape(reader.input_shape),
+        "num_macs": step.model.measure_cost(reader.input_shape).num_macs,
+        "clip": run_card.format_shapes(reader.input_shape),
     }
 
 

@@ -71,7 +71,7 @@ def main(words: list | None = None) -> None:
             "the network; predict.py --weights runs the checkpoint as it is"
         )
     reader, rng = recipe.open_reader(state["config"]), np.random.default_rng(0)
-    frames = [reader.draw_noise(size, rng) for size in BATCHES]
+    frames = [batch for size in BATCHES for batch in reader.draw_noise(size, rng).values()]
     clip_shape = list(frames[0].shape[1:])
     expected, dynamic_s = run_timed(network, frames)
     print(f"dynamic: {BATCHES[-1]} clips in {dynamic_s:.3f} s")

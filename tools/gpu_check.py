@@ -34,8 +34,7 @@ import paddle
 import config as texts
 import recipe
 from common import files
-from common.nested import change_each
-from engine import trainer
+from engine import memory
 from models import MODELS
 from tools.golden import vectors
 from tools.measure.timing import (
@@ -46,6 +45,7 @@ from tools.measure.timing import (
     format_table,
     run_script,
     time_calls,
+    to_tensors,
 )
 
 LEVELS = {"O0": "float32", "O1": "AMP O1", "O2": "AMP O2"}
@@ -248,22 +248,21 @@ def format_figures(found: dict) -> list:
 def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
     """Train a network on one batch: losses, seconds an update, peak memory, bytes, kernels."""
     config, learning_rate = make_config(name, level, args), FASTER.get(name, LEARNING_RATE)
-    with trainer.explain_out_of_memory("lower --batch_size"):
+    with memory.explain_out_of_memory("lower --batch_size"):
         step, reader = build_step(config)
         inputs, labels = draw_batch(config, reader)
         step.begin_epoch()
 
         def update(index: int = args.steps) -> paddle.Tensor:
-            return step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), learning_rate, index)["loss"]
+            return step(to_tensors(inputs), paddle.to_tensor(labels), learning_rate, index)["loss"]
 
-        arrays = inputs.values() if isinstance(inputs, dict) else [inputs]
         losses = [float(update(index)) for index in range(args.steps)]
         return {
             "losses": losses,
             "seconds": time_calls(update, num_calls=5, repeats=3),
-            "memory_gib": trainer.memory_gib(),
+            "memory_gib": memory.peak_memory_gib(),
             "batch_size": len(labels),
-            "num_bytes": sum(one.nbytes for one in (*arrays, labels)),
+            "num_bytes": sum(array.nbytes for array in (*inputs.values(), labels)),
             "kernels": name_kernels(count_kernels(update)),
         }
 

@@ -36,7 +36,8 @@ from engine import checkpoint
 from models import MODELS, build_model
 from models.parts.inflate import WAYS, inflate
 from models.parts.weights import convert_torch_weights
-from tools.weights.torch_files import Placeholder, read_torch_file
+from tools.weights.torch_files import read_torch_file
+from tools.weights.torch_pickle import Placeholder
 
 SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})
 IMAGENET = "imagenet"  # 2-D weights for a backbone, without neck and classifier
@@ -87,7 +88,7 @@ def main(words: list | None = None) -> None:
                 "give the names it was trained with"
             )
         model = build_model(**section)
-        check_source(model, args.source)
+        model.check_source(args.source)
         converted = convert_torch_weights(named, model)
 
     notes = {key: content[key] for key in ("arch", "epoch") if place and isinstance(content.get(key), (int, str))}
@@ -217,17 +218,6 @@ def find_classes(named: dict) -> int:
     if not matrices:
         raise ValueError("the file has no linear layer: it holds a part of a network, which no model here fits")
     return matrices[-1].shape[0]
-
-
-def check_source(model, source: str) -> None:
-    """Refuse a network that computes otherwise than the one of that repository, though the weights would fit.
-
-    Raises:
-        ValueError: says which argument to change.
-    """
-    for layer in model.sublayers():
-        if hasattr(layer, "check_source"):
-            layer.check_source(source)
 
 
 def convert_backbone(named: dict, model, way: str) -> dict:

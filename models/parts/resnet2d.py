@@ -105,6 +105,9 @@ class FrameResNet(nn.Layer):
             setattr(self, f"layer{stage + 1}", blocks)
             self.out_channels.append(channels)
 
+    def check_source(self, source: str) -> None:
+        """Take the weights of any repository: what they compute here, they compute there."""
+
     def forward(self, x) -> list:
         """Give the outputs of the four stages for clips (N, in_channels, T, H, W).
 

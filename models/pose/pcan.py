@@ -137,7 +137,7 @@ class PCAN(RGBPoseConv3D):
         super().__init__(num_classes, loss_components=loss_components, loss_weights=loss_weights, **pathways)
         groups = list_groups(coarse_groups, num_classes, num_coarse_classes)
         num_coarse_classes = num_coarse_classes or max(groups) + 1
-        self.register_buffer("groups", paddle.to_tensor(groups, dtype="int64"), persistable=False)
+        self.register_buffer("class_groups", paddle.to_tensor(groups, dtype="int64"), persistable=False)
         self.rectify_weights = dict(zip(MODALITIES, rectify_weights, strict=True))
         self.as_published = as_published
         self.tree_weight, self.prototype_weight = tree_weight, prototype_weight
@@ -150,6 +150,11 @@ class PCAN(RGBPoseConv3D):
             setattr(self, f"fc_{modality}_coarse", make_classifier(width, num_coarse_classes, std=0.01))
             self.prototypes[modality] = Prototypes(width, FINE_CHANNELS, num_classes)
             self.prototypes[f"{modality}_coarse"] = Prototypes(width, COARSE_CHANNELS, num_coarse_classes)
+
+    @property
+    def groups(self):
+        """The coarse class of each fine one, int64 (num_classes,)."""
+        return self.class_groups
 
     def list_heads(self, modalities: list) -> list:
         """List the heads of some modalities, fine ones first."""
@@ -221,10 +226,10 @@ class PCAN(RGBPoseConv3D):
         scores = (F.softmax(logits) * own).sum(axis=1)
         return contrast(embedded, labels, scores, logits.argmax(axis=1), vectors, missed, scales), vectors
 
-    def end_update(self, *add_up) -> None:
+    def end_update(self, all_reduce_sum) -> None:
         """Move the prototypes; see `Prototypes.end_update`."""
         for layer in self.prototypes.values():
-            layer.end_update(*add_up)
+            layer.end_update(all_reduce_sum)
 
 
 def list_groups(groups: list | str, num_classes: int, num_coarse_classes: int | None) -> list:

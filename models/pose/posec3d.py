@@ -10,11 +10,12 @@ stages do. Where we differ: in nothing but how it is written, see `models/parts/
 
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.layers import make_classifier
 from models.parts.pathway import Pathway, Plan, average_frames, read_pathways
 
 
-class PoseC3D(nn.Layer):
+class PoseC3D(ActionModel):
     """PoseC3D: a pathway, global average pool, dropout, linear.
 
     Args:

@@ -17,6 +17,7 @@ official code never exchanges, before the pose pathway's first one for instance.
 
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.layers import make_classifier
 from models.parts.pathway import RULES, Plan, average_frames, read_pathways
 from models.parts.two_pathways import MODALITIES, TwoPathways
@@ -33,10 +34,10 @@ def read_two_pathways(weights: dict) -> dict:
     return read_pathways(weights, [*LATERAL_RULES, *RULES])
 
 
-class RGBPoseConv3D(nn.Layer):
+class RGBPoseConv3D(ActionModel):
     """RGBPoseConv3D: two pathways, global average pool, dropout and a linear layer for each.
 
-    It takes {"rgb": clips, "pose": heat maps} and gives {"rgb": logits, "pose": logits}, in evaluation too.
+    It takes clips and heat maps and returns {"rgb": logits, "pose": logits}, in evaluation too.
 
     Args:
         num_classes: number of logits of each modality.
@@ -102,8 +103,8 @@ class RGBPoseConv3D(nn.Layer):
         )  # fmt: skip
         self.num_features = [plan.channels_before(plan.num_stages) for plan in (rgb, pose)]
         _check_head(self.num_features, head_in_channels, pose, pose_out_indices, loss_components)
-        self.modalities = list(loss_components)
-        self.loss_weights = self.weigh_losses(self.modalities, list(loss_weights))
+        self.modalities = tuple(loss_components)
+        self.loss_weights = self.weigh_losses(list(loss_components), list(loss_weights))
         # What several processes must know: not every weight has a gradient in every batch.
         self.skips_layers = bool(rgb_drop_path or pose_drop_path or len(loss_components) < len(MODALITIES))
         self.dropout = nn.Dropout(dropout_ratio)
@@ -124,19 +125,17 @@ class RGBPoseConv3D(nn.Layer):
         """List the heads of some modalities."""
         return modalities
 
-    def forward(self, inputs: dict) -> dict:
-        """Map {"rgb": (N, 3, T, H, W), "pose": (N, V, T', H', W')} to {name: logits (N, num_classes)}.
+    def forward(self, rgb, pose) -> dict:
+        """Map clips (N, 3, T, H, W) and heat maps (N, V, T', H', W') to {name: logits (N, num_classes)}.
 
         Raises:
-            ValueError: no such dict, or clips and heat maps that do not fit each other.
+            ValueError: clips and heat maps that do not fit each other.
         """
-        if not isinstance(inputs, dict) or set(inputs) != set(MODALITIES):
-            got = list(inputs) if isinstance(inputs, dict) else type(inputs).__name__
-            raise ValueError(
-                f"{type(self).__name__}: expected inputs {{'rgb': clips, 'pose': heat maps}}, got {got}; "
-                "set READER.name=rgbpose"
-            )
-        return self.score(self.backbone(inputs))
+        return self.score(self.backbone({"rgb": rgb, "pose": pose}))
+
+    def name_outputs(self, outputs: dict) -> dict:
+        """Return the outputs, which have names already."""
+        return outputs
 
     def score(self, maps: dict) -> dict:
         """Map the pathways' features {name: (frames (N*T, C, H, W), T)} to {name: logits}."""
@@ -147,11 +146,11 @@ class RGBPoseConv3D(nn.Layer):
         return getattr(self, f"fc_{head}")(self.dropout(features))
 
     def fuse(self, scores: dict):
-        """Give the mean of the scores (N, num_classes) of the trained modalities, by {name: scores}."""
+        """Return the mean of the scores (N, num_classes) of the trained modalities."""
         return sum(scores[name] for name in self.modalities) / len(self.modalities)
 
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
-        """Give `rgb_loss_cls` and `pose_loss_cls`, which are weighted already."""
+        """Return `rgb_loss_cls` and `pose_loss_cls`, weighted."""
         return {
             f"{head}_loss_cls": weight * criterion(outputs[head], labels) for head, weight in self.loss_weights.items()
         }

@@ -11,6 +11,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.layers import check_clips, conv3d, spread_by_inputs
 from models.parts.weights import keep_names
 
@@ -61,7 +62,7 @@ def make_block(in_channels: int, growth_rate: int, num_layers: int) -> nn.Sequen
     )
 
 
-class DenseNet3D(nn.Layer):
+class DenseNet3D(ActionModel):
     """3D-DenseNet: stem, four dense blocks with transitions between, batch norm, global average pool, linear.
 
     Args:

@@ -12,6 +12,7 @@ Parameter names are the official ones.
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.layers import check_clips, conv3d, spread_by_inputs
 from models.parts.weights import keep_names
 
@@ -115,7 +116,7 @@ def make_stage(block, in_channels: int, planes: int, num_blocks: int, stride: in
     return nn.Sequential(*blocks)
 
 
-class ResidualPlan(nn.Layer):
+class ResidualPlan(ActionModel):
     """What the family shares: stem, four stages of residual blocks, global average pool, linear.
 
     Args:

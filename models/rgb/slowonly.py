@@ -10,6 +10,7 @@ than there.
 
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.inflate import read_imagenet
 from models.parts.layers import conv2d, make_classifier
 from models.parts.resnet2d import Bottleneck, FrameResNet, read_mmaction2, read_tpn
@@ -42,7 +43,7 @@ class SlowOnlyResNet(FrameResNet):
         super().__init__(make_block, depth, widen_factor, in_channels, zero_init_residual)
 
 
-class SlowOnly(nn.Layer):
+class SlowOnly(ActionModel):
     """SlowOnly: T frames in, T frames through all stages, global average pool, dropout, linear.
 
     Args:

@@ -22,6 +22,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.inflate import read_imagenet
 from models.parts.layers import make_classifier
 from models.parts.resnet2d import MMACTION2_RULES, TPN_RULES, read_mmaction2, read_tpn, split_frames
@@ -201,7 +202,7 @@ NECK_TPN_RULES = [
 ]
 
 
-class TPN(nn.Layer):
+class TPN(ActionModel):
     """Temporal pyramid network.
 
     In training it gives {"logits": (N, num_classes), "aux": (N, num_classes)}, and `loss_weights` says how much the
@@ -265,23 +266,35 @@ class TPN(nn.Layer):
         self.num_levels = len(temporal_scales)
         self.loss_weights = {"aux": aux_weight} if aux_weight else {}
 
+    def check_source(self, source: str) -> None:
+        """Refuse weights that were trained with another shift; see `ShiftResNet`."""
+        self.backbone.check_source(source)
+
     def forward(self, x):
         """Map clips (N, in_channels, T, H, W) to logits (N, num_classes), or to a dict of them in training."""
         num_frames = x.shape[2]
         levels = [split_frames(level, num_frames) for level in self.backbone(x)[-self.num_levels :]]
         features = self.neck(levels).mean(axis=[2, 3, 4])  # (N, 2048, T', H', W') -> (N, 2048)
         logits = self.fc(self.dropout(features))
-        if not (self.training and self.loss_weights):
+        if not self.has_auxiliary_output:
             return logits
         return {"logits": logits, "aux": self.neck.aux_head(levels[-2])}
 
-    def compute_losses(self, outputs, labels, criterion, is_mixed: bool = False) -> dict:
-        """Give `loss_cls`, and in training `loss_aux`, which is weighted already."""
-        if not isinstance(outputs, dict):
-            return {"loss_cls": criterion(outputs, labels)}
-        weights = {"logits": 1.0, **self.loss_weights}
-        names = {"logits": "loss_cls", "aux": "loss_aux"}
-        return {names[head]: weight * criterion(outputs[head], labels) for head, weight in weights.items()}
+    @property
+    def has_auxiliary_output(self) -> bool:
+        """Whether `forward` returns the auxiliary head's logits too: in training, if that head has a weight."""
+        return self.training and bool(self.loss_weights)
+
+    def name_outputs(self, outputs) -> dict:
+        """Return {"logits": .., "aux": ..}, or without "aux" where `forward` returns logits alone."""
+        return outputs if self.has_auxiliary_output else super().name_outputs(outputs)
+
+    def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
+        """Return `loss_cls`, and `loss_aux`, weighted, where the auxiliary head has an output."""
+        losses = super().compute_losses(outputs, labels, criterion, is_mixed)
+        if "aux" in outputs:
+            losses["loss_aux"] = self.loss_weights["aux"] * criterion(outputs["aux"], labels)
+        return losses
 
 
 def _check(backbone, temporal_scales, upsample_scale, downsample_scale, fusion_scales, flow, widen_factor) -> None:

@@ -13,6 +13,7 @@ same, the logits differ by a tenth. The default is what the published accuracies
 import paddle
 from paddle import nn
 
+from models.parts.action_model import ActionModel
 from models.parts.inflate import read_imagenet
 from models.parts.layers import make_classifier
 from models.parts.resnet2d import PLANES, Bottleneck, FrameResNet, read_mmaction2, read_tpn
@@ -93,7 +94,7 @@ class ShiftResNet(FrameResNet):
             )
 
 
-class TSM(nn.Layer):
+class TSM(ActionModel):
     """TSM: every frame is classified by itself, and the logits are averaged. A clip is one frame of each segment.
 
     Args:
@@ -125,6 +126,10 @@ class TSM(nn.Layer):
         self.backbone = ShiftResNet(shift, depth, widen_factor, in_channels, zero_init_residual)
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc = make_classifier(self.backbone.out_channels[-1], num_classes, std=0.001)
+
+    def check_source(self, source: str) -> None:
+        """Refuse weights that were trained with another shift; see `ShiftResNet`."""
+        self.backbone.check_source(source)
 
     def forward(self, x):
         """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""

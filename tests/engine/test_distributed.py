@@ -26,8 +26,9 @@ command_line.start_paddle()
 import paddle
 import models, test, train
 from engine import train_step
+from models.parts.action_model import ActionModel
 
-class Plain(paddle.nn.Layer):
+class Plain(ActionModel):
     def __init__(self, num_classes: int):
         super().__init__()
         self.conv = paddle.nn.Conv3D(3, 8, 3, stride=2)

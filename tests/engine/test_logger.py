@@ -75,6 +75,15 @@ def test_a_new_run_starts_new_logs_and_a_test_adds_to_them(tmp_path):
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_new_run_keeps_no_line_of_another_run_not_even_of_step_0(tmp_path):
+    jsonl = tmp_path / "a.jsonl"
+    jsonl.write_text('{"step": 0, "epoch": 0, "loss": 3.0}\n{"step": 1, "epoch": 0, "loss": 2.0}\n')
+    run = logger.RunLog(str(jsonl), str(tmp_path / "vdl"))
+    run.record(1, 0, loss=1.0)
+    run.close()
+    assert jsonl.read_text() == '{"step": 1, "epoch": 0, "loss": 1.0}\n'
+
+
 def test_a_fault_of_visualdl_is_told_once_and_stops_nothing(tmp_path, monkeypatch, caplog):
     def broken(*arguments, **keywords):
         raise RuntimeError("no space for curves")

@@ -13,12 +13,12 @@ from tiny import make_tree, write_config
 
 import recipe
 import train
-from common.nested import change_each
 from engine import checkpoint, onednn
-from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_used
+from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep
+from engine.onednn.workarounds import find_used_frames
 from models import build_model
 from tools import gpu_check
-from tools.measure.timing import build_step, draw_batch
+from tools.measure.timing import build_step, draw_batch, to_tensors
 
 pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
 RATE = 1e-4
@@ -39,13 +39,13 @@ def train_small(config, num_updates, changes=0.0):
         changes: how much its clips differ from those that are drawn, a factor.
     """
     step, reader = build_step(config)
-    assert isinstance(step, StaticStep) == (config["RUN"]["step"] != "dynamic")
+    assert isinstance(step, OneDNNStep) == (config["RUN"]["cpu_backend"] != "dynamic")
     inputs, labels = draw_batch({**config, "TRAIN": {**config["TRAIN"], "batch_size": 9}}, reader)
     prepare, losses = step.prepare, []
-    step.prepare = lambda one: change_each(lambda clips: clips * (1 + changes), prepare(one))
+    step.prepare = lambda batch: {name: clips * (1 + changes) for name, clips in prepare(batch).items()}
     step.begin_epoch()
     for index in range(num_updates):
-        values = step(change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels), RATE, index)
+        values = step(to_tensors(inputs), paddle.to_tensor(labels), RATE, index)
         losses.append(float(values["loss"]))
     averages = {f"average of {name}": value for name, value in step.state().get("ema", {}).items()}
     return np.asarray(losses), {**read_weights(step.model), **averages}
@@ -73,7 +73,7 @@ def test_losses_and_weights_are_those_of_the_dynamic_step(name):
     config = make_config(name)
     dynamic = train_small(config, NUM_UPDATES)
     near = measure_distance(train_small(config, NUM_UPDATES, changes=1e-6), dynamic)
-    config["RUN"]["step"] = "static"
+    config["RUN"]["cpu_backend"] = "onednn"
     losses, weights = measure_distance(train_small(config, NUM_UPDATES), dynamic)
     assert losses <= 1e-4 + 5 * near[0]
     assert weights <= 1e-3 + 5 * near[1]
@@ -95,14 +95,14 @@ SWITCHES = {
 @pytest.fixture(scope="module")
 def plain():
     """What a static step trains without any switch."""
-    return train_small(make_config("resnet", step="static"), num_updates=3)
+    return train_small(make_config("resnet", cpu_backend="onednn"), num_updates=3)
 
 
 @pytest.mark.parametrize("switch", list(SWITCHES))
 def test_every_switch_does_to_a_static_step_what_it_does_to_a_dynamic_one(switch, plain):
     found = []
-    for kind in ("dynamic", "static"):
-        config = make_config("resnet", step=kind)
+    for kind in ("dynamic", "onednn"):
+        config = make_config("resnet", cpu_backend=kind)
         for section, values in SWITCHES[switch].items():
             config[section].update(values)
         found.append(train_small(config, num_updates=3))
@@ -117,8 +117,9 @@ def test_a_run_goes_on_with_the_other_step():
     config = make_config("resnet")
     whole = train_small(config, num_updates=4)
     step, reader = build_step(config)
-    inputs, labels = map(paddle.to_tensor, draw_batch(config, reader))
-    static = StaticStep(step.model, step.criterion, step.optimizer, step.prepare)
+    inputs, labels = draw_batch(config, reader)
+    inputs, labels = to_tensors(inputs), paddle.to_tensor(labels)
+    static = OneDNNStep(step.model, step.criterion, step.optimizer, step.prepare)
     step.begin_epoch()
     losses = [float(one(inputs, labels, RATE, index)["loss"]) for index, one in enumerate([step, static] * 2)]
     losses, weights = measure_distance((np.asarray(losses), read_weights(step.model)), whole)
@@ -130,17 +131,17 @@ def build(config):
 
 
 def test_dropout_is_drawn_from_the_seed_and_a_new_program_draws_nothing():
-    config = make_config("tsm", step="static")
+    config = make_config("tsm", cpu_backend="onednn")
     config["MODEL"]["dropout_ratio"] = 0.5
     (first, _), (again, _) = train_small(config, 2), train_small(config, 2)
-    config["RUN"].update(step="auto", seed=1)
+    config["RUN"].update(cpu_backend="auto", seed=1)
     assert first.tolist() == again.tolist() != train_small(config, 2)[0].tolist()
     model, clips = build(config), paddle.zeros([1, 3, 16, 32, 32])
     model.eval()
     paddle.seed(5)
     expected = paddle.rand([3]).tolist()
     paddle.seed(5)
-    StaticNetwork(model)(clips)
+    OneDNNNetwork(model)(clips)
     assert paddle.rand([3]).tolist() == expected
 
 
@@ -150,16 +151,16 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_bits_or_with_the_other_st
     write_config(tmp_path / "c.txt")
 
     def run(save_dir, epochs, kind, *words):
-        words = ["--epoch", str(epochs), "-o", f"RUN.step={kind}", "-o", "OPTIMIZER.learning_rate=0.001", *words]
+        words = ["--epoch", str(epochs), "-o", f"RUN.cpu_backend={kind}", "-o", "OPTIMIZER.learning_rate=0.001", *words]
         train.main(["--config", "c.txt", "--root", "data", "--save_dir", save_dir, "--use_gpu", "False", *words])
         weights = checkpoint.load_checkpoint(f"{save_dir}/resnet_model")["model"]
         return {name: np.asarray(value) for name, value in weights.items()}
 
-    whole = {kind: run(kind, 2, kind) for kind in ("dynamic", "static")}
-    for first, second in (("static", "static"), ("dynamic", "static"), ("static", "dynamic")):
+    whole = {kind: run(kind, 2, kind) for kind in ("dynamic", "onednn")}
+    for first, second in (("onednn", "onednn"), ("dynamic", "onednn"), ("onednn", "dynamic")):
         run(f"{first}_{second}", 1, first)
         resumed = run(f"{first}_{second}", 2, second, "--resume", "auto")
-        for name, value in whole["static"].items():
+        for name, value in whole["onednn"].items():
             if first == second:
                 np.testing.assert_array_equal(resumed[name], value, err_msg=name)
             else:
@@ -181,18 +182,18 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     step, reader = build_step(config)
     clips = step.prepare(draw_batch(config, reader)[0])
     step.model.eval()
-    assert recipe.quicken(step.model, config) is step.model  # RUN.step is dynamic
-    config["RUN"]["step"] = "auto"
-    network = recipe.quicken(step.model, config)
-    assert isinstance(network, StaticNetwork)
+    assert recipe.use_onednn_where_possible(step.model, config) is step.model  # RUN.cpu_backend is dynamic
+    config["RUN"]["cpu_backend"] = "auto"
+    network = recipe.use_onednn_where_possible(step.model, config)
+    assert isinstance(network, OneDNNNetwork)
     for num_clips in (9, 3):
-        some = change_each(lambda one, end=num_clips: one[:end], clips)
-        expected, found = name_outputs(step.model(some)), name_outputs(network(some))
+        some = [tensor[:num_clips] for tensor in clips.values()]
+        expected, found = step.model.name_outputs(step.model(*some)), network.name_outputs(network(*some))
         for key, one in expected.items():
             assert float((found[key] - one).abs().max()) <= 1e-5 * float(one.abs().max())
     for weight in step.model.parameters():  # the network reads the weights as they are
         weight.set_value(weight * 0)
-    assert not any(one.numpy().any() for one in name_outputs(network(clips)).values())
+    assert not any(logits.numpy().any() for logits in network(*clips.values()).values())
 
 
 @pytest.mark.parametrize("num_frames", range(1, 9))
@@ -201,14 +202,10 @@ def test_frames_of_a_kernel_that_meet_a_clip(num_frames):
         pad = size // 2
         begins = range(-pad, num_frames + pad - size + 1, stride)
         met = [one for one in range(size) if any(0 <= begin + one < num_frames for begin in begins)]
-        used, (before, after) = find_used(num_frames, size, stride, pad)
+        used, (before, after) = find_used_frames(num_frames, size, stride, pad)
         assert list(used) == met
         assert before == pad - met[0]  # so the first output begins where it did
         assert (num_frames + before + after - len(met)) // stride + 1 == len(begins)
-
-
-def name_outputs(outputs):
-    return outputs if isinstance(outputs, dict) else {"logits": outputs}
 
 
 @pytest.mark.parametrize(
@@ -225,18 +222,18 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
     if change:
         monkeypatch.setattr(*change)
     model = build(config)
-    config["RUN"]["step"] = "auto"
-    assert recipe.quicken(model, config) is model
+    config["RUN"]["cpu_backend"] = "auto"
+    assert recipe.use_onednn_where_possible(model, config) is model
     loader = type("Loader", (), {"prepare": None})
-    assert not isinstance(recipe.build_step(config, model, None, loader, []), StaticStep)
-    config["RUN"]["step"] = "static"
-    with pytest.raises(ValueError, match=f"RUN.step=static: {re.escape(expected)}.*; leave it at dynamic"):
+    assert not isinstance(recipe.build_step(config, model, None, loader, []), OneDNNStep)
+    config["RUN"]["cpu_backend"] = "onednn"
+    with pytest.raises(ValueError, match=f"RUN.cpu_backend=static: {re.escape(expected)}.*; leave it at dynamic"):
         recipe.build_step(config, model, None, loader, [])
 
 
 def test_nothing_of_paddle_is_printed():
     words = "from common import command_line; command_line.start_paddle()\n"
     words += "import sys; sys.path[:0] = ['tests/fixtures', 'tests/engine']\n"
-    words += "import test_onednn as tests\ntests.train_small(tests.make_config('resnet', step='static'), 1)"
+    words += "import test_onednn as tests\ntests.train_small(tests.make_config('resnet', cpu_backend='onednn'), 1)"
     ended = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

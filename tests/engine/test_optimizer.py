@@ -92,9 +92,14 @@ class Net(paddle.nn.Layer):
 
 def update(steps=1, gradient=1.0, **arguments):
     """Return (weight, bias) after updates with a constant gradient and a learning rate of 0.1."""
+    return follow([gradient] * steps, **arguments)
+
+
+def follow(gradients, **arguments):
+    """Return (weight, bias), from 1, after an update with each gradient and a learning rate of 0.1."""
     net = Net()
     solver = optimizer.build_optimizer(net, **arguments)
-    for _ in range(steps):
+    for gradient in gradients:
         solver.set_lr(0.1)
         solver.clear_grad()
         (gradient * net(paddle.ones([1, 1]))).sum().backward()
@@ -122,6 +127,14 @@ def test_gradients_are_clipped_by_their_global_norm():
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_moves_by_the_rate(name):
     assert update(name=name, weight_decay=0.0) == pytest.approx((0.9, 0.9), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
+def test_the_momentum_is_the_first_beta_of_adam(name, beta):
+    """Adam, 1412.6980, algorithm 1: gradients of 1 and -1 make the corrected first moment (beta - 1) / (beta + 1)."""
+    expected = 1 - 0.1 + 0.1 * (1 - beta) / (1 + beta)
+    assert follow([1.0, -1.0], name=name, momentum=beta, weight_decay=0.0) == pytest.approx((expected,) * 2, rel=1e-4)
 
 
 def test_an_unknown_optimizer_names_the_nearest():
@@ -163,7 +176,11 @@ def test_what_comes_before_a_module_is_frozen(until, begin, trained, num_frozen_
 @pytest.mark.parametrize(
     "until, begin, message",
     [
-        ("stge", None, "RUN.freeze_until: no module 'stge'; did you mean 'stage'\\? modules: stem, bn, stage, stage2"),
+        (
+            "stge",
+            None,
+            "RUN.freeze_until: no module 'stge'; did you mean 'stage'\\? \\(modules: stem, bn, stage, stage2",
+        ),
         (None, "act", "RUN.train_from: no module 'act'"),  # it has no weights
         ("stage2", None, "RUN.freeze_until: 'stage2' leaves nothing to train; name an earlier module"),
     ],

@@ -5,7 +5,7 @@ import paddle
 import pytest
 from tiny_films import HEIGHT, decode_in_order, write_film
 
-from engine import trainer
+from engine import evaluator
 from models import build_model
 from reader import build_loader
 
@@ -21,7 +21,7 @@ def test_ten_clips_of_three_crops_are_thirty_views_averaged(tmp_path, average_cl
     loader = build_loader(mode="test", filelist=str(tmp_path / "test.list"), batch_size=2, num_workers=0, **views)
     paddle.seed(0)
     model = build_model("resnet", depth=10, widen_factor=0.125, conv1_t_size=3, num_classes=5)
-    scores = trainer.evaluate(model, loader, average_clips)["scores"]
+    scores = evaluator.evaluate(model, loader, average_clips)["scores"]
 
     for film, found in zip(films, scores, strict=True):
         frames = np.stack(decode_in_order(film))[..., ::-1]

@@ -13,6 +13,7 @@ from tiny_videos import write_frames
 import test as scoring
 import train
 from engine import checkpoint, mixup, train_step
+from engine.losses import CrossEntropy
 from models import build_model
 
 CONFIG = """
@@ -159,7 +160,7 @@ def test_prototypes_move_once_an_update_and_not_by_mixtures(folder):
 
     def update(**more):
         optimizer = paddle.optimizer.Momentum(0.0, parameters=model.parameters())
-        one = train_step.TrainStep(model, train_step.CrossEntropy(), optimizer, lambda inputs: inputs, **more)
+        one = train_step.TrainStep(model, CrossEntropy(), optimizer, lambda inputs: inputs, **more)
         one.begin_epoch()
         values = one(inputs, labels, 0.0, 0)
         return {
@@ -167,7 +168,7 @@ def test_prototypes_move_once_an_update_and_not_by_mixtures(folder):
             for name, layer in model.prototypes.items()
         }, values
 
-    moved, values = update(mixing=mixup.Mixing(0.2, 0.0))
+    moved, values = update(mixup=mixup.Mixup(0.2, 0.0))
     assert set(moved.values()) == {0.0} and float(values["rgb_loss_tree"]) == 0 and float(values["rgb_loss_cls"]) > 0
     moved, values = update(batch_size=2)
     assert max(moved.values()) > 0 and float(values["rgb_loss_tree"]) > 0
@@ -188,7 +189,7 @@ paddle.seed(0)
 sizes = {{"rgb_base_channels": 8, "rgb_stage_blocks": [1] * 4, "pose_base_channels": 8, "pose_stage_blocks": [1] * 3}}
 model = build_model("pcan", num_classes=2, coarse_groups=[0, 1], rgb_drop_path=0.5, **sizes)
 optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
-one = train_step.TrainStep(model, train_step.CrossEntropy(), optimizer, lambda inputs: inputs)
+one = train_step.TrainStep(model, CrossEntropy(), optimizer, lambda inputs: inputs)
 rng = np.random.default_rng(distributed.rank())
 before = model.prototypes["rgb"].vectors.numpy()
 one.begin_epoch()

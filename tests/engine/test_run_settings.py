@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from engine.run_settings import SHAPING, RunSettings
+from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings
 
 
 def test_when_an_epoch_is_validated_and_which_value_is_better():
@@ -12,6 +12,14 @@ def test_when_an_epoch_is_validated_and_which_value_is_better():
     assert [epoch for epoch in range(10) if settings.is_validated(epoch)] == [2, 5, 8, 9]
     assert RunSettings().is_better(0.6, 0.5) and not RunSettings(rule="less").is_better(0.6, 0.5)
     assert RunSettings(metric="loss").is_better(0.5, 0.6)
+
+
+@pytest.mark.parametrize("rule, sign", [("greater", 1), ("less", -1)])
+def test_better_by_a_delta_is_better_by_more_than_that_either_way(rule, sign):
+    settings = RunSettings(rule=rule)
+    assert settings.is_better(sign * 0.75, sign * 0.5, 0.125)
+    assert not settings.is_better(sign * 0.625, sign * 0.5, 0.125)  # by just as much
+    assert not settings.is_better(sign * 0.5625, sign * 0.5, 0.125)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +71,8 @@ def test_early_stop_asks_for_min_delta_and_follows_the_rule():
     falling = rows(0.5, 0.4, 0.3)
     assert RunSettings(early_stop_patience=2).find_stop(falling) is not None
     assert RunSettings(early_stop_patience=2, rule="less").find_stop(falling) is None
+    assert RunSettings(early_stop_patience=2, rule="less", early_stop_min_delta=0.5).find_stop(falling) is not None
 
 
 def test_the_keys_that_shape_the_weights_are_keys():
-    assert set(SHAPING) <= {field.name for field in dataclasses.fields(RunSettings)}
+    assert set(KEYS_THAT_SHAPE_WEIGHTS) <= {field.name for field in dataclasses.fields(RunSettings)}

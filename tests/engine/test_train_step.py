@@ -3,10 +3,15 @@
 import numpy as np
 import paddle
 import pytest
+from plain_models import Chain, as_tensors
 
-from engine import train_step, trainer
-from engine.mixup import Mixing
-from engine.train_step import CrossEntropy, MovingAverage, TrainStep
+from engine import trainer
+from engine.amp import MixedPrecision
+from engine.ema import MovingAverage
+from engine.losses import CrossEntropy
+from engine.mixup import Mixup
+from engine.train_step import TrainStep
+from models.parts.action_model import ActionModel
 
 VIEWS = [[0.0, 2.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 1.0]]
 LABELS = [0, 0, 1, 1, 1]
@@ -15,18 +20,13 @@ LABELS = [0, 0, 1, 1, 1]
 def make_model(seed=0):
     """A network without batch norm, so that parts of a batch add up to the whole."""
     paddle.seed(seed)
-    return paddle.nn.Sequential(paddle.nn.Linear(2, 8), paddle.nn.Tanh(), paddle.nn.Linear(8, 2))
-
-
-def as_floats(inputs):
-    """Stand in for a loader's `prepare`."""
-    return paddle.to_tensor(np.asarray(inputs, np.float32))
+    return Chain(paddle.nn.Linear(2, 8), paddle.nn.Tanh(), paddle.nn.Linear(8, 2))
 
 
 def make_step(model, criterion=None, **options):
     """A step with momentum, so that a wrong gradient stays visible in later updates."""
     optimizer = paddle.optimizer.Momentum(0.1, 0.9, parameters=model.parameters())
-    return TrainStep(model, criterion or CrossEntropy(), optimizer, as_floats, **options)
+    return TrainStep(model, criterion or CrossEntropy(), optimizer, as_tensors, **options)
 
 
 def values_of(model):
@@ -37,7 +37,7 @@ def run(make, num_updates=3, **options):
     """Give the losses and the weights after some updates on one batch."""
     model = make()
     update = make_step(model, **options)
-    losses = [update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)["loss"].item() for index in range(num_updates)]
+    losses = [update({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, index)["loss"].item() for index in range(num_updates)]
     return losses, values_of(model)
 
 
@@ -61,10 +61,10 @@ def test_parts_of_a_batch_add_up_to_the_whole(batch_size):
 
 def test_batch_norm_sees_each_part_by_itself():
     def make():
-        return paddle.nn.Sequential(paddle.nn.BatchNorm1D(2), make_model())
+        return Chain(paddle.nn.BatchNorm1D(2), make_model())
 
     model = make()
-    make_step(model, batch_size=3)(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
+    make_step(model, batch_size=3)({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, 0)
     parts = [np.asarray(VIEWS[:2]), np.asarray(VIEWS[2:])]  # 5 samples in two equal parts, rounded
     mean = np.zeros(2)
     for part in parts:
@@ -76,8 +76,8 @@ def test_a_share_scales_the_gradient_and_share_0_counts_for_nothing():
     whole, half, none = make_model(), make_model(), make_model()
     gradients = []
     for model, share in ((whole, 1.0), (half, 0.5), (none, 0.0)):
-        told = make_step(model)(VIEWS, paddle.to_tensor(LABELS), 0.1, 0, share)
-        gradients.append((model[0].weight.grad.numpy(), told["loss"].item(), told["hits"].item()))
+        values = make_step(model)({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, 0, share)
+        gradients.append((model[0].weight.grad.numpy(), values["loss"].item(), values["num_correct"].item()))
     np.testing.assert_allclose(gradients[1][0], gradients[0][0] / 2, rtol=1e-6)
     assert gradients[1][1] == pytest.approx(gradients[0][1] / 2) and gradients[1][2] == gradients[0][2] > 0
     assert np.abs(gradients[2][0]).max() == 0 and gradients[2][1:] == (0, 0)
@@ -90,7 +90,7 @@ def test_the_average_follows_its_formula_and_leaves_the_weights_alone():
     update = make_step(model, average=average)
     expected = values_of(model)
     for index in range(12):
-        update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)
+        update({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, index)
         decay = min(0.3, (1 + index) / (10 + index))  # the bound holds until update 2
         expected = {name: decay * expected[name] + (1 - decay) * one for name, one in values_of(model).items()}
         for name, value in average.state().items():
@@ -98,7 +98,7 @@ def test_the_average_follows_its_formula_and_leaves_the_weights_alone():
     for name, value in average.state().items():
         np.testing.assert_array_equal(values_of(model)[name], plain[name])
         assert np.abs(value - plain[name]).max() > 1e-4
-    with pytest.raises(KeyError), update.scored():
+    with pytest.raises(KeyError), update.evaluating():
         for name, value in values_of(model).items():
             np.testing.assert_array_equal(value, average.state()[name])
         raise KeyError("the weights come back after an error too")
@@ -107,7 +107,7 @@ def test_the_average_follows_its_formula_and_leaves_the_weights_alone():
 
 
 def test_the_average_holds_what_is_trained_only():
-    model = paddle.nn.Sequential(paddle.nn.BatchNorm1D(2), make_model())
+    model = Chain(paddle.nn.BatchNorm1D(2), make_model())
     model[1][0].weight.stop_gradient = True
     assert set(MovingAverage(model, 0.9).values) == {"0.weight", "0.bias", "1.0.bias", "1.2.weight", "1.2.bias"}
 
@@ -117,14 +117,14 @@ CLIPS = np.arange(4 * 3 * 2 * 6 * 8, dtype=np.float32).reshape(4, 3, 2, 6, 8)
 
 def mix(mixing, draw=(0, 0, 0), clips=CLIPS):
     labels = paddle.arange(len(clips))
-    mixed, targets = mixing(paddle.to_tensor(clips), labels, list(draw))
-    return mixed.numpy(), [(labels.tolist(), share) for labels, share in targets]
+    mixed, targets = mixing({"rgb": paddle.to_tensor(clips)}, labels, list(draw))
+    return mixed["rgb"].numpy(), [(labels.tolist(), share) for labels, share in targets]
 
 
 def test_mixup_is_the_weighted_sum_of_a_batch_and_its_reverse():
     shares = []
     for index in range(40):
-        mixed, targets = mix(Mixing(0.4, 0.0, seed=3), (index, 0, 0))
+        mixed, targets = mix(Mixup(0.4, 0.0, seed=3), (index, 0, 0))
         (first, share), (second, rest) = targets
         assert share >= 0.5 and share + rest == pytest.approx(1) and first == second[::-1]
         expected = share * CLIPS[first] + rest * CLIPS[second]
@@ -136,7 +136,7 @@ def test_mixup_is_the_weighted_sum_of_a_batch_and_its_reverse():
 def test_cutmix_pastes_one_box_and_counts_its_area():
     areas = set()
     for index in range(40):
-        mixed, targets = mix(Mixing(0.0, 1.0, seed=3), (index, 0, 0))
+        mixed, targets = mix(Mixup(0.0, 1.0, seed=3), (index, 0, 0))
         shares = {tuple(labels): share for labels, share in targets}
         pasted = mixed != CLIPS  # (N, C, T, H, W): never equal where the reverse was pasted
         np.testing.assert_array_equal(mixed, np.where(pasted, CLIPS[::-1], CLIPS))
@@ -151,8 +151,8 @@ def test_cutmix_pastes_one_box_and_counts_its_area():
 
 
 def test_mixing_repeats_with_its_draw_and_keeps_to_its_ratio():
-    both = Mixing(0.5, 1.0, ratio=0.5, seed=7)
-    again = Mixing(0.5, 1.0, ratio=0.5, seed=7)
+    both = Mixup(0.5, 1.0, ratio=0.5, seed=7)
+    again = Mixup(0.5, 1.0, ratio=0.5, seed=7)
     kinds = []
     for index in range(200):
         mixed, targets = mix(both, (index, 1, 0))
@@ -171,7 +171,8 @@ def test_the_loss_of_a_mixed_batch_is_the_mixed_loss():
         """A mixture whose answer is known: a quarter of the reverse."""
 
         def __call__(self, inputs, labels, draw):
-            return inputs * 0.75 + inputs.flip(0) * 0.25, [(labels, 0.75), (labels.flip(0), 0.25)]
+            mixed = {name: tensor * 0.75 + tensor.flip(0) * 0.25 for name, tensor in inputs.items()}
+            return mixed, [(labels, 0.75), (labels.flip(0), 0.25)]
 
     model = make_model()
     inputs = np.asarray(VIEWS, np.float32)
@@ -180,8 +181,8 @@ def test_the_loss_of_a_mixed_batch_is_the_mixed_loss():
     rows = np.arange(5)
     expected = -(0.75 * log_soft[rows, LABELS] + 0.25 * log_soft[rows, LABELS[::-1]]).mean()
     right = (logits.argmax(axis=1) == np.asarray(LABELS)).sum()
-    told = make_step(model, mixing=Halves())(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
-    assert told["loss"].item() == pytest.approx(expected, rel=1e-5) and told["hits"].item() == right
+    values = make_step(model, mixup=Halves())({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, 0)
+    assert values["loss"].item() == pytest.approx(expected, rel=1e-5) and values["num_correct"].item() == right
 
 
 def test_every_part_of_every_update_is_mixed_by_a_draw_of_its_own():
@@ -191,13 +192,13 @@ def test_every_part_of_every_update_is_mixed_by_a_draw_of_its_own():
         draws.append(draw)
         return inputs, [(labels, 1.0)]
 
-    update = make_step(make_model(), mixing=spy, batch_size=3)
+    update = make_step(make_model(), mixup=spy, batch_size=3)
     for index in (0, 7):
-        update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)
+        update({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, index)
     assert draws == [[0, 0, 0], [0, 0, 1], [7, 0, 0], [7, 0, 1]]  # update, process, part
 
 
-class TwoHeads(paddle.nn.Layer):
+class TwoHeads(ActionModel):
     """A model with a loss of its own beside the cross-entropy of its logits."""
 
     def __init__(self):
@@ -207,32 +208,35 @@ class TwoHeads(paddle.nn.Layer):
     def forward(self, x):
         return {"logits": self.body(x), "side": self.side(x)}
 
+    def name_outputs(self, outputs):
+        return outputs
+
     def compute_losses(self, outputs, labels, criterion, is_mixed=False):
         return {"loss_cls": criterion(outputs["logits"], labels), "loss_side": 0.5 * criterion(outputs["side"], labels)}
 
 
 @pytest.mark.parametrize("batch_size", [None, 2])
-def test_the_losses_of_a_model_are_added_up_and_told_by_name(batch_size):
+def test_the_losses_of_a_model_are_summed_and_returned_by_name(batch_size):
     model = TwoHeads()
-    inputs, labels = as_floats(VIEWS), paddle.to_tensor(LABELS)
+    inputs, labels = as_tensors({"x": VIEWS})["x"], paddle.to_tensor(LABELS)
     with paddle.no_grad():
         expected = {
             name: one.item() for name, one in model.compute_losses(model(inputs), labels, CrossEntropy()).items()
         }
         right = (model.body(inputs).argmax(axis=1) == labels).sum().item()
-    told = make_step(model, batch_size=batch_size)(VIEWS, labels, 0.1, 0)
-    assert {name: one.item() for name, one in told.items()} == pytest.approx(
-        {**expected, "loss": sum(expected.values()), "hits": right}, rel=1e-5
+    values = make_step(model, batch_size=batch_size)({"x": VIEWS}, labels, 0.1, 0)
+    assert {name: one.item() for name, one in values.items()} == pytest.approx(
+        {**expected, "loss": sum(expected.values()), "num_correct": right}, rel=1e-5
     )
     assert np.abs(model.side.weight.grad.numpy()).max() > 0
 
 
-def test_still_layers_keep_their_statistics():
-    model = paddle.nn.Sequential(paddle.nn.BatchNorm1D(2), paddle.nn.BatchNorm1D(2), make_model())
-    update = make_step(model, still=[model[0]])
+def test_frozen_norms_keep_their_statistics():
+    model = Chain(paddle.nn.BatchNorm1D(2), paddle.nn.BatchNorm1D(2), make_model())
+    update = make_step(model, frozen_norms=[model[0]])
     update.begin_epoch()
     assert model.training and not model[0].training and model[1].training
-    update(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
+    update({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, 0)
     assert model[0]._mean.abs().sum().item() == 0 and model[1]._mean.abs().sum().item() > 0
 
 
@@ -279,7 +283,7 @@ def amp(monkeypatch):
 
 def test_mixed_precision_casts_with_conv3d_and_scales_the_loss_not_the_update(amp):
     losses, weights = run(make_model)
-    scaled, same = run(make_model, precision=train_step.MixedPrecision("O1"), batch_size=3)
+    scaled, same = run(make_model, precision=MixedPrecision("O1"), batch_size=3)
     assert scaled == pytest.approx(losses, rel=1e-6)
     assert amp == [{"custom_white_list": {"conv3d"}, "level": "O1"}] * 6
     for name, value in weights.items():
@@ -293,26 +297,22 @@ def test_an_overflow_skips_the_update_and_lowers_the_scale_until_it_is_an_error(
 
     model = make_model()
     before = values_of(model)
-    precision = train_step.MixedPrecision("O1", first_scale=4.0)
+    precision = MixedPrecision("O1", first_scale=4.0)
     update = make_step(model, Steep(), precision=precision)
-    told = []
+    values = []
     with pytest.raises(FloatingPointError, match="RUN.amp_level=O1: the loss scale fell to 0.5, gradients overflow"):
         for index in range(9):
-            update(VIEWS, paddle.to_tensor(LABELS), 0.1, index)
-            told.append(precision.describe())
-    assert told == [", loss scale 2", ", loss scale 1"]
+            update({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, index)
+            values.append(precision.describe())
+    assert values == [", loss scale 2", ", loss scale 1"]
     for name, value in values_of(model).items():
         np.testing.assert_array_equal(value, before[name])
 
 
 def test_the_state_of_a_step_comes_back(amp):
-    first = make_step(
-        make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9)
-    )
+    first = make_step(make_model(), precision=MixedPrecision("O1"), average=MovingAverage(make_model(1), 0.9))
     first.precision.scaler.scale_value = 8.0
-    second = make_step(
-        make_model(), precision=train_step.MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9)
-    )
+    second = make_step(make_model(), precision=MixedPrecision("O1"), average=MovingAverage(make_model(2), 0.9))
     second.restore(first.state())
     assert second.precision.scaler.scale_value == 8.0
     for name, value in first.average.state().items():
@@ -331,11 +331,15 @@ def test_label_smoothing_follows_its_formula():
 
 
 def test_gradients_stay_readable_after_an_update():
-    model = paddle.nn.Linear(2, 2)
+    model = Chain(paddle.nn.Linear(2, 2))
     optimizer = paddle.optimizer.SGD(0.0, parameters=model.parameters())
-    update = TrainStep(model, CrossEntropy(), optimizer, as_floats)
-    told = update(VIEWS, paddle.to_tensor(LABELS), 0.1, 0)
-    values = trainer.histogram_values(model)
-    assert set(values) == {"weights/weight", "weights/bias", "gradients/weight", "gradients/bias"}
-    assert np.abs(values["gradients/weight"]).sum() > 0 and 0 <= told["hits"].item() <= 5 and told["loss"].item() > 0
-    assert set(told) == {"loss", "hits"}
+    update = TrainStep(model, CrossEntropy(), optimizer, as_tensors)
+    values = update({"x": VIEWS}, paddle.to_tensor(LABELS), 0.1, 0)
+    histograms = trainer.histogram_values(model)
+    assert set(histograms) == {"weights/0.weight", "weights/0.bias", "gradients/0.weight", "gradients/0.bias"}
+    assert (
+        np.abs(histograms["gradients/0.weight"]).sum() > 0
+        and 0 <= values["num_correct"].item() <= 5
+        and values["loss"].item() > 0
+    )
+    assert set(values) == {"loss", "num_correct"}

@@ -5,9 +5,13 @@ import types
 import numpy as np
 import paddle
 import pytest
+from plain_models import Chain, as_tensors
 
-from engine import trainer
-from engine.train_step import CrossEntropy, TrainStep
+from engine import evaluator, memory, trainer
+from engine.losses import CrossEntropy
+from engine.run_folder import Progress
+from engine.train_step import TrainStep
+from models.parts.action_model import ActionModel
 
 
 class FakeLoader:
@@ -30,12 +34,12 @@ class FakeLoader:
         self.epochs.append(epoch)
 
     def prepare(self, inputs):
-        return as_floats(inputs)
+        return as_tensors(inputs)
 
 
 def batch(logits, labels, names, views, faults=()):
     return {
-        "inputs": np.asarray(logits, np.float32),
+        "inputs": {"logits": np.asarray(logits, np.float32)},
         "labels": np.asarray(labels),
         "names": names,
         "views": np.asarray(views),
@@ -44,12 +48,7 @@ def batch(logits, labels, names, views, faults=()):
     }
 
 
-def as_floats(inputs):
-    """Stand in for a loader's `prepare`."""
-    return paddle.to_tensor(np.asarray(inputs, np.float32))
-
-
-class Identity(paddle.nn.Layer):
+class Identity(ActionModel):
     """Its input is its logits."""
 
     def forward(self, x):
@@ -61,7 +60,7 @@ VIEWS = [[0.0, 2.0], [4.0, 0.0], [0.0, 1.0], [0.0, 3.0], [0.0, 1.0]]
 
 def test_views_are_scored_one_by_one_then_averaged():
     loader = FakeLoader([batch(VIEWS[:3], [0, 1], ["x", "y"], [2, 1]), batch(VIEWS[3:], [1], ["z"], [2])])
-    result = trainer.evaluate(Identity(), loader, "prob")
+    result = evaluator.evaluate(Identity(), loader, "prob")
     soft = np.exp(VIEWS) / np.exp(VIEWS).sum(axis=1, keepdims=True)
     expected = [soft[:2].mean(axis=0), soft[2], soft[3:].mean(axis=0)]
     assert result["names"] == ["x", "y", "z"] and result["labels"].tolist() == [0, 1, 1]
@@ -71,24 +70,24 @@ def test_views_are_scored_one_by_one_then_averaged():
 
 def test_score_averages_logits():
     loader = FakeLoader([batch(VIEWS[:2], [0], ["x"], [2])])
-    result = trainer.evaluate(Identity(), loader, "score")
+    result = evaluator.evaluate(Identity(), loader, "score")
     np.testing.assert_allclose(result["scores"], [[2.0, 1.0]])
     assert result["loss"] == pytest.approx(np.log(1 + np.exp(-1)))
     with pytest.raises(ValueError, match="average_clips: expected 'prob' or 'score', got 'mean'"):
-        trainer.evaluate(Identity(), loader, "mean")
+        evaluator.evaluate(Identity(), loader, "mean")
 
 
 def test_a_name_that_stands_twice_is_refused():
     loader = FakeLoader([batch(VIEWS[:2], [0, 1], ["x", "x"], [1, 1])])
     with pytest.raises(ValueError, match="sample 'x' stands twice"):
-        trainer.evaluate(Identity(), loader)
+        evaluator.evaluate(Identity(), loader)
 
 
 def test_evaluation_leaves_batch_norm_alone_and_takes_no_gradient():
-    model = paddle.nn.Sequential(paddle.nn.BatchNorm1D(2), paddle.nn.Linear(2, 2))
+    model = Chain(paddle.nn.BatchNorm1D(2), paddle.nn.Linear(2, 2))
     model.train()
     before = model[0]._mean.numpy().copy()
-    trainer.evaluate(model, FakeLoader([batch(VIEWS, [0] * 5, list("abcde"), [1] * 5)]))
+    evaluator.evaluate(model, FakeLoader([batch(VIEWS, [0] * 5, list("abcde"), [1] * 5)]))
     assert (model[0]._mean.numpy() == before).all() and not model.training
 
 
@@ -113,13 +112,11 @@ class SilentLog:
 
 
 def train(batches, logits_to_loss=None, progress=None):
-    model = paddle.nn.Linear(2, 2)
+    model = Chain(paddle.nn.Linear(2, 2))
     optimizer = paddle.optimizer.SGD(0.1, parameters=model.parameters())
-    step = TrainStep(model, logits_to_loss or CrossEntropy(), optimizer, as_floats)
-    progress = progress or trainer.Progress()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.logger, "clip_rows", lambda clips: clips)
-        return trainer.train_one_epoch(step, FakeLoader(batches), CONSTANT, progress, SilentLog(), SETTINGS), progress
+    step = TrainStep(model, logits_to_loss or CrossEntropy(), optimizer, as_tensors)
+    progress = progress or Progress()
+    return trainer.train_one_epoch(step, FakeLoader(batches), CONSTANT, progress, SilentLog(), SETTINGS), progress
 
 
 def test_the_last_short_batch_is_weighed_by_its_samples():
@@ -128,13 +125,14 @@ def test_the_last_short_batch_is_weighed_by_its_samples():
     row, progress = train(batches, lambda logits, labels: logits.sum() * 0 + next(losses))
     assert row["train/loss"] == pytest.approx((2 + 2 + 4) / 5) and progress.step == 3
     assert row["time/data"] + row["time/model"] + row["time/statistics"] == pytest.approx(1)
+    assert row["time/clips_per_s"] == pytest.approx(5 / row["time/epoch_s"])
 
 
 def test_a_loss_that_is_not_finite_names_where_rate_and_samples():
     losses = iter([1.0, float("inf"), 1.0])
     batches = [batch(VIEWS[:2], [0, 1], [f"a{i}", f"b{i}"], [1, 1]) for i in range(3)]
     with pytest.raises(FloatingPointError) as caught:
-        train(batches, lambda logits, labels: logits.sum() * 0 + next(losses), trainer.Progress(epoch=3))
+        train(batches, lambda logits, labels: logits.sum() * 0 + next(losses), Progress(epoch=3))
     assert str(caught.value).startswith("epoch 3 step 1, learning rate 0.1: loss is inf; samples: a1, b1; lower")
 
 
@@ -162,7 +160,7 @@ def test_an_update_that_ruins_the_weights_ends_the_epoch():
         def __call__(self, logits, labels):
             return super().__call__(logits, labels) + paddle.sqrt((logits - logits).sum())
 
-    with pytest.raises(FloatingPointError, match="epoch 0: 'weight' is not finite any more"):
+    with pytest.raises(FloatingPointError, match="epoch 0: '0.weight' is not finite any more"):
         train([batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1])], Poisoned())
 
 
@@ -178,28 +176,27 @@ def test_an_update_that_ruins_the_weights_ends_the_epoch():
 )
 def test_memory_that_runs_out_is_told_in_one_sentence(batch_size, accumulate, advice):
     with pytest.raises(MemoryError) as caught:
-        with trainer.explain_out_of_memory(trainer.advise_batch(batch_size, accumulate)):
+        with memory.explain_out_of_memory(memory.advise_batch(batch_size, accumulate)):
             paddle.zeros([2**50]).sum()  # four petabytes: Paddle's own error, whatever its type
     assert str(caught.value).startswith("cpu ran out of memory: ") and advice in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_other_errors_of_paddle_stay_what_they_are():
-    with pytest.raises(RuntimeError, match="broken kernel"), trainer.explain_out_of_memory("advice"):
+    with pytest.raises(RuntimeError, match="broken kernel"), memory.explain_out_of_memory("advice"):
         raise RuntimeError("broken kernel")
 
 
 def test_several_losses_are_averaged_by_name():
-    class TwoLosses(paddle.nn.Linear):
+    class TwoLosses(Chain):
         def compute_losses(self, outputs, labels, criterion, is_mixed=False):
-            return {"loss_cls": outputs.sum() * 0 + 1.0, "loss_side": outputs.sum() * 0 + float(len(labels))}
+            values = {"loss_cls": 1.0, "loss_side": float(len(labels))}
+            return {name: outputs["logits"].sum() * 0 + value for name, value in values.items()}
 
-    model = TwoLosses(2, 2)
+    model = TwoLosses(paddle.nn.Linear(2, 2))
     optimizer = paddle.optimizer.SGD(0.1, parameters=model.parameters())
     batches = [batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1]), batch(VIEWS[:1], [0], ["c"], [1])]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.logger, "clip_rows", lambda clips: clips)
-        step = TrainStep(model, CrossEntropy(), optimizer, as_floats)
-        row = trainer.train_one_epoch(step, FakeLoader(batches), CONSTANT, trainer.Progress(), SilentLog(), SETTINGS)
+    step = TrainStep(model, CrossEntropy(), optimizer, as_tensors)
+    row = trainer.train_one_epoch(step, FakeLoader(batches), CONSTANT, Progress(), SilentLog(), SETTINGS)
     assert row["train/loss_cls"] == pytest.approx(1) and row["train/loss_side"] == pytest.approx((2 * 2 + 1) / 3)
     assert row["train/loss"] == pytest.approx(1 + 5 / 3)

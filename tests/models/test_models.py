@@ -7,7 +7,6 @@ import pytest
 from networks import CASES, NUM_CLASSES, build, draw_batch, list_heads, move_statistics, score
 
 import models
-from common.nested import change_each
 
 # Paddle's batch norm says this at every training step; it is no news here.
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
@@ -17,14 +16,12 @@ every_model = pytest.mark.parametrize("name", list(models.MODELS))
 
 def take(batch, part):
     """Give some samples of a batch."""
-    return change_each(lambda one: one[part], batch)
+    return {name: tensor[part] for name, tensor in batch.items()}
 
 
 def find_loss(model, outputs, labels):
     """Add all losses of a network."""
-    if hasattr(model, "compute_losses"):
-        return sum(model.compute_losses(outputs, labels, F.cross_entropy).values())
-    return F.cross_entropy(outputs, labels)
+    return sum(model.compute_losses(model.name_outputs(outputs), labels, F.cross_entropy).values())
 
 
 def test_every_model_has_a_row():
@@ -36,22 +33,23 @@ def test_logits_have_a_row_per_sample_and_a_column_per_class(name):
     model = build(name)
     for mode in (model.train, model.eval):
         mode()
-        outputs = model(draw_batch(name, 3))
+        outputs = model(*draw_batch(name, 3).values())
         for logits in list_heads(model, outputs):
             assert list(logits.shape) == [3, NUM_CLASSES] or name == "pcan" and list(logits.shape) == [3, 2]
             assert logits.dtype == paddle.float32
     # In evaluation there is one answer, or one by each of several heads, which `fuse` makes one of.
-    assert isinstance(outputs, dict) == hasattr(model, "fuse")
+    assert isinstance(outputs, dict) == bool(model.modalities)
+    assert list(model.fuse(model.name_outputs(outputs)).shape) == [3, NUM_CLASSES]
 
 
 @every_model
 def test_every_head_but_the_main_one_has_a_weight_in_the_loss(name):
     model = build(name)
     model.train()
-    outputs = model(draw_batch(name, 3))
-    outputs = outputs if isinstance(outputs, dict) else {"logits": outputs}
-    heads = {head for head, one in outputs.items() if one.shape[1] in (NUM_CLASSES, 2)}
-    assert heads == {*([] if hasattr(model, "fuse") else ["logits"]), *getattr(model, "loss_weights", {})}
+    outputs = model(*draw_batch(name, 3).values())
+    outputs = model.name_outputs(outputs)
+    heads = {head for head, logits in outputs.items() if logits.shape[1] in (NUM_CLASSES, 2)}
+    assert heads == {*([] if model.modalities else ["logits"]), *model.loss_weights}
 
 
 @every_model
@@ -64,7 +62,7 @@ def test_parameter_count_is_the_recorded_one(name):
 def test_every_parameter_gets_a_finite_gradient(name):
     model = build(name)
     model.train()
-    find_loss(model, model(draw_batch(name, 3)), paddle.to_tensor([0, 1, 2])).backward()
+    find_loss(model, model(*draw_batch(name, 3).values()), paddle.to_tensor([0, 1, 2])).backward()
     for param_name, param in model.named_parameters():
         if not param.stop_gradient:
             assert param.grad is not None, f"{param_name} has no gradient"
@@ -115,7 +113,7 @@ def test_one_batch_can_be_learnt_by_heart(name):
     optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=model.parameters())
     model.train()
     for _ in range(CASES[name].num_updates):
-        outputs = model(batch)
+        outputs = model(*batch.values())
         find_loss(model, outputs, labels).backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -131,13 +129,13 @@ def guess_once_settled(model, batch, labels):
     """Guess in evaluation mode, once the running statistics have followed: in a deep network that takes a while."""
     for _ in range(10):
         model.eval()
-        outputs = model(batch)
-        guesses = (model.fuse(outputs) if hasattr(model, "fuse") else outputs).argmax(axis=1).tolist()
+        outputs = model.name_outputs(model(*batch.values()))
+        guesses = model.fuse(outputs).argmax(axis=1).tolist()
         if guesses == labels.tolist():
             break
         model.train()
         for _ in range(10):
-            model(batch)
+            model(*batch.values())
     return guesses
 
 

@@ -340,18 +340,21 @@ def test_without_the_project_the_first_cell_says_what_to_do(tree, tmp_path):
 
 def test_a_command_that_is_interrupted_does_not_run_on(tree):
     """The stop button: the notebook's Python gets a KeyboardInterrupt while it waits for a line."""
-    extra = (
-        "import signal, threading, time\n"
-        "def stop():\n"
-        "    while not os.path.exists('begun'):\n"
-        "        time.sleep(0.05)\n"
-        "    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)\n"
-        "threading.Thread(target=stop).start()\n"
-        "try:\n"
-        '    run(\'python\', \'-c\', \'import time; open("begun", "w"); time.sleep(2); open("ran_on", "w")\')\n'
-        "except KeyboardInterrupt:\n"
-        "    time.sleep(3)\n"
-        "    print('begun:', os.path.exists('begun'), 'ran on:', os.path.exists('ran_on'))"
-    )
+    command = "import os, time; open('begun', 'w')\nwhile not os.path.exists('go'): time.sleep(.1)\nopen('ran_on', 'w')"
+    extra = f"""
+import signal, threading, time
+def stop():
+    while not os.path.exists("begun"):
+        time.sleep(.1)
+    time.sleep(1)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+threading.Thread(target=stop).start()
+try:
+    run("python", "-c", {command!r})
+except KeyboardInterrupt:
+    open("go", "w").close()
+    time.sleep(1)
+    print("begun:", os.path.exists("begun"), "ran on:", os.path.exists("ran_on"))
+"""
     _, text = execute(tree, tree, "os.chdir(", extra)
     assert "begun: True ran on: False" in text

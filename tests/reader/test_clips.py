@@ -39,7 +39,7 @@ def damage(root, video, frame, change):
 @pytest.mark.parametrize("pattern", ["{:05d}.jpg", "{}.jpg", "v_A_g01_c01_{}.jpg", "{:05d}.png"])
 def test_frames_stand_in_time_order(tmp_path, pattern):
     clips = Clips(one_video(tmp_path, ramp(20), pattern=pattern), "test", clip_len=20, crop_size=16)
-    assert frame_numbers(clips[0]["inputs"][0]).tolist() == list(range(20))
+    assert frame_numbers(clips[0]["inputs"]["rgb"][0]).tolist() == list(range(20))
 
 
 def test_records_of_2020_with_text_sorted_names_are_put_in_time_order(tmp_path):
@@ -48,14 +48,14 @@ def test_records_of_2020_with_text_sorted_names_are_put_in_time_order(tmp_path):
     dump_pickle(("v_A_g01_c01", 0, [f"A_jpg/v_A_g01_c01/{name}" for name in names]), tmp_path / "old.pkl")
     write_list(["old.pkl"], tmp_path / "old.list", ["A", "B"])
     clips = Clips(str(tmp_path / "old.list"), "test", clip_len=20, crop_size=16)
-    assert frame_numbers(clips[0]["inputs"][0]).tolist() == list(range(20))
+    assert frame_numbers(clips[0]["inputs"]["rgb"][0]).tolist() == list(range(20))
 
 
 def test_one_red_frame_keeps_its_place_and_channel(tmp_path):
     frames = [np.zeros((24, 32, 3), np.uint8) for _ in range(8)]
     frames[5][:] = (255, 0, 0)
     clips = Clips(one_video(tmp_path, frames), "test", clip_len=8, crop_size=16, mean=[0, 0, 0], std=[1, 1, 1])
-    batch = clips.prepare(clips[0]["inputs"]).numpy()
+    batch = clips.prepare(clips[0]["inputs"])["rgb"].numpy()
     assert batch.shape == (1, 3, 8, 16, 16) and batch.dtype == np.float32
     expected = np.zeros((1, 3, 8, 16, 16))
     expected[0, 0, 5] = 1
@@ -66,7 +66,7 @@ def test_prepare_normalizes_each_channel(tmp_path):
     clips = Clips(one_video(tmp_path, ramp(4)), "test", **SMALL)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 6, 3)).astype(np.uint8)
     expected = (pixels / 255 - np.array(KINETICS_MEAN)) / np.array(KINETICS_STD)
-    assert np.abs(clips.prepare(pixels).numpy() - expected.transpose(0, 4, 1, 2, 3)).max() < 1e-5
+    assert np.abs(clips.prepare({"rgb": pixels})["rgb"].numpy() - expected.transpose(0, 4, 1, 2, 3)).max() < 1e-5
 
 
 # Which frames, which views.
@@ -74,7 +74,7 @@ def test_prepare_normalizes_each_channel(tmp_path):
 
 def test_seven_clips_are_seven_views_not_one_long_clip(tmp_path):
     clips = Clips(one_video(tmp_path, ramp(24)), "valid", num_clips=7, **SMALL)
-    views = clips[0]["inputs"]
+    views = clips[0]["inputs"]["rgb"]
     assert views.shape == (7, 4, 16, 16, 3)
     numbers = [frame_numbers(view).tolist() for view in views]
     assert numbers == [list(range(start, start + 4)) for start in (1, 4, 7, 10, 13, 16, 19)]
@@ -85,7 +85,7 @@ def test_views_of_clips_crops_and_flips_in_order(tmp_path):
     for index, frame in enumerate(frames):
         frame[:12] = 10 * index
     filelist = one_video(tmp_path, frames, pattern="{}.png")
-    views = Clips(filelist, "test", clip_len=2, crop_size=24, num_clips=2, crops="three", flip=True)[0]["inputs"]
+    views = Clips(filelist, "test", clip_len=2, crop_size=24, num_clips=2, crops="three", flip=True)[0]["inputs"]["rgb"]
     assert views.shape == (12, 2, 24, 24, 3)
     assert (views[:, :, 0, 0, 0] // 10)[::6].tolist() == [[1, 2], [5, 6]]
     rows = views[:6, 0, 20, :, 0]
@@ -96,7 +96,7 @@ def test_views_of_clips_crops_and_flips_in_order(tmp_path):
 
 def test_windows_score_the_whole_video(tmp_path):
     clips = Clips(one_video(tmp_path, ramp(10)), "test", protocol="windows", **SMALL)
-    numbers = [frame_numbers(view).tolist() for view in clips[0]["inputs"]]
+    numbers = [frame_numbers(view).tolist() for view in clips[0]["inputs"]["rgb"]]
     assert numbers == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]]
 
 
@@ -107,15 +107,15 @@ def test_without_augmentation_a_training_clip_is_the_centre_view(tmp_path):
     centre = Clips(filelist, "test", **SMALL)[0]
     for epoch in (0, 1):
         sample = still[epoch, 0]
-        assert np.array_equal(sample["inputs"], centre["inputs"]) and sample["label"] == centre["label"]
+        assert np.array_equal(sample["inputs"]["rgb"], centre["inputs"]["rgb"]) and sample["label"] == centre["label"]
 
 
 def test_training_clip_with_segments_and_interval(tmp_path):
     clips = Clips(one_video(tmp_path, ramp(24)), num_segments=2, clip_len=3, frame_interval=2, crop_size=16)
     for epoch in range(10):
         sample = clips[epoch, 0]
-        assert sample["inputs"].shape == (1, 6, 16, 16, 3)
-        numbers = frame_numbers(sample["inputs"][0]).reshape(2, 3)
+        assert sample["inputs"]["rgb"].shape == (1, 6, 16, 16, 3)
+        numbers = frame_numbers(sample["inputs"]["rgb"][0]).reshape(2, 3)
         assert np.all(np.diff(numbers) == 2)
         assert numbers[0, -1] < 12 <= numbers[1, 0]
 
@@ -124,7 +124,7 @@ def test_training_clip_with_segments_and_interval(tmp_path):
 def test_training_crops_have_the_asked_size(tmp_path, crop):
     clips = Clips(one_video(tmp_path, ramp(6)), crop=crop, short_size=20, **SMALL)
     for epoch in range(5):
-        sample = clips[epoch, 0]["inputs"]
+        sample = clips[epoch, 0]["inputs"]["rgb"]
         assert sample.shape == (1, 4, 16, 16, 3) and sample.flags.c_contiguous
         assert np.all(np.diff(frame_numbers(sample[0])) == 1)
 
@@ -133,7 +133,7 @@ def test_short_size_sets_how_much_of_the_frame_a_random_crop_shows(tmp_path):
     columns = np.tile(np.arange(96, dtype=np.uint8) * 2, (48, 1))
     filelist = one_video(tmp_path, [np.dstack([columns] * 3)] * 2, pattern="{}.png")
     for short_size, seen in ((16, 48), (32, 24)):
-        clip = Clips(filelist, clip_len=1, crop_size=16, short_size=short_size, flip_ratio=0)[0]["inputs"]
+        clip = Clips(filelist, clip_len=1, crop_size=16, short_size=short_size, flip_ratio=0)[0]["inputs"]["rgb"]
         assert abs(np.ptp(clip.astype(int)) / 2 - seen * 15 / 16) <= 1
 
 
@@ -141,7 +141,7 @@ def test_short_size_sets_how_much_of_the_frame_a_random_crop_shows(tmp_path):
 @pytest.mark.parametrize("mode", ["train", "test"])
 def test_short_videos_and_odd_sizes(tmp_path, num_frames, height, width, mode):
     frames = [ramp_frame(index, height, width) for index in range(num_frames)]
-    clip = Clips(one_video(tmp_path, frames), mode, clip_len=6, crop_size=16)[0]["inputs"][0]
+    clip = Clips(one_video(tmp_path, frames), mode, clip_len=6, crop_size=16)[0]["inputs"]["rgb"][0]
     assert clip.shape == (6, 16, 16, 3)
     assert frame_numbers(clip).tolist() == [index % num_frames for index in range(6)]
 
@@ -153,11 +153,11 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path):
     filelist = write_ramps(tmp_path)
     options = {"color_jitter": 0.4, "erasing_ratio": 0.5, "crop": "resized", **SMALL}
     clips, again, other = (Clips(filelist, seed=seed, **options) for seed in (3, 3, 4))
-    first = clips[2, 1]["inputs"]
-    assert np.array_equal(first, again[2, 1]["inputs"])
-    assert np.array_equal(clips[1]["inputs"], clips[0, 1]["inputs"])
+    first = clips[2, 1]["inputs"]["rgb"]
+    assert np.array_equal(first, again[2, 1]["inputs"]["rgb"])
+    assert np.array_equal(clips[1]["inputs"]["rgb"], clips[0, 1]["inputs"]["rgb"])
     for different in (clips[3, 1], clips[2, 3], other[2, 1]):
-        assert not np.array_equal(first, different["inputs"])
+        assert not np.array_equal(first, different["inputs"]["rgb"])
 
 
 def test_mirrored_clips_get_the_mapped_label(tmp_path):
@@ -167,7 +167,7 @@ def test_mirrored_clips_get_the_mapped_label(tmp_path):
     labels = set()
     for epoch in range(12):
         sample = clips[epoch, 0]
-        row = sample["inputs"][0, 0, 8, :, 0].astype(int)
+        row = sample["inputs"]["rgb"][0, 0, 8, :, 0].astype(int)
         assert sample["label"] == int(row[0] > row[-1])
         labels.add(sample["label"])
     assert labels == {0, 1}
@@ -177,13 +177,13 @@ def test_mirrored_clips_get_the_mapped_label(tmp_path):
 def test_evaluation_is_never_augmented(tmp_path):
     filelist = one_video(tmp_path, ramp(6))
     wild = {"color_jitter": 1.0, "erasing_ratio": 1.0, "flip_ratio": 1.0, "crop": "resized"}
-    plain = Clips(filelist, "valid", **SMALL)[0]["inputs"]
-    assert np.array_equal(Clips(filelist, "valid", seed=9, **wild, **SMALL)[5, 0]["inputs"], plain)
+    plain = Clips(filelist, "valid", **SMALL)[0]["inputs"]["rgb"]
+    assert np.array_equal(Clips(filelist, "valid", seed=9, **wild, **SMALL)[5, 0]["inputs"]["rgb"], plain)
 
 
 def test_erasing_uses_the_mean_colour(tmp_path):
     filelist = one_video(tmp_path, [np.zeros((24, 32, 3), np.uint8)] * 4)
-    clip = Clips(filelist, erasing_ratio=1.0, mean=[1.0, 0.2, 0.4], **SMALL)[0]["inputs"]
+    clip = Clips(filelist, erasing_ratio=1.0, mean=[1.0, 0.2, 0.4], **SMALL)[0]["inputs"]["rgb"]
     assert {tuple(pixel) for pixel in clip.reshape(-1, 3).tolist()} == {(0, 0, 0), (255, 51, 102)}
 
 
@@ -201,7 +201,7 @@ def decoded(monkeypatch):
 
 def test_only_needed_frames_are_decoded_each_once(tmp_path, decoded):
     filelist = one_video(tmp_path, ramp(24))
-    assert Clips(filelist, **SMALL)[0]["inputs"].shape[1] == 4
+    assert Clips(filelist, **SMALL)[0]["inputs"]["rgb"].shape[1] == 4
     assert len(decoded) == 4
     decoded.clear()
     Clips(filelist, "test", num_clips=7, crops="ten", **SMALL)[0]
@@ -216,7 +216,7 @@ def test_frames_are_decoded_at_the_smallest_scale_that_serves(tmp_path, decoded,
     filelist = one_video(tmp_path, [ramp_frame(7, 96, 128)] * 2)
     flags = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2, 1: 1}
     for mode in ("train", "test"):
-        sample = Clips(filelist, mode, clip_len=2, crop_size=crop_size)[0]["inputs"]
+        sample = Clips(filelist, mode, clip_len=2, crop_size=crop_size)[0]["inputs"]["rgb"]
         assert sample.shape == (1, 2, crop_size, crop_size, 3) and abs(sample.mean() - 80) < 1
     assert {flag & ~cv2.IMREAD_IGNORE_ORIENTATION for flag in decoded} == {flags[reduction]}
 
@@ -234,9 +234,9 @@ def test_reduced_decoding_shows_the_same_picture(tmp_path, monkeypatch):
     frame = cv2.GaussianBlur(rng.integers(0, 256, (95, 131, 3)).astype(np.uint8), (0, 0), 6)
     filelist = one_video(tmp_path, [frame])
     options = {"clip_len": 1, "crop_size": 20, "flip_ratio": 0}
-    reduced = [Clips(filelist, mode, **options)[0]["inputs"].astype(int) for mode in ("train", "test")]
+    reduced = [Clips(filelist, mode, **options)[0]["inputs"]["rgb"].astype(int) for mode in ("train", "test")]
     monkeypatch.setattr(reader.frames, "REDUCED", {})
-    full = [Clips(filelist, mode, **options)[0]["inputs"].astype(int) for mode in ("train", "test")]
+    full = [Clips(filelist, mode, **options)[0]["inputs"]["rgb"].astype(int) for mode in ("train", "test")]
     for one, other in zip(reduced, full, strict=True):
         assert np.abs(one - other).mean() < 2
 
@@ -247,7 +247,7 @@ def test_packed_records_give_the_same_clips_as_paths(tmp_path):
         one, other = Clips(paths, mode, **SMALL), Clips(packed, mode, **SMALL)
         for index in range(len(one)):
             left, right = one[1, index], other[1, index]
-            assert np.array_equal(left.pop("inputs"), right.pop("inputs"))
+            assert np.array_equal(left.pop("inputs")["rgb"], right.pop("inputs")["rgb"])
             assert left == right
 
 
@@ -256,7 +256,7 @@ def test_blanks_and_other_scripts_in_paths(tmp_path, folder):
     filelist = one_video(tmp_path / folder, ramp(6), video="v_Ä B_g01_c01")
     sample = Clips(filelist, "test", **SMALL)[0]
     assert sample["name"] == "v_Ä B_g01_c01"
-    assert frame_numbers(sample["inputs"][0]).tolist() == [1, 2, 3, 4]
+    assert frame_numbers(sample["inputs"]["rgb"][0]).tolist() == [1, 2, 3, 4]
 
 
 # Lists and labels.
@@ -268,8 +268,17 @@ def test_frame_folders_of_a_list_with_labels(tmp_path):
     (tmp_path / "folders.list").write_text("frames/one clip 12 1\nframes/two 6 0\n")
     clips = Clips(str(tmp_path / "folders.list"), "test", clip_len=8, crop_size=16, num_classes=2)
     assert [(clips[i]["name"], clips[i]["label"]) for i in range(2)] == [("one clip", 1), ("two", 0)]
-    assert frame_numbers(clips[0]["inputs"][0]).tolist() == list(range(2, 10))
-    assert frame_numbers(clips[1]["inputs"][0]).tolist() == [0, 1, 2, 3, 4, 5, 0, 1]  # six frames, as the line says
+    assert frame_numbers(clips[0]["inputs"]["rgb"][0]).tolist() == list(range(2, 10))
+    assert frame_numbers(clips[1]["inputs"]["rgb"][0]).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        0,
+        1,
+    ]  # six frames, as the line says
 
 
 def test_label_outside_the_classes(tmp_path):

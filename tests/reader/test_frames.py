@@ -34,7 +34,7 @@ def test_views_of_a_video_are_cut_from_its_frames(film, tmp_path):
     sample, frames = clips[0], decode_in_order(film)
     assert (sample["name"], sample["label"], sample["faults"]) == ("v_A_g01_c01", 0, [])
     starts = [6, 19, 32]  # the middles of three shares of 39 possible starts
-    for view, start in zip(sample["inputs"], starts, strict=True):
+    for view, start in zip(sample["inputs"]["rgb"], starts, strict=True):
         assert all(map(np.array_equal, view, [centre(frames[start + step]) for step in (0, 3, 6, 9)]))
 
 
@@ -47,7 +47,7 @@ def test_training_clips_of_a_video_are_those_of_its_pictures(film, tmp_path):
     )
     for epoch in range(6):
         one, other = video[epoch, 0], pictures[epoch, 0]
-        assert np.array_equal(one["inputs"], other["inputs"]) and one["name"] == other["name"]
+        assert np.array_equal(one["inputs"]["rgb"], other["inputs"]["rgb"]) and one["name"] == other["name"]
 
 
 def test_a_video_shorter_than_the_clip_starts_again_from_its_first_frame(tmp_path):
@@ -55,7 +55,7 @@ def test_a_video_shorter_than_the_clip_starts_again_from_its_first_frame(tmp_pat
     frames = [centre(frame) for frame in decode_in_order(film)]
     for mode in ("train", "test"):
         clips = Clips(write_list(tmp_path, "short.webm 1"), mode, clip_len=12, augment=False, **WHOLE)
-        view = clips[0]["inputs"][0]
+        view = clips[0]["inputs"]["rgb"][0]
         assert all(map(np.array_equal, view, [frames[index % 5] for index in range(12)]))
 
 
@@ -137,7 +137,7 @@ def test_a_bad_video_is_replaced_in_training_and_an_error_in_evaluation(film, tm
     train, test = (Clips(filelist, mode, clip_len=16, **WHOLE) for mode in ("train", "test"))
     spoil(tmp_path / "bad.mp4", film)
     sample = train[1]
-    assert sample["label"] == 0 and sample["inputs"].shape[1] == 16
+    assert sample["label"] == 0 and sample["inputs"]["rgb"].shape[1] == 16
     assert sample["faults"] and all(str(tmp_path / "bad.mp4") in fault for fault in sample["faults"])
     with pytest.raises(ValueError, match=reason):
         test[1]

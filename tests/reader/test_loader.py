@@ -14,11 +14,16 @@ from reader import READERS, build_loader
 SMALL = {"clip_len": 4, "crop_size": 16}
 
 
+def to_arrays(loader):
+    """Read the batches of a loader with plain numpy arrays in place of tensors."""
+    return [{**batch, "inputs": {name: one.numpy() for name, one in batch["inputs"].items()}} for batch in loader]
+
+
 def load(filelist, epoch=0, **arguments):
     """Read an epoch; return its batches with everything as plain numpy and lists."""
     loader = build_loader(filelist=filelist, **{"num_workers": 0, "batch_size": 4, **SMALL, **arguments})
     loader.set_epoch(epoch)
-    return [{**batch, "inputs": batch["inputs"].numpy()} for batch in loader]
+    return to_arrays(loader)
 
 
 def names(batches):
@@ -29,7 +34,9 @@ def assert_same(batches, others):
     assert len(batches) == len(others)
     for one, other in zip(batches, others, strict=True):
         assert one["names"] == other["names"] and one["faults"] == other["faults"]
-        for key in ("inputs", "labels", "views"):
+        assert list(one["inputs"]) == list(other["inputs"]) == ["rgb"]
+        assert np.array_equal(one["inputs"]["rgb"], other["inputs"]["rgb"])
+        for key in ("labels", "views"):
             assert np.array_equal(one[key], other[key])
 
 
@@ -43,20 +50,21 @@ def test_a_batch_is_what_the_contract_says(tmp_path):
     batches = load(write_ramps(tmp_path, num_videos=6), mode="valid", num_clips=3)
     assert [set(batch) for batch in batches] == [{"inputs", "labels", "names", "views", "faults", "total"}] * 2
     first, last = batches
-    assert first["inputs"].shape == (12, 4, 16, 16, 3) and first["inputs"].dtype == np.uint8
-    assert last["inputs"].shape == (6, 4, 16, 16, 3)
+    assert first["inputs"]["rgb"].shape == (12, 4, 16, 16, 3) and first["inputs"]["rgb"].dtype == np.uint8
+    assert last["inputs"]["rgb"].shape == (6, 4, 16, 16, 3)
     assert first["labels"].dtype == np.int64 and first["labels"].tolist() == [0, 1, 0, 1]
     assert first["views"].dtype == np.int64 and first["views"].tolist() == [3, 3, 3, 3]
     assert last["names"] == ["v_A_g04_c01", "v_B_g05_c01"] and last["faults"] == []
-    assert [frame_numbers(view)[0] for view in first["inputs"][:3]] == [2, 8, 14]
+    assert [frame_numbers(view)[0] for view in first["inputs"]["rgb"][:3]] == [2, 8, 14]
 
 
 def test_loader_tells_its_size_and_prepares_on_the_device(tmp_path):
     loader = build_loader(filelist=write_ramps(tmp_path, num_videos=5), batch_size=2, num_workers=0, **SMALL)
     assert (len(loader), loader.num_samples, loader.class_names) == (3, 5, ["A", "B"])
     batch = next(iter(loader))
-    assert isinstance(batch["inputs"], paddle.Tensor)
-    prepared = loader.prepare(batch["inputs"])
+    assert list(batch["inputs"]) == ["rgb"] and isinstance(batch["inputs"]["rgb"], paddle.Tensor)
+    assert loader.input_shape == {"rgb": [3, 4, 16, 16]}
+    prepared = loader.prepare(batch["inputs"])["rgb"]
     assert prepared.dtype == paddle.float32 and list(prepared.shape) == [2, 3, 4, 16, 16]
 
 
@@ -92,7 +100,7 @@ def test_a_resumed_run_sees_the_same_batches(tmp_path, num_workers):
     loader = build_loader(filelist=filelist, batch_size=4, num_workers=num_workers, **SMALL)
     for epoch in range(3):
         loader.set_epoch(epoch)
-        last = [{**batch, "inputs": batch["inputs"].numpy()} for batch in loader]
+        last = to_arrays(loader)
     assert_same(last, load(filelist, epoch=2, num_workers=num_workers))
 
 
@@ -103,7 +111,7 @@ def test_an_iteration_broken_off_leaves_nothing_behind(tmp_path, num_workers):
     for _ in loader:
         break
     loader.set_epoch(1)
-    again = [{**batch, "inputs": batch["inputs"].numpy()} for batch in loader]
+    again = to_arrays(loader)
     assert_same(again, load(filelist, epoch=1, batch_size=1))
 
 
@@ -124,8 +132,8 @@ def test_windows_of_videos_of_different_length_share_a_batch(tmp_path):
     ]
     write_list(lines, tmp_path / "a.list", ["A"])
     (batch,) = load(str(tmp_path / "a.list"), mode="test", protocol="windows")
-    assert batch["views"].tolist() == [1, 3, 5] and len(batch["inputs"]) == 9
-    starts = [frame_numbers(view)[0] for view in batch["inputs"]]
+    assert batch["views"].tolist() == [1, 3, 5] and len(batch["inputs"]["rgb"]) == 9
+    starts = [frame_numbers(view)[0] for view in batch["inputs"]["rgb"]]
     assert starts == [0, 0, 4, 8, 0, 4, 8, 12, 16]
 
 
@@ -238,9 +246,9 @@ def test_processes_split_the_batches_of_one(tmp_path, num_workers):
     assert [batch["total"] for batch in first] == [batch["total"] for batch in second] == [3, 3, 1]
     for one, own, other in zip(whole, first, second, strict=True):
         assert own["names"] == one["names"][::2] and other["names"] == one["names"][1::2]
-        np.testing.assert_array_equal(own["inputs"], one["inputs"][::2])
-    assert second[2]["names"] == [] and len(second[2]["labels"]) == len(second[2]["inputs"]) == 1
-    np.testing.assert_array_equal(second[1]["inputs"], whole[1]["inputs"][1::2])
+        np.testing.assert_array_equal(own["inputs"]["rgb"], one["inputs"]["rgb"][::2])
+    assert second[2]["names"] == [] and len(second[2]["labels"]) == len(second[2]["inputs"]["rgb"]) == 1
+    np.testing.assert_array_equal(second[1]["inputs"]["rgb"], whole[1]["inputs"]["rgb"][1::2])
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

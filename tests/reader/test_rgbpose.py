@@ -328,10 +328,11 @@ def test_scales_are_views(tmp_path):
 def test_rgb_alone_is_what_it_is_beside_poses(tmp_path):
     arguments = write_one(tmp_path)
     both, alone = RGBPose(**arguments), RGBPose(**arguments, rgb_only=True)
-    assert (both[2, 0]["inputs"]["rgb"] == alone[2, 0]["inputs"]).all()
-    assert alone.input_shape == both.input_shape["rgb"]
-    inputs = both[0]["inputs"]["rgb"]
-    assert (alone.prepare(inputs).numpy() == both.prepare(both[0]["inputs"])["rgb"].numpy()).all()
+    assert (both[2, 0]["inputs"]["rgb"] == alone[2, 0]["inputs"]["rgb"]).all()
+    assert list(alone[2, 0]["inputs"]) == ["rgb"] and alone.input_shape == {"rgb": both.input_shape["rgb"]}
+    inputs = both[0]["inputs"]
+    prepared = alone.prepare({"rgb": inputs["rgb"]})
+    assert list(prepared) == ["rgb"] and (prepared["rgb"].numpy() == both.prepare(inputs)["rgb"].numpy()).all()
 
 
 def test_noise_has_the_form_of_samples(tmp_path):
@@ -339,6 +340,6 @@ def test_noise_has_the_form_of_samples(tmp_path):
     for changes in ({}, {"rgb_only": True}):
         reader = RGBPose(**arguments, **changes)
         sample, noise = reader[0]["inputs"], reader.draw_noise(3, np.random.default_rng(0))
-        pairs = [(sample, noise)] if changes else [(sample[name], noise[name]) for name in ("rgb", "pose")]
-        for one, other in pairs:
-            assert other.shape == (3, *one.shape[1:]) and other.dtype == one.dtype
+        assert list(noise) == list(sample) == (["rgb"] if changes else ["rgb", "pose"])
+        for name, array in sample.items():
+            assert noise[name].shape == (3, *array.shape[1:]) and noise[name].dtype == array.dtype

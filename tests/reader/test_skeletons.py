@@ -63,24 +63,28 @@ def test_a_view_and_the_model_s_input_are_the_key_points(tmp_path):
     keypoint = draw(2, 8)
     reader = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)
     sample = reader[0]
-    assert sample["inputs"].dtype == np.float32 and np.array_equal(sample["inputs"], keypoint[None])
-    batch = reader.prepare(sample["inputs"])
-    assert list(batch.shape) == [1, 3, 8, 25, 2] == [1, *reader.input_shape]
+    assert sample["inputs"]["skeleton"].dtype == np.float32 and np.array_equal(
+        sample["inputs"]["skeleton"], keypoint[None]
+    )
+    batch = reader.prepare(sample["inputs"])["skeleton"]
+    assert list(batch.shape) == [1, 3, 8, 25, 2] == [1, *reader.input_shape["skeleton"]]
     assert np.array_equal(batch.numpy()[0, 1, 5, 7], keypoint[:, 5, 7, 1])
-    assert reader.sample_bytes() == sample["inputs"].nbytes
-    assert reader.draw_noise(3, np.random.default_rng(0)).shape == (3, 2, 8, 25, 3)
+    assert reader.sample_bytes() == sample["inputs"]["skeleton"].nbytes
+    assert reader.draw_noise(3, np.random.default_rng(0))["skeleton"].shape == (3, 2, 8, 25, 3)
 
 
 @pytest.mark.parametrize("persons, kept", [(1, [0]), (2, [0, 1]), (3, [0, 1])])
 def test_missing_persons_are_zeros_and_those_too_many_go(tmp_path, persons, kept):
     keypoint = draw(persons, 8)
-    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)[0]["inputs"][0]
+    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)[0]["inputs"]["skeleton"][0]
     assert clip.shape[0] == 2 and np.array_equal(clip[: len(kept)], keypoint[kept]) and not clip[len(kept) :].any()
 
 
 def test_float16_is_read_as_float32(tmp_path):
     keypoint = draw(1, 8).astype(np.float16)
-    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", num_persons=1, **PLAIN)[0]["inputs"]
+    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", num_persons=1, **PLAIN)[0]["inputs"][
+        "skeleton"
+    ]
     assert clip.dtype == np.float32 and np.array_equal(clip[0], keypoint.astype(np.float32))
 
 
@@ -90,14 +94,16 @@ def test_the_score_is_the_third_channel_of_two_coordinates(tmp_path):
     arguments = {"layout": "coco17", "sampling": "pad", "num_persons": 1, **PLAIN}
     path = write(tmp_path, [keypoint], keypoint_score=score)
     whole = np.concatenate([keypoint, score[..., None]], axis=3)
-    assert np.array_equal(Skeletons(path, "train", "test", **arguments)[0]["inputs"][0], whole)
-    bones = Skeletons(path, "train", "test", stream="bone", **arguments)[0]["inputs"][0]
+    assert np.array_equal(Skeletons(path, "train", "test", **arguments)[0]["inputs"]["skeleton"][0], whole)
+    bones = Skeletons(path, "train", "test", stream="bone", **arguments)[0]["inputs"]["skeleton"][0]
     assert np.array_equal(bones, streams.make_bones(whole, get_layout("coco17").parents, average_scores=True))
-    other = Skeletons(path, "train", "test", stream="bone", scores="difference", **arguments)[0]["inputs"][0]
+    other = Skeletons(path, "train", "test", stream="bone", scores="difference", **arguments)[0]["inputs"]["skeleton"][
+        0
+    ]
     assert np.array_equal(other, streams.make_bones(whole, get_layout("coco17").parents))
-    centred = Skeletons(path, "train", "test", **{**arguments, "normalization": "center"})[0]["inputs"][0]
+    centred = Skeletons(path, "train", "test", **{**arguments, "normalization": "center"})[0]["inputs"]["skeleton"][0]
     assert np.array_equal(centred[..., 2], score) and not centred[0, 0, 0, :2].any()
-    without = Skeletons(write(tmp_path, [keypoint]), "train", "test", **arguments)[0]["inputs"][0]
+    without = Skeletons(write(tmp_path, [keypoint]), "train", "test", **arguments)[0]["inputs"]["skeleton"][0]
     assert without[..., 2].sum() == 8 * 17 - 1 and not without[0, 3, 4].any()
 
 
@@ -111,7 +117,11 @@ def test_a_sample_of_nobody_is_a_clip_of_zeros(tmp_path, sampling, mode):
             scale=0.2, flip_ratio=1.0, stream="bone_motion+displacement",
         )  # fmt: skip
         sample = reader[0, 0]
-        assert sample["inputs"].shape == (1, 2, 8, 25, 6) and not sample["inputs"].any() and sample["faults"] == []
+        assert (
+            sample["inputs"]["skeleton"].shape == (1, 2, 8, 25, 6)
+            and not sample["inputs"]["skeleton"].any()
+            and sample["faults"] == []
+        )
 
 
 # Sampling.
@@ -121,7 +131,7 @@ def test_a_sample_of_nobody_is_a_clip_of_zeros(tmp_path, sampling, mode):
 def test_several_views_are_in_time_order(tmp_path, sampling):
     path = write(tmp_path, [count_frames(1, 100)])
     reader = Skeletons(path, "train", "valid", sampling=sampling, num_clips=3, **PLAIN)
-    views = reader[0]["inputs"]
+    views = reader[0]["inputs"]["skeleton"]
     assert views.shape == (3, 2, 8, 25, 3) and reader.sample_bytes() == views.nbytes
     for view in views:
         assert (np.diff(frames_of(view)) > 0).all() and 1 <= min(frames_of(view)) <= max(frames_of(view)) <= 100
@@ -133,17 +143,17 @@ def test_padding_follows_the_recording(tmp_path):
     path = write(tmp_path, [count_frames(1, 5)])
     for sampling in ("pad", "window"):
         reader = Skeletons(path, "train", "test", sampling=sampling, **PLAIN)
-        assert frames_of(reader[0]["inputs"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
+        assert frames_of(reader[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
         looped = Skeletons(path, "train", "test", sampling=sampling, padding="loop", **PLAIN)
-        assert frames_of(looped[0]["inputs"][0]) == [1, 2, 3, 4, 5, 1, 2, 3]
+        assert frames_of(looped[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 1, 2, 3]
     longer = Skeletons(write(tmp_path, [count_frames(1, 20)]), "train", "test", sampling="pad", **PLAIN)
-    assert frames_of(longer[0]["inputs"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert frames_of(longer[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_windows_of_training_reach_every_place(tmp_path):
     for frames, expected in ((12, {1, 2, 3, 4, 5}), (5, {0, 1})):
         reader = Skeletons(write(tmp_path, [count_frames(1, frames)]), "train", sampling="window", **PLAIN)
-        clips = [frames_of(reader[epoch, 0]["inputs"][0]) for epoch in range(60)]
+        clips = [frames_of(reader[epoch, 0]["inputs"]["skeleton"][0]) for epoch in range(60)]
         assert {clip[0] for clip in clips} == expected
         for clip in clips:
             present = [number for number in clip if number]
@@ -154,33 +164,36 @@ def test_resized_crops_of_training_differ_and_evaluation_takes_the_centre(tmp_pa
     path = write(tmp_path, [count_frames(1, 200)])
     train = Skeletons(path, "train", sampling="resize", **PLAIN)
     spans = [
-        frames_of(train[epoch, 0]["inputs"][0])[-1] - frames_of(train[epoch, 0]["inputs"][0])[0] for epoch in range(50)
+        frames_of(train[epoch, 0]["inputs"]["skeleton"][0])[-1] - frames_of(train[epoch, 0]["inputs"]["skeleton"][0])[0]
+        for epoch in range(50)
     ]
     assert 80 < min(spans) < 110 and 160 < max(spans) < 200
-    clip = frames_of(Skeletons(path, "train", "test", sampling="resize", **PLAIN)[0]["inputs"][0])
+    clip = frames_of(Skeletons(path, "train", "test", sampling="resize", **PLAIN)[0]["inputs"]["skeleton"][0])
     np.testing.assert_allclose(clip, 6 - 0.5 + (np.arange(8) + 0.5) * 190 / 8 + 0, rtol=1e-5)
 
 
 def test_resizing_leaves_the_empty_end_out(tmp_path):
     keypoint = np.concatenate([count_frames(1, 8), np.zeros((1, 4, 25, 3), np.float32)], axis=1)
     reader = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="resize", crop_ratio=1.0, **PLAIN)
-    assert frames_of(reader[0]["inputs"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert frames_of(reader[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_ordered_frames_repeat_and_end_with_the_recording(tmp_path):
     path, even = write(tmp_path, [count_frames(1, 4)]), [1, 1, 1, 2, 2, 3, 3, 4]
-    assert frames_of(Skeletons(path, "train", "test", sampling="ordered", **PLAIN)[0]["inputs"][0]) == even
+    assert frames_of(Skeletons(path, "train", "test", sampling="ordered", **PLAIN)[0]["inputs"]["skeleton"][0]) == even
     reader = Skeletons(path, "train", sampling="ordered", **PLAIN)
-    clips = [frames_of(reader[epoch, 0]["inputs"][0]) for epoch in range(9)]
+    clips = [frames_of(reader[epoch, 0]["inputs"]["skeleton"][0]) for epoch in range(9)]
     assert all(clip == sorted(clip) and set(clip) <= set(even) for clip in clips) and len(set(map(tuple, clips))) > 4
 
 
 def test_uniform_motion_is_of_the_recording_and_resized_motion_of_the_clip(tmp_path):
     path = write(tmp_path, [count_frames(1, 160)])
     arguments = {"stream": "joint_motion", **PLAIN}
-    uniform = Skeletons(path, "train", "test", sampling="uniform", **arguments)[0]["inputs"][0]
+    uniform = Skeletons(path, "train", "test", sampling="uniform", **arguments)[0]["inputs"]["skeleton"][0]
     assert frames_of(uniform)[:7] == [1] * 7
-    resized = Skeletons(path, "train", "test", sampling="resize", crop_ratio=1.0, **arguments)[0]["inputs"][0]
+    resized = Skeletons(path, "train", "test", sampling="resize", crop_ratio=1.0, **arguments)[0]["inputs"]["skeleton"][
+        0
+    ]
     assert frames_of(resized) == [20] * 7 + [0]
 
 
@@ -190,14 +203,16 @@ def test_total_frames_cuts_what_follows(tmp_path):
     content = pickle.loads((tmp_path / "set.pkl").read_bytes())
     content["annotations"][0]["total_frames"] = 5
     (tmp_path / "set.pkl").write_bytes(pickle.dumps(content))
-    clip = Skeletons(path, "train", "test", sampling="pad", layout="coco17", **PLAIN)[0]["inputs"][0]
+    clip = Skeletons(path, "train", "test", sampling="pad", layout="coco17", **PLAIN)[0]["inputs"]["skeleton"][0]
     assert frames_of(clip) == clip[0, :, 9, 2].tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
 
 
 def test_pre_normalisation_of_msg3d_repeats_a_padded_recording(tmp_path):
     keypoint = draw(1, 5)
     arguments = {"normalization": "msg3d", "clip_len": 12, "num_persons": 1}
-    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **arguments)[0]["inputs"][0]
+    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **arguments)[0]["inputs"][
+        "skeleton"
+    ][0]
     assert np.array_equal(clip[:, 5:10], clip[:, :5]) and np.array_equal(clip[:, 10:], clip[:, :2]) and clip.any()
 
 
@@ -212,12 +227,12 @@ def test_a_training_sample_depends_on_seed_epoch_and_index_alone(tmp_path, sampl
     placed = {"move": True, "shift": True} if sampling in ("window", "pad") else {}
     arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN, **placed}
     reader = Skeletons(path, "train", seed=3, **arguments)
-    first = reader[4, 1]["inputs"]
+    first = reader[4, 1]["inputs"]["skeleton"]
     reader[0, 0]
-    assert np.array_equal(reader[4, 1]["inputs"], first)
-    assert np.array_equal(Skeletons(path, "train", seed=3, **arguments)[4, 1]["inputs"], first)
+    assert np.array_equal(reader[4, 1]["inputs"]["skeleton"], first)
+    assert np.array_equal(Skeletons(path, "train", seed=3, **arguments)[4, 1]["inputs"]["skeleton"], first)
     for other in (reader[5, 1], reader[4, 0], Skeletons(path, "train", seed=2, **arguments)[4, 1]):
-        assert not np.array_equal(other["inputs"], first)
+        assert not np.array_equal(other["inputs"]["skeleton"], first)
 
 
 @pytest.mark.parametrize("name, value", [*SHAKEN.items(), ("move", True), ("shift", True)])
@@ -225,10 +240,14 @@ def test_each_augmentation_changes_training_alone(tmp_path, name, value):
     path = write(tmp_path, [np.pad(draw(frames=5), ((0, 0), (2, 5), (0, 0), (0, 0)))])
     value = 1.0 if name == "flip_ratio" else value
     arguments = {"sampling": "pad", "clip_len": 12, "normalization": None}
-    plain, changed = (Skeletons(path, "train", **more, **arguments)[1, 0]["inputs"] for more in ({}, {name: value}))
+    plain, changed = (
+        Skeletons(path, "train", **more, **arguments)[1, 0]["inputs"]["skeleton"] for more in ({}, {name: value})
+    )
     assert plain.shape == changed.shape and not np.array_equal(plain, changed)
     for still in ({"mode": "test"}, {"augment": False}):
-        assert np.array_equal(Skeletons(path, "train", **still, **{name: value}, **arguments)[1, 0]["inputs"], plain)
+        assert np.array_equal(
+            Skeletons(path, "train", **still, **{name: value}, **arguments)[1, 0]["inputs"]["skeleton"], plain
+        )
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -237,17 +256,19 @@ def test_without_augmentation_training_takes_the_evaluation_view(tmp_path, sampl
     arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN}
     num_clips = 1 if sampling in ("ordered", "pad") else 3
     still = Skeletons(path, "train", augment=False, num_clips=num_clips, **arguments)
-    first = Skeletons(path, "train", "test", num_clips=num_clips, **arguments)[0]["inputs"][:1]
-    assert still[0, 0]["inputs"].shape == first.shape
-    expected = Skeletons(path, "train", "test", **arguments)[0]["inputs"]
-    assert np.array_equal(still[0, 0]["inputs"], expected) and np.array_equal(still[1, 0]["inputs"], expected)
+    first = Skeletons(path, "train", "test", num_clips=num_clips, **arguments)[0]["inputs"]["skeleton"][:1]
+    assert still[0, 0]["inputs"]["skeleton"].shape == first.shape
+    expected = Skeletons(path, "train", "test", **arguments)[0]["inputs"]["skeleton"]
+    assert np.array_equal(still[0, 0]["inputs"]["skeleton"], expected) and np.array_equal(
+        still[1, 0]["inputs"]["skeleton"], expected
+    )
 
 
 def test_a_repeated_set_draws_each_sample_anew(tmp_path):
     path = write(tmp_path, [draw(frames=100, seed=seed) for seed in range(3)])
     reader = Skeletons(path, "train", repeat=4, clip_len=16)
     assert len(reader) == 12 and [reader[0, index]["label"] for index in range(12)] == [0, 1, 2] * 4
-    assert not np.array_equal(reader[0, 1]["inputs"], reader[0, 4]["inputs"])
+    assert not np.array_equal(reader[0, 1]["inputs"]["skeleton"], reader[0, 4]["inputs"]["skeleton"])
     assert len(Skeletons(path, "train", "valid", repeat=4)) == 3
     reader.keep([4, 2])
     assert len(reader) == 2 and [reader[0, index]["name"] for index in range(2)] == ["s1", "s2"]
@@ -257,7 +278,7 @@ def test_a_box_is_made_after_the_rotation(tmp_path):
     reader = Skeletons(write(tmp_path, [draw(frames=9)]), "train", normalization="box", sampling="pad", rotation=1.0,
                        clip_len=9, num_persons=1)  # fmt: skip
     for epoch in range(5):
-        clip = reader[epoch, 0]["inputs"]
+        clip = reader[epoch, 0]["inputs"]["skeleton"]
         np.testing.assert_allclose(
             [clip.min(axis=(0, 1, 2, 3)), clip.max(axis=(0, 1, 2, 3))], [[-1] * 3, [1] * 3], atol=1e-5
         )
@@ -270,8 +291,10 @@ def test_the_loader_joins_views(tmp_path, num_workers):
     loader = build_loader("skeletons", "test", split="val", num_clips=3, **arguments)
     batches = list(loader)
     assert [batch["names"] for batch in batches] == [["s4", "s3"], ["s2", "s1"], ["s0"]]
-    assert [list(batch["inputs"].shape) for batch in batches] == [[6, 2, 16, 25, 3]] * 2 + [[3, 2, 16, 25, 3]]
-    assert list(loader.prepare(batches[0]["inputs"]).shape) == [6, 3, 16, 25, 2]
+    assert [list(batch["inputs"]["skeleton"].shape) for batch in batches] == [[6, 2, 16, 25, 3]] * 2 + [
+        [3, 2, 16, 25, 3]
+    ]
+    assert list(loader.prepare(batches[0]["inputs"])["skeleton"].shape) == [6, 3, 16, 25, 2]
     few = build_loader("skeletons", "train", split="train", overfit=2, repeat=3, augment=False, **arguments)
     assert few.num_samples == 2 and sorted(next(iter(few))["names"]) == ["s0", "s1"]
 
@@ -284,7 +307,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(tmp_path):
             "skeletons", "train", filelist=path, split="train", batch_size=4, num_workers=num_workers, seed=1, **SHAKEN
         )
         loader.set_epoch(2)
-        batches.append([batch["inputs"].numpy() for batch in loader])
+        batches.append([batch["inputs"]["skeleton"].numpy() for batch in loader])
     for alone, shared in zip(*batches, strict=True):
         assert np.array_equal(alone, shared)
 
@@ -309,7 +332,9 @@ def test_a_mapped_file_gives_the_same_samples(tmp_path):
     assert mapped.entries[0].keypoint.dtype == np.float16
     for index in range(4):
         ours, theirs = mapped[index], plain[index]
-        assert np.array_equal(ours["inputs"], theirs["inputs"]) and ours["name"] == theirs["name"]
+        assert (
+            np.array_equal(ours["inputs"]["skeleton"], theirs["inputs"]["skeleton"]) and ours["name"] == theirs["name"]
+        )
 
 
 def test_scores_are_mapped_too_and_a_changed_file_is_unpacked_again(tmp_path):
@@ -318,7 +343,7 @@ def test_scores_are_mapped_too_and_a_changed_file_is_unpacked_again(tmp_path):
         keypoint, score = draw(1, 8, 17, 2, seed), draw(1, 8, 17, 1, seed + 5)[..., 0]
         path = write(tmp_path, [keypoint], keypoint_score=score)
         os.utime(path, ns=(seed, seed))  # a file written within the tick of a clock is told from its size alone
-        clip = Skeletons(path, "train", "test", **arguments)[0]["inputs"][0]
+        clip = Skeletons(path, "train", "test", **arguments)[0]["inputs"]["skeleton"][0]
         assert np.array_equal(clip, np.concatenate([keypoint, score[..., None]], axis=3))
 
 

@@ -165,6 +165,25 @@ def test_brightness_contrast_and_saturation_do_what_they_say():
     assert abs(flat.mean() - (frames @ [0.299, 0.587, 0.114]).mean()) < 1
 
 
+def test_brightness_changes_what_contrast_has_made():
+    """Brightness, contrast, saturation, one after the other: b (c x + (1 - c) m), m the mean gray."""
+    frames = rng(2).integers(60, 160, (2, 8, 9, 3)).astype(np.uint8)
+    mean = (frames @ [0.299, 0.587, 0.114]).mean()
+    for brightness, contrast in ((1.25, 0.5), (0.5, 1.5), (1.5, 0.25)):
+        changed = transforms.jitter_color(frames, 1.0, Factors(brightness, contrast, 1))
+        expected = brightness * (contrast * frames + (1 - contrast) * mean)
+        assert np.abs(changed - expected).max() <= 0.51
+
+
+def test_erased_areas_reach_from_2_to_40_percent():
+    """The settings that the paper, 1708.04896, uses unless it says otherwise: s_l = 0.02, s_h = 0.4."""
+    frames, generator, areas = np.zeros((1, 100, 100, 3), np.uint8), rng(0), []
+    for _ in range(300):
+        areas.append(transforms.erase(frames, np.array([9, 9, 9]), generator)[0, :, :, 0].astype(bool).mean())
+    assert 0.018 < min(areas) < 0.03 and 0.36 < max(areas) < 0.42
+    assert 0.16 < np.mean(areas) < 0.24  # even in between, a few long boxes left out that do not fit
+
+
 def test_erasing_blanks_one_box_in_all_frames():
     frames = np.full((3, 40, 60, 3), 200, np.uint8)
     erased = transforms.erase(frames, np.array([1, 2, 3]), rng(5))

@@ -31,10 +31,10 @@ def save_case(name, path, **more):
     config = {section: {} for section in texts.SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
     if is_skeletal(name):
-        _, clip_len, _, num_persons = CASES[name].input_shape
+        _, clip_len, _, num_persons = CASES[name].input_shape["skeleton"]
         config["READER"] = {"name": "skeletons", "clip_len": clip_len, "num_persons": num_persons}
     else:
-        _, clip_len, crop_size, _ = CASES[name].input_shape
+        _, clip_len, crop_size, _ = CASES[name].input_shape["rgb"]
         config["READER"] = {"clip_len": clip_len, "crop_size": crop_size, "mean": MEAN.tolist(), "std": STD.tolist()}
     model = build(name)
     move_statistics(model, name)
@@ -45,12 +45,12 @@ def save_case(name, path, **more):
 
 def is_skeletal(name):
     """Tell whether the network of a row of `CASES` takes skeletons."""
-    return CASES[name].input_shape[2] == 25
+    return list(CASES[name].input_shape) == ["skeleton"]
 
 
 def draw_frames(name, num_clips):
     """Draw frames as they are decoded, or skeletons as they are read, another noise than the tool's."""
-    channels, *sizes = CASES[name].input_shape
+    ((channels, *sizes),) = CASES[name].input_shape.values()
     if is_skeletal(name):
         shape = (num_clips, *reversed(sizes), channels)
         return np.random.default_rng(7).standard_normal(shape).astype(np.float32).transpose(0, 1, 3, 2, 4)

@@ -64,7 +64,7 @@ def test_the_merged_network_starts_exactly_as_the_two_apart(parts, network, monk
     for mode in ("eval", "train"):
         for one in (model, *parts.values()):
             getattr(one, mode)()
-        outputs = model(inputs)
+        outputs = model(**inputs)
         for name, part in parts.items():
             expected = part(inputs[name]).numpy()
             assert np.abs(expected[0] - expected[1]).max() > 1e-3

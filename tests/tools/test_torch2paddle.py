@@ -279,7 +279,7 @@ def test_files_without_usable_weights(write, tmp_path, weights, monkeypatch):
         (["a.pth", "--source", "torchvision", "--model", "resnet"], "argument --source: invalid choice: 'torchvision'"),
         (
             ["a.pth", *SOURCE, "--model", "resnet", "--classes", "x"],
-            "unknown flag '--classes'; did you mean --class_in",
+            "unknown flag '--classes'; did you mean '--class_in",
         ),
     ],
 )
@@ -329,7 +329,7 @@ def test_a_row_of_tpn_names_a_config_whose_network_is_the_files(row, monkeypatch
     assert not frames or f"{frames[1]}x" in args.config
     assert address.startswith("[file](https://") and expected and ours == "not run"
     with paddle.LazyGuard():
-        torch2paddle.check_source(build_model(**{**section, "num_classes": 2}), args.source)
+        build_model(**{**section, "num_classes": 2}).check_source(args.source)
 
 
 @pytest.mark.parametrize("row", HARA_ROWS, ids=lambda row: row[0])

@@ -8,10 +8,18 @@ import gc
 
 import paddle
 
-from common.nested import change_each, format_shape
-from engine.onednn import NETWORKS, StaticNetwork, StaticStep, find_obstacle
+from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep, find_obstacle
+from engine.run_card import format_shapes
 from tools import gpu_check
-from tools.measure.timing import build_step, describe_machine, draw_batch, format_spread, format_table, time_in_turn
+from tools.measure.timing import (
+    build_step,
+    describe_machine,
+    draw_batch,
+    format_spread,
+    format_table,
+    time_in_turn,
+    to_tensors,
+)
 
 SHALLOW = {"resnet": {"depth": 18}}  # the network that others quote; the rest have the depth they come with
 
@@ -44,18 +52,18 @@ def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
     config["MODEL"].update(SHALLOW.get(name, {}))
     dynamic, reader = build_step(config)
     inputs, labels = draw_batch(config, reader)
-    inputs, labels = change_each(paddle.to_tensor, inputs), paddle.to_tensor(labels)
-    static = StaticStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
+    inputs, labels = to_tensors(inputs), paddle.to_tensor(labels)
+    static = OneDNNStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
     dynamic.begin_epoch()
     millions = sum(one.size for one in dynamic.model.parameters()) / 1e6
-    row = [name, format_shape(reader.input_shape), f"{millions:.1f}"]
+    row = [name, format_shapes(reader.input_shape), f"{millions:.1f}"]
     updates = [functools.partial(one, inputs, labels, 0.0, 0) for one in (dynamic, static)]
     row += time_both(updates, num_calls, repeats)
     dynamic.model.eval()
     clips = dynamic.prepare(inputs)
     with paddle.no_grad():
-        networks = (dynamic.model, StaticNetwork(dynamic.model))
-        return row + time_both([functools.partial(one, clips) for one in networks], num_calls, repeats)
+        networks = (dynamic.model, OneDNNNetwork(dynamic.model))
+        return row + time_both([functools.partial(one, *clips.values()) for one in networks], num_calls, repeats)
 
 
 def time_both(calls: list, num_calls: int, repeats: int) -> list:

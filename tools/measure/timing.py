@@ -120,6 +120,11 @@ def run_script(script: str, *words, environment: dict | None = None) -> str:
     return done.stdout
 
 
+def to_tensors(inputs: dict) -> dict:
+    """Return the arrays of a batch's `inputs` as tensors on the device."""
+    return {name: paddle.to_tensor(array) for name, array in inputs.items()}
+
+
 def describe_machine() -> str:
     """Return one line: GPU if it is used, cores, threads, processor, versions."""
     info = pathlib.Path("/proc/cpuinfo")

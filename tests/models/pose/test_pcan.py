@@ -8,7 +8,8 @@ import pytest
 from golden_checks import assert_logits_match, assert_parameter_gradients_match, count_params, draw, l2_norm
 from rgbpose_networks import SMALL, assert_features_match, draw_golden, draw_inputs
 
-from engine import checkpoint, train_step
+from engine import checkpoint
+from engine.losses import CrossEntropy
 from models.parts.gates import CrossModalGate
 from models.parts.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
 from models.parts.weights import convert_torch_weights
@@ -27,6 +28,11 @@ LOSSES = {  # ours, and what the official code calls them
 PROTOTYPES = {"rgb": "fr_rgb", "pose": "fr_pose", "rgb_coarse": "fr_coarse_rgb", "pose_coarse": "fr_coarse_pose"}
 # Eight groups by meaning in the port's tree loss; elsewhere it divides the label by 8.
 PORT_TREE = [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10 + [4] * 5 + [5] * 5 + [6] * 5 + [7] * 5
+
+
+def alone(values):
+    """Sum over the processes of a run that is alone."""
+    return values
 
 
 def assert_losses_match(losses, expected):
@@ -122,12 +128,12 @@ def test_heads_losses_and_prototypes_are_those_of_the_authors_over_two_steps(nam
     assert_answers_match(model, lambda: model.score(as_maps(steps[0])), reference["logits"])
     for features, expected in zip(steps, (reference, reference["step2"]), strict=True):
         authors.train_as_the_authors_did(model)
-        losses = model.compute_losses(model.score(as_maps(features)), labels, train_step.CrossEntropy())
+        losses = model.compute_losses(model.score(as_maps(features)), labels, CrossEntropy())
         assert_losses_match(losses, expected["loss"])
         if expected is reference:
             sum(losses.values()).backward()
             assert_head_gradients_match(reference, model, features)
-        model.end_update()
+        model.end_update(alone)
         assert_prototypes_match(model, expected.get("prototypes") or expected["prototypes_after_step1"])
     for head in ("rgb", "pose"):
         diversity = measure_diversity(model.prototypes[head].vectors).item()
@@ -204,19 +210,19 @@ def test_outputs_losses_gradients_and_prototypes_are_those_of_the_authors_networ
     reference = vectors.load("pcan_ntu60_fixed")
     model = vectors.build(reference)
     inputs = draw_golden(reference)
-    assert_answers_match(model, lambda: model(inputs), reference["logits"])
+    assert_answers_match(model, lambda: model(**inputs), reference["logits"])
     authors.train_as_the_authors_did(model)
     maps = []
     model.backbone.register_forward_post_hook(lambda _layer, _inputs, output: maps.append(output))
-    outputs, labels = model(inputs), paddle.to_tensor(reference["labels"])
+    outputs, labels = model(**inputs), paddle.to_tensor(reference["labels"])
     assert_features_match(maps[0], reference["feature"])
-    losses = model.compute_losses(outputs, labels, train_step.CrossEntropy())
+    losses = model.compute_losses(outputs, labels, CrossEntropy())
     assert_losses_match(losses, reference["loss"])
     sum(losses.values()).backward()
     assert_parameter_gradients_match(reference, model, reference["grad_norms"]["params"])
     for ours, theirs in {"rgb": "imgs", "pose": "heatmap_imgs"}.items():
         assert l2_norm(inputs[ours].grad) == pytest.approx(reference["grad_norms"]["input"][theirs], rel=1e-2)
-    model.end_update()
+    model.end_update(alone)
     assert_prototypes_match(model, reference["prototypes_after_step1"])
 
 
@@ -236,12 +242,12 @@ def test_a_gate_begins_closed_so_that_the_network_is_two_pathways_with_laterals(
     assert kept == []
     model.eval(), plain.eval()
     inputs = draw_inputs(2, 2)
-    expected, ours = plain(inputs), model(inputs)
+    expected, ours = plain(inputs), model(**inputs)
     for name in ("rgb", "pose"):
         np.testing.assert_allclose(ours[name].numpy(), expected[name].numpy(), rtol=1e-5, atol=1e-6)
     for gate in model.backbone.gates.values():
         gate.pose_gate.bias.set_value(gate.pose_gate.bias + 1.0)
-    assert np.abs(model(inputs)["pose"].numpy() - expected["pose"].numpy()).max() > 1e-4
+    assert np.abs(model(**inputs)["pose"].numpy() - expected["pose"].numpy()).max() > 1e-4
 
 
 def test_laterals_see_features_that_are_not_gated():
@@ -252,7 +258,7 @@ def test_laterals_see_features_that_are_not_gated():
         lateral.register_forward_pre_hook(lambda _layer, inputs: seen.append(inputs[0].numpy()))
     inputs = draw_inputs(1, 2)
     for _ in range(2):
-        model(inputs)
+        model(**inputs)
         gate = model.backbone.gates["layer3"]
         for bias in (gate.rgb_gate.bias, gate.pose_gate.bias):
             bias.set_value(bias + 1.0)
@@ -295,8 +301,8 @@ def test_every_loss_has_a_weight_and_every_weight_a_finite_gradient():
     model, inputs, labels = train_small(
         loss_weights=[1.0, 1.5, 0.6, 1.2], tree_weight=0.0, prototype_weight=0.0, diversity_weight=0.0
     )
-    outputs = model(inputs)
-    criterion = train_step.CrossEntropy(0.1)  # smooths coarse labels by the number of coarse classes
+    outputs = model(**inputs)
+    criterion = CrossEntropy(0.1)  # smooths coarse labels by the number of coarse classes
     losses = model.compute_losses(outputs, labels, criterion)
     assert list(losses) == list(LOSSES)[:4] + [
         *("rgb_loss_tree", "rgb_loss_prototype", "rgb_coarse_loss_prototype"),
@@ -322,28 +328,26 @@ def test_every_loss_has_a_weight_and_every_weight_a_finite_gradient():
 def test_two_weights_are_those_of_coarse_classes_too_and_one_modality_may_be_trained():
     assert make_model(loss_weights=[1.0, 2.0]).loss_weights == dict(zip(HEADS, [1.0, 2.0, 1.0, 2.0], strict=True))
     model, inputs, labels = train_small(loss_components=["pose"], loss_weights=[1.0])
-    losses = model.compute_losses(model(inputs), labels, train_step.CrossEntropy())
+    losses = model.compute_losses(model(**inputs), labels, CrossEntropy())
     assert set(losses) == {name for name in LOSSES if name.startswith("pose")}
 
 
 def test_outputs_of_an_evaluation_have_losses_of_classes_only():
     model, inputs, labels = train_small()
     model.eval()
-    outputs = model(inputs)
+    outputs = model(**inputs)
     assert list(outputs) == HEADS
-    assert list(model.compute_losses(outputs, labels, train_step.CrossEntropy())) == [
-        f"{head}_loss_cls" for head in HEADS
-    ]
+    assert list(model.compute_losses(outputs, labels, CrossEntropy())) == [f"{head}_loss_cls" for head in HEADS]
 
 
 def test_mixed_samples_have_losses_of_classes_only_and_move_no_prototype():
     model, inputs, labels = train_small()
     before = checkpoint.model_state(model)
-    losses = model.compute_losses(model(inputs), labels, train_step.CrossEntropy(), is_mixed=True)
+    losses = model.compute_losses(model(**inputs), labels, CrossEntropy(), is_mixed=True)
     assert {name for name, loss in losses.items() if loss.item() == 0} == set(list(LOSSES)[4:])
     sum(losses.values()).backward()
     assert all(layer.embed.weight.grad is not None for layer in model.prototypes.values())
-    model.end_update()
+    model.end_update(alone)
     for name, value in checkpoint.model_state(model).items():
         if name.startswith("prototypes."):
             np.testing.assert_array_equal(value, before[name])
@@ -353,8 +357,8 @@ def test_diversity_has_a_gradient_but_for_the_published_variant():
     gradients = {}
     for as_published, weight in ((False, 1.0), (True, 1.0), (False, 0.0)):
         model, inputs, labels = train_small(as_published=as_published, diversity_weight=weight)
-        outputs = answer_right(model, model(inputs), labels)
-        losses = model.compute_losses(outputs, labels, train_step.CrossEntropy())
+        outputs = answer_right(model, model(**inputs), labels)
+        losses = model.compute_losses(outputs, labels, CrossEntropy())
         losses["rgb_loss_prototype"].backward()
         gradients[as_published, weight] = model.prototypes["rgb"].embed.weight.grad.numpy()
     without = gradients[False, 0.0]
@@ -397,14 +401,14 @@ def test_prototypes_go_a_tenth_of_the_way_to_the_mean_of_right_answers():
     before, embedded = layer.vectors.numpy(), draw(6, 8)
     after = layer.follow(embedded, paddle.to_tensor(MEMBERS)).numpy()
     np.testing.assert_array_equal(layer.vectors.numpy(), before)  # they move at the end of the update
-    layer.end_update()
+    layer.end_update(alone)
     x = embedded.numpy()
     expected = before.copy()
     for label, mean in {0: x[[0, 1, 4]].mean(axis=0), 1: x[2], 3: x[5]}.items():
         expected[label] = 0.9 * before[label] + 0.1 * mean
     np.testing.assert_allclose(layer.vectors.numpy(), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-6)
-    layer.end_update()  # an update that saw nothing
+    layer.end_update(alone)  # an update that saw nothing
     np.testing.assert_allclose(layer.vectors.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -412,10 +416,10 @@ def test_parts_of_a_batch_and_other_processes_move_prototypes_as_the_whole_batch
     embedded, members = draw(6, 8), paddle.to_tensor(MEMBERS)
     whole, parts, one, other = (make_prototypes() for _ in range(4))
     whole.follow(embedded, members)
-    whole.end_update()
+    whole.end_update(alone)
     for rows in (slice(0, 2), slice(2, 6)):
         parts.follow(embedded[rows], members[rows])
-    parts.end_update()
+    parts.end_update(alone)
     one.follow(embedded[:4], members[:4])
     other.follow(embedded[4:], members[4:])
     seen = [one.seen.clone(), other.seen.clone()]
@@ -430,7 +434,7 @@ def test_parts_of_a_batch_and_other_processes_move_prototypes_as_the_whole_batch
 def test_all_prototypes_of_a_network_move_at_the_end_of_an_update():
     model, inputs, labels = train_small()
     before = {head: layer.vectors.numpy() for head, layer in model.prototypes.items()}
-    model.compute_losses(answer_right(model, model(inputs), labels), labels, train_step.CrossEntropy())
+    model.compute_losses(answer_right(model, model(**inputs), labels), labels, CrossEntropy())
     asked = []
     model.end_update(lambda values: asked.append(values.shape) or values)
     assert [list(shape) for shape in asked] == [[6, 257], [3, 129], [6, 257], [3, 129]]
@@ -483,14 +487,14 @@ def test_a_batch_is_learnt_by_heart():
     model, inputs, labels = train_small(zero_init_residual=True)
     optimizer = paddle.optimizer.Momentum(0.01, 0.9, parameters=model.parameters())
     for _ in range(30):
-        losses = model.compute_losses(model(inputs), labels, train_step.CrossEntropy())
+        losses = model.compute_losses(model(**inputs), labels, CrossEntropy())
         sum(losses.values()).backward()
         optimizer.step()
         optimizer.clear_grad()
-        model.end_update()
+        model.end_update(alone)
     for head in ("rgb_loss_cls", "pose_loss_cls"):
         assert losses[head].item() < 0.5
-    outputs = model(inputs)
+    outputs = model(**inputs)
     assert outputs["rgb"].argmax(axis=1).tolist() == labels.tolist()
 
 

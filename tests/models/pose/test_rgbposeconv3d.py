@@ -11,7 +11,7 @@ from golden_checks import assert_logits_match, assert_parameter_gradients_match,
 from paddle import nn
 from rgbpose_networks import NAMES, SMALL, assert_features_match, draw_golden, draw_inputs
 
-from engine import train_step
+from engine.losses import CrossEntropy
 from models.parts.pathway import average_frames
 from models.parts.two_pathways import Lateral
 from models.pose.rgbposeconv3d import RGBPoseConv3D
@@ -46,7 +46,7 @@ def test_outputs_losses_and_gradients_are_those_of_the_authors_network(name):
     maps = []
     model.backbone.register_forward_post_hook(lambda _layer, _inputs, output: maps.append(output))
     inputs = draw_golden(reference)
-    outputs = model(inputs)
+    outputs = model(**inputs)
     if "feature" in reference:
         assert_features_match(maps[0], reference["feature"])
     for head, expected in reference["logits"].items():
@@ -122,7 +122,7 @@ def test_a_pathway_sees_its_own_features_first_then_those_of_the_other_one():
     model = make_model()
     seen = record(model)
     inputs = draw_inputs()
-    model(inputs)
+    model(**inputs)
     channels = {key: x.shape[1] for key, x in seen.items()}
     assert channels == {
         **{"rgb layer1": 8, "rgb layer2": 32, "rgb layer3": 64 + 16, "rgb layer4": 128 + 32},
@@ -147,7 +147,7 @@ def test_a_detached_pathway_sends_no_gradient_to_the_other_one(name):
         model = make_model(**{f"{name}_detach": is_detached})
         inputs = draw_inputs()
         inputs[other].stop_gradient = False
-        model(inputs)[name].sum().backward()
+        model(**inputs)[name].sum().backward()
         assert (inputs[other].grad is None) is is_detached
         lateral = getattr(model.backbone, f"{name}_laterals")
         assert all(l2_norm(one.conv.weight.grad) > 0 for one in lateral.values())
@@ -162,7 +162,7 @@ def test_a_dropped_path_brings_zeros_in_training_only(name):
     own = widths.pop(name)
     for mode, is_dropped in ((model.train, True), (model.eval, False)):
         mode()
-        outputs = model(inputs)
+        outputs = model(**inputs)
         for key, num_own in own.items():
             assert bool((seen[key][:, num_own:] == 0).all()) is is_dropped
         assert all(
@@ -193,7 +193,7 @@ def test_paths_are_dropped_as_often_as_told_and_each_by_itself():
 def test_laterals_can_be_left_out_or_put_before_each_stage_of_both():
     model = make_model(rgb_lateral=False, pose_lateral_activate=[1, 0, 1])
     seen = record(model)
-    model(draw_inputs())
+    model(**draw_inputs())
     assert [seen[f"pose layer{number}"].shape[1] for number in (1, 2, 3)] == [4 + 1, 16, 32 + 8]
     assert [seen[f"rgb layer{number}"].shape[1] for number in (1, 2, 3, 4)] == [8, 32, 64, 128]
     assert [len(model.backbone.rgb_laterals), len(model.backbone.pose_laterals)] == [0, 2]
@@ -208,7 +208,7 @@ def test_wide_pathways_are_built_and_train():
     optimizer = paddle.optimizer.Momentum(0.01, parameters=model.parameters())
     losses = []
     for _ in range(2):
-        loss = sum(model.compute_losses(model(inputs), labels, train_step.CrossEntropy()).values())
+        loss = sum(model.compute_losses(model(**inputs), labels, CrossEntropy()).values())
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()
@@ -221,7 +221,7 @@ def test_wide_pathways_are_built_and_train():
 def test_each_modality_has_logits_and_a_weighted_loss():
     model = make_model(loss_weights=[1.0, 1.5])
     inputs, labels = draw_inputs(), paddle.to_tensor([1, 2])
-    outputs = model(inputs)
+    outputs = model(**inputs)
     assert {name: list(one.shape) for name, one in outputs.items()} == {"rgb": [2, 4], "pose": [2, 4]}
     for name, pair in model.backbone(inputs).items():
         expected = getattr(model, f"fc_{name}")(average_frames(*pair)).numpy()
@@ -229,7 +229,7 @@ def test_each_modality_has_logits_and_a_weighted_loss():
         np.testing.assert_allclose(
             average_frames(*pair).numpy(), as_clips(pair[0]).mean(axis=[2, 3, 4]).numpy(), rtol=1e-4, atol=1e-6
         )
-    criterion = train_step.CrossEntropy()
+    criterion = CrossEntropy()
     losses = model.compute_losses(outputs, labels, criterion)
     rgb, pose = (criterion(outputs[name], labels).item() for name in ("rgb", "pose"))
     ours = {name: loss.item() for name, loss in losses.items()}

@@ -11,7 +11,8 @@ import paddle.nn.functional as F
 import pytest
 
 from engine import checkpoint
-from engine.train_step import CrossEntropy, TrainStep
+from engine.losses import CrossEntropy
+from engine.train_step import TrainStep
 from models.parts.weights import convert_torch_weights
 from models.skeleton.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
 from tools.golden import vectors

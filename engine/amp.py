@@ -1,0 +1,91 @@
+"""The precision in which a step computes: float32, or float16 where that is safe."""
+
+import contextlib
+
+import numpy as np
+import paddle
+
+
+class FullPrecision:
+    """float32 all through."""
+
+    def cast(self) -> contextlib.AbstractContextManager:
+        """Return the context of the forward pass and the loss."""
+        return contextlib.nullcontext()
+
+    def backward(self, loss: paddle.Tensor) -> None:
+        """Add the gradients of a loss."""
+        loss.backward()
+
+    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Update the weights."""
+        optimizer.step()
+
+    def state(self) -> dict:
+        """Return what a resumed run needs."""
+        return {}
+
+    def restore(self, state: dict) -> None:
+        """Load what `state` returned."""
+
+    def describe(self) -> str:
+        """Return what is added to the log line of an update."""
+        return ""
+
+
+class MixedPrecision(FullPrecision):
+    """float16 where it is safe, with a loss scale that grows and shrinks by itself; a GPU only, Paddle's CPU has none.
+
+    An update whose gradients overflow is skipped and the scale halved.
+
+    Args:
+        level: `O1` or `O2` (see `paddle.amp.auto_cast`); for `O2` the model is decorated beforehand.
+        first_scale: of the loss.
+    """
+
+    # Paddle 2.6 and 3.3 count conv3d neither among the safe nor among the unsafe operators of O1, so that a 3-D network
+    # would stay float32.
+    WHITE_LIST = ("conv3d",)
+
+    def __init__(self, level: str, first_scale: float = 2.0**16):
+        self.level = level
+        self.scaler = paddle.amp.GradScaler(init_loss_scaling=first_scale)
+
+    def cast(self) -> contextlib.AbstractContextManager:
+        """Return the context of the forward pass and the loss."""
+        return paddle.amp.auto_cast(custom_white_list=set(self.WHITE_LIST), level=self.level)
+
+    def backward(self, loss: paddle.Tensor) -> None:
+        """Add the gradients of a loss, scaled."""
+        self.scaler.scale(loss).backward()
+
+    def update(self, optimizer: paddle.optimizer.Optimizer) -> None:
+        """Update the weights unless a gradient overflowed."""
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def state(self) -> dict:
+        """Return the loss scale and its counters."""
+        return self.scaler.state_dict()
+
+    def restore(self, state: dict) -> None:
+        """Load what `state` returned."""
+        if state:
+            self.scaler.load_state_dict(state)
+
+    def describe(self) -> str:
+        """Return the loss scale for a log line.
+
+        Raises:
+            FloatingPointError: the scale has shrunk below 1: gradients overflow at any scale.
+        """
+        scale = self.scaler.state_dict().get("scale")
+        if scale is None:
+            return ""
+        scale = float(np.asarray(scale).reshape(-1)[0])
+        if scale < 1:
+            raise FloatingPointError(
+                f"RUN.amp_level={self.level}: the loss scale fell to {scale:g}, gradients overflow again and again; "
+                "lower OPTIMIZER.learning_rate, set OPTIMIZER.grad_clip=40, or go on with -o RUN.amp_level=O0"
+            )
+        return f", loss scale {scale:g}"

@@ -1,0 +1,97 @@
+"""Score a list: each view by itself, then the views of a sample averaged. It knows no network and no data set."""
+
+import itertools
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+
+from engine import distributed, metrics
+from engine.logger import progress_bar
+from engine.memory import explain_out_of_memory
+
+
+def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) -> dict:
+    """Score every sample of a loader.
+
+    Args:
+        model: a `models.parts.action_model.ActionModel`, or what computes the outputs of one in another way.
+        loader: yields batches as `reader.loader.Loader` does.
+        average_clips: `prob` averages soft-max scores, `score` averages logits.
+        log_interval: batches between two log lines; 0 writes none.
+
+    Returns:
+        `names` (list), `labels` (N,), `scores` (N, num_classes), `heads`, the scores of each head by its name, and
+        `loss`, the mean negative log probability.
+
+    Raises:
+        ValueError: an unknown `average_clips`, or two samples of one name.
+    """
+    if average_clips not in ("prob", "score"):
+        raise ValueError(f"average_clips: expected 'prob' or 'score', got '{average_clips}'")
+    model.eval()
+    scored, num_samples = [], 0
+    advice = "lower VALID.batch_size while training, TEST.batch_size for test.py"
+    with paddle.no_grad(), progress_bar(loader, "evaluate") as batches, explain_out_of_memory(advice):
+        for index, batch in enumerate(batches):
+            heads = model.name_outputs(model(*loader.prepare(batch["inputs"]).values()))
+            means = {name: _average_views(logits, batch["views"], average_clips) for name, logits in heads.items()}
+            scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
+            num_samples += len(batch["labels"])
+            if log_interval and (index + 1) % log_interval == 0:
+                logging.info(f"scored {num_samples} of {loader.num_samples} samples")
+    names, labels, heads = _join(distributed.gather(scored))
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")
+    scores = model.fuse(heads)
+    loss = _mean_loss(scores, labels, average_clips)
+    return {"names": names, "labels": labels, "scores": scores, "heads": heads, "loss": loss}
+
+
+def _average_views(logits: paddle.Tensor, views: np.ndarray, average_clips: str) -> np.ndarray:
+    """Return the mean scores of each sample, float64 (N, num_classes), from the logits of all its views."""
+    scores = F.softmax(logits, axis=1) if average_clips == "prob" else logits
+    starts = np.cumsum([0, *views[:-1]])
+    return np.add.reduceat(scores.numpy().astype(np.float64), starts, axis=0) / np.asarray(views)[:, None]
+
+
+def _join(by_rank: list) -> tuple:
+    """Put the batches that were dealt out to the processes back in the order of the list."""
+    rounds = itertools.zip_longest(*by_rank)
+    batches = [batch for one_round in rounds for batch in one_round if batch is not None]
+    names, labels, means = zip(*batches, strict=True)
+    heads = {name: np.concatenate([mean[name] for mean in means]) for name in means[0]}
+    return sum(names, []), np.asarray(sum(labels, [])), heads
+
+
+def _mean_loss(scores: np.ndarray, labels: np.ndarray, average_clips: str) -> float:
+    chosen = scores[np.arange(len(labels)), labels]
+    if average_clips == "prob":
+        return float(-np.log(np.maximum(chosen, 1e-30)).mean())
+    top = scores.max(axis=1)
+    return float((np.log(np.exp(scores - top[:, None]).sum(axis=1)) + top - chosen).mean())
+
+
+def validate(model, loader, average_clips: str, handle_result: Callable[[dict], None] | None = None) -> dict:
+    """Evaluate and return `val/loss` and `val/<figure>`, those of `summarize`.
+
+    Args:
+        handle_result: called with what `evaluate` returns.
+    """
+    result = evaluate(model, loader, average_clips)
+    if handle_result is not None:
+        handle_result(result)
+    values = {"loss": result["loss"], **summarize(model, result)}
+    return {f"val/{name}": value for name, value in values.items()}
+
+
+def summarize(model, result: dict) -> dict:
+    """Return the figures of what `evaluate` returned; see `metrics.summarize`, `metrics.summarize_heads`."""
+    figures = metrics.summarize(result["scores"], result["labels"])
+    if model.modalities:
+        groups = None if model.groups is None else model.groups.numpy()
+        figures.update(metrics.summarize_heads(result["heads"], result["labels"], groups))
+    return figures

@@ -1,0 +1,173 @@
+"""The folder of a run: where its files stand, how far the run is, and how it goes on from there."""
+
+import dataclasses
+import logging
+import os
+
+from config import differences
+from engine import checkpoint, distributed, logger, report, run_card
+from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is; a checkpoint carries it.
+
+    Attributes:
+        epoch: epochs done.
+        step: updates done.
+        history: one dict an epoch (`epoch`, `train/loss`, `val/top1`, ...).
+        best: `metric`, `value`, `epoch` and `filelist` of the best validation, or None.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    history: list = dataclasses.field(default_factory=list)
+    best: dict | None = None
+
+
+class RunFolder:
+    """The files of a run: `<save_dir>/<model name>_model.pdparams`, `.._best`, `.._epoch_00010`, logs and scores.
+
+    Attributes:
+        last, best: paths of the two checkpoints, without their suffix.
+        jsonl_file: every number of the run, one JSON object a line.
+        vdl_dir: folder of VisualDL's curves.
+        ranks_dir: folder of what each of several processes prints.
+    """
+
+    def __init__(self, save_dir: str, model_name: str):
+        self.save_dir, self.model_name = save_dir, model_name
+        self.base = os.path.join(save_dir, model_name)
+        self.last, self.best = f"{self.base}_model", f"{self.base}_best"
+        self.jsonl_file = f"{self.base}_log.jsonl"
+        self.vdl_dir = os.path.join(save_dir, "vdl")
+        self.ranks_dir = os.path.join(save_dir, "ranks")
+
+    def epoch_checkpoint(self, epochs_done: int) -> str:
+        """Return the path of the checkpoint that RUN.save_interval keeps after so many epochs."""
+        return f"{self.base}_epoch_{epochs_done:05d}"
+
+    def validation_scores(self, epochs_done: int) -> str:
+        """Return the path of the score file that RUN.save_scores writes after so many epochs."""
+        return f"{self.base}_val_{epochs_done:05d}_scores.pkl"
+
+    def open_log(self, first_step: int) -> logger.RunLog:
+        """Open the run's jsonl file and its curves; of several processes only rank 0 writes."""
+        jsonl_file = self.jsonl_file if distributed.rank() == 0 else None
+        return logger.RunLog(jsonl_file, self.vdl_dir, first_step)
+
+    def save(self, state: dict, settings: RunSettings, is_best: bool) -> None:
+        """Write the checkpoints that are due; the last one comes last, since a run is resumed from it."""
+        if is_best:
+            checkpoint.save_checkpoint(self.best, {**state, "role": "best"})
+        if settings.save_interval and state["epoch"] % settings.save_interval == 0:
+            checkpoint.save_checkpoint(self.epoch_checkpoint(state["epoch"]), {**state, "role": "kept"})
+            checkpoint.prune_checkpoints(self.save_dir, f"{self.model_name}_epoch_*", settings.max_keep)
+        checkpoint.save_checkpoint(self.last, {**state, "role": "last"})
+
+    def save_scores(self, epochs_done: int, result: dict, class_names: list, protocol: dict) -> None:
+        """Write the scores of a validation; of several processes only rank 0 writes."""
+        if distributed.rank() == 0:
+            report.write_scores(self.validation_scores(epochs_done), result, class_names, protocol)
+
+    def find_resume_path(self, resume: str | None) -> str | None:
+        """Return the checkpoint that a run goes on from, or None for a new run.
+
+        Args:
+            resume: RUN.resume: `auto`, a path, or None.
+
+        Raises:
+            ValueError: some of several processes see the checkpoint and some do not.
+        """
+        path = self.last if resume == "auto" else resume
+        is_found = path is not None and (resume != "auto" or checkpoint.checkpoint_exists(path))
+        if len(set(distributed.gather(is_found))) > 1:
+            raise ValueError(f"--resume {resume}: some processes find '{path}' and some do not; share the folder")
+        return path if is_found else None
+
+
+def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
+    """Load everything that a run goes on from.
+
+    Returns:
+        The progress, and the checkpoint.
+
+    Raises:
+        ValueError: the file holds weights only.
+    """
+    state = checkpoint.load_checkpoint(path)
+    if "optimizer" not in state:
+        raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
+    checkpoint.restore_model(model, state["model"])
+    checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
+    schedule.plateau.update(state["plateau"])
+    for key, old, new in differences(state["config"], config, KEYS_THAT_SHAPE_WEIGHTS):
+        logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
+    logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
+    return Progress(state["epoch"], state["step"], state["history"], state["best"]), state
+
+
+def load_pretrained(settings: RunSettings, model) -> None:
+    """Load the weights of RUN.pretrain; log what was loaded, what was not, and what the model keeps."""
+    weights = checkpoint.scoring_weights(checkpoint.load_checkpoint(settings.pretrain))
+    ignore, allow_missing = settings.ignore_weights or [], settings.allow_missing or []
+    initialized = checkpoint.restore_model(model, weights, ignore, allow_missing)
+    names = model.state_dict()
+    skipped = [name for name in weights if name not in names or name in initialized]
+    logging.info(f"start from {settings.pretrain}: {len(names) - len(initialized)} tensors loaded")
+    for what, which in (("left out of the file", skipped), ("left as initialised", initialized)):
+        if which:
+            logging.info(f"  {what}: {', '.join(which)}")
+
+
+def make_checkpoint(step, progress: Progress, schedule, config: dict, class_names: list) -> dict:
+    """Return everything that a run needs to go on as if nothing had happened."""
+    return {
+        "model": checkpoint.model_state(step.model),
+        "optimizer": checkpoint.optimizer_state(step.model, step.optimizer),
+        **step.state(),
+        **dataclasses.asdict(progress),
+        "plateau": dict(schedule.plateau),
+        "config": config,
+        "class_names": class_names,
+        "versions": run_card.describe_versions(),
+    }
+
+
+def record_epoch(row: dict, progress: Progress, schedule, settings: RunSettings, filelist: str) -> bool:
+    """Count an epoch, log its line, and return whether it is the best validated one so far.
+
+    Args:
+        row: `train/..`, `val/..` and `time/..` numbers of the epoch.
+        filelist: what was validated on, see `config.name_samples`.
+
+    Raises:
+        ValueError: RUN.metric is none of the network's figures.
+    """
+    epoch, key = progress.epoch, f"val/{settings.metric}"
+    validated = [name.removeprefix("val/") for name in row if name.startswith("val/")]
+    if validated and settings.metric not in validated:
+        raise ValueError(f"RUN.metric: {settings.metric} is none of this network's figures: {', '.join(validated)}")
+    is_best = key in row and (progress.best is None or settings.is_better(row[key], progress.best["value"]))
+    if is_best:
+        progress.best = {"metric": settings.metric, "value": row[key], "epoch": epoch, "filelist": filelist}
+    if key in row:
+        schedule.observe(row[key], settings.is_better)
+    progress.epoch += 1
+    progress.history.append({"epoch": epoch, **row})
+    shown = [name for name in row if name.startswith(("train/", "val/"))]
+    # Of the heads only top1: all figures are in the jsonl file.
+    shown = [name for name in shown if not name.startswith("val/acc/") or name.endswith("_top1")]
+    figures = ", ".join(f"{name} {row[name]:.4f}" for name in shown)
+    best = f"; best {settings.metric} so far" if is_best else ""
+    duration = logger.format_duration(row["time/epoch_s"])
+    logging.info(f"END epoch {epoch}: {figures}, {row['time/clips_per_s']:.1f} clips/s, {duration}{best}")
+    return is_best
+
+
+def find_stop_reason(progress: Progress, settings: RunSettings) -> str | None:
+    """Return why a run that is so far trains no further, or None."""
+    if progress.epoch >= settings.epochs:
+        return f"{progress.epoch} epochs are done; a larger --epoch would go on"
+    return settings.find_stop(progress.history)
