@@ -27,7 +27,7 @@ from common.processes import run_jobs, write_failures
 from dataset.media import VIDEO_SUFFIXES
 from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order
-from dataset.splits import WAYS_ON
+from dataset.splits import VIDEO_HINT
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Video:
 def parse_flags(argv: list[str] | None):
     """Read the command line."""
     parser = CommandLine("Turn videos into folders of JPEG frames.")
-    parser.add_argument("--root", default="data", help="the tree that holds all default places")
+    parser.add_argument("--root", default="data", help="the folder in which all default paths lie")
     parser.add_argument("--videos", help="folder or zip file of <Class>/<video>; default <root>/UCF-101 or .zip")
     parser.add_argument("--frames", help="where frames go; default <root>/UCF-101_jpg")
     parser.add_argument("--short_size", type=int, default=0, help="scale larger frames to this short side, 0: do not")
@@ -56,16 +56,16 @@ def parse_flags(argv: list[str] | None):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Extract what is missing, then say what was done."""
+    """Extract what is missing, then print what was done."""
     args = parse_flags(argv)
-    place, videos, failed = find_videos(args.videos, args.root)
+    source, videos, failed = find_videos(args.videos, args.root)
     settings = {"short_size": args.short_size, "fps": args.fps, "quality": args.quality}
     prepare_frames_folder(args.frames, settings)
     missing = {name: video for name, video in videos.items() if not os.path.isdir(os.path.join(args.frames, name))}
     targets = {name: (video, os.path.join(args.frames, name)) for name, video in missing.items()}
     os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
-    print(f"avi2jpg: {len(videos)} videos in {place}, {len(missing)} to extract to {args.frames}", flush=True)
+    print(f"avi2jpg: {len(videos)} videos in {source}, {len(missing)} to extract to {args.frames}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
     try:
         outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
@@ -74,55 +74,56 @@ def main(argv: list[str] | None = None) -> int:
     failed.update(outcomes.failed)
     csv_path = os.path.join(args.frames, "failed.csv")
     write_failures(failed, csv_path)
-    there = len(videos) - len(missing)
+    num_present = len(videos) - len(missing)
     num_frames = sum(outcomes.done.values())
-    print(f"avi2jpg: {len(outcomes.done)} videos extracted ({num_frames} frames), {there} were there", end="")
+    print(f"avi2jpg: {len(outcomes.done)} videos extracted ({num_frames} frames), {num_present} were there", end="")
     print(f", {len(failed)} FAILED, see {csv_path}" if failed else "")
     for name in sorted(failed, key=natural_order)[:5]:
         print(f"  {name}: {failed[name]}")
-    return 0 if outcomes.done or there else 1
+    return 0 if outcomes.done or num_present else 1
 
 
-def find_videos(place: str | None, root: str) -> tuple[str, dict[str, Video], dict[str, str]]:
-    """Find the first place that holds videos.
+def find_videos(source: str | None, root: str) -> tuple[str, dict[str, Video], dict[str, str]]:
+    """Find the first folder or zip file that holds videos.
 
     Returns:
-        the place, videos by `Class/name`, and the reason for each file that cannot be taken.
+        the folder or zip file, videos by `Class/name`, and the reason for each file that cannot be taken.
     Raises:
         FileNotFoundError: no videos anywhere.
-        ValueError: `place` is a file but not a whole zip file.
+        ValueError: `source` is a file but not a whole zip file.
     """
-    for candidate in [place] if place else list_default_places(root):
+    for candidate in [source] if source else list_default_sources(root):
         files = list_archive(candidate) if os.path.isfile(candidate) else list_folder(candidate)
         videos, failed = index_videos(files)
         if videos:
             return candidate, videos, failed
-    looked = f"'{place}'" if place else f"'{os.path.join(root, 'UCF-101')}' or '{os.path.join(root, 'UCF-101.zip')}'"
-    raise FileNotFoundError(f"no <Class>/<video> files ({', '.join(VIDEO_SUFFIXES)}) in {looked}: {WAYS_ON}")
+    default = os.path.join(root, "UCF-101")
+    searched = f"'{source}'" if source else f"'{default}' or '{default}.zip'"
+    raise FileNotFoundError(f"no <Class>/<video> files ({', '.join(VIDEO_SUFFIXES)}) in {searched}: {VIDEO_HINT}")
 
 
-def list_default_places(root: str) -> list[str]:
+def list_default_sources(root: str) -> list[str]:
     """List where UCF-101 may be: unpacked, or as a zip file, which AI Studio mounts at data/data<number>/."""
-    places = [os.path.join(folder, "UCF-101") for folder in (root, os.path.join(root, "data"), "data", "data/data")]
+    sources = [os.path.join(folder, "UCF-101") for folder in (root, os.path.join(root, "data"), "data", "data/data")]
     for folder in (root, "data"):
         mounted = glob.glob(os.path.join(glob.escape(folder), "data*", "UCF-101.zip"))
-        places += [os.path.join(folder, "UCF-101.zip"), *sorted(mounted)]
-    return places
+        sources += [os.path.join(folder, "UCF-101.zip"), *sorted(mounted)]
+    return sources
 
 
-def list_folder(place: str) -> list[Video]:
+def list_folder(folder: str) -> list[Video]:
     """List the files two levels below a folder."""
-    return [Video(None, path) for path in glob.glob(os.path.join(glob.escape(place), "*", "*"))]
+    return [Video(None, path) for path in glob.glob(os.path.join(glob.escape(folder), "*", "*"))]
 
 
-def list_archive(place: str) -> list[Video]:
+def list_archive(path: str) -> list[Video]:
     """List the files of a zip file that lie in a folder."""
     try:
-        with zipfile.ZipFile(place) as archive:
-            return [Video(place, name) for name in archive.namelist() if "/" in name.rstrip("/")]
+        with zipfile.ZipFile(path) as archive:
+            return [Video(path, name) for name in archive.namelist() if "/" in name.rstrip("/")]
     except zipfile.BadZipFile as error:
         raise ValueError(
-            f"'{place}' is no whole zip file ({error}); download it again, or unpack it and name the folder"
+            f"'{path}' is no whole zip file ({error}); download it again, or unpack it and name the folder"
         ) from error
 
 
@@ -146,7 +147,7 @@ def index_videos(files: list[Video]) -> tuple[dict[str, Video], dict[str, str]]:
 
 
 def prepare_frames_folder(frames: str, settings: dict) -> None:
-    """Make the folder, clear up behind a killed run, and refuse to mix frames made with other settings."""
+    """Make the folder, remove what a killed run left, and refuse frames made with other settings."""
     make_folder(frames)
     remove_unfinished(frames)
     path = os.path.join(frames, "settings.json")
@@ -220,10 +221,10 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
     announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if fps and not video_fps > 0:
         raise ValueError("the file does not say its frame rate, so --fps cannot be applied")
-    keep_ratio = fps / video_fps if fps else 1  # above 1, as with 1, every frame is kept
+    frame_ratio = fps / video_fps if fps else 1  # above 1, as with 1, every frame is kept
     num_read = num_written = 0
     while capture.grab():
-        if num_read == 0 or int(num_read * keep_ratio) > int((num_read - 1) * keep_ratio):
+        if num_read == 0 or int(num_read * frame_ratio) > int((num_read - 1) * frame_ratio):
             frame = capture.retrieve()[1]
             num_written += 1
             write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{num_written:05}.jpg"), quality)
@@ -243,7 +244,7 @@ def scale_frame(frame: np.ndarray, short_size: int) -> np.ndarray:
 
 
 def write_jpeg(frame: np.ndarray, path: str, quality: int) -> None:
-    """Write a frame; by hand, because cv2.imwrite neither says why it failed nor takes every path on every system."""
+    """Write a frame; cv2.imwrite would not say why it fails, nor take every path on every system."""
     data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     try:
         with open(path, "wb") as file:

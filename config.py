@@ -7,6 +7,7 @@ and of its type. Precedence: signature < text < command line.
 import ast
 import configparser
 import inspect
+import logging
 import pathlib
 import types
 import typing
@@ -19,6 +20,14 @@ from common.suggestions import suggest
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
 
+# Keys of earlier versions of this project and what they are called now, and values that changed with them. Keys of
+# READER may be in TRAIN, VALID and TEST too.
+RENAMED_KEYS = {
+    "READER.move": "READER.random_move",
+    "READER.shift": "READER.random_shift",
+    "RUN.step": "RUN.cpu_backend",
+}
+RENAMED_VALUES = {"RUN.step": {"static": "onednn"}}
 # The keys of the 2020 reproductions and what they are called here; None: the key has no meaning any more.
 KEYS_2020 = {
     "MODEL": {
@@ -75,7 +84,8 @@ def load_config(path: str) -> dict:
         path: `.txt`, `.ini` or `.cfg` (INI), `.yaml` or `.yml`.
 
     Returns:
-        {SECTION: {key: value}} with every section of `SECTIONS`, values parsed by `parse_value`.
+        {SECTION: {key: value}} with every section of `SECTIONS`, values parsed by `parse_value`, keys as they are
+        called now.
 
     Raises:
         FileNotFoundError: no such file; names the nearest one in its folder.
@@ -101,7 +111,27 @@ def load_config(path: str) -> dict:
         if not isinstance(values, dict):
             raise ValueError(f"{path}: section {name} holds {values!r}, expected `key: value` lines")
         config[section].update(values)
+    rename_keys(config)
     return config
+
+
+def rename_keys(config: dict) -> None:
+    """Rename the keys of `RENAMED_KEYS` in a config in place, and log one line for each.
+
+    Args:
+        config: {SECTION: {key: value}} of a text or a checkpoint; sections may be missing. Where it has both names of
+            a key, the new one is used.
+    """
+    for place, new_place in RENAMED_KEYS.items():
+        (section, key), (new_section, new_key) = place.split("."), new_place.split(".")
+        for name in (section, *MODES) if section == "READER" else (section,):
+            if key in config.get(name, {}):
+                value = config[name].pop(key)
+                for old_value, new_value in RENAMED_VALUES.get(place, {}).items():
+                    value = new_value if value == old_value else value
+                new_name = name if new_section == section else new_section
+                config.setdefault(new_name, {}).setdefault(new_key, value)
+                logging.warning(f"the key {name}.{key} is called {new_name}.{new_key} now")
 
 
 def _read_ini(text: str, path: str) -> dict:
@@ -175,7 +205,10 @@ def apply_overrides(config: dict, words: list) -> None:
         if section.upper() not in SECTIONS:
             known = f"{suggest(section.upper(), SECTIONS)} (known: {', '.join(SECTIONS)})"
             raise ValueError(f"-o {word}: unknown section{known}")
-        config[section.upper()][key] = parse_value(value)
+        given = {section.upper(): {key: parse_value(value)}}
+        rename_keys(given)
+        for name, values in given.items():
+            config[name].update(values)
 
 
 def translate_2020(config: dict) -> list:
@@ -218,12 +251,10 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
     Raises:
         ValueError: an unknown key (with the nearest known one), or a value of the wrong type.
     """
-    parameters, hints = {}, {}
+    parameters = {n: p for n, p in find_parameters(builders).items() if n not in given and n != "name"}
+    hints = {}
     for builder in _add_parents(builders):
-        function = builder.__init__ if inspect.isclass(builder) else builder
-        hints.update(typing.get_type_hints(function))
-        named = {n: p for n, p in inspect.signature(builder).parameters.items() if p.kind is not p.VAR_KEYWORD}
-        parameters.update({n: p for n, p in named.items() if n not in given and n != "name"})
+        hints.update(typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder))
     filled = {"name": values["name"]} if "name" in values else {}
     filled.update({n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty})
     for key, value in values.items():
@@ -235,6 +266,15 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
             raise ValueError(f"{where}: {key}: expected {_describe_type(hints[key])}, got {value!r}")
         filled[key] = value
     return filled
+
+
+def find_parameters(builders: list) -> dict:
+    """Return {name: inspect.Parameter} of classes or functions; of a class with `**others` its parent's as well."""
+    parameters = {}
+    for builder in _add_parents(builders):
+        named = inspect.signature(builder).parameters
+        parameters.update({name: found for name, found in named.items() if found.kind is not found.VAR_KEYWORD})
+    return parameters
 
 
 def _add_parents(builders: list) -> list:

@@ -5,9 +5,9 @@
     python jpg2pkl.py --split_by_group               no lists: whole groups (gNN in the names) are held out for testing
 
 Split files: `<root>/ucfTrainTestlist`, else `<root>` itself, else those of UCF-101. Labels come from classInd.txt or
-from sorted class names. A list's `Class/video.avi` meets the folder `Class/video` whatever the case of its letters. A
+from sorted class names. A list's `Class/video.avi` matches the folder `Class/video` in any case of letters. A
 second run writes what is missing or changed, and removes records that another split, class list or --pack put there.
-What failed, what the lists name but has no frames, and what no list names stands in failed.csv in the training folder.
+What failed, what the lists name but has no frames, and what no list names are in failed.csv in the training folder.
 Exit status: 0 if there are records to go on with.
 """
 
@@ -23,14 +23,14 @@ from common.processes import Outcomes, run_jobs, write_failures
 from dataset.media import PICTURE_SIGNATURES
 from dataset.records import list_frames, natural_order, relative_path, write_record
 from dataset.splits import (
-    WAYS_ON,
-    Plan,
-    divide_by_group,
-    divide_by_lists,
+    VIDEO_HINT,
+    SplitPlan,
+    find_group_or_name,
+    find_shared_groups,
     find_split_folder,
-    fold,
-    group_or_name,
-    shared_groups,
+    make_key,
+    split_by_groups,
+    split_by_lists,
 )
 
 
@@ -48,7 +48,7 @@ class Job:
 def parse_flags(argv: list[str] | None):
     """Read the command line."""
     parser = CommandLine("Turn frame folders into clip records, divided into training and test.")
-    parser.add_argument("--root", default="data", help="the tree that holds all default places")
+    parser.add_argument("--root", default="data", help="the folder in which all default paths lie")
     parser.add_argument("--frames", help="folder of <Class>/<video>/ frame folders; default <root>/UCF-101_jpg")
     parser.add_argument("--lists", help="folder of classInd.txt, trainlist01.txt, testlist01.txt")
     parser.add_argument("--split", type=int, default=1, help="number of the split files, 1 to 3 for UCF-101")
@@ -71,25 +71,25 @@ def parse_flags(argv: list[str] | None):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write what is missing or changed, then say what was done."""
+    """Write what is missing or changed, then print what was done."""
     args = parse_flags(argv)
     folders = list_frame_folders(args.frames)
     lists = args.lists or find_split_folder(args.root)
     if args.split_by_group:
-        plan = divide_by_group(folders, lists, args.test_ratio, args.seed)
-        alone = sorted(name for name in plan.folders if group_or_name(name) == name)
-        name_some(alone, "videos have no group (gNN) in their names, each is taken for a group of its own")
+        plan = split_by_groups(folders, lists, args.test_ratio, args.seed)
+        alone = sorted(name for name in plan.folders if find_group_or_name(name) == name)
+        warn_of(alone, "videos have no group (gNN) in their names, each counts as one group")
     else:
-        plan = divide_by_lists(folders, lists, args.split)
-    places = {"train": args.train, "test": args.test}
+        plan = split_by_lists(folders, lists, args.split)
+    record_folders = {"train": args.train, "test": args.test}
     jobs = {}
-    for side, place in places.items():
-        prepare_records_folder(place, args.frames, args.pack, plan, side)
-        for name in sorted(plan.labels[side].keys() & plan.folders.keys(), key=natural_order):
-            frames, record = os.path.join(args.frames, plan.folders[name]), os.path.join(place, name + ".pkl")
-            jobs[f"{side}/{name}"] = Job(frames, record, name, plan.labels[side][name], args.pack)
+    for subset, folder in record_folders.items():
+        prepare_records_folder(folder, args.frames, args.pack, plan, subset)
+        for name in sorted(plan.labels[subset].keys() & plan.folders.keys(), key=natural_order):
+            frames, record = os.path.join(args.frames, plan.folders[name]), os.path.join(folder, name + ".pkl")
+            jobs[f"{subset}/{name}"] = Job(frames, record, name, plan.labels[subset][name], args.pack)
     outcomes = run_jobs(make_record, jobs, args.workers, "jpg2pkl", unit="record")
-    report(plan, places, outcomes)
+    report(plan, record_folders, outcomes)
     return 0 if outcomes.done else 1
 
 
@@ -105,51 +105,52 @@ def list_frame_folders(frames: str) -> dict[tuple[str, str], str]:
     folders = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(frames), "*", "*", "")), key=natural_order):
         folder = relative_path(path, frames)
-        other = folders.setdefault(fold(*folder.split("/")), folder)
+        other = folders.setdefault(make_key(*folder.split("/")), folder)
         if other != folder:
             raise ValueError(
                 f"'{frames}': '{other}' and '{folder}' are one name but for their case; remove one of them"
             )
     if not folders:
         raise FileNotFoundError(
-            f"no <Class>/<video>/ frame folders in '{frames}'; run avi2jpg.py first; without videos for it, {WAYS_ON}"
+            f"no <Class>/<video>/ frame folders in '{frames}'; run avi2jpg.py first; "
+            f"without videos for it, {VIDEO_HINT}"
         )
     return folders
 
 
-def prepare_records_folder(place: str, frames: str, pack: bool, plan: Plan, side: str) -> None:
+def prepare_records_folder(folder: str, frames: str, pack: bool, plan: SplitPlan, subset: str) -> None:
     """Remove records that this run would not write as they are, then note in settings.json what it will write.
 
     Raises:
         ValueError: the folder holds records of unknown origin, or packed ones whose frames are gone.
     """
-    make_folder(place)
-    for path in glob.glob(os.path.join(glob.escape(place), "**", UNFINISHED + "*"), recursive=True):
+    make_folder(folder)
+    for path in glob.glob(os.path.join(glob.escape(folder), "**", UNFINISHED + "*"), recursive=True):
         os.remove(path)
-    settings = {"class_names": plan.class_names, "frames": relative_path(frames, place), "pack": pack}
-    path = os.path.join(place, "settings.json")
-    records = glob.glob(os.path.join(glob.escape(place), "**", "*.pkl"), recursive=True)
+    settings = {"class_names": plan.class_names, "frames": relative_path(frames, folder), "pack": pack}
+    path = os.path.join(folder, "settings.json")
+    records = glob.glob(os.path.join(glob.escape(folder), "**", "*.pkl"), recursive=True)
     if os.path.isfile(path):
         made_with = read_json(path)
         videos = made_with.pop("videos")
-        names = {relative_path(record, place).removesuffix(".pkl"): record for record in records}
+        names = {relative_path(record, folder).removesuffix(".pkl"): record for record in records}
         ours = names.keys() & videos.keys()
-        stale = [name for name in ours if made_with != settings or plan.labels[side].get(name) != videos[name]]
+        stale = [name for name in ours if made_with != settings or plan.labels[subset].get(name) != videos[name]]
         lost = [name for name in stale if name not in plan.folders]
         if made_with["pack"] and lost:
             raise ValueError(
-                f"'{place}' holds {len(lost)} packed records, such as '{min(lost)}', that do not belong to this run "
+                f"'{folder}' holds {len(lost)} packed records, such as '{min(lost)}', that do not belong to this run "
                 "and whose frames are gone; delete them yourself or choose another folder"
             )
         for name in stale:
             os.remove(names[name])
     elif records:
         raise ValueError(
-            f"'{place}' holds {len(records)} records that this script did not make, whose class ids may be others; "
+            f"'{folder}' holds {len(records)} records that this script did not make, whose class ids may be others; "
             "move them away or choose another folder"
         )
     with write_atomically(path, "w") as file:
-        json.dump({**settings, "videos": plan.labels[side]}, file, ensure_ascii=False, indent=0)
+        json.dump({**settings, "videos": plan.labels[subset]}, file, ensure_ascii=False, indent=0)
 
 
 def make_record(job: Job) -> bool:
@@ -194,31 +195,31 @@ def read_picture(path: str) -> bytes:
     return data
 
 
-def report(plan: Plan, places: dict[str, str], outcomes: Outcomes) -> None:
+def report(plan: SplitPlan, record_folders: dict[str, str], outcomes: Outcomes) -> None:
     """Print a summary and write failed.csv, which names all that has no record and why."""
     failed = dict(outcomes.failed)
-    for side, place in places.items():
-        done = [was_written for item, was_written in outcomes.done.items() if item.startswith(side + "/")]
-        print(f"jpg2pkl: {place}: {len(done)} records of {len(plan.class_names)} classes, {sum(done)} written now")
-        missing = [name for name in plan.labels[side] if name not in plan.folders]
-        missing = [name for name in missing if not os.path.isfile(os.path.join(place, name + ".pkl"))]
-        failed.update({f"{side}/{name}": "the list names it, but it has no frames" for name in missing})
-        name_some(missing, f"videos of the {side} list have no frames (see failed.csv of avi2jpg.py)")
+    for subset, folder in record_folders.items():
+        done = [was_written for item, was_written in outcomes.done.items() if item.startswith(subset + "/")]
+        print(f"jpg2pkl: {folder}: {len(done)} records of {len(plan.class_names)} classes, {sum(done)} written now")
+        missing = [name for name in plan.labels[subset] if name not in plan.folders]
+        missing = [name for name in missing if not os.path.isfile(os.path.join(folder, name + ".pkl"))]
+        failed.update({f"{subset}/{name}": "the list names it, but it has no frames" for name in missing})
+        warn_of(missing, f"videos of the {subset} list have no frames (see failed.csv of avi2jpg.py)")
     failed.update({folder: "its frames stand in neither list" for folder in plan.unlisted})
-    name_some(plan.unlisted, "frame folders stand in neither list, they get no record")
-    name_some(
-        shared_groups(plan.labels["train"], plan.labels["test"]),
+    warn_of(plan.unlisted, "frame folders stand in neither list, they get no record")
+    warn_of(
+        find_shared_groups(plan.labels["train"], plan.labels["test"]),
         "groups stand in train AND test: the test accuracy will be too good to be true",
     )
-    name_some([f"{item} ({reason})" for item, reason in outcomes.failed.items()], "videos FAILED")
-    csv_path = os.path.join(places["train"], "failed.csv")
+    warn_of([f"{item} ({reason})" for item, reason in outcomes.failed.items()], "videos FAILED")
+    csv_path = os.path.join(record_folders["train"], "failed.csv")
     write_failures(failed, csv_path)
     if failed:
         print(f"jpg2pkl: all {len(failed)} are named in {csv_path}")
 
 
-def name_some(names: list[str], what: str) -> None:
-    """Print how many there are and the first few."""
+def warn_of(names: list[str], what: str) -> None:
+    """Print a warning with the number of names and the first few; none without names."""
     if names:
         print(f"jpg2pkl: WARNING: {len(names)} {what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
 

@@ -81,9 +81,11 @@ class FrameNetwork(ActionModel):
         self.model, self.prepare, self.input_names = model, reader.prepare, list(reader.input_shape)
         self.modalities, self.name_outputs, self.fuse = model.modalities, model.name_outputs, model.fuse
 
-    def forward(self, *inputs):
+    def forward(self, frames, *others):
         """Map what the reader returns, such as frames, uint8 (N, T, H, W, C), to what the network returns."""
-        return self.model(*self.prepare(dict(zip(self.input_names, inputs, strict=True))).values())
+        tensors = [frames, *others]
+        inputs = {name: tensors[index] for index, name in enumerate(self.input_names)}
+        return self.model(*self.prepare(inputs).values())
 
 
 def open_weights(weights: str, change: Callable = recipe.use_onednn_where_possible) -> tuple:

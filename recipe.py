@@ -8,7 +8,7 @@ import random
 import numpy as np
 import paddle
 
-from config import MODES, apply_overrides, fill_section, load_config, translate_2020
+from config import MODES, apply_overrides, fill_section, find_parameters, load_config, rename_keys, translate_2020
 from engine import distributed, onednn, optimizer
 from engine.amp import MixedPrecision
 from engine.ema import MovingAverage
@@ -79,6 +79,7 @@ def resolve(config: dict, source: str) -> dict:
     Returns:
         A new config: MODEL, READER, OPTIMIZER and RUN complete, TRAIN, VALID and TEST with what differs by mode.
     """
+    rename_keys(config)  # of a checkpoint
     model_name = config["MODEL"].get("name", "resnet")
     reader_name = config["READER"].get("name", "clips")
     for name, known, section in ((model_name, MODELS, "MODEL"), (reader_name, READERS, "READER")):
@@ -184,7 +185,7 @@ def open_reader(config: dict):
     """Build the reader of the TEST section without a list, for frames that stand in none."""
     reader_class = READERS[config["READER"]["name"]]
     section = {**config["READER"], **config["TEST"], "filelist": None}
-    keys = inspect.signature(reader_class).parameters
+    keys = find_parameters([reader_class])
     return reader_class(mode="test", **{key: value for key, value in section.items() if key in keys})
 
 

@@ -34,31 +34,31 @@ from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.persons import PERSONS
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet
+from dataset.splits import describe_balance
 from layouts import get_layout
 
-BATCH_BYTES = 8_000_000  # of raw files that one job reads and keeps
+BATCH_BYTES = 8_000_000  # of raw files that one job reads
 LENGTH_BORDERS = (1, 8, 16, 32, 64, 128, 256, 301)  # of the histogram; 300 is the longest that NTU papers feed
-MAX_CLASSES_SHOWN = 12  # more are shown as the smallest and the largest
 NTU = ("ntu", "ntu60", "ntu120")
-OWN = ("coco", "openpose", "mediapipe")
+CUSTOM = ("coco", "openpose", "mediapipe")
 FORMATS_OF = {  # flag -> the formats it is for
     "bodies": NTU,
     "train_subjects": NTU,
-    "classes": (*NTU, *OWN, "npy", "pkl"),
-    "layout": (*OWN, "npy", "pkl"),
+    "classes": (*NTU, *CUSTOM, "npy", "pkl"),
+    "layout": (*CUSTOM, "npy", "pkl"),
     "persons": ("kinetics", "coco", "openpose"),
     "image_size": ("coco", "openpose"),
-    "val_ratio": OWN,
-    "seed": OWN,
+    "val_ratio": CUSTOM,
+    "seed": CUSTOM,
 }
 
 
 @dataclass
 class Batch:
-    """Some samples that are read and kept together."""
+    """Samples that are read and stored together."""
 
     samples: list[RawSample]
-    part: str  # the file that keeps them
+    part: str  # the file that stores them
 
 
 def parse_flags(argv: list[str] | None):
@@ -97,7 +97,7 @@ def parse_numbers(text: str) -> tuple[int, ...]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read everything, write the pkl, say what is in it."""
+    """Read all samples, write the pkl and a report."""
     args = parse_flags(argv)
     raw_set = FORMATS[args.format].find_samples(args)
     num_joints = get_layout(raw_set.layout).num_joints if raw_set.layout else None
@@ -121,12 +121,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def name_parts_folder(out: str) -> str:
-    """Name the folder that keeps what is read until the pkl is whole."""
+    """Name the folder for what has been read until the pkl is written."""
     return f"{out}.parts"
 
 
 def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tuple[str, str]]]:
-    """Read all samples, several batches at a time, of those only that no earlier run has read.
+    """Read all samples, several batches at a time, except those that an earlier run has read.
 
     Returns:
         the annotations in the order of `samples`, and (kind, reason) of each sample that has none, by name.
@@ -136,21 +136,21 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
     batches = {batch.part: batch for batch in make_batches(samples, folder, args, BATCH_BYTES)}
     read = functools.partial(read_batch, args=args)
     outcomes = run_jobs(read, batches, args.workers, "skeleton2pkl", unit="part")
-    alone = {}  # a batch that killed its process: its samples one by one, so that only the guilty one is lost
+    singles = {}  # of a batch that killed its process each sample by itself, so that only one is lost
     for part in outcomes.failed:
         for batch in make_batches(batches[part].samples, folder, args, 0):
-            alone[batch.part] = batch
+            singles[batch.part] = batch
     batches = {part: batch for part, batch in batches.items() if part not in outcomes.failed}
-    lost = run_jobs(read, alone, args.workers, "skeleton2pkl", unit="sample").failed if alone else {}
-    annotations, failed = {}, {alone[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()}
-    for part in [*batches, *(part for part in alone if part not in lost)]:
+    lost = run_jobs(read, singles, args.workers, "skeleton2pkl", unit="sample").failed if singles else {}
+    annotations, failed = {}, {singles[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()}
+    for part in [*batches, *(part for part in singles if part not in lost)]:
         content = load_pickle(part)
         annotations.update((annotation["frame_dir"], annotation) for annotation in content["annotations"])
         failed.update(content["failed"])
     return [annotations[sample.name] for sample in samples if sample.name in annotations], failed
 
 
-def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int) -> list[Batch]:
+def make_batches(samples: list[RawSample], folder: str, args, max_bytes: int) -> list[Batch]:
     """Divide samples into batches; a part's name changes with its files, their times and the options."""
     options = {key: value for key, value in vars(args).items() if key not in ("out", "workers")}
     batches, chosen, marks, size = [], [], [], 0
@@ -162,7 +162,7 @@ def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int) -
         chosen.append(sample)
         marks.append((sample, sum(state.st_size for state in states), max(state.st_mtime_ns for state in states)))
         size += sample.num_bytes or sum(state.st_size for state in states)
-        if size > most_bytes or sample is samples[-1]:
+        if size > max_bytes or sample is samples[-1]:
             key = hashlib.sha256(repr((options, marks)).encode()).hexdigest()[:32]
             batches.append(Batch(chosen, os.path.join(folder, f"{key}.pkl")))
             chosen, marks, size = [], [], 0
@@ -170,7 +170,7 @@ def make_batches(samples: list[RawSample], folder: str, args, most_bytes: int) -
 
 
 def read_batch(batch: Batch, args) -> None:
-    """Read the samples of a batch and keep what came of them, unless an earlier run has done so."""
+    """Read the samples of a batch and store the results, unless an earlier run has done so."""
     if os.path.isfile(batch.part):
         return
     annotations, failed = [], {}
@@ -204,7 +204,7 @@ def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints
 
 
 def assemble(annotations: list[dict], raw_set: RawSet) -> dict:
-    """Make the content of the pkl; a split keeps the samples that were read, in their order."""
+    """Make the content of the pkl; splits name only samples that could be read."""
     names = {annotation["frame_dir"] for annotation in annotations}
     splits = {split: [name for name in members if name in names] for split, members in raw_set.splits.items()}
     content = {"split": splits, "annotations": annotations}
@@ -216,7 +216,7 @@ def assemble(annotations: list[dict], raw_set: RawSet) -> dict:
 
 
 def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]], args) -> list[str]:
-    """Put the report into words: what was skipped and why, bodies, lengths, classes of each split."""
+    """Return the lines of the report: what was skipped and why, bodies, lengths, classes of each split."""
     annotations, stem = content["annotations"], os.path.splitext(args.out)[0]
     kinds = Counter(kind for kind, _ in failed.values())
     persons = Counter(len(annotation["keypoint"]) for annotation in annotations)
@@ -228,12 +228,14 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
         describe_lengths([annotation["total_frames"] for annotation in annotations]),
     ]
     labels = {annotation["frame_dir"]: annotation["label"] for annotation in annotations}
+    class_names = content.get("class_names") or [f"class {label}" for label in range(max(labels.values()) + 1)]
     for split, names in content["split"].items():
         official = raw_set.official_sizes.get(split, len(names))
         shortfall = (
             f" ({official - len(names)} of the official {official} are missing)" if official > len(names) else ""
         )
-        lines.append(f"split {split}: {len(names)} samples{shortfall}; " + describe_balance(names, labels, content))
+        balance = describe_balance([labels[name] for name in names], class_names)
+        lines.append(f"split {split}: {len(names)} samples{shortfall}; {balance}")
     for kind in ("damaged", "empty"):
         reasons = [reason for found, reason in failed.values() if found == kind]
         lines += [f"  {kind}: {reason}" for reason in reasons[:3]]
@@ -243,30 +245,16 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
 
 
 def count_empty_frames(annotation: dict) -> int:
-    """Count the frames in which nobody is."""
+    """Count the frames without any body."""
     return int((~annotation["keypoint"].any(axis=(0, 2, 3))).sum())
 
 
 def describe_lengths(lengths: list[int]) -> str:
-    """Put a histogram of the numbers of frames into one line."""
+    """Return a histogram of the numbers of frames in one line."""
     counts, _ = np.histogram(lengths, [*LENGTH_BORDERS, np.inf])
     ends = [f"-{border - 1}" for border in LENGTH_BORDERS[1:]] + [" and more"]
     rows = [f"{start}{end}: {count}" for start, end, count in zip(LENGTH_BORDERS, ends, counts, strict=True) if count]
     return f"frames: {min(lengths)} to {max(lengths)}, mean {np.mean(lengths):.1f}; " + ", ".join(rows)
-
-
-def describe_balance(names: list[str], labels: dict[str, int], content: dict) -> str:
-    """Say how many samples each class has in a split, or the smallest and the largest class where there are many."""
-    counts = Counter(labels[name] for name in names)
-    class_names = content.get("class_names") or [f"class {label}" for label in range(max(labels.values()) + 1)]
-    sizes = sorted((counts[label], name) for label, name in enumerate(class_names))
-    if len(sizes) <= MAX_CLASSES_SHOWN:
-        return ", ".join(f"{name} {counts[label]}" for label, name in enumerate(class_names))
-    present = [size for size in sizes if size[0]] or sizes
-    return (
-        f"{len(present)} of {len(sizes)} classes, {present[0][1]} ({present[0][0]}) to "
-        f"{present[-1][1]} ({present[-1][0]}) per class"
-    )
 
 
 if __name__ == "__main__":

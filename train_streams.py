@@ -3,7 +3,7 @@
     python train_streams.py configs/ctrgcn_nw_ucla.yaml --save_dir output/ctrgcn_nw_ucla
     python train_streams.py configs/msg3d_ntu60_xsub.yaml --streams joint bone --validate --test_best --gpus 4
 
-Each stream is a run of `train.py` in a folder of its own, resumed if it was stopped, and scored by `test.py`;
+Each stream is a run of `train.py` in a own folder, resumed if it was stopped, and scored by `test.py`;
 `ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
 """
 
@@ -20,7 +20,7 @@ USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
 ROOT = pathlib.Path(__file__).resolve().parent
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train_streams.py --help`."""
     parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons.")
     parser.add_argument("config", help="config text; its READER.stream is replaced by each stream in turn")
@@ -30,36 +30,36 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--save_dir", default="output/streams", help="folder of the streams' folders")
     parser.add_argument("--test_last", action="store_true", help="score the last epoch: what happens anyway")
     parser.add_argument("--test_best", action="store_true", help="score the epoch that validated best, too")
-    args, args.rest = parser.parse_known_args(words)
+    args, args.rest = parser.parse_known_args(argv)
     if len(set(args.streams)) < len(args.streams):
-        parser.error(f"--streams: one comes twice: {' '.join(args.streams)}")
+        parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
-    ensemble.read_weights(args.fuse, len(args.streams))  # refused now rather than after the training
+    ensemble.read_weights(args.fuse, len(args.streams))  # a mistake ends the run before the training
     return args
 
 
-def main(words: list | None = None) -> int | None:
+def main(argv: list | None = None) -> int | None:
     """Train, score and fuse."""
-    args = parse_arguments(words)
+    args = parse_arguments(argv)
     folder = pathlib.Path(args.save_dir)
     for stream in args.streams:
-        place = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
+        run_flags = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
         best = ["--test_best"] if args.test_best else []
-        ended = run("train.py", args.config, *place, "--test_last", *best, *args.rest)
-        if ended:
-            print(f"stream {stream} ended with exit status {ended}; the same command goes on from there")
-            return ended
+        status = run("train.py", args.config, *run_flags, "--test_last", *best, *args.rest)
+        if status:
+            print(f"stream {stream} ended with exit status {status}; the same command goes on from there")
+            return status
     for which in ("model", "best") if args.test_best else ("model",):
         fuse(folder, args.streams, which, args.fuse)
 
 
-def run(script: str, *words) -> int:
+def run(script: str, *arguments) -> int:
     """Run a script of the project and return its exit status."""
-    return subprocess.run([sys.executable, str(ROOT / script), *map(str, words)], check=False).returncode
+    return subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], check=False).returncode
 
 
 def fuse(folder: pathlib.Path, streams: list, which: str, weights: list) -> None:
-    """Fuse the scores of all streams, tell them, and write `<folder>/fused_<which>_scores.pkl`.
+    """Fuse the scores of all streams, print the table, and write `<folder>/fused_<which>_scores.pkl`.
 
     Args:
         which: "model" for the last epoch, "best" for the one that validated best.

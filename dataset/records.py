@@ -109,8 +109,8 @@ def _decode_path(value: Any) -> Any:
 
 def natural_order(name: str) -> list:
     """Sort key that compares the numbers in a name as numbers: frame_2 before frame_10, zero-padded or not."""
-    parts = re.split(r"([0-9]+)", name)  # text at even places, numbers at odd ones
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+    parts = re.split(r"([0-9]+)", name)  # text at even indices, numbers at odd ones
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def list_frames(folder: str | os.PathLike) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who is in which class, and who trains and who tests: class ids, official split files, groups.
+"""Classes and splits: class ids, official split files, groups.
 
 Class ids come from a classInd.txt or from sorted names, never from the order of a directory. Videos are divided by the
 official lists or by whole groups (`gNN` in a name: one person or place), so that training and test share none.
@@ -16,21 +16,22 @@ from common.files import read_lines
 from dataset.media import VIDEO_SUFFIXES
 
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")
-SIDES = ("train", "test")
-WAYS_ON = (  # how a user with nothing on the disk goes on; every data script says it
+SUBSETS = ("train", "test")
+MAX_CLASSES_SHOWN = 12
+VIDEO_HINT = (  # for a user without videos; every data script prints it
     "download UCF-101 (https://www.crcv.ucf.edu/data/UCF101.php) and unpack it there, or put or mount UCF-101.zip "
     "there; or run 'python tools/make_samples.py --root data/samples' and this script with '--root data/samples'"
 )
 
 
 @dataclass
-class Plan:
-    """Which video belongs where; its name is `video`, or `Class/video` where two classes have a video of that name."""
+class SplitPlan:
+    """The class and subset of each video; its name is `video`, or `Class/video` if two classes share one."""
 
     class_names: list[str]
     labels: dict[str, dict[str, int]]  # "train", "test" -> video -> label
     folders: dict[str, str]  # video -> its frame folder below --frames, for those that have frames
-    unlisted: list[str]  # frame folders that stand in neither list
+    unlisted: list[str]  # frame folders that neither list names
 
 
 def find_split_folder(root: str | os.PathLike) -> str:
@@ -43,8 +44,8 @@ def find_split_folder(root: str | os.PathLike) -> str:
     return SHIPPED_SPLITS
 
 
-def number_classes(class_names: list[str], where: str | os.PathLike = "the class names") -> dict[str, int]:
-    """Give each class its label, its place in `class_names`; keys are case-folded (HandstandPushups, HandStandPushups).
+def index_classes(class_names: list[str], where: str | os.PathLike = "the class names") -> dict[str, int]:
+    """Give each class its label, its index in `class_names`; keys are case-folded (HandstandPushups, HandStandPushups).
 
     Raises:
         ValueError: two names that differ in case only, or not at all.
@@ -78,21 +79,37 @@ def read_class_index(path: str | os.PathLike) -> list[str]:
     if not names or sorted(names) != list(range(1, len(names) + 1)):
         raise ValueError(f"{path}: got {len(names)} class ids, expected 1, 2, 3 ... without a gap; correct the file")
     class_names = [names[number] for number in sorted(names)]
-    number_classes(class_names, path)
+    index_classes(class_names, path)
     return class_names
+
+
+def read_custom_classes(lists: str | os.PathLike) -> list[str] | None:
+    """Read the classInd.txt of a folder of split files; None if it has none or is that of UCF-101."""
+    index = os.path.join(lists, "classInd.txt")
+    return read_class_index(index) if lists != SHIPPED_SPLITS and os.path.isfile(index) else None
+
+
+def describe_balance(labels: Iterable[int], class_names: list[str]) -> str:
+    """Say how many samples each class has, or the smallest and the largest class where there are many."""
+    counts = Counter(labels)
+    present = f"{len(counts)} of {len(class_names)} classes"
+    if len(class_names) <= MAX_CLASSES_SHOWN:
+        return f"{present}; " + ", ".join(f"{name} {counts[label]}" for label, name in enumerate(class_names))
+    sizes = sorted((counts[label], name) for label, name in enumerate(class_names))
+    return f"{present}; {sizes[0][0]} ({sizes[0][1]}) to {sizes[-1][0]} ({sizes[-1][1]}) per class"
 
 
 def read_split(path: str | os.PathLike, class_names: list[str] | None = None) -> list[tuple[str, str]]:
     """Read a trainlist or testlist, whose lines are `Class/video.avi` and, in a trainlist, a class id from 1.
 
     Args:
-        class_names: where given, each class must be one of them (any case) and each id must be its place, from 1.
+        class_names: where given, each class must be one of them (any case) and each id must be its index plus 1.
     Returns:
         (class name, video name without suffix) of each line.
     Raises:
         ValueError: a line of another form, an unknown class, an id that is not the class's; with the line number.
     """
-    labels = number_classes(class_names or [])
+    labels = index_classes(class_names or [])
     entries = []
     for number, line in enumerate(read_lines(path, "give the folder of your split files with --lists"), 1):
         if not line:
@@ -119,7 +136,7 @@ def strip_video_suffix(name: str) -> str:
     return stem if suffix.lower() in VIDEO_SUFFIXES else name
 
 
-def group_of(video_name: str) -> str:
+def find_group(video_name: str) -> str:
     """Find the group of a video: "g08" of v_Biking_g08_c01. Clips of one group show the same person or place."""
     match = re.search(r"(?:^|_)(g\d+)(?=_|$)", video_name.rpartition("/")[2], re.IGNORECASE)
     if not match:
@@ -127,17 +144,17 @@ def group_of(video_name: str) -> str:
     return match.group(1).lower()
 
 
-def group_or_name(video_name: str) -> str:
+def find_group_or_name(video_name: str) -> str:
     """Find the group of a video; one without a group in its name is a group of its own."""
     try:
-        return group_of(video_name)
+        return find_group(video_name)
     except ValueError:
         return video_name
 
 
-def shared_groups(train: Iterable[str], test: Iterable[str]) -> list[str]:
+def find_shared_groups(train: Iterable[str], test: Iterable[str]) -> list[str]:
     """List the groups that have videos in both of two sets of names, so that a score on the second says little."""
-    return sorted({group_or_name(name) for name in train} & {group_or_name(name) for name in test})
+    return sorted({find_group_or_name(name) for name in train} & {find_group_or_name(name) for name in test})
 
 
 def hold_out_groups(classes: dict[str, int | str], ratio: float, seed: int) -> set[str]:
@@ -151,34 +168,36 @@ def hold_out_groups(classes: dict[str, int | str], ratio: float, seed: int) -> s
     """
     pools = defaultdict(set)
     for name, class_name in sorted(classes.items()):
-        group = group_or_name(name)
+        group = find_group_or_name(name)
         pools[class_name if group == name else None].add(group)
     rng = np.random.default_rng(seed)
     held_out = set()
     for pool in pools.values():
         groups = sorted(pool)
         num_held_out = min(max(1, round(ratio * len(groups))), len(groups) - 1)
-        held_out.update(groups[place] for place in rng.permutation(len(groups))[:num_held_out])
-    return {name for name in classes if group_or_name(name) in held_out}
+        held_out.update(groups[index] for index in rng.permutation(len(groups))[:num_held_out])
+    return {name for name in classes if find_group_or_name(name) in held_out}
 
 
-def fold(class_name: str, video: str) -> tuple[str, str]:
+def make_key(class_name: str, video: str) -> tuple[str, str]:
     """Make names comparable: UCF-101 has HandstandPushups/v_HandStandPushups, the scripts of 2020 wrote Class_jpg."""
     return class_name.casefold().removesuffix("_jpg"), video.casefold()
 
 
-def divide_by_lists(folders: dict[tuple[str, str], str], lists: str, split: int) -> Plan:
-    """Plan by trainlist and testlist; see `Plan`."""
+def split_by_lists(folders: dict[tuple[str, str], str], lists: str, split: int) -> SplitPlan:
+    """Split by trainlist and testlist."""
     index = os.path.join(lists, "classInd.txt")
     class_names = read_class_index(index) if os.path.isfile(index) else None
-    entries = {side: read_split(os.path.join(lists, f"{side}list{split:02}.txt"), class_names) for side in SIDES}
-    class_names = class_names or sorted({class_name for side in SIDES for class_name, _ in entries[side]})
-    labels = number_classes(class_names, lists)
-    listed = {side: {fold(*entry): "/".join(entry) for entry in entries[side]} for side in SIDES}
+    entries = {
+        subset: read_split(os.path.join(lists, f"{subset}list{split:02}.txt"), class_names) for subset in SUBSETS
+    }
+    class_names = class_names or sorted({class_name for subset in SUBSETS for class_name, _ in entries[subset]})
+    labels = index_classes(class_names, lists)
+    listed = {subset: {make_key(*entry): "/".join(entry) for entry in entries[subset]} for subset in SUBSETS}
     names = name_videos({**listed["train"], **listed["test"], **folders})
-    plan = Plan(class_names, {}, {}, [])
-    for side in SIDES:
-        plan.labels[side] = {names[fold(*entry)]: labels[entry[0].casefold()] for entry in entries[side]}
+    plan = SplitPlan(class_names, {}, {}, [])
+    for subset in SUBSETS:
+        plan.labels[subset] = {names[make_key(*entry)]: labels[entry[0].casefold()] for entry in entries[subset]}
     for key, folder in folders.items():
         if key in listed["train"] or key in listed["test"]:
             plan.folders[names[key]] = folder
@@ -192,23 +211,25 @@ def divide_by_lists(folders: dict[tuple[str, str], str], lists: str, split: int)
     return plan
 
 
-def divide_by_group(folders: dict[tuple[str, str], str], lists: str, test_ratio: float, seed: int) -> Plan:
-    """Plan by groups; class ids come from the tree's own classInd.txt, else from the sorted names of its folders."""
-    index = os.path.join(lists, "classInd.txt")
+def split_by_groups(folders: dict[tuple[str, str], str], lists: str, test_ratio: float, seed: int) -> SplitPlan:
+    """Split by groups; class ids come from a classInd.txt beside the frames, else from the sorted names of folders."""
     names = name_videos(folders)
     classes = {names[key]: folder.split("/")[0] for key, folder in folders.items()}
-    has_index = lists != SHIPPED_SPLITS and os.path.isfile(index)
-    class_names = read_class_index(index) if has_index else sorted(set(classes.values()))
-    labels = number_classes(class_names, lists)
+    class_names = read_custom_classes(lists) or sorted(set(classes.values()))
+    labels = index_classes(class_names, lists)
     unknown = sorted(name for name in set(classes.values()) if name.casefold() not in labels)
     if unknown:
-        raise ValueError(f"'{index}' does not name the class '{unknown[0]}', which has frames; add it there")
+        raise ValueError(
+            f"classInd.txt in '{lists}' does not name the class '{unknown[0]}', which has frames; add it there"
+        )
     held_out = hold_out_groups(classes, test_ratio, seed)
     if not held_out:
         raise ValueError(f"all {len(classes)} videos are of one group, so none can be held out; use lists of your own")
-    sides = {"train": classes.keys() - held_out, "test": held_out}
-    side_labels = {side: {name: labels[classes[name].casefold()] for name in sides[side]} for side in SIDES}
-    return Plan(class_names, side_labels, {names[key]: folder for key, folder in folders.items()}, [])
+    subsets = {"train": classes.keys() - held_out, "test": held_out}
+    labels_by_subset = {
+        subset: {name: labels[classes[name].casefold()] for name in subsets[subset]} for subset in SUBSETS
+    }
+    return SplitPlan(class_names, labels_by_subset, {names[key]: folder for key, folder in folders.items()}, [])
 
 
 def name_videos(videos: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:

@@ -1,6 +1,6 @@
 """Video files: any frame by its number, exact to the frame, and nothing decoded that the frames asked for do not need.
 
-A file is read once, still encoded, by FFmpeg (PyAV). Its packets, one a frame, tell what headers do not: how many
+A file is read once, still encoded, by FFmpeg (PyAV). Its packets, one per frame, show what headers do not: how many
 frames there are, in which order they are shown, and at which of them decoding can start. Frames are counted, not timed:
 a variable frame rate changes nothing, and frame k is the k-th that is shown.
 
@@ -63,7 +63,7 @@ class VideoFile:
         self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
         self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
         self._converter = VideoReformatter()
-        self._index(packets)
+        self._index_packets(packets)
         if not len(self):
             raise UnreadableVideoError(f"{path}: the video has no frames; take it out of the list")
 
@@ -84,9 +84,9 @@ class VideoFile:
         """
         wanted = {self._shown[number]: number for number in numbers}
         for first, last in self._plan_runs(numbers):
-            for place, frame in self._decode_run(first, last, wanted):
-                if place in wanted:
-                    yield wanted.pop(place), self._convert(frame)
+            for index, frame in self._decode_run(first, last, wanted):
+                if index in wanted:
+                    yield wanted.pop(index), self._convert(frame)
                 if not wanted:
                     return
         if wanted:
@@ -101,7 +101,7 @@ class VideoFile:
             UnreadableVideoError: a frame that cannot be decoded.
         """
         every = set(self._shown)
-        missing = every - {place for place, _ in self._decode_run(0, len(self._packets) - 1, every)}
+        missing = every - {index for index, _ in self._decode_run(0, len(self._packets) - 1, every)}
         if missing:
             raise UnreadableVideoError(
                 f"{self.path}: {len(missing)} of {len(self)} frames cannot be decoded: damaged; get it again"
@@ -114,19 +114,20 @@ class VideoFile:
         kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
         raise UnreadableVideoError(f"{self.path}: holds {kinds}, expected a video; take it out of the list")
 
-    def _index(self, packets: list) -> None:
-        """Find out which packet is which frame; packets stand in the order of decoding.
+    def _index_packets(self, packets: list) -> None:
+        """Find out which packet is which frame; packets are in the order of decoding.
 
-        Sets `_packets`, each with its place as its time, which FFmpeg hands on to the frame; `_keys`, the places where
-        decoding can start; `_ranks`, the places in the order of showing; `_shown`, the place of each frame by its
-        number; and `_is_counted`: only decoding tells that order, so frames are numbered as the decoder gives them.
+        Sets `_packets`, each with its index as its time, which FFmpeg passes on to the frame; `_keys`, the indices
+        where decoding can start; `_ranks`, the rank of each index in display order; `_shown`, the packet index of each
+        frame number; and `_is_counted`: only decoding shows that order, so frames are numbered as the decoder returns
+        them.
         """
-        keys = [place for place, packet in enumerate(packets) if packet.is_keyframe] or [0]
+        keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
         self._packets = packets = packets[keys[0] :]
-        self._keys = [place - keys[0] for place in keys]
+        self._keys = [index - keys[0] for index in keys]
         times = [packet.pts for packet in packets]
-        for place, packet in enumerate(packets):
-            packet.pts = place
+        for index, packet in enumerate(packets):
+            packet.pts = index
         is_timed = self._container.format.name != "avi" and None not in times and len(set(times)) == len(times)
         hidden = self._find_hidden()
         self._is_counted = self._can_reorder() and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
@@ -136,20 +137,20 @@ class VideoFile:
             return
         order = sorted(range(len(packets)), key=times.__getitem__) if is_timed else list(range(len(packets)))
         order = order[order.index(0) :] if order else []  # what is shown before the first key frame cannot be decoded
-        self._ranks = {place: rank for rank, place in enumerate(order)}
-        self._shown = [place for place in order if place not in hidden]
+        self._ranks = {index: rank for rank, index in enumerate(order)}
+        self._shown = [index for index in order if index not in hidden]
 
     def _find_hidden(self) -> set:
-        """Return the places of packets that show no frame."""
+        """Return the indices of packets that show no frame."""
         tests = {
             "mpeg4": lambda packet: packet.size < EMPTY_SIZE,
             "vp8": lambda packet: not bytes(packet)[0] & VP8_SHOWN,
         }
         is_empty = tests.get(self._codec.name, lambda packet: False)
-        return {place for place, packet in enumerate(self._packets) if packet.is_discard or is_empty(packet)}
+        return {index for index, packet in enumerate(self._packets) if packet.is_discard or is_empty(packet)}
 
     def _can_reorder(self) -> bool:
-        """Tell whether frames may be shown in another order than they are decoded in."""
+        """Whether frames may be shown in another order than they are decoded in."""
         if self._codec.name not in REORDERING or len(self._keys) == len(self._packets):
             return False
         if self._codec.name != "mpeg4":
@@ -158,7 +159,7 @@ class VideoFile:
         return B_VOP in types
 
     def _plan_runs(self, numbers: Sequence[int]) -> list:
-        """Return the first and the last place of each run of packets that must be decoded for some frames."""
+        """Return the first and the last index of each run of packets that must be decoded for some frames."""
         if self._is_counted:
             return [(0, len(self._packets) - 1)]
         runs = []
@@ -175,14 +176,14 @@ class VideoFile:
         return runs
 
     def _decode_run(self, first: int, last: int, wanted: Collection[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Decode the packets from `first` to `last`; yield frames, among them all `wanted` ones, with their places."""
+        """Decode the packets from `first` to `last`; yield frames, among them all `wanted` ones, with their indices."""
         self._codec.flush_buffers()
         num_frames = 0
         try:
-            for place in range(first, last + 2):
-                packet = self._packets[place] if place <= last else None  # None: give what is still held back
-                # What no other frame refers to is passed over.
-                self._codec.skip_frame = "DEFAULT" if self._is_counted or place in wanted else "NONREF"
+            for index in range(first, last + 2):
+                packet = self._packets[index] if index <= last else None  # None flushes the decoder
+                # Frames that no other one refers to are skipped.
+                self._codec.skip_frame = "DEFAULT" if self._is_counted or index in wanted else "NONREF"
                 for frame in self._codec.decode(packet):
                     if frame.is_corrupt and self._can_decode(frame.pts, first):
                         raise UnreadableVideoError(
@@ -192,12 +193,12 @@ class VideoFile:
                     num_frames += 1
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
-                f"{self.path}: packet {place + 1} of {len(self._packets)} is damaged ({error.strerror}); get it again"
+                f"{self.path}: packet {index + 1} of {len(self._packets)} is damaged ({error.strerror}); get it again"
             ) from error
 
-    def _can_decode(self, place: int, first: int) -> bool:
-        """Tell whether a frame has what it refers to when decoding starts at `first`, a key frame."""
-        return self._is_counted or self._ranks.get(place, -1) >= self._ranks[first]
+    def _can_decode(self, index: int, first: int) -> bool:
+        """Whether a frame has what it refers to when decoding starts at `first`, a key frame."""
+        return self._is_counted or self._ranks.get(index, -1) >= self._ranks[first]
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()

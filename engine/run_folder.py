@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 
-from config import differences
+from config import differences, rename_keys
 from engine import checkpoint, distributed, logger, report, run_card
 from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings
 
@@ -102,6 +102,7 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
     checkpoint.restore_model(model, state["model"])
     checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
     schedule.plateau.update(state["plateau"])
+    rename_keys(state["config"])
     for key, old, new in differences(state["config"], config, KEYS_THAT_SHAPE_WEIGHTS):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")

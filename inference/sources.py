@@ -181,11 +181,11 @@ class SkeletonSource:
         """Check the key points."""
         self.recording = pose_io.make_recording(self.path, self.annotation, self.reader.layout)
         self.announced = self.recording.keypoint.shape[1]
-        self.reader.take(self.origin["input"], [self.recording])
+        self.reader.set_samples(self.origin["input"], [self.recording])
 
     def read_windows(self) -> Windows:
         """Return its views, those that test.py would score."""
-        return Windows([(0, self.announced, self.reader[0]["inputs"])])
+        return Windows([(0, self.announced, self.reader[0, 0]["inputs"])])
 
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies alone."""
@@ -243,12 +243,12 @@ class VideoWithPosesSource:
             annotation = {**annotation, "img_shape": self._find_size()}
         self.recording = pose_io.make_recording(f"'{name}'", annotation, self.reader.layout)
         self.announced = self.recording.keypoint.shape[1]
-        self.reader.take("--poses", [self.recording])
+        self.reader.set_samples("--poses", [self.recording])
         self.reader.paths = {self.recording.name: self.path}
 
     def read_windows(self) -> Windows:
         """Return its views, those that test.py would score."""
-        return Windows([(0, self.announced, self.reader[0]["inputs"])])
+        return Windows([(0, self.announced, self.reader[0, 0]["inputs"])])
 
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies over the frames, scaled to the size at which they are shown."""

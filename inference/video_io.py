@@ -16,7 +16,7 @@ from dataset.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from dataset.opencv_video import open_video
 from dataset.records import ListEntry, list_frames
 from inference.input_paths import find_inputs
-from reader import frames, transforms
+from reader import boxes, frames, transforms
 
 
 def find_videos(paths: list, save_dir: str) -> list:
@@ -61,18 +61,16 @@ def read_frames(path: str, short_size: int | None = None) -> Iterator[np.ndarray
 
 def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
     video = frames.open_video(ListEntry(path, label=None, num_frames=None, line=0))
-    sizes = set()
-
-    def choose_box(height, width):
-        sizes.add((height, width))
-        if len(sizes) > 1:
+    size = None
+    for index in range(len(video.frames)):
+        clip = frames.EncodedClip(video.frames, np.array([index]))
+        size = size or clip.frame_size
+        if clip.frame_size != size:
+            height, width = clip.frame_size
             raise ValueError(
                 f"its frames differ in size: {width} x {height} and others; make them again with avi2jpg.py"
             )
-        return (0, 0, height, width), transforms.scaled_size(height, width, short_size or min(height, width))
-
-    for index in range(len(video.frames)):
-        yield frames.decode_frames(video, np.array([index]), choose_box)[0]
+        yield clip.decode((0, 0, *size), boxes.scaled_size(*size, short_size or min(size)))[0]
 
 
 def _read_video(path: str, short_size: int | None) -> Iterator[np.ndarray]:

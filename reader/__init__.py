@@ -1,4 +1,4 @@
-"""Readers by name, and the loader that makes batches of them."""
+"""The readers by name, and the loader that makes batches of their samples."""
 
 from collections import Counter
 
@@ -29,13 +29,14 @@ def build_loader(
     Args:
         name: a key of `READERS`.
         mode: "train" shuffles by (seed, epoch); "valid" and "test" keep the order of the list and every sample.
-        batch_size: samples (videos) a batch, of all processes together; in evaluation each brings all its views.
+        batch_size: samples (videos) a batch, of all processes together; in evaluation each with all its views.
         num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
         seed: of the order, and of what the reader draws.
-        overfit: use only so many samples, spread over the classes; 0 uses all.
+        overfit: number of samples to use, spread over the classes; 0 uses all.
         drop_last: in training, leave out a last batch that is not full.
         use_shared_memory: how workers send batches; None: by shared memory where there is enough.
-        rank, num_ranks: which of how many processes this is; see `Loader` for who reads what.
+        rank: number of this process, from 0; see `Loader` for what each one reads.
+        num_ranks: number of processes.
         **reader_arguments: parameters of the reader, such as `filelist`.
 
     Raises:
@@ -48,7 +49,7 @@ def build_loader(
         raise ValueError(f"build_loader: overfit is {overfit}, expected 0 or more samples")
     dataset = READERS[name](mode=mode, seed=seed, **reader_arguments)
     if overfit:
-        dataset.keep(_spread([dataset.find_class(index) for index in range(len(dataset))], overfit))
+        dataset.subset(_spread([dataset.find_class(index) for index in range(len(dataset))], overfit))
     is_train = mode == "train"
     drop_last = drop_last and is_train
     return Loader(dataset, batch_size, is_train, drop_last, seed, num_workers, use_shared_memory, rank, num_ranks)

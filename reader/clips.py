@@ -3,40 +3,39 @@
 The one input of a sample is `rgb`, uint8 (views, T, H, W, C); `Clips.prepare` makes the model's float input on the
 device.
 
-The views of a sample stand in this order: clip by clip in time; within a clip all crops, then (with `flip`, or the ten
-crops) the same crops mirrored; the crops in the order of `transforms.place_boxes`. Each view is a sample of its own for
-the model: its scores are averaged, its frames are never joined to those of another view.
+The views of a sample have this order: clip by clip in time; within a clip all crops, then (with `flip`, or the ten
+crops) the same crops mirrored; the crops in the order of `boxes.place_boxes`. The model scores each view by itself; the
+scores are averaged.
 """
 
+import functools
 import os
 import re
 
 import numpy as np
-import paddle
 
 from dataset.records import read_list
-from reader import sampling, transforms
-from reader.frames import DamagedSampleError, Video, decode_frames, open_video
+from reader import boxes, sampling, transforms
+from reader.fault_tolerant import FaultTolerantDataset
+from reader.frames import EncodedClip, Video, open_video
+from reader.preprocessor import Preprocessor, normalize
 
 # Of Kinetics, from the 3D-ResNet code; RGB order, 0 to 1.
 KINETICS_MEAN = [0.4345, 0.4051, 0.3775]
 KINETICS_STD = [0.2768, 0.2713, 0.2737]
 
-MODES = ("train", "valid", "test")
 TRAINING_CROPS = ("random", "corner", "resized")
 EVALUATION_CROPS = {"center": 1, "three": 3, "ten": 5}
 PROTOCOLS = ("clips", "windows")
-MOST_DRAWS = 10  # samples tried before a training run with damaged data stops
+NUM_WINDOWS = 16  # that `sample_bytes` assumes a video to have
 
 
-class Clips(paddle.io.Dataset):
-    """Clips of the videos in a list; the key of a sample is its index or, for training, (epoch, index).
-
-    A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
+class Clips(FaultTolerantDataset):
+    """Clips of the videos in a list, by (epoch, index).
 
     Args:
-        filelist: list of records, frame folders or videos, see `records.read_list`; None: none, only `make_views`.
-        mode: "train" draws one clip a video; "valid" and "test" make the evaluation views.
+        filelist: list of records, frame folders or videos, see `records.read_list`; None: no samples (`make_views`).
+        mode: "train" draws one clip per video; "valid" and "test" make the evaluation views.
         num_classes: labels must be below it; None: the number of class names in the list, if it has them.
         seed: of everything drawn in training.
         num_segments: parts of the video that a clip is taken from; T = num_segments * clip_len.
@@ -46,24 +45,32 @@ class Clips(paddle.io.Dataset):
             crops); None: `crop_size`, so that the whole short side is seen.
         crop_size: side of the square that the model sees, in pixels.
         augment: False takes the centre clip and crop in training too, and draws nothing.
-        crop: of training. "random": a place in the frame scaled to `short_size`. "corner": the 3D-ResNet paper's five
-            scales and five places. "resized": a quarter of the frame or more, aspect 3/4 to 4/3, as in its later code.
+        crop: of training. "random": at any position in the frame scaled to `short_size`. "corner": the 3D-ResNet
+            paper's five scales and five positions. "resized": a quarter of the frame or more, aspect 3/4 to 4/3, as in
+            its later code.
         flip_ratio: share of training clips that are mirrored.
         flip_label_map: {label: label after mirroring}, for classes such as "left" and "right".
         color_jitter: brightness, contrast and saturation change by up to this ratio in training.
         erasing_ratio: share of training clips in which a box is blanked.
         protocol: of evaluation. "clips": `num_clips` evenly placed clips. "windows": the 3D-ResNet paper's, the whole
             video in windows of `clip_len` frames.
-        num_clips: clips a video in evaluation; one is its centre.
+        num_clips: clips per video in evaluation; one is its centre.
         crops: of evaluation: "center", "three" along the long side, or "ten" (corners and centre, and mirrored).
         flip: score each evaluation view mirrored as well.
         mean: of the data in RGB order, 0 to 1.
         std: of the data in RGB order, 0 to 1.
 
+    Attributes:
+        prepare: converts a batch's inputs to the model's on the current device: `rgb` uint8 (B, T, H, W, C) to float32
+            (B, C, T, H, W), (pixel / 255 - mean) / std.
+
     Raises:
-        ValueError: an argument that is out of range or does not go with another.
+        ValueError: an argument that is out of range or does not go with another; on reading, also a label outside the
+            classes or against the class names.
         FileNotFoundError: the list or a file in it is missing.
     """
+
+    NAME, ADVICE = "clips", "data_list_gener.py lists them all"
 
     def __init__(
         self,
@@ -89,57 +96,25 @@ class Clips(paddle.io.Dataset):
         mean: list[float] = KINETICS_MEAN,
         std: list[float] = KINETICS_STD,
     ):
-        super().__init__()
-        self.filelist, self.mode, self.seed = filelist, mode, seed
+        super().__init__(filelist, mode, seed, augment)
         self.num_segments, self.clip_len, self.frame_interval = num_segments, clip_len, frame_interval
         self.short_size = crop_size if short_size is None else short_size
-        self.crop_size, self.augment, self.crop = crop_size, augment, crop
+        self.crop_size, self.crop = crop_size, crop
         self.flip_ratio, self.color_jitter, self.erasing_ratio = flip_ratio, color_jitter, erasing_ratio
         self.flip_label_map = {int(label): int(other) for label, other in (flip_label_map or {}).items()}
         self.protocol, self.num_clips, self.crops, self.flip = protocol, num_clips, crops, flip
         self.mean, self.std = mean, std
         self._check_arguments()
+        if mode == "train":  # without augmentation, the centre
+            self.protocol, self.num_clips, self.crops, self.flip = "clips", 1, "center", False
         self.entries, self.class_names = ([], None) if filelist is None else read_list(filelist)
         self._labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
         self._check_label_map()
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, key: int | tuple[int, int]) -> dict:
-        """Read one sample.
-
-        Returns:
-            dict of `inputs`, {"rgb": uint8 (views, T, H, W, C)}, one view in training; `label` int; `name` str;
-            `faults`, what was wrong with the samples that this one replaces (training only).
-
-        Raises:
-            ValueError: a label outside the classes or against the class names; in evaluation also a damaged record or
-                frame; in training ten of them in a row.
-        """
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        if self.mode != "train":
-            return {**self._read_views(index), "faults": []}
-        rng = np.random.default_rng([self.seed, epoch, index])
-        faults = []
-        while len(faults) < MOST_DRAWS:
-            try:
-                return {**self._draw_clip(index, rng), "faults": faults}
-            except DamagedSampleError as error:
-                faults.append(str(error))
-                index = int(rng.integers(len(self)))
-        raise ValueError(
-            f"{self.filelist}: {MOST_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; "
-            "data_list_gener.py lists them all"
-        )
-
-    def keep(self, indices: list[int]) -> None:
-        """Forget all samples but these."""
-        self.entries = [self.entries[index] for index in indices]
+        self.prepare = Preprocessor(rgb=functools.partial(normalize, mean=mean, std=std))
 
     def find_class(self, index: int) -> int | str:
-        """Return what tells a sample's class from others: its label, or the class in the name of its record."""
+        """Return the class of a sample: its label, or where the list has none the class in the name of its record."""
         entry = self.entries[index]
         if entry.label is not None:
             return entry.label
@@ -147,40 +122,31 @@ class Clips(paddle.io.Dataset):
 
     @property
     def input_shape(self) -> dict[str, list[int]]:
-        """What the model sees of one view: `rgb` [3, T, H, W]."""
+        """Shape of one view for the model: `rgb` [3, T, H, W]."""
         return {"rgb": [3, self.num_segments * self.clip_len, self.crop_size, self.crop_size]}
 
     def sample_bytes(self) -> int:
         """Return about how much memory one sample takes, in bytes; windows are counted as 16 views."""
-        views = 1
-        if self.mode != "train":
-            flips = 2 if self.flip or self.crops == "ten" else 1
-            views = (16 if self.protocol == "windows" else self.num_clips) * EVALUATION_CROPS[self.crops] * flips
-        return views * self.num_segments * self.clip_len * self.crop_size**2 * 3
+        num_clips = NUM_WINDOWS if self.protocol == "windows" else self.num_clips
+        num_flips = 2 if self.flip or self.crops == "ten" else 1
+        num_views = num_clips * num_flips * EVALUATION_CROPS[self.crops]
+        return num_views * self.num_segments * self.clip_len * self.crop_size**2 * 3
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
         channels, *size = self.input_shape["rgb"]
         return {"rgb": rng.integers(0, 256, (num_views, *size, channels), np.uint8)}
 
-    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
-        """Make the model's inputs on the current device.
-
-        Args:
-            inputs: `rgb` uint8 (B, T, H, W, C), an array or a tensor.
-
-        Returns:
-            `rgb` float32 (B, C, T, H, W): (pixel / 255 - mean) / std.
-        """
-        return {"rgb": normalize(inputs["rgb"], self.mean, self.std)}
-
-    def _draw_clip(self, index: int, rng: np.random.Generator) -> dict:
+    def _read_sample(self, index: int, rng: np.random.Generator | None) -> dict:
         video = self._open(index)
-        if not self.augment:
-            centre = sampling.place_clips(len(video.frames), self.clip_len, 1, self.num_segments, self.frame_interval)
-            return self._cut_clips(video, centre, "center", flip=False)
+        views, label = (self._read_views(video), video.label) if rng is None else self._draw_clip(video, rng)
+        return {"inputs": {"rgb": views}, "label": label, "name": video.name}
+
+    def _draw_clip(self, video: Video, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """Return a random clip (1, T, H, W, 3), and the label, which mirroring may change."""
         indices = sampling.sample_clip(len(video.frames), self.clip_len, rng, self.num_segments, self.frame_interval)
-        frames = decode_frames(video, indices, lambda *size: (self._draw_box(*size, rng), (self.crop_size,) * 2))
+        clip = EncodedClip(video.frames, indices)
+        frames = clip.decode(self._draw_box(*clip.frame_size, rng), (self.crop_size, self.crop_size))
         label = video.label
         if rng.random() < self.flip_ratio:
             frames, label = transforms.mirror(frames), self.flip_label_map.get(label, label)
@@ -188,31 +154,29 @@ class Clips(paddle.io.Dataset):
             frames = transforms.jitter_color(frames, self.color_jitter, rng)
         if rng.random() < self.erasing_ratio:
             frames = transforms.erase(frames, 255 * np.array(self.mean), rng)
-        return {"inputs": {"rgb": frames[None]}, "label": label, "name": video.name}
+        return frames[None], label
 
     def _draw_box(self, height: int, width: int, rng: np.random.Generator) -> tuple:
         if self.crop == "corner":
-            return transforms.draw_corner_box(height, width, rng)
+            return boxes.draw_corner_box(height, width, rng)
         if self.crop == "resized":
-            return transforms.draw_resized_box(height, width, rng)
-        return transforms.draw_random_box(height, width, self.crop_size / self.short_size, rng)
+            return boxes.draw_resized_box(height, width, rng)
+        return boxes.draw_random_box(height, width, self.crop_size / self.short_size, rng)
 
-    def _read_views(self, index: int) -> dict:
-        video = self._open(index)
-        return self._cut_clips(video, self._place_clips(len(video.frames)), self.crops, self.flip)
-
-    def _cut_clips(self, video: Video, clips: np.ndarray, crops: str, flip: bool) -> dict:
-        """Decode what the clips (clips, T) of a video need, and cut their views."""
-        needed, places = np.unique(clips, return_inverse=True)
-        frames = decode_frames(video, needed, self._plan_whole_frame)
-        views = transforms.cut_views(frames, places.reshape(clips.shape), self.crop_size, crops, flip)
-        return {"inputs": {"rgb": views}, "label": video.label, "name": video.name}
+    def _read_views(self, video: Video) -> np.ndarray:
+        """Return the evaluation views (views, T, H, W, 3) of a video; only the frames in them are decoded."""
+        clips = self._place_clips(len(video.frames))
+        distinct, positions = np.unique(clips, return_inverse=True)
+        encoded = EncodedClip(video.frames, distinct)
+        height, width = encoded.frame_size
+        frames = encoded.decode((0, 0, height, width), boxes.scaled_size(height, width, self.short_size))
+        return transforms.cut_views(frames, positions.reshape(clips.shape), self.crop_size, self.crops, self.flip)
 
     def make_views(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """Cut the evaluation views out of all frames of a video, scaled to `short_size`, that stands in no list.
+        """Cut the evaluation views out of all frames of a video that is in no list.
 
         Args:
-            frames: uint8 (num_frames, H, W, 3).
+            frames: uint8 (num_frames, H, W, 3), scaled to `short_size`.
 
         Returns:
             `inputs` of a sample: `rgb` uint8 (views, T, crop_size, crop_size, 3).
@@ -225,9 +189,6 @@ class Clips(paddle.io.Dataset):
         if self.protocol == "windows":
             return sampling.slide_windows(num_frames, self.clip_len, self.frame_interval)
         return sampling.place_clips(num_frames, self.clip_len, self.num_clips, self.num_segments, self.frame_interval)
-
-    def _plan_whole_frame(self, height: int, width: int) -> tuple:
-        return (0, 0, height, width), transforms.scaled_size(height, width, self.short_size)
 
     def _open(self, index: int) -> Video:
         """Open a video and check its label against the classes."""
@@ -246,7 +207,7 @@ class Clips(paddle.io.Dataset):
 
     def _check_class(self, video: Video, where: str) -> None:
         """Refuse a label that contradicts the class in the video's name or path: it is of another class numbering."""
-        for name in (_class_in_name(video.name), _class_in_path(video)):
+        for name in (_class_in_name(video.name), _class_in_path(video.frames.path)):
             label = self._labels.get((name or "").casefold(), video.label)
             if label != video.label:
                 raise ValueError(
@@ -262,15 +223,11 @@ class Clips(paddle.io.Dataset):
             )
 
     def _check_arguments(self) -> None:
-        self._check_choices()
-        for name in ("num_segments", "clip_len", "frame_interval", "short_size", "crop_size", "num_clips"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"reader clips: {name} is {getattr(self, name)}, expected at least 1")
-        for name in ("flip_ratio", "color_jitter", "erasing_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"reader clips: {name} is {getattr(self, name)}, expected 0 to 1")
-        if self.seed < 0:
-            raise ValueError(f"reader clips: seed is {self.seed}, expected 0 or more")
+        self._check_choices(crop=TRAINING_CROPS, protocol=PROTOCOLS, crops=tuple(EVALUATION_CROPS))
+        self._check_minimums(num_segments=1, clip_len=1, frame_interval=1, short_size=1, crop_size=1, num_clips=1)
+        self._check_shares("flip_ratio", "color_jitter", "erasing_ratio")
+        if self.mode != "train":
+            self._check_views()
         if self.crop_size > self.short_size:
             raise ValueError(
                 f"reader clips: crop_size {self.crop_size} is larger than short_size {self.short_size}, from which it "
@@ -278,15 +235,10 @@ class Clips(paddle.io.Dataset):
             )
         for name, values, low in (("mean", self.mean, 0), ("std", self.std, 1e-6)):
             if len(values) != 3 or not all(low <= value <= 1 for value in values):
-                raise ValueError(f"reader clips: {name} is {values}, expected three numbers (red, green, blue), 0 to 1")
+                self._refuse(name, "three numbers (red, green, blue), 0 to 1")
 
-    def _check_choices(self) -> None:
-        choices = {"mode": MODES, "crop": TRAINING_CROPS, "protocol": PROTOCOLS, "crops": tuple(EVALUATION_CROPS)}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"reader clips: {name} is '{getattr(self, name)}', expected one of {', '.join(known)}")
-        if self.mode == "train":
-            return
+    def _check_views(self) -> None:
+        """Refuse arguments of evaluation that do not go together."""
         if self.protocol == "windows" and (self.num_segments > 1 or self.num_clips > 1):
             raise ValueError(
                 "reader clips: protocol windows scores the whole video; set num_segments and num_clips to 1"
@@ -300,23 +252,12 @@ class Clips(paddle.io.Dataset):
             )
 
 
-def normalize(inputs: paddle.Tensor | np.ndarray, mean: list, std: list) -> paddle.Tensor:
-    """Turn uint8 (B, T, H, W, C) into float32 (B, C, T, H, W): (pixel / 255 - mean) / std, on the current device."""
-    inputs = inputs if isinstance(inputs, paddle.Tensor) else paddle.to_tensor(inputs)
-    # Channel by channel: on the CPU less than half the time of a transpose and two broadcasts.
-    channels = [
-        paddle.scale(inputs[..., channel].astype("float32"), 1 / (255 * std[channel]), -mean[channel] / std[channel])
-        for channel in range(3)
-    ]
-    return paddle.stack(channels, axis=1)  # 3 x (B, T, H, W) -> (B, 3, T, H, W)
-
-
 def _class_in_name(name: str) -> str | None:
     """Return "Biking" for v_Biking_g08_c01, None for names of another form."""
     match = re.match(r"v_(.+)_g\d+_c\d+", name)
     return match.group(1) if match else None
 
 
-def _class_in_path(video: Video) -> str | None:
-    """Return the folder above the frame folder or video, such as Biking or Biking_jpg (2020); None for packed ones."""
-    return video.place and os.path.basename(os.path.dirname(video.place)).removesuffix("_jpg")
+def _class_in_path(path: str | None) -> str | None:
+    """Return the folder above a frame folder or video, such as Biking or Biking_jpg (2020); None for packed frames."""
+    return path and os.path.basename(os.path.dirname(path)).removesuffix("_jpg")

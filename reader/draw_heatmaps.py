@@ -4,19 +4,19 @@ As MMAction2's GeneratePoseTarget draws them: a Gaussian ends at a window of thr
 are rounded toward zero, and several persons are the maximum. NumPy writes only the few pixels around each joint or
 limb; `reader/device_heatmaps.py` makes the same maps on a GPU.
 
-Points outside a map draw what of their window lies inside it; points that are no finite numbers, or `FARTHEST` away,
-draw nothing, nor do limbs from or to them.
+A point outside a map draws the part of its window that is inside. Points that are no finite numbers, or `MAX_DISTANCE`
+away, draw nothing, and neither do limbs from or to them.
 """
 
 import numpy as np
 
 from layouts import Layout
 
-LEAST_SCORE = 1e-4  # MMAction2; PYSKL takes 1e-3
-LEAST_LENGTH = 1.0  # pixels: a shorter limb is drawn as a joint
+MIN_SCORE = 1e-4  # MMAction2; PYSKL takes 1e-3
+MIN_LENGTH = 1.0  # pixels: a shorter limb is drawn as a joint
 WINDOW = 3  # standard deviations
 BIN = 8  # pixels: boxes around limbs whose sides are equal in these units are drawn at once
-FARTHEST = 1e5  # pixels
+MAX_DISTANCE = 1e5  # pixels
 FAR = 100.0  # standard deviations and more: there a Gaussian is 0 in float32
 # The limbs of PYSKL's and MMAction2's configs for COCO key points.
 COCO_LIMBS = (
@@ -33,7 +33,7 @@ def make_heatmaps(
     scaling: float = 1.0,
     limbs: list | None = None,
     mirror_order: list | None = None,
-    least_score: float = LEAST_SCORE,
+    min_score: float = MIN_SCORE,
 ) -> np.ndarray:
     """Draw the heat maps of a clip.
 
@@ -42,10 +42,10 @@ def make_heatmaps(
         score: (M, T, V), the height of each Gaussian; a limb takes the lower one of its ends. None: 1 everywhere.
         img_shape: (height, width) of the picture.
         sigma: standard deviation in pixels of the map.
-        scaling: size of the map as a share of the picture.
-        limbs: (joint, joint) of each limb, to draw these; None: the joints.
+        scaling: size of the map as a share of the picture's.
+        limbs: (joint, joint) of each limb; None: draw joints.
         mirror_order: the channels of a mirrored body, to append the mirrored clip (`double` of the authors).
-        least_score: what scores less is not there.
+        min_score: a joint or limb with a lower score is not drawn.
 
     Returns:
         float32 (T, K, H, W) for K joints or limbs, or (2 T, K, H, W).
@@ -61,7 +61,7 @@ def make_heatmaps(
     size = scale_size(img_shape, scaling)
     points = keypoint.astype(np.float32, copy=False).swapaxes(1, 2) * np.float32(scaling)
     scores = score.astype(np.float32, copy=False).swapaxes(1, 2)
-    maps = draw_maps(points, scores, size, sigma, limbs, least_score).swapaxes(0, 1)
+    maps = draw_maps(points, scores, size, sigma, limbs, min_score).swapaxes(0, 1)
     return maps if mirror_order is None else np.concatenate([maps, maps[:, mirror_order, :, ::-1]])
 
 
@@ -69,7 +69,7 @@ def scale_size(img_shape: tuple, scaling: float) -> tuple:
     """Return (height, width) of the map of a picture, rounded to the nearest pixel.
 
     Raises:
-        ValueError: that is no pixel.
+        ValueError: the map has no pixel.
     """
     height, width = (int(side * scaling + 0.5) for side in img_shape)
     if min(height, width) < 1:
@@ -78,20 +78,20 @@ def scale_size(img_shape: tuple, scaling: float) -> tuple:
 
 
 def choose_limbs(layout: Layout) -> list:
-    """Return the limbs that are drawn of a layout: those of the authors for COCO key points, else its graph's edges."""
+    """Return the limbs to draw of a layout: the authors' for COCO key points, else the edges of its graph."""
     return list(COCO_LIMBS if layout.name == "coco17" else layout.edges)
 
 
 def mirror_limbs(limbs: list, layout: Layout) -> list:
-    """Return the order of the limbs in a mirrored body: the place of each limb's other side.
+    """Return the order of the limbs in a mirrored body: for each limb the index of its mirror image.
 
     Raises:
-        ValueError: a limb whose other side is not among them.
+        ValueError: a limb whose mirror image is not among them.
     """
     joints = layout.mirror_indices()
-    places = {frozenset(limb): place for place, limb in enumerate(limbs)}
+    indices = {frozenset(limb): index for index, limb in enumerate(limbs)}
     try:
-        return [places[frozenset(joints[joint] for joint in limb)] for limb in limbs]
+        return [indices[frozenset(joints[joint] for joint in limb)] for limb in limbs]
     except KeyError as error:
         names = " and ".join(sorted(layout.joints[joint] for joint in error.args[0]))
         raise ValueError(f"heat maps: limbs lack the one between {names}, a mirror of another; add it") from error
@@ -103,7 +103,7 @@ def draw_maps(
     size: tuple,
     sigma: float,
     limbs: list | None = None,
-    least_score: float = LEAST_SCORE,
+    min_score: float = MIN_SCORE,
 ) -> np.ndarray:
     """Draw the maps of joints, or of limbs.
 
@@ -117,69 +117,69 @@ def draw_maps(
         float32 (..., K, T, H, W).
     """
     x, y = points[..., 0], points[..., 1]
-    scores = np.where((np.abs(x) < FARTHEST) & (np.abs(y) < FARTHEST), scores, np.float32(0))
+    scores = np.where((np.abs(x) < MAX_DISTANCE) & (np.abs(y) < MAX_DISTANCE), scores, np.float32(0))
     if limbs is None:
         maps = np.zeros((*x.shape[1:], *size), np.float32)
         flat = maps.reshape(-1, *size)
-        _draw_joints(flat, np.arange(x.size), np.stack([x, y]).reshape(2, -1), scores.reshape(-1), sigma, least_score)
+        _draw_joints(flat, np.arange(x.size), np.stack([x, y]).reshape(2, -1), scores.reshape(-1), sigma, min_score)
         return maps
-    one, other = np.array(limbs).T
+    starts, ends = np.array(limbs).T
     maps = np.zeros((*x.shape[1:-2], len(limbs), x.shape[-1], *size), np.float32)
-    ends = [np.stack([x[..., end, :], y[..., end, :]]).reshape(2, -1) for end in (one, other)]
-    end_scores = [scores[..., end, :].reshape(-1) for end in (one, other)]
-    _draw_limbs(maps.reshape(-1, *size), *ends, *end_scores, sigma, least_score)
+    points = [np.stack([x[..., joints, :], y[..., joints, :]]).reshape(2, -1) for joints in (starts, ends)]
+    point_scores = [scores[..., joints, :].reshape(-1) for joints in (starts, ends)]
+    _draw_limbs(maps.reshape(-1, *size), *points, *point_scores, sigma, min_score)
     return maps
 
 
-# Below, coordinates are (2, n), x and y, and `items` name what is drawn: a joint or limb of a person in a frame. Maps
-# are (K, H, W), that of an item is item % K; items stand in order, so that those of one person stand together.
+# Below, coordinates are (2, n), x and y, and `items` number what is drawn: a joint or limb of a person in a frame. Maps
+# are (K, H, W), that of an item is item % K; items ascend, so that those of one person are neighbours.
 
 
-def _draw_joints(maps, items, points, scores, sigma: float, least_score: float) -> None:
+def _draw_joints(maps, items, points, scores, sigma: float, min_score: float) -> None:
     """Draw points (2, n) with scores (n,)."""
     size = np.array(maps.shape[:0:-1])[:, None]
     first, stop = _find_windows(points, points, size, sigma)
-    kept = np.flatnonzero((scores >= least_score) & (first < stop).all(axis=0))
+    drawn = np.flatnonzero((scores >= min_score) & (first < stop).all(axis=0))
     lengths = np.minimum(int(2 * WINDOW * sigma) + 2, size)
-    first, stop, points = first[:, None, kept], stop[:, None, kept], points[:, None, kept]
+    first, stop, points = first[:, None, drawn], stop[:, None, drawn], points[:, None, drawn]
     start = np.minimum(first, size[:, None] - lengths[:, None])  # so that whole patches lie inside the map
     cells = start + np.arange(lengths.max())[:, None]  # (2, P, n)
     values = np.exp((cells - points) ** 2 * np.float32(-0.5 / sigma**2))
     values *= (cells >= first) & (cells < stop)
-    across, down = values[0, : lengths[0, 0]], values[1, : lengths[1, 0]] * scores[kept]
+    across, down = values[0, : lengths[0, 0]], values[1, : lengths[1, 0]] * scores[drawn]
     patches = np.ascontiguousarray((down[:, None] * across).transpose(2, 0, 1))
-    _write(maps, items[kept], start[:, 0], patches)
+    _write(maps, items[drawn], start[:, 0], patches)
 
 
-def _draw_limbs(maps, ones, others, one_scores, other_scores, sigma: float, least_score: float) -> None:
-    """Draw limbs from `ones` to `others` (2, n) with scores (n,)."""
+def _draw_limbs(maps, starts, ends, start_scores, end_scores, sigma: float, min_score: float) -> None:
+    """Draw limbs from `starts` to `ends` (2, n) with scores (n,)."""
     size = np.array(maps.shape[:0:-1])[:, None]
-    scores, lengths = np.minimum(one_scores, other_scores), np.hypot(*(others - ones))
-    first, stop = _find_windows(np.minimum(ones, others), np.maximum(ones, others), size, sigma)
-    seen, is_long = (scores >= least_score) & (first < stop).all(axis=0), lengths >= LEAST_LENGTH
-    short, long = np.flatnonzero(seen & ~is_long), np.flatnonzero(seen & is_long)
-    _draw_joints(maps, short, ones[:, short], one_scores[short], sigma, least_score)
+    scores, lengths = np.minimum(start_scores, end_scores), np.hypot(*(ends - starts))
+    first, stop = _find_windows(np.minimum(starts, ends), np.maximum(starts, ends), size, sigma)
+    is_drawn, is_long = (scores >= min_score) & (first < stop).all(axis=0), lengths >= MIN_LENGTH
+    short, long = np.flatnonzero(is_drawn & ~is_long), np.flatnonzero(is_drawn & is_long)
+    _draw_joints(maps, short, starts[:, short], start_scores[short], sigma, min_score)
     # Limbs whose boxes are of about one size are drawn at once.
     sizes = np.minimum(-(-(stop - first)[:, long] // BIN) * BIN, size).astype(np.int64)
     codes = sizes[0] * (size[1] + 1) + sizes[1]
     order = np.argsort(codes, kind="stable")
     items, sizes = long[order], sizes[:, order]
-    start = np.minimum(first[:, items], size - sizes).astype(np.float32)
-    windows = first[:, items] - start, stop[:, items] - start
-    forms = _describe_limbs(ones[:, items] - start, others[:, items] - start, scores[items], *windows, sigma)
+    corners = np.minimum(first[:, items], size - sizes).astype(np.float32)
+    windows = first[:, items] - corners, stop[:, items] - corners
+    forms = _describe_limbs(starts[:, items] - corners, ends[:, items] - corners, scores[items], *windows, sigma)
     bounds = np.flatnonzero(np.diff(codes[order], prepend=-1, append=-1))
     for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
         patches = _draw_boxes(forms[:, begin:end], *sizes[:, begin])
-        _write(maps, items[begin:end], start[:, begin:end], patches)
+        _write(maps, items[begin:end], corners[:, begin:end], patches)
 
 
-def _describe_limbs(ones, others, scores, first, stop, sigma: float) -> np.ndarray:
-    """Return what `_draw_boxes` takes of limbs whose windows go from `first` up to `stop` (2, n): (8, n, 3).
+def _describe_limbs(starts, ends, scores, first, stop, sigma: float) -> np.ndarray:
+    """Return the linear forms for `_draw_boxes` of limbs whose windows go from `first` up to `stop` (2, n): (8, n, 3).
 
     Six forms are below zero inside: beyond either end of the limb, beyond the window on four sides. Then the distance
     from the line, and the log of the score. Distances are in units of sigma * sqrt(2).
     """
-    (x, y), vectors = ones, others - ones
+    (x, y), vectors = starts, ends - starts
     lengths = np.hypot(*vectors)
     unit = np.float32(1 / (np.sqrt(2) * sigma))
     along_x, along_y = vectors * (unit / lengths)
@@ -215,15 +215,15 @@ def _find_windows(low: np.ndarray, high: np.ndarray, size: np.ndarray, sigma: fl
     return first, np.minimum(np.trunc(high + WINDOW * sigma) + 1, size)
 
 
-def _write(maps: np.ndarray, items: np.ndarray, start: np.ndarray, patches: np.ndarray) -> None:
-    """Raise maps to patches (n, h, w) that begin at `start`."""
+def _write(maps: np.ndarray, items: np.ndarray, corners: np.ndarray, patches: np.ndarray) -> None:
+    """Write the maximum of the maps and of patches (n, h, w) whose corners are at `corners`."""
     (num_maps, height, width), (_, rows, columns) = maps.shape, patches.shape
-    x, y = start.astype(np.int64)
+    x, y = corners.astype(np.int64)
     pixels = (np.arange(rows)[:, None] * width + np.arange(columns)).reshape(-1)
-    places = ((items % num_maps * height + y) * width + x)[:, None] + pixels
+    indices = ((items % num_maps * height + y) * width + x)[:, None] + pixels
     flat, patches = maps.reshape(-1), patches.reshape(len(items), rows * columns)
-    # A person has no map twice.
+    # Within one person no pixel of a map is written twice.
     bounds = np.searchsorted(items, num_maps * np.arange(items.max(initial=0) // num_maps + 2))
     for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        part = places[first:stop]
+        part = indices[first:stop]
         flat[part] = np.maximum(patches[first:stop], flat.take(part))

@@ -1,23 +1,24 @@
-"""Pose volumes: clips of heat maps from the 2-D key points of the skeleton pkl (PoseC3D, arXiv:2104.13586).
+"""Clips of heat maps from the 2-D key points of the skeleton pkl (PoseC3D, arXiv:2104.13586).
 
 The one input of a sample is `pose`, float32 (views, M, T, V, 4): x and y in pixels of the map, score, and 1 in mirrored
-views; so little crosses the process border. `Heatmaps.prepare` draws the maps on the device. The views of a sample
-stand clip by clip in time, each followed, with `flip`, by itself mirrored.
+views. `Heatmaps.prepare` draws the maps on the device, so that workers send key points only. The views of a sample are
+its clips in time order, with `flip` each followed by itself mirrored.
 
-A key point that is no finite number, is far outside of its picture, or stands at exactly (0, 0) is missing: it draws
-nothing. One that is a little outside counts; the box around the bodies then reaches there too. A recording without any
-key point gives empty maps, one without persons or frames is damaged.
+A key point is missing if it is no finite number, is `MAX_DISTANCE` or more from the origin, or is exactly (0, 0): it
+draws nothing. A key point a little outside of the picture counts, and the box around the bodies includes it. A
+recording without any key point gives empty maps; one without persons or frames is damaged.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
-import paddle
 
 from layouts import Layout
-from reader import device_heatmaps, draw_heatmaps, sampling
+from reader import boxes, device_heatmaps, draw_heatmaps, sampling
 from reader import pose_transforms as transforms
-from reader.frames import DamagedSampleError
+from reader.fault_tolerant import DamagedSampleError
+from reader.preprocessor import Preprocessor
 from reader.recordings import Recordings
 from reader.skeleton_pkl import Recording
 
@@ -28,27 +29,34 @@ CROP_AREA = [0.56, 1.0]
 
 @dataclass
 class Framing:
-    """How a picture is cut: the box around the bodies, its size after scaling, the crop from that, mirrored or not."""
+    """What is cut out of a picture.
+
+    Attributes:
+        body: the box around the bodies, (top, left, height, width).
+        scaled_size: (height, width) to which that box is scaled.
+        crop: the box that is cut out of it then.
+        is_mirrored: the crop is mirrored left to right.
+    """
 
     body: tuple
     scaled_size: tuple
     crop: tuple
     is_mirrored: bool
 
-    def move(self, keypoint: np.ndarray, score: np.ndarray, crop_size: int, layout: Layout) -> tuple:
-        """Carry key points and scores from the picture to the crop, resized to a square of `crop_size` pixels."""
+    def apply(self, keypoint: np.ndarray, score: np.ndarray, crop_size: int, layout: Layout) -> tuple:
+        """Convert key points and scores of the picture to those of the crop, a square of `crop_size` pixels."""
         keypoint = transforms.resize(transforms.compact(keypoint, self.body), self.body[2:], self.scaled_size)
         keypoint = transforms.resize(transforms.crop(keypoint, self.crop), self.crop[2:], (crop_size, crop_size))
         return transforms.mirror(keypoint, score, crop_size, layout) if self.is_mirrored else (keypoint, score)
 
 
 class Heatmaps(Recordings):
-    """Heat maps of the recordings in a split; the key of a sample is its index or, for training, (epoch, index).
+    """Heat maps of the recordings in a split, by (epoch, index).
 
     Args:
         filelist: the skeleton pkl, with two coordinates; None: no samples.
         split: name of a split in it.
-        mode: "train" draws one clip a recording; "valid" and "test" make the evaluation views.
+        mode: "train" draws one clip per recording; "valid" and "test" make the evaluation views.
         num_classes: labels must be below it; None: the number of class names in the file, if it has them.
         seed: of everything drawn in training.
         augment: False takes the first evaluation clip in training too, and draws nothing.
@@ -58,19 +66,22 @@ class Heatmaps(Recordings):
         sigma: standard deviation of the Gaussians in pixels of the map.
         scaling: size of the map as a share of `crop_size`.
         clip_len: frames of a clip, spread over the recording.
-        num_clips: of a recording in evaluation.
+        num_clips: clips per recording in evaluation.
         flip: score each evaluation clip mirrored as well.
-        num_persons: persons of a clip; those that a recording has too many are left out.
+        num_persons: persons of a clip; further ones are left out.
         short_size: the short side of the box around the bodies is scaled to it before `crop_size` is cut out.
         crop_size: side of the square that is drawn, in pixels; in evaluation it is cut from the centre.
-        scales: of evaluation, in place of `short_size`: every clip is scored at each of these sizes.
-        stretch: scale that box to a square instead, whatever its aspect.
-        hw_ratio: least and, inverted, greatest height / width of that box; None: whatever it is.
-        crop: of training. "resized": of random area and aspect. "multiscale": of three scales at five places.
+        scales: of evaluation, instead of `short_size`: every clip is scored at each of these sizes.
+        stretch: scale that box to a square, whatever its aspect.
+        hw_ratio: least and, inverted, greatest height / width of that box; None: no limit.
+        crop: of training. "resized": of random area and aspect. "multiscale": of three scales at five positions.
         crop_area: least and greatest area of a "resized" crop, as a share.
         flip_ratio: share of training clips that are mirrored.
-        repeat: times that each sample is drawn in an epoch of training.
+        repeat: times that each sample is drawn per epoch of training.
         memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
+
+    Attributes:
+        prepare: draws a batch's maps on the current device: `pose` (B, M, T, V, 4) to (B, K, T, H, W).
 
     Raises:
         ValueError: an argument that is out of range or does not go with another; a file that is of another form.
@@ -113,6 +124,8 @@ class Heatmaps(Recordings):
         self.short_size, self.crop_size, self.scales, self.stretch = short_size, crop_size, scales, stretch
         self.hw_ratio, self.crop, self.crop_area, self.flip_ratio = hw_ratio, crop, crop_area, flip_ratio
         self._check_arguments()
+        if mode == "train":  # one clip, at one size
+            self.num_clips, self.flip, self.scales = 1, False, None
         self.map_size = draw_heatmaps.scale_size((crop_size, crop_size), scaling)
         self.limbs, self.mirror_order = None, self.layout.mirror_indices()
         if kind == "limbs":
@@ -120,16 +133,15 @@ class Heatmaps(Recordings):
             self._check_limbs()
             self.mirror_order = draw_heatmaps.mirror_limbs(self.limbs, self.layout)
         self._check_entries()
+        order = self.mirror_order if self.flip else None
+        size = {"size": self.map_size, "sigma": sigma}
+        draw = functools.partial(device_heatmaps.draw_batch, **size, limbs=self.limbs, mirror_order=order)
+        self.prepare = Preprocessor(pose=draw)
 
     @property
     def input_shape(self) -> dict[str, list[int]]:
-        """What the model sees of one view: `pose` [joints or limbs, T, H, W]."""
+        """Shape of one view for the model: `pose` [joints or limbs, T, H, W]."""
         return {"pose": [len(self.mirror_order), self.clip_len, *self.map_size]}
-
-    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
-        """Let these recordings be the samples; errors name `filelist`."""
-        self.filelist, self.entries = filelist, recordings
-        self._check_entries()
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
@@ -142,26 +154,20 @@ class Heatmaps(Recordings):
         noise[..., 3] = 0
         return {"pose": noise}
 
-    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
-        """Make the model's inputs on the current device: `pose` (B, M, T, V, 4) -> (B, K, T, H, W)."""
-        order = self.mirror_order if self.flip and self.mode != "train" else None
-        maps = device_heatmaps.draw_batch(inputs["pose"], self.map_size, self.sigma, self.limbs, order)
-        return {"pose": maps}
-
     @property
     def _num_views(self) -> int:
-        return 1 if self.mode == "train" else self.num_clips * (2 if self.flip else 1) * len(self._sizes)
+        return self.num_clips * (2 if self.flip else 1) * len(self._sizes)
 
     @property
     def _sizes(self) -> list[int]:
-        return self.scales if self.scales and self.mode != "train" else [self.short_size]
+        return self.scales or [self.short_size]
 
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+    def _read_inputs(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         keypoint, score = self._clean(recording)
         frames = self._choose_frames(keypoint.shape[1], self.clip_len, rng)
         keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T, V, ...)
         framings = [self._draw_framing(keypoint, recording.img_shape, size, rng) for size in self._sizes]
-        return {"pose": np.concatenate([self._join(keypoint, score, framing) for framing in framings])}
+        return {"pose": np.concatenate([self._make_views(keypoint, score, framing) for framing in framings])}
 
     def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
         """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""
@@ -171,7 +177,7 @@ class Heatmaps(Recordings):
             raise DamagedSampleError(
                 f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
             )
-        is_there = (np.abs(keypoint) < draw_heatmaps.FARTHEST).all(axis=3) & keypoint.any(axis=3)
+        is_there = (np.abs(keypoint) < draw_heatmaps.MAX_DISTANCE).all(axis=3) & keypoint.any(axis=3)
         score = is_there if recording.score is None else recording.score[: self.num_persons]
         score = np.nan_to_num(score.astype(np.float32), posinf=0.0) * is_there
         return np.where(is_there[..., None], keypoint, np.float32(0)), score
@@ -180,8 +186,7 @@ class Heatmaps(Recordings):
         """Return the frames of each clip, (clips, T)."""
         if rng is not None:
             return sampling.draw_uniform_clip(num_frames, clip_len, rng, None)[None]
-        num_clips = 1 if self.mode == "train" else self.num_clips
-        return sampling.place_uniform_clips(num_frames, clip_len, num_clips, None)
+        return sampling.place_uniform_clips(num_frames, clip_len, self.num_clips, None)
 
     def _draw_framing(
         self, keypoint: np.ndarray, img_shape: tuple, short_size: int, rng: np.random.Generator | None
@@ -189,41 +194,38 @@ class Heatmaps(Recordings):
         """Find the box around the bodies of all clips, and draw what is cut from it."""
         ratio = None if self.hw_ratio is None else (self.hw_ratio, self.hw_ratio)
         body = transforms.find_body_box(keypoint, img_shape, ratio)
-        size = (short_size,) * 2 if self.stretch else transforms.scale_short_side(*body[2:], short_size)
+        size = (short_size, short_size)
+        if not self.stretch:
+            size = boxes.scaled_size(*body[2:], short_size, boxes.round_half_up)
         if rng is None:
-            return Framing(body, size, transforms.place_centre_box(*size, self.crop_size), False)
+            return Framing(body, size, boxes.centre_box(*size, self.crop_size, self.crop_size), False)
         if self.crop == "resized":
-            crop = transforms.draw_resized_box(*size, self.crop_area, rng)
+            crop = boxes.draw_resized_box_mmaction2(*size, self.crop_area, rng)
         else:
-            boxes = transforms.list_scale_boxes(*size, self.crop_size)
-            crop = boxes[rng.integers(len(boxes))]
+            choices = boxes.list_multi_scale_boxes(*size, self.crop_size)
+            crop = choices[rng.integers(len(choices))]
         return Framing(body, size, crop, bool(rng.random() < self.flip_ratio))
 
-    def _join(self, keypoint: np.ndarray, score: np.ndarray, framing: Framing) -> np.ndarray:
+    def _make_views(self, keypoint: np.ndarray, score: np.ndarray, framing: Framing) -> np.ndarray:
         """Make the views (views, M, T, V, 4) of key points (M, clips, T, V, 2) in pixels of the picture."""
-        keypoint, score = framing.move(keypoint, score, self.crop_size, self.layout)
-        volume = np.zeros((keypoint.shape[1], self.num_persons, *keypoint.shape[2:4], 4), np.float32)
-        volume[:, : len(keypoint), ..., :2] = keypoint.swapaxes(0, 1) * np.float32(self.scaling)
-        volume[:, : len(keypoint), ..., 2] = score.swapaxes(0, 1)
-        if self.flip and self.mode != "train":
-            volume = np.repeat(volume, 2, axis=0)
-            volume[1::2, ..., 3] = 1
-        return volume
+        keypoint, score = framing.apply(keypoint, score, self.crop_size, self.layout)
+        views = np.zeros((keypoint.shape[1], self.num_persons, *keypoint.shape[2:4], 4), np.float32)
+        views[:, : len(keypoint), ..., :2] = keypoint.swapaxes(0, 1) * np.float32(self.scaling)
+        views[:, : len(keypoint), ..., 2] = score.swapaxes(0, 1)
+        if self.flip:
+            views = np.repeat(views, 2, axis=0)
+            views[1::2, ..., 3] = 1
+        return views
 
     def _check_arguments(self) -> None:
-        for name, known in (("kind", KINDS), ("crop", CROPS)):
-            if getattr(self, name) not in known:
-                self._refuse(name, f"one of {', '.join(known)}")
-        for name in ("clip_len", "num_clips", "num_persons", "short_size", "crop_size"):
-            if getattr(self, name) < 1:
-                self._refuse(name, "1 or more")
+        self._check_choices(kind=KINDS, crop=CROPS)
+        self._check_minimums(clip_len=1, num_clips=1, num_persons=1, short_size=1, crop_size=1)
+        self._check_shares("flip_ratio")
         for name in ("sigma", "scaling"):
             if getattr(self, name) <= 0:
                 self._refuse(name, "a number above 0")
         if self.hw_ratio is not None and self.hw_ratio <= 0:
             self._refuse("hw_ratio", "a number above 0, or None")
-        if not 0 <= self.flip_ratio <= 1:
-            self._refuse("flip_ratio", "0 to 1")
         if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
             self._refuse("crop_area", "[least, greatest] share, above 0 and up to 1")
         if self.crop_size > min([self.short_size, *(self.scales or [])]):

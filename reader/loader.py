@@ -5,14 +5,16 @@ import os
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import paddle
 
 from common.cores import count_cores
+from reader.fault_tolerant import FaultTolerantDataset
 
-MOST_DEFAULT_WORKERS = 8
+MAX_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default
 SHARED_MEMORY = "/dev/shm"
 
@@ -22,22 +24,25 @@ class Loader:
 
     A batch is a dict: `inputs`, {name: Tensor (sum of views, ...)} in the order in which the network takes them;
     `labels` int64 array (N,); `names` list of N; `views` int64 array (N,); `faults` list of what was wrong with samples
-    that were replaced; `total` int, samples of this batch in all processes. The views of the samples stand one sample
-    after the other in each of `inputs`.
+    that were replaced; `total` int, samples of this batch in all processes. Each of `inputs` has the views of the first
+    sample, then those of the second, and so on.
 
-    Several processes share an epoch: a shuffled batch is split among them, batches in list order are dealt out whole.
-    Where a last batch has none for a process, that gets a sample without a name, to be counted for nothing.
+    Several processes share an epoch: a shuffled batch is split among them, batches in list order are distributed whole.
+    A process without a sample in the last batch gets one without a name, which must not be counted.
 
     Args:
-        dataset: `dataset[epoch, index]` gives dicts of `inputs` {name: (views, ...)}, `label`, `name`, `faults`; it has
-            `class_names`, `prepare` and `sample_bytes`.
+        dataset: a reader.
         batch_size: samples a batch, of all processes together.
         shuffle: draw a new order each epoch.
         drop_last: leave out a last batch that is not full.
         seed: of the order.
         num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
         use_shared_memory: how workers send batches; None: by shared memory where there is enough.
-        rank, num_ranks: which of how many processes this is.
+        rank: number of this process, from 0.
+        num_ranks: number of processes.
+
+    Attributes:
+        prepare: converts a batch's `inputs` to the model's, on the current device; see `Preprocessor`.
 
     Raises:
         ValueError: an argument that is out of range.
@@ -45,7 +50,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: paddle.io.Dataset,
+        dataset: FaultTolerantDataset,
         batch_size: int,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -55,10 +60,10 @@ class Loader:
         rank: int = 0,
         num_ranks: int = 1,
     ):
-        for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers or 0, 0)):
-            if value < least:
-                raise ValueError(f"reader: {name} is {value}, expected at least {least}")
-        self.dataset = dataset
+        for name, value, minimum in (("batch_size", batch_size, 1), ("num_workers", num_workers or 0, 0)):
+            if value < minimum:
+                raise ValueError(f"reader: {name} is {value}, expected at least {minimum}")
+        self.dataset, self.prepare = dataset, dataset.prepare
         self.sampler = _BatchSampler(len(dataset), batch_size, shuffle, drop_last, seed, rank, num_ranks)
         if self.sampler.num_batches == 0:
             raise ValueError(
@@ -91,33 +96,30 @@ class Loader:
         return len(self.sampler)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration reads; without it, epoch 0 is read again and again."""
+        """Choose the epoch that the next iteration reads; before the first call it is 0."""
         self.sampler.epoch = epoch
 
-    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
-        """Make the model's inputs from a batch's `inputs`, on the current device."""
-        return self.dataset.prepare(inputs)
-
-    def __iter__(self):
+    def __iter__(self) -> Iterator[dict]:
         """Yield the batches of the epoch.
 
         Raises:
-            ValueError: a sample that cannot be read, in the words of the reader, also when a worker read it.
+            ValueError: a sample that cannot be read; the reader's message, also when a worker read it.
         """
-        yield from map(self._unpack, self._read(), self.sampler.list_batches())
+        batches = self._read_here() if self.num_workers == 0 else self._read_by_workers()
+        yield from map(self._unpack, batches, self.sampler.list_batches())
 
-    def _read(self):
-        if self.num_workers == 0:
-            for keys in self.sampler:
-                batch = _collate([self.dataset[key] for key in keys])
-                tensors = {name: paddle.to_tensor(array) for name, array in batch["inputs"].items()}
-                yield {**batch, "inputs": tensors}
-            return
+    def _read_here(self) -> Iterator[dict]:
+        for keys in self.sampler:
+            batch = _collate([self.dataset[key] for key in keys])
+            tensors = {name: paddle.to_tensor(array) for name, array in batch["inputs"].items()}
+            yield {**batch, "inputs": tensors}
+
+    def _read_by_workers(self) -> Iterator[dict]:
         # New workers each epoch: persistent ones never end, wait half a second between epochs (Paddle 2.6 and 3.3) and
-        # keep the batches of an iteration that was broken off.
+        # still hold the batches of an iteration that was broken off.
         cv2.setNumThreads(0)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
         workers = paddle.io.DataLoader(
-            _Guarded(self.dataset),
+            _ErrorCatchingDataset(self.dataset),
             batch_sampler=self.sampler,
             collate_fn=_collate,
             num_workers=self.num_workers,
@@ -130,11 +132,11 @@ class Loader:
             yield batch
 
     def _unpack(self, batch: dict, index: int) -> dict:
-        own, total = self.sampler.count(index)
+        num_samples, total = self.sampler.count(index)
         return {
             "inputs": batch["inputs"],
             "labels": np.array(batch["labels"], np.int64),
-            "names": batch["names"][:own],
+            "names": batch["names"][:num_samples],
             "views": np.array(batch["views"], np.int64),
             "faults": batch["faults"],
             "total": total,
@@ -154,22 +156,16 @@ class _BatchSampler:
         rank: int = 0,
         num_ranks: int = 1,
     ):
-        self.num_samples, self.batch_size, self.shuffle, self.seed, self.epoch = (
-            num_samples,
-            batch_size,
-            shuffle,
-            seed,
-            0,
-        )
-        self.rank, self.num_ranks = rank, num_ranks
+        self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
+        self.seed, self.epoch, self.rank, self.num_ranks = seed, 0, rank, num_ranks
         self.num_batches = (num_samples if drop_last else num_samples + batch_size - 1) // batch_size
 
     def list_batches(self) -> range:
-        """Return the numbers of the batches that this process has a part in."""
+        """Return the numbers of the batches that this process reads, or reads a part of."""
         return range(self.num_batches) if self.shuffle else range(self.rank, self.num_batches, self.num_ranks)
 
-    def count(self, batch: int) -> tuple:
-        """Return how many samples of a batch this process has, and how many it has in all."""
+    def count(self, batch: int) -> tuple[int, int]:
+        """Return how many samples of a batch this process reads, and how many the whole batch has."""
         total = min(self.batch_size, self.num_samples - batch * self.batch_size)
         return (len(range(self.rank, total, self.num_ranks)) if self.shuffle else total), total
 
@@ -183,13 +179,13 @@ class _BatchSampler:
         for batch in self.list_batches():
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             if self.shuffle:
-                own = chosen[self.rank :: self.num_ranks]
-                chosen = own if len(own) else chosen[:1]
+                share = chosen[self.rank :: self.num_ranks]
+                chosen = share if len(share) else chosen[:1]
             yield [(self.epoch, int(index)) for index in chosen]
 
 
-class _Guarded(paddle.io.Dataset):
-    """Turns an error in a worker into a sample that carries its sentence; Paddle would only say that its queue died."""
+class _ErrorCatchingDataset(paddle.io.Dataset):
+    """Turns an error in a worker into a sample with its message; Paddle would report only that its queue died."""
 
     def __init__(self, dataset: paddle.io.Dataset):
         super().__init__()
@@ -203,12 +199,12 @@ class _Guarded(paddle.io.Dataset):
             return self.dataset[key]
         except (ValueError, OSError) as error:
             return {"error": str(error), "is_bug": False}
-        except Exception:  # a fault of the program, which only its traceback explains
+        except Exception:  # a bug, which only its traceback explains
             return {"error": f"a reader process failed:\n{traceback.format_exc()}", "is_bug": True}
 
 
 def _collate(samples: list[dict]) -> dict:
-    """Join samples into a batch of arrays and lists, which cross the process border on every Paddle version."""
+    """Join samples to a batch of arrays and lists, which every Paddle version can send between processes."""
     for sample in samples:
         if "error" in sample:
             return {"inputs": {"none": np.zeros(1, np.uint8)}, **sample}
@@ -230,11 +226,11 @@ def _start_worker(worker_id: int) -> None:
 def _default_num_workers() -> int:
     if sys.platform in ("win32", "darwin"):  # Paddle reads in one process there
         return 0
-    return min(MOST_DEFAULT_WORKERS, count_cores())
+    return min(MAX_DEFAULT_WORKERS, count_cores())
 
 
 def _has_shared_memory(needed_bytes: int) -> bool:
-    """Whether shared memory has room for the batches in flight; too little of it ends in a bus error (AI Studio)."""
+    """Return whether the batches in flight fit in shared memory; where they do not, workers die of a bus error."""
     if not os.path.isdir(SHARED_MEMORY):
         return True
     free = shutil.disk_usage(SHARED_MEMORY).free

@@ -1,23 +1,25 @@
 """RGB and pose of one video, for two-pathway networks (RGBPoseConv3D): clips of frames, and of heat maps.
 
-Key points are carried from the size of their annotation to that of the decoded frames. One box around the bodies, one
-crop and one mirroring then hold for both, so that a pixel and the map of a joint on it stay together; frames are taken
-for each modality by itself, over the same time. The inputs of a sample are `rgb` uint8 (views, T, H, W, 3) and `pose`
-float32 (views, M, T', V, 4) as `reader/heatmaps.py` describes it. Views stand as there.
+Key points are converted from the picture size of their annotation to that of the decoded frames. Both modalities then
+share the box around the bodies, the crop and the mirroring, so that a joint's map lies over its pixels; each modality
+samples its own frames, over the same time. The inputs of a sample are `rgb` uint8 (views, T, H, W, 3) and `pose`
+float32 (views, M, T', V, 4), in views as `reader/heatmaps.py` describes.
 """
 
+import functools
 import os
 
 import numpy as np
-import paddle
 
 from dataset.media import MediaIndex
 from dataset.records import ListEntry
 from reader import transforms
-from reader.clips import normalize
-from reader.frames import DamagedSampleError, Video, decode_frames, open_video
-from reader.heatmaps import CROP_AREA, Framing, Heatmaps
-from reader.pose_transforms import draw_erased_box, resize
+from reader.boxes import draw_erased_box
+from reader.fault_tolerant import DamagedSampleError
+from reader.frames import EncodedClip, Video, open_video
+from reader.heatmaps import Framing, Heatmaps
+from reader.pose_transforms import resize
+from reader.preprocessor import Preprocessor, normalize
 from reader.skeleton_pkl import Recording
 
 # Of ImageNet, RGB order, 0 to 1.
@@ -25,7 +27,7 @@ IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 ERASED_AREA = [0.02, 0.2]
 NTU_SUFFIX = "_rgb"  # of its videos' names
-MOST_FRAMES_APART = 2  # tools that count frames differ by so many at the end of a video
+MAX_FRAMES_APART = 2  # tools that count frames may differ by this much at the end of a video
 ERASED_COLOR = 128
 
 
@@ -37,8 +39,8 @@ class RGBPose(Heatmaps):
         videos: folder of the videos, or of folders of frames, however deep; their names are those of the recordings
             (`frame_dir`), with or without NTU RGB+D's ending "_rgb".
         rgb_clip_len: frames of an RGB clip, spread over the video.
-        clip_len: frames of a pose clip, spread over the recording by itself.
         rgb_only: give RGB alone, to train its pathway by itself. (The pose pathway needs no videos: reader `heatmaps`.)
+        clip_len: frames of a pose clip, spread over the recording independently.
         color_jitter: greatest change of brightness, contrast, saturation (each a factor of 1 - x to 1 + x) and hue (as
             MMAction2 counts it: 0.7 is the whole circle) of RGB in training; None: none.
         erasing_ratio: share of training clips in whose RGB a box is blanked.
@@ -46,6 +48,10 @@ class RGBPose(Heatmaps):
         mean: of the RGB data, 0 to 1.
         std: of the RGB data, 0 to 1.
         **others: as in `Heatmaps`; `crop_size` is that of RGB, `scaling` gives the size of the maps.
+
+    Attributes:
+        prepare: converts a batch's inputs to the model's on the current device: `rgb` uint8 (B, T, H, W, 3) to float32
+            (B, 3, T, H, W), (pixel / 255 - mean) / std; `pose` (B, M, T', V, 4) to (B, K, T', H', W').
 
     Raises:
         ValueError: as `Heatmaps`; recordings without a video.
@@ -58,51 +64,32 @@ class RGBPose(Heatmaps):
         self,
         filelist: str | None,
         videos: str | None = None,
-        split: str | None = None,
-        mode: str = "train",
-        num_classes: int | None = None,
-        seed: int = 0,
-        augment: bool = True,
-        layout: str = "coco17",
-        kind: str = "joints",
-        limbs: list | None = None,
-        sigma: float = 0.7,
-        scaling: float = 0.25,
         rgb_clip_len: int = 8,
         rgb_only: bool = False,
         clip_len: int = 32,
-        num_clips: int = 1,
-        flip: bool = False,
-        num_persons: int = 2,
+        sigma: float = 0.7,
+        scaling: float = 0.25,
         short_size: int = 256,
         crop_size: int = 224,
-        scales: list[int] | None = None,
         stretch: bool = True,
-        hw_ratio: float | None = 1.0,
-        crop: str = "resized",
-        crop_area: list[float] = CROP_AREA,
-        flip_ratio: float = 0.5,
         color_jitter: list[float] | None = None,
         erasing_ratio: float = 0.0,
         erasing_area: list[float] = ERASED_AREA,
         mean: list[float] = IMAGENET_MEAN,
         std: list[float] = IMAGENET_STD,
-        repeat: int = 1,
-        memory_limit_gib: float = 8.0,
+        **others,
     ):
         self.videos, self.rgb_clip_len, self.rgb_only = videos, rgb_clip_len, rgb_only
         self.color_jitter, self.erasing_ratio, self.erasing_area = color_jitter, erasing_ratio, erasing_area
-        self.mean, self.std = mean, std
-        drawing = (layout, kind, limbs, sigma, scaling, clip_len, num_clips, flip, num_persons)
-        cutting = (short_size, crop_size, scales, stretch, hw_ratio, crop, crop_area, flip_ratio)
-        super().__init__(
-            filelist, split, mode, num_classes, seed, augment, *drawing, *cutting, repeat, memory_limit_gib
-        )
+        sizes = {"scaling": scaling, "short_size": short_size, "crop_size": crop_size, "stretch": stretch}
+        super().__init__(filelist, clip_len=clip_len, sigma=sigma, **sizes, **others)
         self.paths = self._find_videos()
+        pose = {} if rgb_only else self.prepare.changes
+        self.prepare = Preprocessor(rgb=functools.partial(normalize, mean=mean, std=std), **pose)
 
     @property
     def input_shape(self) -> dict[str, list[int]]:
-        """What the model sees of one view: `rgb` [3, T, H, W], `pose` [joints or limbs, T', H', W']."""
+        """Shape of one view for the model: `rgb` [3, T, H, W], `pose` [joints or limbs, T', H', W']."""
         rgb = {"rgb": [3, self.rgb_clip_len, self.crop_size, self.crop_size]}
         return rgb if self.rgb_only else {**rgb, **super().input_shape}
 
@@ -116,55 +103,45 @@ class RGBPose(Heatmaps):
         rgb = {"rgb": rng.integers(0, 256, shape, np.uint8)}
         return rgb if self.rgb_only else {**rgb, **super().draw_noise(num_views, rng)}
 
-    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
-        """Make the model's inputs on the current device.
-
-        Args:
-            inputs: `rgb` uint8 (B, T, H, W, 3), `pose` float32 (B, M, T', V, 4).
-
-        Returns:
-            `rgb` float32 (B, 3, T, H, W), (pixel / 255 - mean) / std; `pose` float32 (B, K, T', H', W').
-        """
-        rgb = {"rgb": normalize(inputs["rgb"], self.mean, self.std)}
-        return rgb if self.rgb_only else {**rgb, **super().prepare(inputs)}
-
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+    def _read_inputs(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         keypoint, score = self._clean(recording)
         video, num_frames = self._open_video(recording, keypoint.shape[1])
         frames = self._choose_frames(num_frames, self.clip_len, rng)
-        keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T', V, ...)
+        keypoint = np.concatenate([keypoint, score[..., None]], axis=-1)[:, frames]  # (M, clips, T', V, 3)
         rgb_frames = self._choose_frames(num_frames, self.rgb_clip_len, rng)
-        views = []
-        for size in self._sizes:
-            rgb, points, framing = self._cut(video, rgb_frames, keypoint, recording.img_shape, size, rng)
-            views.append({"rgb": rgb} if self.rgb_only else {"rgb": rgb, "pose": self._join(points, score, framing)})
-        return {name: np.concatenate([view[name] for view in views]) for name in views[0]}
+        scales = [self._cut_views(video, rgb_frames, keypoint, recording.img_shape, size, rng) for size in self._sizes]
+        return {name: np.concatenate([views[name] for views in scales]) for name in scales[0]}
 
-    def _cut(self, video: Video, frames: np.ndarray, keypoint: np.ndarray, img_shape: tuple, size: int, rng) -> tuple:
-        """Cut the RGB views (views, T, H, W, 3) out of a video, at one scale.
+    def _cut_views(
+        self,
+        video: Video,
+        indices: np.ndarray,
+        keypoint: np.ndarray,
+        img_shape: tuple,
+        short_size: int,
+        rng: np.random.Generator | None,
+    ) -> dict[str, np.ndarray]:
+        """Make the inputs of a sample at one scale.
 
-        Returns:
-            The views, the key points carried to the size of the video's frames, and how these are cut.
+        Args:
+            indices: (clips, T) of the RGB frames.
+            keypoint: (M, clips, T', V, 3), x, y in pixels of the annotated picture, and score.
+            img_shape: (height, width) of that picture.
         """
-        points, framing, place = None, None, None
+        clip = EncodedClip(video.frames, indices.reshape(-1))
+        points = resize(keypoint[..., :2], img_shape, clip.frame_size)
+        framing = self._draw_framing(points, clip.frame_size, short_size, rng)
+        box, target = place_crop(framing, clip.frame_size, self.crop_size)
+        rgb = self._finish(clip.decode(box, target[2:]), target, framing, rng)
+        inputs = {"rgb": self._add_mirrored(rgb.reshape(*indices.shape, *rgb.shape[1:]))}
+        return inputs if self.rgb_only else {**inputs, "pose": self._make_views(points, keypoint[..., 2], framing)}
 
-        def plan(height: int, width: int) -> tuple:
-            nonlocal points, framing, place
-            points = resize(keypoint, img_shape, (height, width))
-            framing = self._draw_framing(points, (height, width), size, rng)
-            box, place = place_crop(framing, (height, width), self.crop_size)
-            return box, place[2:]
-
-        cut = decode_frames(video, frames.reshape(-1), plan)
-        rgb = self._finish(cut, place, framing, rng)
-        return self._add_mirrors(rgb.reshape(*frames.shape, *rgb.shape[1:])), points, framing
-
-    def _finish(self, cut: np.ndarray, place: tuple, framing: Framing, rng: np.random.Generator | None) -> np.ndarray:
-        """Put what was cut from frames (n, h, w, 3) in its place in the crop; mirror, colour and erase it."""
-        rgb = cut
-        if place[2:] != (self.crop_size, self.crop_size):  # the crop reaches beyond the picture
-            rgb = np.zeros((len(cut), self.crop_size, self.crop_size, 3), np.uint8)
-            transforms.cut(rgb, place)[:] = cut
+    def _finish(self, rgb: np.ndarray, target: tuple, framing: Framing, rng: np.random.Generator | None) -> np.ndarray:
+        """Pad frames (n, h, w, 3) that were cut out to the whole crop; mirror, colour and erase it."""
+        if target[2:] != (self.crop_size, self.crop_size):  # the crop reaches beyond the picture
+            padded = np.zeros((len(rgb), self.crop_size, self.crop_size, 3), np.uint8)
+            transforms.cut(padded, target)[:] = rgb
+            rgb = padded
         if framing.is_mirrored:
             rgb = transforms.mirror(rgb)
         if rng is None:
@@ -173,23 +150,22 @@ class RGBPose(Heatmaps):
             rgb = transforms.jitter_color(rgb, self.color_jitter[:3], rng)
             rgb = transforms.jitter_hue(rgb, self.color_jitter[3], rng)
         if rng.random() < self.erasing_ratio:
-            transforms.cut(rgb, draw_erased_box(self.crop_size, self.crop_size, self.erasing_area, rng))[:] = (
-                ERASED_COLOR
-            )
+            box = draw_erased_box(self.crop_size, self.crop_size, self.erasing_area, rng)
+            transforms.cut(rgb, box)[:] = ERASED_COLOR
         return rgb
 
-    def _add_mirrors(self, views: np.ndarray) -> np.ndarray:
-        """Let each view (views, T, H, W, 3) be followed by itself mirrored, where `flip` asks for it."""
-        if not self.flip or self.mode == "train":
+    def _add_mirrored(self, views: np.ndarray) -> np.ndarray:
+        """Insert after each view (views, T, H, W, 3) the same mirrored, with `flip`."""
+        if not self.flip:
             return views
         views = np.repeat(views, 2, axis=0)
         views[1::2] = views[1::2, :, :, ::-1]
         return views
 
     def _open_video(self, recording: Recording, num_frames: int) -> tuple[Video, int]:
-        """Open the video of a recording of so many frames; return it, and how many frames both have."""
+        """Open the video of a recording of `num_frames` frames; return it, and how many frames both have."""
         video = open_video(ListEntry(self.paths[recording.name], recording.label, None, 0, recording.name))
-        if abs(len(video.frames) - num_frames) > MOST_FRAMES_APART:
+        if abs(len(video.frames) - num_frames) > MAX_FRAMES_APART:
             raise DamagedSampleError(
                 f"{video.source}: {len(video.frames)} frames, {self.filelist} has key points of {num_frames}: they "
                 "are not of one video; make the key points again or get the video again"
@@ -203,7 +179,7 @@ class RGBPose(Heatmaps):
         if self.videos is None:
             raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
         media = MediaIndex(self.videos)
-        names = [recording.name for recording in self.entries]
+        names = list(dict.fromkeys(recording.name for recording in self.entries))  # without repeats
         paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}
         missing = [name for name in names if not os.path.exists(paths[name])]
         if missing:
@@ -215,24 +191,22 @@ class RGBPose(Heatmaps):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        if self.rgb_clip_len < 1:
-            self._refuse("rgb_clip_len", "1 or more")
+        self._check_minimums(rgb_clip_len=1)
+        self._check_shares("erasing_ratio")
         jitter = self.color_jitter
         if jitter is not None and (len(jitter) != 4 or min(jitter) < 0 or max(jitter) > 1):
             self._refuse("color_jitter", "brightness, contrast, saturation and hue, each 0 to 1")
-        if not 0 <= self.erasing_ratio <= 1:
-            self._refuse("erasing_ratio", "0 to 1")
         area = self.erasing_area
         if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
             self._refuse("erasing_area", "[least, greatest] share, above 0 and up to 1")
 
 
 def place_crop(framing: Framing, frame_size: tuple, crop_size: int) -> tuple[tuple, tuple]:
-    """Find what of a frame is seen in a crop, and where.
+    """Find the part of a frame that a crop shows, and where the crop shows it.
 
     Returns:
-        The box (top, left, height, width) of the frame, to the nearest pixel, and its place in the crop resized to
-        `crop_size`, in the same form; at least one pixel, though the crop may lie beyond the frame.
+        The box (top, left, height, width) of the frame, to the nearest pixel, and the box that it fills of the crop
+        resized to `crop_size`; both have at least one pixel, even where the crop lies beyond the frame.
     """
     axes = [_place_axis(framing, axis, frame_size[axis], crop_size) for axis in (0, 1)]
     (top, bottom, upper, lower), (left, right, first, last) = axes
@@ -240,11 +214,12 @@ def place_crop(framing: Framing, frame_size: tuple, crop_size: int) -> tuple[tup
 
 
 def _place_axis(framing: Framing, axis: int, frame_length: int, crop_size: int) -> tuple[int, int, int, int]:
-    """Return from where to where a crop sees a frame along one axis, and from where to where that is in the crop."""
+    """Return, along one axis, start and end of the part of the frame that is in the crop, and of that part there."""
     scale = framing.body[2 + axis] / framing.scaled_size[axis]
     start = framing.body[axis] + framing.crop[axis] * scale
     step = framing.crop[2 + axis] * scale / crop_size  # pixels of the frame in one of the crop
     ends = np.clip([start, start + step * crop_size], 0, frame_length)
-    seen, places = np.round(ends).astype(int), np.round((ends - start) / step).astype(int)
-    first, place = min(seen[0], frame_length - 1), np.clip(places[0], 0, crop_size - 1)
-    return int(first), int(max(seen[1], first + 1)), int(place), int(np.clip(places[1], place + 1, crop_size))
+    source, target = np.round(ends).astype(int), np.round((ends - start) / step).astype(int)
+    first, target_first = min(source[0], frame_length - 1), np.clip(target[0], 0, crop_size - 1)
+    target_end = np.clip(target[1], target_first + 1, crop_size)
+    return int(first), int(max(source[1], first + 1)), int(target_first), int(target_end)

@@ -1,9 +1,9 @@
-"""Which frames make a clip: pure index maths, no file is read here.
+"""Which frames make a clip: indices only, no file is read here.
 
 A clip holds `num_segments x clip_len` frames. A video is cut into `num_segments` equal parts and each part gives
-`clip_len` frames that stand `frame_interval` apart (TSN, arXiv:1608.00859, section 3.1). One segment is the consecutive
+`clip_len` frames that are `frame_interval` apart (TSN, arXiv:1608.00859, section 3.1). One segment is the consecutive
 clip of 3D-ResNet; eight segments of one frame each are TSN's uniform spread over the whole video. A video that is too
-short for its clip starts again from its first frame.
+short for its clip is looped.
 
 Training draws the start of each segment, evaluation spaces the starts evenly over the same range.
 """
@@ -11,6 +11,14 @@ Training draws the start of each segment, evaluation spaces the starts evenly ov
 import numpy as np
 
 UNIFORM_SEED = 255  # of PYSKL's evaluation
+
+
+class LegacyGenerator:
+    """NumPy's old random generator, from which PYSKL and MMAction2 draw, with the method names of the new one."""
+
+    def __init__(self, seed: int):
+        generator = np.random.RandomState(seed)
+        self.random, self.integers, self.choice = generator.random_sample, generator.randint, generator.choice
 
 
 def sample_clip(
@@ -61,7 +69,7 @@ def slide_windows(num_frames: int, clip_len: int, frame_interval: int = 1, strid
     start, (96, 97, 98, 99, 96, 97, ...) for 100 frames and windows of 16, and ends the video.
 
     Args:
-        stride: steps between window starts, in thinned frames; None: `clip_len`, so that windows do not overlap.
+        stride: distance of window starts, in thinned frames; None: `clip_len`, so that windows do not overlap.
 
     Returns:
         (num_windows, clip_len) int64 frame indices. Every thinned frame is in a window if stride <= clip_len.
@@ -104,17 +112,20 @@ def _check_counts(**counts: int) -> None:
 
 
 def draw_uniform_clip(
-    num_frames: int, clip_len: int, rng: np.random.Generator | np.random.RandomState, crop_ratio: tuple | None = (1, 1)
+    num_frames: int,
+    clip_len: int,
+    rng: np.random.Generator | LegacyGenerator,
+    crop_ratio: tuple | None = (1, 1),
 ) -> np.ndarray:
     """Draw one training clip that spreads over the whole recording: PYSKL's UniformSampleFrames.
 
     A recording of at least twice `clip_len` frames is cut into `clip_len` parts, each of which gives a frame; of a
-    shorter one `num_frames - clip_len` frames are left out; one shorter than the clip runs round from a drawn frame.
+    shorter one `num_frames - clip_len` frames are left out; one shorter than the clip is looped from a drawn frame.
 
     Args:
-        crop_ratio: least and greatest share of the recording that the clip is drawn from (PYSKL's p_interval); of one
-            that is shorter than the clip, the clip runs on to what follows it.
-            None: the whole, and nothing is drawn for it (MMAction2).
+        crop_ratio: least and greatest share of the recording that the clip is drawn from (PYSKL's p_interval); a share
+            shorter than the clip is continued by the frames after it.
+            None: the whole recording, and nothing is drawn for it (MMAction2).
 
     Returns:
         (clip_len,) int64 frame indices.
@@ -124,7 +135,7 @@ def draw_uniform_clip(
     """
     _check_counts(num_frames=num_frames, clip_len=clip_len)
     first, length = _draw_crop(num_frames, crop_ratio, rng)
-    start = draw_integers(rng, length) if length < clip_len else 0
+    start = rng.integers(length) if length < clip_len else 0
     return (first + _spread_frames(length, clip_len, start, rng)) % num_frames
 
 
@@ -144,28 +155,28 @@ def place_uniform_clips(
         ValueError: a number below 1.
     """
     _check_counts(num_frames=num_frames, clip_len=clip_len, num_clips=num_clips)
-    rng = np.random.RandomState(UNIFORM_SEED)
+    rng = LegacyGenerator(UNIFORM_SEED)
     clips = []
     for clip in range(num_clips):
         first, length = _draw_crop(num_frames, crop_ratio, rng)
         start = clip if length < num_clips else clip * length // num_clips
         if draw_start and length < clip_len:
-            start = rng.randint(length)
+            start = rng.integers(length)
         clips.append(first + _spread_frames(length, clip_len, start, rng))
     return np.stack(clips) % num_frames
 
 
 def _draw_crop(num_frames: int, crop_ratio: tuple | None, rng) -> tuple[int, int]:
-    """Return the first frame and the length of a random crop; draws twice even where nothing is left to chance."""
+    """Return the first frame and the length of a random crop; draws twice even if only one crop is possible."""
     if crop_ratio is None:
         return 0, num_frames
     low, high = crop_ratio
     length = max(1, int((rng.random() * (high - low) + low) * num_frames))
-    return int(draw_integers(rng, num_frames - length + 1)), length
+    return int(rng.integers(num_frames - length + 1)), length
 
 
 def _spread_frames(num_frames: int, clip_len: int, start: int, rng) -> np.ndarray:
-    """Spread a clip over so many frames; over fewer than the clip has, it begins with `start` and runs beyond them."""
+    """Spread a clip over `num_frames` frames; if the clip is longer, it begins at `start` and goes beyond them."""
     if num_frames < clip_len:
         return start + np.arange(clip_len)
     if num_frames < 2 * clip_len:
@@ -173,9 +184,4 @@ def _spread_frames(num_frames: int, clip_len: int, start: int, rng) -> np.ndarra
         is_left_out[rng.choice(clip_len + 1, num_frames - clip_len, replace=False)] = 1
         return np.arange(clip_len) + np.cumsum(is_left_out)[:-1]
     edges = np.arange(clip_len + 1) * num_frames // clip_len
-    return edges[:-1] + draw_integers(rng, np.diff(edges))
-
-
-def draw_integers(rng: np.random.Generator | np.random.RandomState, high):
-    """Draw whole numbers from 0 to below `high`, a number or an array, from a generator of either kind."""
-    return rng.integers(high) if isinstance(rng, np.random.Generator) else rng.randint(high)
+    return edges[:-1] + rng.integers(np.diff(edges))

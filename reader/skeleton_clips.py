@@ -1,12 +1,12 @@
-"""Cutting clips of key points out of recordings, and shaking them: pure NumPy, (M, T, V, C) in and out."""
+"""Clips of key points from recordings, and their augmentation: pure NumPy, (M, T, V, C) in and out."""
 
 import numpy as np
 
 from layouts import Layout
-from reader.sampling import draw_integers
+from reader.sampling import LegacyGenerator
 from reader.skeleton_transforms import find_present
 
-LEAST_CROP = 64  # frames that CTR-GCN's random crop keeps where there are so many, however long the clip is
+MIN_CROP = 64  # frames of CTR-GCN's random crop, however long the clip is; all frames of a shorter recording
 # ST-GCN's random_move draws from these, for the first and for the last frame.
 MOVE_ANGLES_DEG = (-10.0, -5.0, 0.0, 5.0, 10.0)
 MOVE_SCALES = (0.9, 1.0, 1.1)
@@ -18,58 +18,58 @@ def crop_and_resize(keypoint: np.ndarray, first: int, length: int, clip_len: int
 
     Half-pixel centres, the ends repeated: PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
     """
-    places = ((np.arange(clip_len) + 0.5) * (length / clip_len) - 0.5).clip(0, length - 1)
-    before = places.astype(np.int64)
-    weights = (places - before).astype(np.float32)[:, None, None]
+    times = ((np.arange(clip_len) + 0.5) * (length / clip_len) - 0.5).clip(0, length - 1)
+    before = times.astype(np.int64)
+    weights = (times - before).astype(np.float32)[:, None, None]
     start = keypoint.take(first + before, axis=1)
     return start + weights * (keypoint.take(first + np.minimum(before + 1, length - 1), axis=1) - start)
 
 
-def draw_crop(num_frames: int, crop_ratio: list, rng: np.random.Generator | np.random.RandomState) -> tuple[int, int]:
-    """Draw CTR-GCN's temporal crop: (first frame, length), a share of the recording but at least `LEAST_CROP`."""
+def draw_crop(num_frames: int, crop_ratio: list, rng: np.random.Generator | LegacyGenerator) -> tuple[int, int]:
+    """Draw CTR-GCN's temporal crop: (first frame, length), a share of the recording but at least `MIN_CROP`."""
     low, high = crop_ratio
-    length = min(max(int((rng.random() * (high - low) + low) * num_frames), LEAST_CROP), num_frames)
-    return int(draw_integers(rng, num_frames - length + 1)), length
+    length = min(max(int((rng.random() * (high - low) + low) * num_frames), MIN_CROP), num_frames)
+    return int(rng.integers(num_frames - length + 1)), length
 
 
-def place_crops(num_frames: int, share: float, num_crops: int = 1) -> tuple[list[int], int]:
+def place_crops(num_frames: int, crop_ratio: float, num_crops: int = 1) -> tuple[list[int], int]:
     """Return (first frames, length) of crops evenly placed in a recording; one is the centre, as in CTR-GCN."""
-    margin = int((1 - share) * num_frames / 2)
+    margin = int((1 - crop_ratio) * num_frames / 2)
     starts = [(2 * crop + 1) * 2 * margin // (2 * num_crops) for crop in range(num_crops)]
     return starts, num_frames - 2 * margin
 
 
 def cut_window(keypoint: np.ndarray, start: int, clip_len: int, padding: str = "zero") -> np.ndarray:
-    """Cut `clip_len` frames from `start`, which may lie before the first one.
+    """Cut `clip_len` frames from `start`, which may be negative.
 
     Args:
-        padding: what stands outside of the recording: "zero", or "loop", the recording again and again.
+        padding: fills the frames outside of the recording: "zero", or "loop", the recording over and over.
     """
     num_frames = keypoint.shape[1]
     if padding == "loop":
         return keypoint.take(np.arange(start, start + clip_len) % num_frames, axis=1)
     clip = np.zeros((keypoint.shape[0], clip_len, *keypoint.shape[2:]), keypoint.dtype)
-    first, last = max(start, 0), min(start + clip_len, num_frames)
-    clip[:, first - start : last - start] = keypoint[:, first:last]
+    first, end = max(start, 0), min(start + clip_len, num_frames)
+    clip[:, first - start : end - start] = keypoint[:, first:end]
     return clip
 
 
 def find_used_range(keypoint: np.ndarray) -> tuple[int, int]:
-    """Return the first frame that is not empty, and the one after the last; the whole of an empty recording."""
+    """Return the first non-empty frame, and the one after the last; for an empty recording, its whole range."""
     used = np.flatnonzero(keypoint.any(axis=(0, 2, 3)))
     return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, keypoint.shape[1])
 
 
 def shift(keypoint: np.ndarray, start: int) -> np.ndarray:
-    """Move the frames from the first to the last that is not empty, so that they begin at `start` (random_shift)."""
-    first, last = find_used_range(keypoint)
-    return cut_window(keypoint[:, first:last], -start, keypoint.shape[1])
+    """Move the frames from the first to the last non-empty one so that they begin at `start` (random_shift)."""
+    first, end = find_used_range(keypoint)
+    return cut_window(keypoint[:, first:end], -start, keypoint.shape[1])
 
 
 def move(keypoint: np.ndarray, angles_deg: list, scales: list, x_shifts: list, y_shifts: list) -> np.ndarray:
-    """Turn, scale and shift x and y by amounts that go evenly from the first to the last frame (random_move).
+    """Rotate, scale and shift x and y by amounts that change linearly from the first to the last frame (random_move).
 
-    Each argument has the amounts of the first and of the last frame. Missing joints are moved too, as in ST-GCN.
+    Each argument has the amounts in the first and in the last frame. Missing joints are moved too, as in ST-GCN.
     """
     num_frames = keypoint.shape[1]
     angle, scale, x_shift, y_shift = (
@@ -82,7 +82,7 @@ def move(keypoint: np.ndarray, angles_deg: list, scales: list, x_shifts: list, y
 
 
 def draw_move(keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Move as ST-GCN's random_move draws it."""
+    """Move a clip by random amounts, as ST-GCN's random_move."""
     amounts = (MOVE_ANGLES_DEG, MOVE_SCALES, MOVE_SHIFTS, MOVE_SHIFTS)
     return move(keypoint, *(rng.choice(candidates, 2) for candidates in amounts))
 
@@ -90,10 +90,10 @@ def draw_move(keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def draw_matrix(
     rotation: list, scale: float, shear: float, num_coordinates: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw the matrix (3, 3) that turns, scales and shears a recording; with two coordinates the score is left alone.
+    """Draw a matrix (3, 3) that rotates, scales and shears a recording; with two coordinates it leaves the score alone.
 
     Args:
-        rotation: greatest angles about x, y and z in radians; with two coordinates the last one counts.
+        rotation: greatest angles about x, y and z in radians; with two coordinates the last one is used.
         scale: each coordinate is scaled by 1 - scale to 1 + scale.
         shear: greatest share of one coordinate that is added to another.
     """
@@ -116,15 +116,15 @@ def make_rotation(x: float, y: float, z: float) -> np.ndarray:
 
 
 def mirror(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
-    """Mirror bodies at x = 0; left and right joints change places."""
+    """Mirror bodies at x = 0; left and right joints are swapped."""
     mirrored = keypoint.take(layout.mirror_indices(), axis=2)
     mirrored[..., 0] *= -1
     return mirrored
 
 
-def add_noise(keypoint: np.ndarray, size: float, num_coordinates: int, rng: np.random.Generator) -> np.ndarray:
-    """Add normal noise of a standard deviation to the coordinates of the joints that are there."""
+def add_noise(keypoint: np.ndarray, std: float, num_coordinates: int, rng: np.random.Generator) -> np.ndarray:
+    """Add normal noise of a standard deviation to the coordinates of the joints that are present."""
     noisy = keypoint.copy()
-    noise = rng.standard_normal((*keypoint.shape[:3], num_coordinates), np.float32) * size
+    noise = rng.standard_normal((*keypoint.shape[:3], num_coordinates), np.float32) * std
     noisy[..., :num_coordinates] += noise * find_present(keypoint[..., :num_coordinates])[..., None]
     return noisy

@@ -17,12 +17,12 @@ SHOULDERS = (("right_shoulder", "left_shoulder"), ("right_clavicle", "left_clavi
 HIPS = (("left_hip", "right_hip"),)
 X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 
-LEAST_SCORE = 0.01  # PYSKL: a joint seen less surely is missing
-LEAST_EXTENT = 10  # PYSKL: coordinates over a smaller range are not scaled
+MIN_SCORE = 0.01  # PYSKL: a joint with a lower score is missing
+MIN_EXTENT = 10  # PYSKL: coordinates over a smaller range are not scaled
 
 
 def find_present(keypoint: np.ndarray) -> np.ndarray:
-    """Return which joints are there, bool (..., V): those with a number that is not zero."""
+    """Return which joints are present, bool (..., V): those with a number that is not zero."""
     differs = keypoint != 0
     present = differs[..., 0]
     for channel in range(1, keypoint.shape[-1]):  # several times as fast as any() over so short an axis
@@ -31,7 +31,7 @@ def find_present(keypoint: np.ndarray) -> np.ndarray:
 
 
 def move_origin(keypoint: np.ndarray, origin: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Subtract a point (C,) from the joints that are there; the others become zero."""
+    """Subtract a point (C,) from the joints that are present; the others become zero."""
     num_joints = keypoint.shape[2]
     rows = keypoint.reshape(-1, num_joints * len(origin))
     moved = (rows - np.tile(origin, num_joints)).reshape(keypoint.shape)  # long rows: a third of the time
@@ -66,7 +66,7 @@ def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True)
     if not used[0].all():
         keypoint, present = keypoint[:, used[0]], present[:, used[0]]
     moved = move_origin(keypoint, keypoint[0, 0, find_centre(layout)], present)
-    return turn(moved, find_upright(moved[0, 0], layout)) if align else moved
+    return rotate(moved, find_upright(moved[0, 0], layout)) if align else moved
 
 
 def normalize_msg3d(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
@@ -79,7 +79,7 @@ def normalize_msg3d(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
         return keypoint
     centres = keypoint[:1, :, [find_centre(layout)]]  # (1, T, 1, C) of the first person
     moved = (keypoint - centres) * find_present(keypoint)[..., None]
-    return turn(moved, find_upright(moved[0, 0], layout))
+    return rotate(moved, find_upright(moved[0, 0], layout))
 
 
 def _fill_end(person: np.ndarray) -> np.ndarray:
@@ -100,13 +100,13 @@ def normalize_infogcn(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
     keypoint = center(keypoint, layout)
     (bottom, top), (left, right) = find_pair(SPINES, layout), find_pair(HIPS, layout)
     aligned = np.zeros_like(keypoint)
-    for person, done in zip(keypoint, aligned, strict=True):
+    for person, output in zip(keypoint, aligned, strict=True):
         first = person[0].astype(np.float64)
         spine = _scale_to_unit(first[top] - first[bottom])
         hips = first[left] - first[right]
         hips = _scale_to_unit(hips - (hips @ spine) * spine)
         if spine.any() and hips.any():
-            done[:] = turn(person, np.stack([hips, np.cross(hips, spine), spine]))  # the inverse: it is orthonormal
+            output[:] = rotate(person, np.stack([hips, np.cross(hips, spine), spine]))  # the inverse: it is orthonormal
     return aligned
 
 
@@ -128,22 +128,22 @@ def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple) -> np.ndarray:
         keypoint: (M, T, V, 3): x, y in pixels, score.
         size: (height, width) of the picture.
     """
-    done = keypoint.copy()
+    normalized = keypoint.copy()
     middle = np.array([size[1] / 2, size[0] / 2], np.float32)
-    done[..., :2] = (keypoint[..., :2] - middle) / middle * (keypoint[..., 2:] > LEAST_SCORE)
-    return done
+    normalized[..., :2] = (keypoint[..., :2] - middle) / middle * (keypoint[..., 2:] > MIN_SCORE)
+    return normalized
 
 
 def normalize_pyskl_2d_auto(keypoint: np.ndarray) -> np.ndarray:
     """PYSKL's PreNormalize2D in mode auto: the range of the joints that are seen becomes -1 ... 1."""
-    seen = keypoint[..., 2] > LEAST_SCORE
-    done = keypoint.copy()
+    seen = keypoint[..., 2] > MIN_SCORE
+    normalized = keypoint.copy()
     if seen.any():
         low, high = keypoint[seen][:, :2].min(axis=0), keypoint[seen][:, :2].max(axis=0)
-        if (high - low > LEAST_EXTENT).all():
-            done[..., :2] = (keypoint[..., :2] - (high + low) / 2) / (high - low) * 2
-    done[..., :2] *= seen[..., None]
-    return done
+        if (high - low > MIN_EXTENT).all():
+            normalized[..., :2] = (keypoint[..., :2] - (high + low) / 2) / (high - low) * 2
+    normalized[..., :2] *= seen[..., None]
+    return normalized
 
 
 def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False) -> np.ndarray:
@@ -152,10 +152,10 @@ def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False)
     Args:
         upwards: y points upwards, as in MS-G3D.
     """
-    done = keypoint.copy()
+    normalized = keypoint.copy()
     shares = keypoint[..., :2] / np.array([size[1], size[0]], np.float32) - 0.5
-    done[..., :2] = shares * np.array([1, -1 if upwards else 1], np.float32) * (keypoint[..., 2:] != 0)
-    return done
+    normalized[..., :2] = shares * np.array([1, -1 if upwards else 1], np.float32) * (keypoint[..., 2:] != 0)
+    return normalized
 
 
 # Each takes key points, the layout, and the (height, width) of the picture or None. The first ones take any number of
@@ -192,9 +192,9 @@ def find_pair(pairs: tuple, layout: Layout) -> tuple[int, int]:
     Raises:
         ValueError: it has none of them.
     """
-    for one, other in pairs:
-        if one in layout.joints and other in layout.joints:
-            return layout.joints.index(one), layout.joints.index(other)
+    for first, second in pairs:
+        if first in layout.joints and second in layout.joints:
+            return layout.joints.index(first), layout.joints.index(second)
     raise ValueError(
         f"layout '{layout.name}' has none of the joint pairs {', '.join(map(' - '.join, pairs))}, by which a body is "
         "turned; choose another READER.normalization"
@@ -219,12 +219,12 @@ def rotate_onto(vector: np.ndarray, target: np.ndarray) -> np.ndarray:
     if sum(map(abs, normal)) < 1e-6:  # PYSKL's bound
         return np.eye(3)
     size = math.sqrt(a * a + b * b + c * c)
-    x, y, z = (one / size for one in normal)
+    x, y, z = (component / size for component in normal)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.eye(3) + cross + cross @ cross / (1 + (a * d + b * e + c * f) / size)
 
 
-def turn(keypoint: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def rotate(keypoint: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Multiply a matrix (3, 3) by each joint of (..., 3)."""
     return (keypoint.reshape(-1, 3) @ matrix.T.astype(np.float32)).reshape(keypoint.shape)
 

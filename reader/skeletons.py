@@ -1,18 +1,19 @@
 """Skeletons: clips of key points from the skeleton pkl, random ones for training, fixed views for evaluation.
 
 The one input of a sample is `skeleton`, float32 (views, M, T, V, C): persons, frames, joints, channels of the stream. A
-recording is normalised, turned and shaken (training only), cut to clips, and made a stream; missing persons are zeros.
-Two coordinates are x, y and a score as the third channel, which is 1 for every joint where the file has no scores.
+recording is normalised, augmented (training only), cut to clips and converted to a stream; missing persons are zeros.
+With two coordinates the third channel is the score, 1 for every joint where the file has no scores.
 """
 
-import numpy as np
-import paddle
+from collections.abc import Callable
 
-from reader import sampling as frame_sampling
+import numpy as np
+
+from reader import sampling, streams
 from reader import skeleton_clips as clips
 from reader import skeleton_transforms as transforms
-from reader import streams
-from reader.frames import DamagedSampleError
+from reader.fault_tolerant import DamagedSampleError
+from reader.preprocessor import Preprocessor, move_channels_first
 from reader.recordings import Recordings
 from reader.skeleton_pkl import Recording
 
@@ -20,14 +21,12 @@ SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad")
 
 
 class Skeletons(Recordings):
-    """Clips of the recordings in a split; the key of a sample is its index or, for training, (epoch, index).
-
-    A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
+    """Clips of the recordings in a split, by (epoch, index).
 
     Args:
         filelist: the skeleton pkl; None: no samples.
         split: name of a split in it.
-        mode: "train" draws one clip a recording; "valid" and "test" make the evaluation views.
+        mode: "train" draws one clip per recording; "valid" and "test" make the evaluation views.
         num_classes: labels must be below it; None: the number of class names in the file, if it has them.
         seed: of everything drawn in training.
         augment: False takes the first evaluation view in training too, and draws nothing.
@@ -44,9 +43,10 @@ class Skeletons(Recordings):
             "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
             "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN).
         clip_len: frames of a clip.
-        num_clips: of a recording in evaluation.
-        num_persons: persons of a clip; those that a recording lacks are zeros, those it has too many are left out.
-        padding: what follows a recording that is shorter than a "window" or "pad" clip: "zero", or it again ("loop").
+        num_clips: clips per recording in evaluation.
+        num_persons: persons of a clip; missing ones are zeros, further ones are left out.
+        padding: fills a "window" or "pad" clip that is longer than the recording: "zero" frames, or the recording again
+            ("loop").
         crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, or [least, greatest]
             of a random one; "resize" draws in training only and else takes the first. None: 1, but for "resize"
             [0.5, 1.0] in training and 0.95 in evaluation.
@@ -56,10 +56,14 @@ class Skeletons(Recordings):
         shear: greatest share of one coordinate that is added to another.
         noise: standard deviation of what is added to each coordinate.
         flip_ratio: share of training clips that are mirrored at x = 0, left and right joints exchanged.
-        move: turn, scale and shift x and y more and more over a "window" or "pad" clip (ST-GCN's random_move).
-        shift: move the frames of a "window" or "pad" clip that are not empty to a random place (random_shift).
-        repeat: times that each sample is drawn in an epoch of training.
+        random_move: rotate, scale and shift x and y gradually over a "window" or "pad" clip (ST-GCN's random_move).
+        random_shift: move the non-empty frames of a "window" or "pad" clip to a random start (ST-GCN's random_shift).
+        repeat: times that each sample is drawn per epoch of training.
         memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
+
+    Attributes:
+        prepare: converts a batch's inputs to the model's on the current device: `skeleton` (B, M, T, V, C) to
+            (B, C, T, V, M).
 
     Raises:
         ValueError: an argument that is out of range or does not go with another; a file that is of another form.
@@ -91,8 +95,8 @@ class Skeletons(Recordings):
         shear: float = 0.0,
         noise: float = 0.0,
         flip_ratio: float = 0.0,
-        move: bool = False,
-        shift: bool = False,
+        random_move: bool = False,
+        random_shift: bool = False,
         repeat: int = 1,
         memory_limit_gib: float = 8.0,
     ):
@@ -101,29 +105,29 @@ class Skeletons(Recordings):
         self.num_channels = streams.count_channels(stream, self.layout)
         self.normalization, self.sampling, self.padding = normalization, sampling, padding
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
-        self.is_drawn = mode == "train" and augment
-        self.crop_ratio = self._spread_crop(crop_ratio)
+        self.crop_ratio = self._resolve_crop_ratio(crop_ratio)
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
         self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
-        self.move, self.shift = move, shift
+        self.random_move, self.random_shift = random_move, random_shift
         self._check_arguments()
-        self.take(filelist, self.entries)
-
-    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
-        """Let these recordings be the samples; errors name `filelist`."""
-        self.filelist, self.entries = filelist, recordings
-        self.num_coordinates = recordings[0].keypoint.shape[3] if recordings else 3
+        if mode == "train":
+            self.num_clips = 1
         self._check_entries()
+        self.prepare = Preprocessor(skeleton=move_channels_first)
+
+    @property
+    def num_coordinates(self) -> int:
+        """Coordinates of a key point in the file, 2 or 3."""
+        return self.entries[0].keypoint.shape[3] if self.entries else 3
 
     @property
     def input_shape(self) -> dict[str, list[int]]:
-        """What the model sees of one view: `skeleton` [C, T, V, M]."""
+        """Shape of one view for the model: `skeleton` [C, T, V, M]."""
         return {"skeleton": [self.num_channels, self.clip_len, self.layout.num_joints, self.num_persons]}
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
-        views = 1 if self.mode == "train" else self.num_clips
-        return views * 4 * int(np.prod(self.input_shape["skeleton"]))
+        return self.num_clips * 4 * int(np.prod(self.input_shape["skeleton"]))
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
@@ -131,21 +135,15 @@ class Skeletons(Recordings):
         shape = (num_views, num_persons, num_frames, num_joints, channels)
         return {"skeleton": rng.standard_normal(shape, np.float32)}
 
-    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
-        """Make the model's inputs on the current device: `skeleton` (B, M, T, V, C) -> (B, C, T, V, M)."""
-        skeleton = inputs["skeleton"]
-        skeleton = skeleton if isinstance(skeleton, paddle.Tensor) else paddle.to_tensor(skeleton)
-        return {"skeleton": skeleton.transpose([0, 4, 2, 3, 1])}
-
-    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+    def _read_inputs(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         keypoint = self._normalize(self._clean(recording), recording.img_shape)
         if rng is not None:
-            keypoint = self._shake(keypoint, rng)
+            keypoint = self._augment(keypoint, rng)
         if self.normalization == "box":
             keypoint = self._on_coordinates(transforms.normalize_box, keypoint)
         keypoint = keypoint[: self.num_persons]
-        views = self._make_uniform(keypoint, rng) if self.sampling == "uniform" else self._make_clips(keypoint, rng)
-        return {"skeleton": self._join(views)}
+        views = self._sample_uniform(keypoint, rng) if self.sampling == "uniform" else self._make_clips(keypoint, rng)
+        return {"skeleton": self._stack_views(views)}
 
     def _clean(self, recording: Recording) -> np.ndarray:
         """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score."""
@@ -168,17 +166,17 @@ class Skeletons(Recordings):
             return self._on_coordinates(lambda part: normalize(part, self.layout, img_shape), keypoint)
         return normalize(keypoint, self.layout, img_shape)
 
-    def _on_coordinates(self, change, keypoint: np.ndarray) -> np.ndarray:
-        """Change the coordinates, not the score that stands beside two of them."""
+    def _on_coordinates(self, change: Callable, keypoint: np.ndarray) -> np.ndarray:
+        """Change the coordinates, but not the score, which two coordinates have as third channel."""
         if self.num_coordinates == 3:
             return change(keypoint)
         return np.concatenate([change(keypoint[..., :2]), keypoint[..., 2:]], axis=3)
 
-    def _shake(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Turn, scale and shear a recording, mirror it, and add noise."""
+    def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Rotate, scale and shear a recording, mirror it, and add noise, each at random."""
         if any(self.rotation) or self.scale or self.shear:
             matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
-            keypoint = transforms.turn(keypoint, matrix)
+            keypoint = transforms.rotate(keypoint, matrix)
         if self.flip_ratio and rng.random() < self.flip_ratio:
             keypoint = clips.mirror(keypoint, self.layout)
         if self.noise:
@@ -189,98 +187,87 @@ class Skeletons(Recordings):
         average_scores = self.num_coordinates == 2 and self.scores == "mean"
         return streams.make_stream(joints, self.stream, self.layout, average_scores)
 
-    def _make_uniform(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
-        """Make the stream of the recording, whose motion is between neighbouring frames, and then choose frames."""
+    def _sample_uniform(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        """Make the stream of the recording, whose motion is between neighbouring frames, and then sample frames."""
+        num_frames = keypoint.shape[1]
         if rng is None:
-            indices = self._place_uniform(keypoint.shape[1])
+            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, self.crop_ratio)
         else:
-            indices = [frame_sampling.draw_uniform_clip(keypoint.shape[1], self.clip_len, rng, self.crop_ratio)]
-        features = self._make_stream(keypoint)
-        return [features.take(clip, axis=1) for clip in indices]
-
-    def _place_uniform(self, num_frames: int) -> np.ndarray:
-        return frame_sampling.place_uniform_clips(num_frames, self.clip_len, self._num_views, self.crop_ratio)
+            indices = [sampling.draw_uniform_clip(num_frames, self.clip_len, rng, self.crop_ratio)]
+        stream = self._make_stream(keypoint)
+        return [stream.take(clip, axis=1) for clip in indices]
 
     def _make_clips(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
-        cut = {"resize": self._resize, "ordered": self._order, "window": self._cut, "pad": lambda one, _: [one]}
-        views = cut[self.sampling](keypoint, rng)
-        if rng is not None and self.shift:
-            first, last = clips.find_used_range(views[0])
-            views = [clips.shift(views[0], int(rng.integers(self.clip_len - (last - first) + 1)))]
-        if rng is not None and self.move:
+        samplers = {
+            "resize": self._sample_resized,
+            "ordered": self._sample_ordered,
+            "window": self._sample_windows,
+            "pad": lambda padded, _: [padded],
+        }
+        views = samplers[self.sampling](keypoint, rng)
+        if rng is not None and self.random_shift:
+            first, end = clips.find_used_range(views[0])
+            views = [clips.shift(views[0], int(rng.integers(self.clip_len - (end - first) + 1)))]
+        if rng is not None and self.random_move:
             views = [clips.draw_move(views[0], rng)]
         return [self._make_stream(view) for view in views]
 
-    def _resize(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+    def _sample_resized(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         num_frames = clips.find_used_range(keypoint)[1]
         if rng is None:
-            starts, length = clips.place_crops(num_frames, self.crop_ratio[0], self._num_views)
+            starts, length = clips.place_crops(num_frames, self.crop_ratio[0], self.num_clips)
         else:
             start, length = clips.draw_crop(num_frames, self.crop_ratio, rng)
             starts = [start]
         return [clips.crop_and_resize(keypoint, start, length, self.clip_len) for start in starts]
 
-    def _order(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+    def _sample_ordered(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         if rng is None:
             indices = np.linspace(0, keypoint.shape[1] - 1, self.clip_len).astype(np.int64)
         else:
             indices = np.sort(rng.integers(keypoint.shape[1], size=self.clip_len))
         return [keypoint.take(indices, axis=1)]
 
-    def _cut(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
-        spare = keypoint.shape[1] - self.clip_len  # negative: frames that the recording is short of
+    def _sample_windows(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        spare = keypoint.shape[1] - self.clip_len  # negative: frames that the recording is too short
         if rng is not None:
             starts = [int(np.sign(spare)) * int(rng.integers(abs(spare) + 1))]
         else:
-            starts = [(2 * clip + 1) * max(spare, 0) // (2 * self._num_views) for clip in range(self._num_views)]
+            starts = [(2 * clip + 1) * max(spare, 0) // (2 * self.num_clips) for clip in range(self.num_clips)]
         return [clips.cut_window(keypoint, start, self.clip_len, self.padding) for start in starts]
 
-    @property
-    def _num_views(self) -> int:
-        return 1 if self.mode == "train" else self.num_clips
-
-    def _join(self, views: list) -> np.ndarray:
+    def _stack_views(self, views: list) -> np.ndarray:
         """Stack clips (M, T, V, C) as views, and add the persons that are missing."""
-        joined = np.zeros((len(views), self.num_persons, *views[0].shape[1:]), np.float32)
-        for clip, view in zip(joined, views, strict=True):
-            clip[: len(view)] = view
-        return joined
+        stacked = np.zeros((len(views), self.num_persons, *views[0].shape[1:]), np.float32)
+        for output, view in zip(stacked, views, strict=True):
+            output[: len(view)] = view
+        return stacked
 
-    def _spread_crop(self, crop_ratio: list | float | None) -> list:
+    def _resolve_crop_ratio(self, crop_ratio: list | float | None) -> list:
+        """Return [least, greatest] share of the recording, the defaults filled in."""
         if crop_ratio is None:
             crop_ratio = 1.0
             if self.sampling == "resize":
-                crop_ratio = [0.5, 1.0] if self.is_drawn else 0.95
+                crop_ratio = [0.5, 1.0] if self.mode == "train" and self.augment else 0.95
         return crop_ratio if isinstance(crop_ratio, list) else [crop_ratio] * 2
 
     def _check_arguments(self) -> None:
-        choices = {
-            "sampling": SAMPLINGS,
-            "normalization": tuple(transforms.NORMALIZATIONS),
-            "padding": ("zero", "loop"),
-            "scores": ("mean", "difference"),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                self._refuse(name, f"one of {', '.join(map(str, known))}")
-        at_least = {"clip_len": 1, "num_clips": 1, "num_persons": 1, "scale": 0, "shear": 0, "noise": 0}
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                self._refuse(name, f"{least} or more")
-        if not 0 <= self.flip_ratio <= 1:
-            self._refuse("flip_ratio", "0 to 1")
+        self._check_choices(sampling=SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
+        self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"))
+        self._check_minimums(clip_len=1, num_clips=1, num_persons=1, scale=0, shear=0, noise=0)
+        self._check_shares("flip_ratio")
         if len(self.rotation) != 3 or min(self.rotation) < 0:
             self._refuse("rotation", "an angle in radians, or three, of 0 or more")
         if len(self.crop_ratio) != 2 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
             self._refuse("crop_ratio", "a share above 0 and up to 1, or [least, greatest]")
         if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
             self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")
-        if (self.move or self.shift) and self.sampling not in ("window", "pad"):
-            self._refuse("sampling", "window or pad, to which move and shift belong")
+        if (self.random_move or self.random_shift) and self.sampling not in ("window", "pad"):
+            self._refuse("sampling", "window or pad, to which random_move and random_shift belong")
 
     def _check_entries(self) -> None:
-        """Refuse recordings that the normalisation cannot take."""
+        """Refuse recordings that the normalisation does not work for."""
         for recording in self.entries:
             where = f"{self.filelist}: '{recording.name}'"
             if recording.keypoint.shape[3] != self.num_coordinates:

@@ -1,7 +1,7 @@
-"""What a network sees of bodies: joints, bones, their motions, PB-GCN's signals; all from joints (M, T, V, 3).
+"""Streams of a skeleton: joints, bones, their motions, PB-GCN's signals; all from joints (M, T, V, 3).
 
-A stream is one of `STREAMS`, or several of them joined with `+`, whose channels then stand one after the other:
-"joint+bone", or PB-GCN's "displacement+relative". All but the signals take any axes before T.
+A stream is one of `STREAMS`, or several of them joined with `+`, whose channels are concatenated: "joint+bone", or
+PB-GCN's "displacement+relative". All but the signals take any axes before T.
 """
 
 import functools
@@ -11,7 +11,7 @@ import numpy as np
 
 from layouts import Layout
 
-MOST_STEPS = 8  # of InfoGCN's vectors; eight steps lead over the root from every joint of NTU RGB+D
+MAX_STEPS = 8  # of InfoGCN's vectors; from every joint of NTU RGB+D, eight steps lead past the root
 
 
 def make_bones(joints: np.ndarray, parents: tuple, average_scores: bool = False) -> np.ndarray:
@@ -45,7 +45,7 @@ def make_motion(joints: np.ndarray, average_scores: bool = False) -> np.ndarray:
 
 
 def make_vectors(joints: np.ndarray, layout: Layout, steps: int) -> np.ndarray:
-    """Subtract from each joint the one so many steps inward: InfoGCN's I - P^k; past the root nothing is subtracted."""
+    """Subtract from each joint the one `steps` joints inward (InfoGCN's I - P^k), past the root nothing."""
     return _vector_matrix(layout.num_joints, layout.vector_edges, steps) @ joints
 
 
@@ -56,21 +56,21 @@ def _vector_matrix(num_joints: int, edges: tuple, steps: int) -> np.ndarray:
     return (np.eye(num_joints) - np.linalg.matrix_power(inward, steps)).astype(np.float32)
 
 
-# PB-GCN's signals (its data/signals): zero outside of the frames from the first to the last that holds anything.
+# PB-GCN's signals (its data/signals): zero outside of the range from the first to the last non-empty frame.
 
 
 def find_range(joints: np.ndarray) -> slice:
-    """Return the frames from the first to the last in which a person of (M, T, V, C) is there."""
+    """Return the range from the first to the last non-empty frame of (M, T, V, C)."""
     used = np.flatnonzero(joints.any(axis=(0, 2, 3)))
     return slice(used[0], used[-1] + 1) if len(used) else slice(0, 0)
 
 
 def make_displacement(joints: np.ndarray) -> np.ndarray:
-    """Subtract each frame from the next one within the range; a person that goes leaves one jump to zero."""
-    frames, moved = find_range(joints), np.zeros_like(joints)
+    """Subtract each frame from the next one within the range; where a person leaves, the last difference is to zero."""
+    frames, displacement = find_range(joints), np.zeros_like(joints)
     if frames.stop:
-        moved[:, frames] = make_motion(joints[:, frames])
-    return moved
+        displacement[:, frames] = make_motion(joints[:, frames])
+    return displacement
 
 
 def make_relative(joints: np.ndarray, references: tuple) -> np.ndarray:
@@ -83,8 +83,9 @@ def make_oriented_displacement(joints: np.ndarray) -> np.ndarray:
     """Return the angles of each displacement, less the person's mean displacement, in degrees."""
     frames, angles = find_range(joints), np.zeros_like(joints)
     if frames.stop - frames.start > 1:
-        moved = np.diff(joints[:, frames], axis=1)
-        angles[:, frames.start : frames.stop - 1] = _find_angles(moved - moved.mean(axis=(1, 2), keepdims=True))
+        displacement = np.diff(joints[:, frames], axis=1)
+        displacement -= displacement.mean(axis=(1, 2), keepdims=True)
+        angles[:, frames.start : frames.stop - 1] = _find_angles(displacement)
     return angles
 
 
@@ -115,7 +116,7 @@ def _make_vector_stream(steps: int) -> dict:
 STREAMS: dict[str, Callable] = {
     **_with_motion("joint", lambda joints, *_: joints),
     **_with_motion("bone", lambda joints, layout, average: make_bones(joints, layout.parents, average)),
-    **{name: make for steps in range(1, MOST_STEPS + 1) for name, make in _make_vector_stream(steps).items()},
+    **{name: make for steps in range(1, MAX_STEPS + 1) for name, make in _make_vector_stream(steps).items()},
     "displacement": lambda joints, *_: make_displacement(joints),
     "relative": lambda joints, layout, _: make_relative(joints, layout.reference_joints),
     "oriented_displacement": lambda joints, *_: make_oriented_displacement(joints),

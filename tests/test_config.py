@@ -155,6 +155,25 @@ def test_the_names_of_pbgcns_runner_load():
     assert dropped == ["MODEL.num_joints", "RUN.show_topk"]
 
 
+def test_renamed_keys_load_from_texts_and_overrides(tmp_path, caplog):
+    text = "[MODEL]\nshift = inplace\n[READER]\nshift = True\n[TRAIN]\nmove = True\n"
+    text += "[VALID]\nrandom_move = False\nmove = True\n"
+    (tmp_path / "a.txt").write_text(text)
+    config = texts.load_config(str(tmp_path / "a.txt"))
+    assert config["MODEL"] == {"shift": "inplace"}  # a key of another section
+    assert config["READER"] == {"random_shift": True} and config["TRAIN"] == {"random_move": True}
+    assert config["VALID"] == {"random_move": False}  # the new name wins
+    assert "the key TRAIN.move is called TRAIN.random_move now" in caplog.messages
+    texts.apply_overrides(config, ["READER.shift=False", "train.move=False"])
+    assert config["READER"] == {"random_shift": False} and config["TRAIN"] == {"random_move": False}
+    assert caplog.messages.count("the key READER.shift is called READER.random_shift now") == 2
+    assert len(caplog.messages) == 5
+    for old, new in (("static", "onednn"), ("dynamic", "dynamic"), ("auto", "auto")):
+        texts.apply_overrides(config, [f"RUN.step={old}"])
+        assert config["RUN"] == {"cpu_backend": new}
+    assert caplog.messages[-1] == "the key RUN.step is called RUN.cpu_backend now"
+
+
 def test_the_printed_block_has_the_2020_form():
     config = {"MODEL": {"name": "resnet", "depth": 50}, "RUN": {}}
     rows = texts.format_config(config).split("\n")

@@ -13,7 +13,7 @@ from tiny_videos import ramp_frame, write_frames
 
 import data_list_gener
 from dataset.records import read_list, read_record, write_record
-from dataset.splits import SHIPPED_SPLITS, shared_groups
+from dataset.splits import SHIPPED_SPLITS, find_shared_groups
 
 JPEG = b"\xff\xd8 picture \xff\xd9"
 KINETICS = os.path.join(os.path.dirname(SHIPPED_SPLITS), "kinetics400.txt")
@@ -82,7 +82,7 @@ def test_val_list_has_whole_groups_of_the_training_folder(tree):
     assert check(tree, "--val_ratio", 0.25) == 0
     train, val = read_videos(tree / "train.list")[0], read_videos(tree / "val.list")[0]
     assert len(train) == 6 and len(val) == 2 and not set(train) & set(val)
-    assert not shared_groups(train, val)
+    assert not find_shared_groups(train, val)
     assert len(read_videos(tree / "test.list")[0]) == 2
     chosen = set()
     for seed in range(6):
@@ -328,7 +328,7 @@ def test_lists_of_videos_are_decoded_and_written(tmp_path):
     ]
     reasons = read_reasons(tmp_path)
     assert "cut.avi: cut off or damaged" in reasons["cut.avi"]
-    assert reasons["none.avi"].endswith("B/none.avi' does not exist; get it, or do without")
+    assert reasons["none.avi"].endswith("B/none.avi' does not exist; get it or remove the line")
 
 
 def test_a_damaged_video_is_left_out(tmp_path):
@@ -356,7 +356,7 @@ def test_kinetics_csv(tmp_path, capsys):
     assert read_list(tmp_path / "train.list")[1] == ["air drumming", "zumba"]
     assert read_lines(tmp_path / "train.list")[1:] == ["k400/train/air drumming/a-b_C_000010_000020.mp4 0"]
     assert read_lines(tmp_path / "test.list")[1:] == ["k400/val/zz_000000_000010.mkv 1", "k400/val/only_id.mp4 0"]
-    assert read_reasons(tmp_path)["gone_000001_000011"].endswith("does not exist; get it, or do without")
+    assert read_reasons(tmp_path)["gone_000001_000011"].endswith("does not exist; get it or remove the line")
 
     check(tmp_path, *sides, "--labels", KINETICS)
     names = read_list(tmp_path / "test.list")[1]

@@ -218,3 +218,33 @@ def test_a_root_takes_the_place_of_the_folders_of_a_file_and_its_videos(tmp_path
     text = "[READER]\nname = rgbpose\nfilelist = data/poses.pkl\nvideos = data/videos\n[MODEL]\nname = rgbposeconv3d\n"
     reader = read(tmp_path, root="mine", text=text)["READER"]
     assert (reader["filelist"], reader["videos"]) == ("mine/poses.pkl", "mine/videos")
+
+
+def test_rgbpose_has_the_keys_of_heatmaps_with_its_own_defaults(tmp_path):
+    texts_of = {name: f"[READER]\nname = {name}\nfilelist = poses.pkl\n" for name in ("heatmaps", "rgbpose")}
+    ours, parents = (read(tmp_path, text=texts_of[name])["READER"] for name in ("rgbpose", "heatmaps"))
+    added = {
+        "videos": None, "rgb_clip_len": 8, "rgb_only": False, "color_jitter": None, "erasing_ratio": 0.0,
+        "erasing_area": [0.02, 0.2], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    }  # fmt: skip
+    changed = {"sigma": 0.7, "scaling": 0.25, "clip_len": 32, "short_size": 256, "crop_size": 224, "stretch": True}
+    assert ours == {**parents, **added, **changed, "name": "rgbpose"}
+    assert all(parents[key] != value for key, value in changed.items())
+    with pytest.raises(ValueError, match="unknown key 'sigmo'; did you mean 'sigma'"):
+        read(tmp_path, text=texts_of["rgbpose"] + "sigmo = 1\n")
+
+
+def test_a_reader_without_a_list_has_the_keys_of_its_parent_too(tmp_path):
+    text = "[READER]\nname = rgbpose\nfilelist = poses.pkl\nkind = limbs\nnum_persons = 3\nsigma = 0.5\n"
+    reader = recipe.open_reader(read(tmp_path, text=text))
+    assert (reader.kind, reader.num_persons, reader.sigma, reader.crop_size) == ("limbs", 3, 0.5, 224)
+
+
+def test_old_names_of_keys_in_a_checkpoint_load(tmp_path, caplog):
+    text = "[READER]\nname = skeletons\nsampling = window\nfilelist = set.pkl\n[TRAIN]\nrandom_move = True\n"
+    config = read(tmp_path, text=text)
+    stored = {section: dict(values) for section, values in config.items()}
+    for section, key in (("TRAIN", "move"), ("READER", "move"), ("READER", "shift")):
+        stored[section][key] = stored[section].pop(f"random_{key}")
+    assert recipe.resolve(stored, "x") == config
+    assert len(caplog.messages) == 3

@@ -135,7 +135,7 @@ def count_views(monkeypatch):
     original = evaluator.evaluate
 
     def spy(model, loader, *arguments):
-        shapes.extend((batch["inputs"].shape[0], batch["inputs"].shape[1]) for batch in loader)
+        shapes.extend(tuple(batch["inputs"]["rgb"].shape[:2]) for batch in loader)
         return original(model, loader, *arguments)
 
     monkeypatch.setattr(evaluator, "evaluate", spy)

@@ -75,7 +75,7 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--streams", "joint", "joint"], "--streams: one comes twice: joint joint"),
+        (["--streams", "joint", "joint"], "--streams: a stream is given twice: joint joint"),
         (["--streams", "joint", "bone", "--fuse", "2:2:1:1"], "4 weights"),
     ],
 )

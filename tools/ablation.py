@@ -1,13 +1,13 @@
-"""Measure the switches of the plan for NTU RGB+D 60 one by one, on sample data: what each changes, and what was hoped.
+"""Ablation of the training plan for NTU RGB+D 60 on sample data: train and test each of its switches separately.
 
     python tools/make_samples.py --root data/samples
     python tools/ablation.py --save_dir output/ablation
     python tools/ablation.py --only flip label_smoothing --seeds 1 --epochs 4 --save_dir output/short
 
-The base is `configs/pcan_samples.txt`. A switch of training is trained with each seed, one of the test scores the
-base again. Each run is a folder below `--save_dir`, with all that its script said in `said.txt`; the same command goes
-on where it was stopped and repeats nothing. A seed's change is against the base of the same seed, in points of
-`acc/RGBPose_1:1_top1` after the last epoch.
+The base is `configs/pcan_samples.txt`. A switch of the training is trained with each seed; a switch of the test scores
+the base again. Each run has a folder below `--save_dir`, with the output of its script in `said.txt`; the same command
+continues an interrupted ablation and repeats no run. The change of a seed is against the base of the same seed, in
+points of `acc/RGBPose_1:1_top1` after the last epoch.
 """
 
 import argparse
@@ -15,33 +15,34 @@ import dataclasses
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-import config as texts
 import ensemble
 from common import command_line, files
+from config import apply_overrides, load_config
+from tools.measure import tables
+from tools.measure.scripts import ROOT, run_script
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 BASE = "configs/pcan_samples.txt"
-EPOCHS = 12  # from scratch; those of the text are after a start
-FIGURE = "acc/RGBPose_1:1_top1"
+EPOCHS = 12  # from scratch; the config has those of a fine-tuning
+METRIC = "acc/RGBPose_1:1_top1"
 
 
 @dataclasses.dataclass(frozen=True)
 class Switch:
-    """What differs from the base.
+    """Difference from the base.
 
     Attributes:
-        estimate: points that the plan hopes for, on NTU RGB+D 60.
+        estimate: points that the plan expects on NTU RGB+D 60.
         train: overrides of the training.
-        times_epochs: the training is so many times as long.
-        test: overrides of the test of what the base trained.
-        members: (switch, how many seeds later) of each network whose scores are fused.
+        times_epochs: factor of the number of epochs.
+        test: overrides of the test; the weights are those of the base.
+        members: (switch, offset of the seed) of each network whose scores are fused.
     """
 
     estimate: str = ""
@@ -51,7 +52,7 @@ class Switch:
     members: tuple = ()
 
 
-SWITCHES = {  # sizes of pictures and batches stand to those of the base as in the plan
+SWITCHES = {  # picture and batch sizes are scaled from the plan's as those of the base are
     "epochs": Switch("+2 to +3", times_epochs=2),
     "augmentation": Switch(
         "+1 to +2",
@@ -74,34 +75,34 @@ SWITCHES = {  # sizes of pictures and batches stand to those of the base as in t
 MEMBER_WEIGHTS = ("0.4", "0.3", "0.3")
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/ablation.py --help`."""
-    parser = command_line.CommandLine("Measure the switches of the plan for NTU RGB+D 60 one by one, on sample data.")
-    parser.add_argument("--save_dir", default="output/ablation", help="folder of the runs' folders")
+    parser = command_line.CommandLine("Measure each switch of the plan for NTU RGB+D 60 on sample data.")
+    parser.add_argument("--save_dir", default="output/ablation", help="parent of the folders of the runs")
     parser.add_argument("--only", nargs="+", choices=list(SWITCHES), default=list(SWITCHES), help="switches")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
-    parser.add_argument("--epochs", type=int, help=f"of the base, from scratch; default: {EPOCHS}")
-    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value of all runs")
-    args = parser.parse_args(words)
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
+    parser.add_argument("--epochs", type=int, help=f"epochs of the base, from scratch; default: {EPOCHS}")
+    parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value for all runs")
+    args = parser.parse_args(argv)
     if args.seeds < 1 or (args.epochs is not None and args.epochs < 1):
         parser.error("--seeds and --epochs take numbers from 1")
     return args
 
 
-def main(words: list | None = None) -> int:
-    """Run what is missing, then tell what was measured; the exit status is 1 if a switch failed."""
-    args = parse_arguments(words)
-    runs = Runs(args.save_dir, args.override, args.epochs, args.seeds)
+def main(argv: list | None = None) -> int:
+    """Make the missing runs, then print the table; return exit status 1 if a switch failed."""
+    args = parse_arguments(argv)
+    runs = Runs(args.save_dir, args.overrides, args.epochs, args.seeds)
     seeds = range(args.seeds)
     base = [runs.measure("base", seed) for seed in seeds]
-    found, has_failed = {}, False
+    accuracies, has_failed = {}, False
     for name in args.only:
         try:
-            found[name] = [runs.measure(name, seed) for seed in seeds]
-        except OSError as error:  # the others may go well
+            accuracies[name] = [runs.measure(name, seed) for seed in seeds]
+        except OSError as error:  # the others may succeed
             print(f"FAILED: {error}", flush=True)
-            found[name], has_failed = None, True
-    text = format_table(base, found) + "\n\n" + describe(runs, args.seeds)
+            accuracies[name], has_failed = None, True
+    text = format_table(base, accuracies) + "\n\n" + describe(runs, args.seeds)
     print(f"\n{text}")
     with files.write_atomically(runs.folder / "table.md", "w") as file:
         file.write(text + "\n")
@@ -109,30 +110,30 @@ def main(words: list | None = None) -> int:
 
 
 class Runs:
-    """The runs of an ablation, each made once, in `folder`/<switch>/seed<number>.
+    """Runs of an ablation, each made once, in `folder`/<switch>/seed<number>.
 
     Args:
-        folder: of all of them.
-        words: `SECTION.key=value` of all of them.
-        epochs: of the base; None: `EPOCHS`, or what `words` say.
-        num_seeds: how many there are.
+        folder: parent of their folders.
+        overrides: `SECTION.key=value` for all of them.
+        epochs: epochs of the base; None: `EPOCHS`, unless overridden.
+        num_seeds: number of seeds.
     """
 
-    def __init__(self, folder: str, words: list, epochs: int | None, num_seeds: int):
-        self.folder, self.words, self.num_seeds = pathlib.Path(folder), words, num_seeds
-        self.text = (ROOT / BASE).read_text(encoding="utf-8")
-        config = texts.load_config(str(ROOT / BASE))
+    def __init__(self, folder: str, overrides: list, epochs: int | None, num_seeds: int):
+        self.folder, self.overrides, self.num_seeds = pathlib.Path(folder), overrides, num_seeds
+        self.base_text = (ROOT / BASE).read_text(encoding="utf-8")
+        config = load_config(str(ROOT / BASE))
         config["RUN"]["epochs"] = EPOCHS
-        texts.apply_overrides(config, words)
+        apply_overrides(config, overrides)
         self.model = config["MODEL"]["name"]
         self.epochs = epochs or config["RUN"]["epochs"]
 
     def measure(self, name: str, seed: int) -> float:
-        """Return the accuracy of a switch, or of the base, with a seed, from 0 to 1.
+        """Return the accuracy of a switch or of "base" with a seed, from 0 to 1.
 
         Raises:
             OSError: a script failed.
-            ValueError: the folder holds a run that was made in another way.
+            ValueError: the folder has a run of another command.
         """
         switch = SWITCHES.get(name, Switch())
         if switch.test:
@@ -140,146 +141,133 @@ class Runs:
         return self.fuse(name, seed, switch) if switch.members else self.train(name, seed, switch)
 
     def train(self, name: str, seed: int, switch: Switch) -> float:
-        """Train, and take the accuracy from the log of the run."""
-        folder, epochs = self.place(name, seed), self.epochs * switch.times_epochs
-        own = (f"RUN.epochs={epochs}", f"RUN.seed={seed}", "RUN.save_scores=True", *switch.train)
-        words = [ROOT / BASE, "--save_dir", folder, "--resume", "auto", *self.override(folder, own)]
-        return self.run(name, seed, "train.py", words, lambda: read_last(folder / f"{self.model}_log.jsonl", epochs))
+        """Train a network; return the accuracy after the last epoch."""
+        folder, epochs = self.find_folder(name, seed), self.epochs * switch.times_epochs
+        overrides = (f"RUN.epochs={epochs}", f"RUN.seed={seed}", "RUN.save_scores=True", *switch.train)
+        argv = [ROOT / BASE, "--save_dir", folder, "--resume", "auto", *self.list_overrides(folder, overrides)]
+        return self.run(name, seed, "train.py", argv, lambda: read_last(folder / f"{self.model}_log.jsonl", epochs))
 
     def test(self, name: str, seed: int, switch: Switch) -> float:
-        """Score what the base has trained in another way."""
+        """Score the network of the base by another protocol."""
         self.measure("base", seed)
-        folder, weights = self.place(name, seed), self.place("base", seed) / f"{self.model}_model"
-        words = ["--weights", weights, "--save_dir", folder, "--out", folder / "result.json"]
-        words += self.override(folder, switch.test)
-        return self.run(name, seed, "test.py", words, lambda: read_result(folder / "result.json"))
+        folder, weights = self.find_folder(name, seed), self.find_folder("base", seed) / f"{self.model}_model"
+        argv = ["--weights", weights, "--save_dir", folder, "--out", folder / "result.json"]
+        argv += self.list_overrides(folder, switch.test)
+        return self.run(name, seed, "test.py", argv, lambda: read_result(folder / "result.json"))
 
     def fuse(self, name: str, seed: int, switch: Switch) -> float:
-        """Fuse the scores of several networks; after the last seed comes the first one, or a second one."""
+        """Fuse the scores of several networks; the seed after the last one is the first one, or a second one."""
         scores = []
-        for member, later in switch.members:
-            member_seed = (seed + later) % max(self.num_seeds, 2)
+        for member, offset in switch.members:
+            member_seed = (seed + offset) % max(self.num_seeds, 2)
             self.measure(member, member_seed)
             scores.append(self.find_scores(member, member_seed))
-        folder = self.place(name, seed)
-        words = [*scores, "--weights", *MEMBER_WEIGHTS, "--out", folder / "result.json"]
-        return self.run(name, seed, "ensemble.py", words, lambda: read_result(folder / "result.json"))
+        folder = self.find_folder(name, seed)
+        argv = [*scores, "--weights", *MEMBER_WEIGHTS, "--out", folder / "result.json"]
+        return self.run(name, seed, "ensemble.py", argv, lambda: read_result(folder / "result.json"))
 
-    def run(self, name: str, seed: int, script: str, words: list, read) -> float:
-        """Run a script, unless it was run, and return what `read()` then finds."""
-        folder, words = self.place(name, seed), list(map(str, words))
-        asked, start_s = {"base": self.text, "script": script, "words": words}, time.monotonic()
-        record = read_record(folder / "run.json", asked)
-        if record is None:
-            write_record(folder / "run.json", asked, None)
-            run_script(f"{name}, seed {seed}", script, words, folder / "said.txt")
-            record = read()
-            write_record(folder / "run.json", asked, record)
-            print(f"{name}, seed {seed}: {100 * record:.2f} %, {time.monotonic() - start_s:.0f} s", flush=True)
-        return record
+    def run(self, name: str, seed: int, script: str, argv: list, read_accuracy: Callable) -> float:
+        """Run a script, unless that was done before; return what `read_accuracy()` reads from its files."""
+        folder, argv = self.find_folder(name, seed), list(map(str, argv))
+        command, start_s = {"base": self.base_text, "script": script, "words": argv}, time.monotonic()
+        accuracy = read_record(folder / "run.json", command)
+        if accuracy is None:
+            write_record(folder / "run.json", command, None)
+            try:
+                run_script(script, *argv, log_file=folder / "said.txt")
+            except OSError as error:
+                raise OSError(f"{name}, seed {seed}: {error}") from error
+            accuracy = read_accuracy()
+            write_record(folder / "run.json", command, accuracy)
+            print(f"{name}, seed {seed}: {100 * accuracy:.2f} %, {time.monotonic() - start_s:.0f} s", flush=True)
+        return accuracy
 
-    def override(self, folder: pathlib.Path, own: tuple) -> list:
-        """Return the `-o` words of a run: those of all runs, then its own."""
-        every = (*self.words, f"RUN.log_file={folder / 'logger.log'}", *own)
-        return [word for one in every for word in ("-o", one)]
+    def list_overrides(self, folder: pathlib.Path, overrides: tuple) -> list:
+        """Return the `-o` flags of a run: those for all runs, then its own."""
+        log_file = f"RUN.log_file={folder / 'logger.log'}"
+        return [word for override in (*self.overrides, log_file, *overrides) for word in ("-o", override)]
 
-    def place(self, name: str, seed: int) -> pathlib.Path:
+    def find_folder(self, name: str, seed: int) -> pathlib.Path:
         """Return the folder of a run."""
         return self.folder / name / f"seed{seed}"
 
     def find_scores(self, name: str, seed: int) -> pathlib.Path:
-        """Return the scores of the last epoch of a training that is as long as the base's."""
-        return self.place(name, seed) / f"{self.model}_val_{self.epochs:05d}_scores.pkl"
+        """Return the score file of the last epoch of a training that is as long as the base's."""
+        return self.find_folder(name, seed) / f"{self.model}_val_{self.epochs:05d}_scores.pkl"
 
 
-def read_record(path: pathlib.Path, asked: dict) -> float | None:
-    """Return the accuracy that was kept of a run, None where it has not ended.
+def read_record(path: pathlib.Path, command: dict) -> float | None:
+    """Return the accuracy in the record of a run, None if the run has not ended.
 
     Raises:
-        ValueError: the run was asked for in another way.
+        ValueError: the record is of another command.
     """
     if not path.exists():
         return None
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    if kept["asked"] != asked:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if record["asked"] != command:
         raise ValueError(
-            f"'{path.parent}' holds a run that was started with other words or another {BASE}; choose another "
+            f"'{path.parent}' has a run that was started with other flags or another {BASE}; choose another "
             "--save_dir, or delete that folder"
         )
-    return kept["accuracy"]
+    return record["accuracy"]
 
 
-def write_record(path: pathlib.Path, asked: dict, accuracy: float | None) -> None:
-    """Write what `read_record` reads."""
+def write_record(path: pathlib.Path, command: dict, accuracy: float | None) -> None:
+    """Write the record of a run, which `read_record` reads."""
     with files.write_atomically(path, "w") as file:
-        json.dump({"asked": asked, "accuracy": accuracy}, file, ensure_ascii=False, indent=1)
-
-
-def run_script(title: str, script: str, words: list, said: pathlib.Path) -> None:
-    """Run a script of the project; what it says goes to the file `said`.
-
-    Raises:
-        OSError: it failed; ends with the last line of what it said.
-    """
-    with open(said, "w", encoding="utf-8") as file:
-        command_line = [sys.executable, str(ROOT / script), *words]
-        status = subprocess.run(command_line, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if status:
-        last = (said.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"])[-1]
-        raise OSError(f"{title}: {script} ended with exit status {status}, all it said is in {said}; it ended: {last}")
+        json.dump({"asked": command, "accuracy": accuracy}, file, ensure_ascii=False, indent=1)
 
 
 def read_last(path: pathlib.Path, epochs: int) -> float:
-    """Return the accuracy after the last epoch from the log of a training.
+    """Read the accuracy after the last epoch from the log of a training.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the log does not have it.
     """
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    found = [row[f"val/{FIGURE}"] for row in rows if f"val/{FIGURE}" in row and row["epoch"] == epochs - 1]
-    if not found:
-        raise ValueError(f"'{path}' has no {FIGURE} of epoch {epochs - 1}; leave RUN.validate as it is")
-    return found[-1]
+    accuracies = [row[f"val/{METRIC}"] for row in rows if f"val/{METRIC}" in row and row["epoch"] == epochs - 1]
+    if not accuracies:
+        raise ValueError(f"'{path}' has no {METRIC} of epoch {epochs - 1}; leave RUN.validate as it is")
+    return accuracies[-1]
 
 
 def read_result(path: pathlib.Path) -> float:
-    """Return the accuracy from a result file of test.py or ensemble.py; both fuse RGB and pose by 1:1."""
+    """Read the accuracy from a result file of test.py or ensemble.py; both fuse RGB and pose by 1:1."""
     return json.loads(path.read_text(encoding="utf-8"))["summary"]["top1"]
 
 
-def format_table(base: list, found: dict) -> str:
-    """Return the Markdown table.
+def format_table(base: list, accuracies: dict) -> str:
+    """Format the Markdown table.
 
     Args:
-        base: accuracies of the seeds, from 0 to 1.
-        found: those of each switch; None of one that failed.
+        base: accuracy of each seed, from 0 to 1.
+        accuracies: switch -> the same; None if it failed.
     """
-    rows = ["| switch | the plan's estimate | measured change | accuracy, % |", "|---|---|---|---|"]
-    rows.append(f"| base | | | {format_spread(base, '.2f')} |")
-    for name, accuracies in found.items():
-        change = accuracy = "failed"
-        if accuracies is not None:
-            change = format_spread([one - other for one, other in zip(accuracies, base, strict=True)], "+.2f")
-            accuracy = format_spread(accuracies, ".2f")
-        rows.append(f"| {name} | {SWITCHES[name].estimate} | {change} | {accuracy} |")
-    return "\n".join(rows)
+    rows = [["switch", "the plan's estimate", "measured change", "accuracy, %"], ["base", "", "", format_percent(base)]]
+    for name, values in accuracies.items():
+        cells = ["failed", "failed"]
+        if values is not None:
+            changes = [value - other for value, other in zip(values, base, strict=True)]
+            cells = [format_percent(changes, "+"), format_percent(values)]
+        rows.append([name, SWITCHES[name].estimate, *cells])
+    return tables.format_table(rows)
 
 
-def format_spread(shares: list, form: str) -> str:
-    """Return the mean of shares in hundredths, with the lowest and the highest: `+0.34 (-1.01 to +1.01)`."""
-    mean, low, high = (format(100 * value, form) for value in (statistics.mean(shares), min(shares), max(shares)))
-    return f"{mean} ({low} to {high})"
+def format_percent(fractions: list, sign: str = "") -> str:
+    """Format the mean of fractions in percent, with the lowest and the highest, such as `+0.34 (-1.01 to +1.01)`."""
+    return tables.format_spread([100 * fraction for fraction in fractions], 2, sign, statistics.mean)
 
 
 def describe(runs: Runs, num_seeds: int) -> str:
-    """Return what the figures of the table are, and what they are not."""
+    """Describe how the figures of the table were measured, and their limits."""
     num_samples = len(ensemble.read_scores(str(runs.find_scores("base", 0))).names)
     return (
-        f"{FIGURE} after the last of {runs.epochs} epochs (`epochs`: twice as many), mean over "
+        f"{METRIC} after the last of {runs.epochs} epochs (`epochs`: twice as many), mean over "
         f"{num_seeds} seed{'s' * (num_seeds > 1)} (lowest to highest); "
         "changes in points against the base of the same seed.\n"
         f"This is sample data: {num_samples} clips of a drawn figure, of which one is {100 / num_samples:.2f} points. "
-        "It tells what a switch does there, not what it gives on NTU RGB+D 60, of which the plan speaks."
+        "It shows the effect of a switch there, not on NTU RGB+D 60, for which the plan is."
     )
 
 

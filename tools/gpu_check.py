@@ -1,16 +1,16 @@
-"""Find out in about ten minutes whether everything works on a GPU, and how fast.
+"""Check in about ten minutes that everything works on a GPU, and how fast.
 
     python tools/gpu_check.py --out gpu.md
     python tools/gpu_check.py --device cpu
 
-Golden vectors: what the authors' networks compute, computed here in float32. Training: every network makes 20 updates
-on one batch of noise in float32 and in mixed precision (O1, O2), by the step that train.py uses; each in a process of
-its own. Ends with tables for a README; the exit status is 1 if anything fails. `--device cpu` takes small networks and
-checks the tool itself; it leaves out mixed precision, which Paddle has on GPUs only.
+Golden vectors: our networks against the results of the authors' networks, in float32. Training: every network makes 20
+updates on a batch of noise in float32 and in mixed precision (O1, O2), by the training step of train.py, each in a
+separate process. The result is printed as tables for a README; the exit status is 1 if anything fails. `--device cpu`
+checks the tool itself with small networks, without mixed precision, which Paddle has on GPUs only.
 
-What passes: logits within 1e-4 of the largest one, losses within 1e-4 and gradient norms within 1 % of the authors';
-in training finite losses of which the last three are below half of the first one; in mixed precision a first loss
-within 2 % of that in float32, and a mean loss that differs by 10 % of the first one at most.
+Limits: logits within 1e-4 of the largest one, losses within 1e-4 and gradient norms within 1 % of the authors'. In
+training, losses must be finite and the last three below half of the first one. In mixed precision the first loss must
+be within 2 % of that in float32, and the mean loss may differ by 10 % of the first one at most.
 """
 
 import argparse
@@ -31,25 +31,23 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import config as texts
 import recipe
 from common import files
+from config import SECTIONS
 from engine import memory
 from models import MODELS
 from tools.golden import vectors
-from tools.measure.timing import (
-    build_step,
-    count_kernels,
-    describe_machine,
-    draw_batch,
-    format_table,
-    run_script,
-    time_calls,
-    to_tensors,
-)
+from tools.measure.scripts import run_script
+from tools.measure.tables import format_table
+from tools.measure.timing import build_step, count_kernels, describe_machine, draw_batch, time_calls, to_tensors
 
 LEVELS = {"O0": "float32", "O1": "AMP O1", "O2": "AMP O2"}
-FULL_SIZE = {"num_classes": 101, "clip_len": 16, "crop_size": 112, "batch_size": 8}  # of networks as they come
+FULL_SIZE = {
+    "num_classes": 101,
+    "clip_len": 16,
+    "crop_size": 112,
+    "batch_size": 8,
+}  # of networks with their default arguments
 SMALL_SIZE = {"num_classes": 4, "clip_len": 16, "crop_size": 32, "batch_size": 4}
 SMALL_PATHWAYS = {
     "rgb_base_channels": 16, "rgb_stage_blocks": [1, 1, 1, 1], "pose_base_channels": 16, "pose_stage_blocks": [1, 1, 1],
@@ -75,20 +73,20 @@ SMALL = {  # arguments of each network for a CPU
     "pcan": {**SMALL_PATHWAYS, "coarse_groups": [0, 0, 1, 1]},
 }
 POSE_READERS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
-MOST_OFF = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative, of golden vectors
+MAX_ERRORS = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative errors of golden vectors
 LEARNING_RATE = 0.003
-FASTER = {"stgcn": 0.01, "posec3d": 0.03}  # learning rates of networks that learn slowly from noise
-MOST_LEFT = 0.5  # of the first loss, in the last three updates
-MOST_OFF_AMP = {"first loss": 0.02, "mean loss": 0.1}  # against float32, of its first loss
+LEARNING_RATES = {"stgcn": 0.01, "posec3d": 0.03}  # of networks that learn slowly from noise
+MAX_LOSS_RATIO = 0.5  # of the last three losses to the first one
+MAX_AMP_ERRORS = {"first loss": 0.02, "mean loss": 0.1}  # difference from float32, in units of its first loss
 NO_AMP = "not run: AMP needs a GPU"
-GOLDEN_TITLES = ["golden file, float32 without TF32", *(f"{what} off by" for what in MOST_OFF), "result"]
+GOLDEN_TITLES = ["golden file, float32 without TF32", *(f"{figure} off by" for figure in MAX_ERRORS), "result"]
 TRAINING_TITLES = [
     "network", "precision", "first loss", "last loss", "clips/s", "peak memory, GiB", "MB to the device a step",
     "kernels a step", "result",
 ]  # fmt: skip
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/gpu_check.py --help`."""
     parser = command_line.CommandLine("Check golden vectors and training on a GPU.")
     parser.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help="where to compute")
@@ -98,8 +96,8 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=20, help="updates of each network")
     parser.add_argument("--batch_size", type=int, help="clips a batch; default: 8, or 4 of small ones")
     parser.add_argument("--out", help="Markdown file for the tables")
-    parser.add_argument("--measure", help="check one thing in this process, print json: golden/NAME or MODEL/LEVEL")
-    args = parser.parse_args(words)
+    parser.add_argument("--measure", help="run one check in this process and print json: golden/NAME or MODEL/LEVEL")
+    args = parser.parse_args(argv)
     args.small = args.small or args.device == "cpu"
     if args.steps < 4:
         parser.error(f"--steps is {args.steps}, expected at least 4")
@@ -108,23 +106,23 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     return args
 
 
-def main(words: list | None = None) -> int:
-    """Check what the command line asks for; return the exit status."""
-    words = sys.argv[1:] if words is None else words
-    args = parse_arguments(words)
+def main(argv: list | None = None) -> int:
+    """Run the checks that the command line names; return the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse_arguments(argv)
     if args.device == "gpu" and not (paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count()):
         raise ValueError(
             f"--device gpu: Paddle {paddle.__version__} has no GPU here; install paddlepaddle-gpu where there is one; "
-            "--device cpu tries the tool itself"
+            "--device cpu checks the tool itself"
         )
     recipe.choose_device(args.device == "gpu")
     if args.measure:
         print(json.dumps(measure(args)))
         return 0
-    golden_rows = compare_golden(args, words)
-    training_rows = [row for name in args.models for row in compare_levels(name, args, words)]
+    golden_rows = compare_golden(args, argv)
+    training_rows = [row for name in args.models for row in compare_levels(name, args, argv)]
     verdicts = [row[-1].partition(":")[0] for row in golden_rows + training_rows]
-    counts = ", ".join(f"{what} {verdicts.count(what)}" for what in ("PASS", "FAIL", "not run"))
+    counts = ", ".join(f"{verdict} {verdicts.count(verdict)}" for verdict in ("PASS", "FAIL", "not run"))
     size = "small networks" if args.small else "networks of full size"
     tables = [format_table([GOLDEN_TITLES, *golden_rows]), format_table([TRAINING_TITLES, *training_rows])]
     text = "\n\n".join([f"{describe_machine()}; {size}", *tables, counts])
@@ -136,52 +134,52 @@ def main(words: list | None = None) -> int:
 
 
 def measure(args: argparse.Namespace) -> dict:
-    """Check the one thing that `--measure` names, in this process."""
+    """Run the check that `--measure` names in this process."""
     kind, _, name = args.measure.partition("/")
     return measure_golden(name) if kind == "golden" else measure_training(kind, name, args)
 
 
-def start(what: str, words: list, **options) -> dict:
-    """Check one thing in a process of its own; see `measure`.
+def measure_in_process(check: str, argv: list, **options) -> dict:
+    """Run one check in a separate process; see `measure`.
 
     Raises:
-        OSError: it failed there.
+        OSError: the process failed.
     """
-    print(f"gpu_check: {what}", file=sys.stderr, flush=True)
-    return json.loads(run_script("tools/gpu_check.py", *words, "--measure", what, **options).splitlines()[-1])
+    print(f"gpu_check: {check}", file=sys.stderr, flush=True)
+    return json.loads(run_script("tools/gpu_check.py", *argv, "--measure", check, **options).splitlines()[-1])
 
 
 def list_golden(pattern: str) -> list:
-    """List the golden files of whole networks with one input and one answer; tests compare the others too."""
+    """List the golden files of whole networks with one input and one output; tests compare the others."""
     return [name for name in vectors.list_names(pattern) if "weights_rule" in vectors.load(name)]
 
 
-def compare_golden(args: argparse.Namespace, words: list) -> list:
-    """Return a row for each golden file."""
+def compare_golden(args: argparse.Namespace, argv: list) -> list:
+    """Return a table row for each golden file."""
     rows = []
     for name in list_golden(args.golden):
         try:
-            # TF32, which Paddle takes for float32 where the GPU has it, is good for three digits only.
-            off = start(f"golden/{name}", words, environment={"NVIDIA_TF32_OVERRIDE": "0"})
-            faults = [what for what, most in MOST_OFF.items() if not off[what] <= most]
+            # Paddle computes float32 in TF32 where the GPU has it, which is precise to three digits only.
+            errors = measure_in_process(f"golden/{name}", argv, environment={"NVIDIA_TF32_OVERRIDE": "0"})
+            faults = [figure for figure, limit in MAX_ERRORS.items() if not errors[figure] <= limit]
             verdict = f"FAIL: {', '.join(faults)}" if faults else "PASS"
-            rows.append([name, *(f"{off[what]:.1e}" for what in MOST_OFF), verdict])
+            rows.append([name, *(f"{errors[figure]:.1e}" for figure in MAX_ERRORS), verdict])
         except OSError as error:
-            rows.append([name, *[""] * len(MOST_OFF), f"FAIL: {error}"])
+            rows.append([name, *[""] * len(MAX_ERRORS), f"FAIL: {error}"])
     return rows
 
 
 def measure_golden(name: str) -> dict:
-    """Return how far our network is from the authors': the keys of `MOST_OFF`, relative."""
+    """Return the relative errors of our network against the authors', by the keys of `MAX_ERRORS`."""
     reference = vectors.load(name)
     model = vectors.build(reference, reference["weights_rule"]["gain"])
     inputs = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits, labels = model(inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
-    # Paddle's own cross-entropy cuts log-probabilities at -64 on a CPU, and these go beyond.
+    # Paddle's cross-entropy clips log-probabilities at -64 on a CPU, and some are lower here.
     loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
     loss.backward()
     ours = {key: weight.grad for key, weight in model.named_parameters() if not weight.stop_gradient}
-    # The authors cut one kind of shortcut out of the gradient; such a file has the norms without that cut too.
+    # Some authors detach a kind of shortcut from the gradient; such a file has the norms without that too.
     theirs = reference.get("grad_norms_shortcut_not_detached", reference["grad_norms"])
     if set(ours) != set(theirs):
         raise ValueError(f"'{name}': our network has other weights than the file; see tests of that network")
@@ -194,60 +192,61 @@ def measure_golden(name: str) -> dict:
     }
 
 
-def compare_levels(name: str, args: argparse.Namespace, words: list) -> list:
-    """Return a row for each precision of a network; the float32 one comes first, and the others are held against it."""
+def compare_levels(name: str, args: argparse.Namespace, argv: list) -> list:
+    """Return a table row for each precision of a network; float32 comes first, and the others are compared with it."""
     rows, float32 = [], None
     for level, precision in LEVELS.items():
         if level != "O0" and args.device == "cpu":
             rows.append([name, precision, *[""] * 6, NO_AMP])
             continue
         try:
-            found = start(f"{name}/{level}", words)
-            faults = judge_training(found["losses"], float32)
+            result = measure_in_process(f"{name}/{level}", argv)
+            faults = judge_training(result["losses"], float32)
             if level != "O0" and float32 is None:
-                faults.append("no float32 training to hold it against")
-            float32 = found["losses"] if level == "O0" else float32
-            rows.append([name, precision, *format_figures(found), f"FAIL: {'; '.join(faults)}" if faults else "PASS"])
+                faults.append("no float32 training to compare it with")
+            float32 = result["losses"] if level == "O0" else float32
+            rows.append([name, precision, *format_figures(result), f"FAIL: {'; '.join(faults)}" if faults else "PASS"])
         except OSError as error:
             rows.append([name, precision, *[""] * 6, f"FAIL: {error}"])
     return rows
 
 
 def judge_training(losses: list, float32: list | None) -> list:
-    """Return what is wrong with the losses of a training.
+    """List the faults of the losses of a training.
 
     Args:
-        float32: the losses of the same training in float32, which mixed precision is held against; None: none.
+        losses: loss of each update.
+        float32: losses of the same training in float32, to compare mixed precision with; None: no comparison.
     """
     if not np.isfinite(losses).all():
         return [f"loss {losses[int(np.isfinite(losses).argmin())]} in update {int(np.isfinite(losses).argmin())}"]
-    faults, left = [], max(losses[-3:]) / losses[0]
-    if left >= MOST_LEFT:
-        faults.append(f"{100 * left:.0f} % of the first loss left, expected less than {100 * MOST_LEFT:.0f} %")
+    faults, ratio = [], max(losses[-3:]) / losses[0]
+    if ratio >= MAX_LOSS_RATIO:
+        faults.append(f"{100 * ratio:.0f} % of the first loss left, expected less than {100 * MAX_LOSS_RATIO:.0f} %")
     if float32 is not None:
         pairs = {"first loss": (losses[0], float32[0]), "mean loss": (np.mean(losses), np.mean(float32))}
-        for what, (ours, theirs) in pairs.items():
-            if not abs(ours - theirs) <= MOST_OFF_AMP[what] * float32[0]:
-                faults.append(f"{what} {ours:.3f}, in float32 {theirs:.3f}")
+        for figure, (mixed, single) in pairs.items():
+            if not abs(mixed - single) <= MAX_AMP_ERRORS[figure] * float32[0]:
+                faults.append(f"{figure} {mixed:.3f}, in float32 {single:.3f}")
     return faults
 
 
-def format_figures(found: dict) -> list:
-    """Return the cells from the first loss to the kernels."""
-    speed = found["batch_size"] / statistics.median(found["seconds"])
-    losses = [f"{found['losses'][0]:.3f}", f"{found['losses'][-1]:.3f}"]
+def format_figures(result: dict) -> list:
+    """Return the cells of a training from the first loss to the kernels."""
+    speed = result["batch_size"] / statistics.median(result["seconds"])
+    losses = [f"{result['losses'][0]:.3f}", f"{result['losses'][-1]:.3f}"]
     return [
         *losses,
         f"{speed:.1f}",
-        f"{found['memory_gib']:.2f}",
-        f"{found['num_bytes'] / 1e6:.2f}",
-        found["kernels"] or "not available",
+        f"{result['memory_gib']:.2f}",
+        f"{result['num_bytes'] / 1e6:.2f}",
+        result["kernels"] or "not available",
     ]
 
 
 def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
-    """Train a network on one batch: losses, seconds an update, peak memory, bytes, kernels."""
-    config, learning_rate = make_config(name, level, args), FASTER.get(name, LEARNING_RATE)
+    """Train a network on one batch; return losses, seconds of an update, peak memory, bytes of a batch, and kernels."""
+    config, learning_rate = make_config(name, level, args), LEARNING_RATES.get(name, LEARNING_RATE)
     with memory.explain_out_of_memory("lower --batch_size"):
         step, reader = build_step(config)
         inputs, labels = draw_batch(config, reader)
@@ -268,7 +267,7 @@ def measure_training(name: str, level: str, args: argparse.Namespace) -> dict:
 
 
 def name_kernels(count: int) -> str | None:
-    """Return the cell of a count; None if the profiler saw nothing. On a CPU it is one of operators."""
+    """Format a number of kernels, or of operators on a CPU; None if the profiler saw none."""
     if paddle.device.get_device().startswith("gpu"):
         return str(count) if count else None
     return f"{count} operators" if count else None
@@ -277,7 +276,7 @@ def name_kernels(count: int) -> str | None:
 def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     """Return the resolved config of a network in the size that the command line asks for."""
     size = {**(SMALL_SIZE if args.small else FULL_SIZE), **({"batch_size": args.batch_size} if args.batch_size else {})}
-    config = {section: {} for section in texts.SECTIONS}
+    config = {section: {} for section in SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
     if "layout" in inspect.signature(MODELS[name]).parameters:
         config["READER"] = {"name": "skeletons", "clip_len": size["clip_len"], "num_persons": 2}

@@ -10,10 +10,10 @@ import os
 import numpy as np
 
 from common.files import load_pickle
-from dataset.raw_skeletons.ownset import find_own_classes
+from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
-FLAT_LAYOUTS = ("coco17", "openpose18", "openpose25")  # their third channel is a score
+LAYOUTS_2D = ("coco17", "openpose18", "openpose25")  # their third channel is a score
 LAYOUTS = {17: "coco17", 18: "openpose18", 20: "ucla20", 31: "hdm05", 33: "mediapipe33"}  # 25 joints can be either
 LIMIT = 1e6  # of any unit
 
@@ -36,17 +36,17 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         shape, names, labels = open_array(path).shape, *read_labels(os.path.join(os.path.dirname(path), split))
         if len(labels) != shape[0]:
             raise ValueError(f"'{path}' has {shape[0]} samples, but its labels are {len(labels)}; get both again")
-        names = names or [f"{split}_{place:06}" for place in range(shape[0])]
+        names = names or [f"{split}_{index:06}" for index in range(shape[0])]
         num_bytes = os.path.getsize(path) // max(shape[0], 1)
         samples += [
-            RawSample(name, path, label, place, num_bytes)
-            for place, (name, label) in enumerate(zip(names, labels, strict=True))
+            RawSample(name, path, label, index, num_bytes)
+            for index, (name, label) in enumerate(zip(names, labels, strict=True))
         ]
         splits[split], num_joints[shape[3]] = names, path
     repeated = len(samples) - len({sample.name for sample in samples})
     if repeated:
         raise ValueError(f"{repeated} sample names in '{args.raw}' come twice, in one split or two; rename them")
-    class_names = find_own_classes(args) if args.classes else None
+    class_names = find_class_names(args) if args.classes else None
     return RawSet(samples, splits, class_names, args.layout or find_layout(num_joints))
 
 
@@ -68,10 +68,10 @@ def open_array(path: str) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"'{path}' is no whole npy file of numbers ({error}); get it again") from None
-    if not isinstance(array, np.ndarray) or array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
-        raise ValueError(
-            f"'{path}' has the shape {getattr(array, 'shape', None)}, expected numbers (N, C, T, V, M) with C 2 or 3"
-        )
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
+    if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
+        raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
     return array
 
 
@@ -102,10 +102,10 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     Returns:
         annotation (M, T, V, C); of a 2-D layout the third channel becomes the score.
     """
-    keypoint = np.asarray(open_array(sample.path)[sample.place]).transpose(3, 1, 2, 0)  # (C, T, V, M) -> (M, T, V, C)
+    keypoint = np.asarray(open_array(sample.path)[sample.index]).transpose(3, 1, 2, 0)  # (C, T, V, M) -> (M, T, V, C)
     filled = np.flatnonzero(keypoint.any(axis=(0, 2, 3)))  # nan counts as filled
     keypoint = keypoint[:, : filled[-1] + 1 if len(filled) else 0]
     layout = args.layout or LAYOUTS.get(keypoint.shape[2])
-    if layout in FLAT_LAYOUTS and keypoint.shape[-1] == 3:
+    if layout in LAYOUTS_2D and keypoint.shape[-1] == 3:
         return make_annotation(sample, sample.label, keypoint[..., :2], LIMIT, keypoint_score=keypoint[..., 2])
     return make_annotation(sample, sample.label, keypoint, LIMIT)

@@ -1,7 +1,7 @@
-"""Which of the bodies that Kinect saw are the persons: `BODIES` holds the ways of the references by name.
+"""Which of the bodies that Kinect saw are the persons: `BODIES` has the methods of the references by name.
 
 Kinect takes furniture for people, loses a person and finds it again under another id, and lists the bodies of a frame
-in any order. Each way turns a recording into key points (2, T, 25, 3) or (1, T, 25, 3), float32, neither moved nor
+in any order. Each method turns a recording into key points (2, T, 25, 3) or (1, T, 25, 3), float32, neither moved nor
 turned. A person is zero in a frame it is not in.
 """
 
@@ -13,14 +13,14 @@ import numpy as np
 from dataset.raw_skeletons.ntu_file import NUM_JOINTS, Recording
 
 MAX_SLOTS = 4  # of a frame, that MS-G3D looks at
-LEAST_FRAMES = 12  # of a track of ids, by CTR-GCN and PYSKL, where there are several
-WIDEST = 0.8  # width over height of a person that stands or sits
+MIN_TRACK_FRAMES = 12  # of a track of ids, by CTR-GCN and PYSKL, where there are several
+MAX_WIDTH_RATIO = 0.8  # width over height of a person that stands or sits
 MAX_WIDE_RATIO = 0.69754  # share of frames in which a person may be wider
 
 
 @dataclass
 class Track:
-    """The joints of one body id, put in a row from its first frame on, as the references do even if it has gaps."""
+    """The joints of one body id, without gaps from its first frame on, as in the references."""
 
     start: int
     joints: np.ndarray  # (L, 25, 3) float32
@@ -32,23 +32,23 @@ class Track:
         return self.start + len(self.joints) - 1
 
 
-def take_first(recording: Recording) -> np.ndarray:
-    """Take the first two bodies of each frame, whoever they are (ST-GCN, PB-GCN)."""
+def select_first(recording: Recording) -> np.ndarray:
+    """Select the first two bodies of each frame, whoever they are (ST-GCN, PB-GCN)."""
     return fill_slots(recording, 2).astype(np.float32)
 
 
-def take_msg3d(recording: Recording) -> np.ndarray:
-    """Take those two of the first four places in the frames whose joints spread most, most first (MS-G3D)."""
+def select_msg3d(recording: Recording) -> np.ndarray:
+    """Select the two of the first four bodies of the frames whose joints spread most, most first (MS-G3D)."""
     persons = fill_slots(recording, MAX_SLOTS)
     energy = np.array([measure_spread(person) for person in persons])
     return persons[energy.argsort()[::-1][:2]].astype(np.float32)
 
 
 def fill_slots(recording: Recording, num_slots: int) -> np.ndarray:
-    """Put each body at its place in its frame: (num_slots, T, 25, 3) float64."""
+    """Put each body at its slot in its frame: (num_slots, T, 25, 3) float64."""
     persons = np.zeros((num_slots, recording.num_frames, NUM_JOINTS, 3))
-    kept = recording.slots < num_slots
-    persons[recording.slots[kept], recording.frames[kept]] = recording.joints[kept]
+    is_used = recording.slots < num_slots
+    persons[recording.slots[is_used], recording.frames[is_used]] = recording.joints[is_used]
     return persons
 
 
@@ -58,20 +58,20 @@ def measure_spread(person: np.ndarray) -> float:
     return sum(seen[..., axis].std() for axis in range(3)) if len(seen) else 0.0
 
 
-def take_ctrgcn(recording: Recording) -> np.ndarray:
+def select_ctrgcn(recording: Recording) -> np.ndarray:
     """Follow the body ids, drop what is short or too wide, put the others together to two actors (CTR-GCN, InfoGCN).
 
     Frames without a body are dropped. Of two tracks of one actor the last and the first frame may be the same.
     """
     tracks, num_frames = follow_ids(recording)
     if len(tracks) < 2:
-        return place_actors(tracks, num_frames, num_shared=1)
-    actors = place_actors(choose_tracks(tracks), num_frames, num_shared=1)
+        return assign_actors(tracks, num_frames, num_shared=1)
+    actors = assign_actors(choose_tracks(tracks), num_frames, num_shared=1)
     return actors[:, actors.sum(axis=(0, 2, 3)) != 0]
 
 
-def take_pyskl(recording: Recording) -> np.ndarray:
-    """Like `take_ctrgcn`, but the tracks of one actor share no frame and only the ends are cut (PYSKL).
+def select_pyskl(recording: Recording) -> np.ndarray:
+    """Like `select_ctrgcn`, but the tracks of one actor share no frame and only the ends are cut (PYSKL).
 
     A person who is there from the start comes before one who is not.
     """
@@ -79,7 +79,7 @@ def take_pyskl(recording: Recording) -> np.ndarray:
     tracks = choose_tracks(tracks) if len(tracks) > 1 else tracks
     if len(tracks) == 1:
         return tracks[0].joints[None]
-    actors = place_actors(tracks, num_frames, num_shared=0)
+    actors = assign_actors(tracks, num_frames, num_shared=0)
     filled = np.flatnonzero(np.abs(actors).sum(axis=(0, 2, 3)) >= 1e-3)
     actors = actors[:, filled[0] : filled[-1] + 1] if len(filled) else actors
     spine = np.abs(actors[:, :1, 1]).sum(axis=(1, 2))
@@ -87,21 +87,21 @@ def take_pyskl(recording: Recording) -> np.ndarray:
 
 
 BODIES: dict[str, Callable[[Recording], np.ndarray]] = {
-    "pyskl": take_pyskl,
-    "ctrgcn": take_ctrgcn,
-    "msg3d": take_msg3d,
-    "first": take_first,
+    "pyskl": select_pyskl,
+    "ctrgcn": select_ctrgcn,
+    "msg3d": select_msg3d,
+    "first": select_first,
 }
 
 
 def follow_ids(recording: Recording) -> tuple[list[Track], int]:
     """Gather the joints of each body id, in the order the ids come, and count the frames that have a body."""
-    filled, places = np.unique(recording.frames, return_inverse=True)
+    filled, positions = np.unique(recording.frames, return_inverse=True)
     rows = {}
     for row, body_id in enumerate(recording.ids):
         rows.setdefault(body_id, []).append(row)
     joints = recording.joints.astype(np.float32)
-    return [Track(int(places[found[0]]), joints[found]) for found in rows.values()], len(filled)
+    return [Track(int(positions[found[0]]), joints[found]) for found in rows.values()], len(filled)
 
 
 def choose_tracks(tracks: list[Track]) -> list[Track]:
@@ -109,22 +109,22 @@ def choose_tracks(tracks: list[Track]) -> list[Track]:
 
     Where the references stop with an error, because all tracks are short, all stay; the last one stays, however wide.
     """
-    tracks = [track for track in tracks if len(track.joints) >= LEAST_FRAMES] or tracks
+    tracks = [track for track in tracks if len(track.joints) >= MIN_TRACK_FRAMES] or tracks
     if len(tracks) == 1:
         return tracks
     for track in tracks:
         track.motion = measure_motion(track.joints)
-    kept = list(tracks)
+    chosen = list(tracks)
     for track in tracks:
-        if len(kept) == 1:
+        if len(chosen) == 1:
             break
         extent = np.ptp(track.joints[..., :2], axis=1)  # (L, 2): width and height
-        good = extent[:, 0] <= WIDEST * extent[:, 1]
+        good = extent[:, 0] <= MAX_WIDTH_RATIO * extent[:, 1]
         if 1 - good.mean() >= MAX_WIDE_RATIO:
-            kept = [other for other in kept if other is not track]
+            chosen = [other for other in chosen if other is not track]
         elif not good.all():
             track.motion = min(track.motion, measure_motion(track.joints[good]))
-    return sorted(kept, key=lambda track: -track.motion)
+    return sorted(chosen, key=lambda track: -track.motion)
 
 
 def measure_motion(joints: np.ndarray) -> float:
@@ -132,12 +132,12 @@ def measure_motion(joints: np.ndarray) -> float:
     return joints.reshape(-1, 3).var(axis=0).sum()
 
 
-def place_actors(tracks: list[Track], num_frames: int, num_shared: int) -> np.ndarray:
-    """Put tracks together to two actors: each goes to the first one that is not there meanwhile, or to nobody.
+def assign_actors(tracks: list[Track], num_frames: int, num_shared: int) -> np.ndarray:
+    """Put tracks together to two actors: each goes to the first one that is absent at that time, or to none.
 
     Args:
         tracks: most motion first; the first one is the first actor.
-        num_shared: frames that a track may share with an actor and still be taken for the same one.
+        num_shared: frames that a track may share with an actor and still belong to it.
     Returns:
         (2, num_frames, 25, 3) float32.
     """

@@ -6,16 +6,16 @@
 - PaddleDetection: `[[image id, boxes, [[[[x, y, score], ...], ...], [score, ...]]]]`, which
   det_keypoint_unite_infer.py --save_res writes.
 
-Classes and splits are read off the folders above, see `ownset`.
+Classes and splits are read off the folders above, see `class_folders`.
 """
 
 import argparse
 
 import numpy as np
 
-from dataset.raw_skeletons.jsonfile import JsonFile
-from dataset.raw_skeletons.ownset import arrange
-from dataset.raw_skeletons.persons import PERSONS, gather
+from dataset.raw_skeletons.class_folders import label_by_folder
+from dataset.raw_skeletons.json_file import JsonFile
+from dataset.raw_skeletons.persons import PERSONS, stack_persons
 from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
 from dataset.records import natural_order
 
@@ -28,7 +28,7 @@ FORMS = "COCO results, MMPose's predictions or PaddleDetection's results"
 def find_samples(args: argparse.Namespace) -> RawSet:
     """List the json files below `args.raw`."""
     origin = "run MMPose or PaddleDetection on each video and save its key points as json"
-    return arrange(list_files(args.raw, ".json", origin), args, args.layout or "coco17")
+    return label_by_folder(list_files(args.raw, ".json", origin), args, args.layout or "coco17")
 
 
 def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
@@ -41,7 +41,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """
     file = JsonFile(sample.path)
     base = ("instance_info",) if isinstance(file.content, dict) else ()
-    frames = file.take(base, list)
+    frames = file.get(base, list)
     if frames and isinstance(frames[0], dict) and "instances" in frames[0]:
         persons = read_mmpose(file, base)
     elif frames and isinstance(frames[0], dict) and "image_id" in frames[0]:
@@ -51,10 +51,12 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     elif not frames:
         persons = []
     else:
-        raise file.fault((*base, 0), f"is {repr(frames[0])[:40]}, expected {FORMS}; give files of one of these forms")
+        raise file.make_error(
+            (*base, 0), f"is {repr(frames[0])[:40]}, expected {FORMS}; give files of one of these forms"
+        )
     for people in persons:  # the best ones first, as only so many are looked at
         people.sort(key=lambda person: -person[:, 2].sum())
-    poses = PERSONS[args.persons or "matched"](gather(persons, NUM_JOINTS))
+    poses = PERSONS[args.persons or "matched"](stack_persons(persons, NUM_JOINTS))
     return make_pose_annotation(sample, poses, MAX_PIXELS, read_size(file) or args.image_size)
 
 
@@ -62,9 +64,9 @@ def read_size(file: JsonFile) -> tuple[int, int] | None:
     """Read (height, width) of the video, where the file says it."""
     if not isinstance(file.content, dict) or "image_size" not in file.content:
         return None
-    width, height = file.take_numbers(("image_size",), 2, MAX_PIXELS)
+    width, height = file.get_numbers(("image_size",), 2, MAX_PIXELS)
     if not (type(width) is type(height) is int and width > 0 and height > 0):
-        raise file.fault(("image_size",), f"is [{width}, {height}], expected width and height in pixels")
+        raise file.make_error(("image_size",), f"is [{width}, {height}], expected width and height in pixels")
     return height, width
 
 
@@ -74,7 +76,7 @@ def read_results(file: JsonFile) -> list[list[np.ndarray]]:
     for number in range(len(file.content)):
         image = file.content[number].get("image_id") if isinstance(file.content[number], dict) else None
         if isinstance(image, bool) or not isinstance(image, (int, str)):
-            raise file.fault((number, "image_id"), f"is {repr(image)[:40]}, expected a number or a name")
+            raise file.make_error((number, "image_id"), f"is {repr(image)[:40]}, expected a number or a name")
         frames.setdefault(image, []).append(read_triples(file, (number, "keypoints")))
     if all(isinstance(image, int) for image in frames):
         if max(frames) - min(frames) > 100 * len(frames):
@@ -88,21 +90,23 @@ def read_results(file: JsonFile) -> list[list[np.ndarray]]:
 def read_mmpose(file: JsonFile, base: tuple) -> list[list[np.ndarray]]:
     """Read the predictions of MMPose 1: the persons of each frame, which follow each other without a gap."""
     frames, first = [], None
-    for number in range(len(file.take(base, list))):
-        frame_id = file.take((*base, number, "frame_id"), int)
+    for number in range(len(file.get(base, list))):
+        frame_id = file.get((*base, number, "frame_id"), int)
         first = frame_id if first is None else first
         if frame_id != first + number:
-            raise file.fault(
+            raise file.make_error(
                 (*base, number, "frame_id"), f"is {frame_id}, expected {first + number}: a frame is missing"
             )
         persons = []
-        for person in range(len(file.take((*base, number, "instances"), list))):
-            place = (*base, number, "instances", person)
-            if len(file.take((*place, "keypoints"), list)) != NUM_JOINTS:
-                count = len(file.take((*place, "keypoints"), list))
-                raise file.fault((*place, "keypoints"), f"has {count} points, expected {NUM_JOINTS}; use a COCO model")
-            points = [file.take_numbers((*place, "keypoints", joint), 2, MAX_PIXELS) for joint in range(NUM_JOINTS)]
-            scores = file.take_numbers((*place, "keypoint_scores"), NUM_JOINTS, MAX_SCORE)
+        for person in range(len(file.get((*base, number, "instances"), list))):
+            keys = (*base, number, "instances", person)
+            if len(file.get((*keys, "keypoints"), list)) != NUM_JOINTS:
+                count = len(file.get((*keys, "keypoints"), list))
+                raise file.make_error(
+                    (*keys, "keypoints"), f"has {count} points, expected {NUM_JOINTS}; use a COCO model"
+                )
+            points = [file.get_numbers((*keys, "keypoints", joint), 2, MAX_PIXELS) for joint in range(NUM_JOINTS)]
+            scores = file.get_numbers((*keys, "keypoint_scores"), NUM_JOINTS, MAX_SCORE)
             persons.append(np.column_stack([np.array(points, np.float64), scores]))
         frames.append(persons)
     return frames
@@ -111,25 +115,25 @@ def read_mmpose(file: JsonFile, base: tuple) -> list[list[np.ndarray]]:
 def read_paddle(file: JsonFile, number: int) -> list[np.ndarray]:
     """Read the persons of a frame as PaddleDetection writes them; a person may be flat or a list of [x, y, score]."""
     persons = []
-    for person in range(len(file.take((number, 2, 0), list))):
-        place = (number, 2, 0, person)
-        size = len(file.take(place, list))
+    for person in range(len(file.get((number, 2, 0), list))):
+        keys = (number, 2, 0, person)
+        size = len(file.get(keys, list))
         if size == NUM_JOINTS:
-            points = [file.take_numbers((*place, joint), POINT, MAX_PIXELS) for joint in range(NUM_JOINTS)]
-            persons.append(check_scores(file, place, np.array(points, np.float64)))
+            points = [file.get_numbers((*keys, joint), POINT, MAX_PIXELS) for joint in range(NUM_JOINTS)]
+            persons.append(check_scores(file, keys, np.array(points, np.float64)))
         else:
-            persons.append(read_triples(file, place))
+            persons.append(read_triples(file, keys))
     return persons
 
 
-def read_triples(file: JsonFile, place: tuple) -> np.ndarray:
+def read_triples(file: JsonFile, keys: tuple) -> np.ndarray:
     """Read [x, y, score, x, ...] of a person, (17, 3)."""
-    return check_scores(file, place, np.array(file.take_numbers(place, TRIPLES, MAX_PIXELS)).reshape(NUM_JOINTS, POINT))
+    return check_scores(file, keys, np.array(file.get_numbers(keys, TRIPLES, MAX_PIXELS)).reshape(NUM_JOINTS, POINT))
 
 
-def check_scores(file: JsonFile, place: tuple, points: np.ndarray) -> np.ndarray:
+def check_scores(file: JsonFile, keys: tuple, points: np.ndarray) -> np.ndarray:
     """Refuse points (V, 3) of which a score cannot be."""
     worst = np.abs(points[:, 2]).max()
     if worst > MAX_SCORE:
-        raise file.fault(place, f"has a score of {worst:g}, expected 0 to 1; get the file again")
+        raise file.make_error(keys, f"has a score of {worst:g}, expected 0 to 1; get the file again")
     return points

@@ -11,8 +11,8 @@ import os
 
 import numpy as np
 
-from dataset.raw_skeletons.jsonfile import JsonFile
-from dataset.raw_skeletons.persons import PERSONS, gather
+from dataset.raw_skeletons.json_file import JsonFile
+from dataset.raw_skeletons.persons import PERSONS, stack_persons
 from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
 
 NUM_JOINTS = 18
@@ -35,12 +35,14 @@ def find_samples(args: argparse.Namespace) -> RawSet:
             if name not in labels.content:
                 skipped[path] = f"'{labels.path}' does not name it"
                 continue
-            label = labels.take((name, "label_index"), int)
+            label = labels.get((name, "label_index"), int)
             samples.append(RawSample(name, path, label))
             splits[split].append(name)
-            class_name = labels.take((name, "label"), str)
+            class_name = labels.get((name, "label"), str)
             if names.setdefault(label, class_name) != class_name:
-                raise labels.fault((name, "label"), f"is not '{names[label]}', as others of label {label}; correct it")
+                raise labels.make_error(
+                    (name, "label"), f"is not '{names[label]}', as others of label {label}; correct it"
+                )
     if not samples:
         raise FileNotFoundError(
             f"no videos in '{args.raw}', in kinetics_train or kinetics_val; unpack kinetics-skeleton.tar.gz of ST-GCN"
@@ -59,22 +61,22 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """
     file = JsonFile(sample.path)
     frames = {}
-    for number in range(len(file.take(("data",), list))):
-        index = file.take(("data", number, "frame_index"), int)
+    for number in range(len(file.get(("data",), list))):
+        index = file.get(("data", number, "frame_index"), int)
         if not 0 <= index < MAX_FRAMES or index in frames:
-            raise file.fault(("data", number, "frame_index"), f"is {index}, expected numbers from 0, each once")
+            raise file.make_error(("data", number, "frame_index"), f"is {index}, expected numbers from 0, each once")
         frames[index] = [
             read_person(file, ("data", number, "skeleton", person))
-            for person in range(len(file.take(("data", number, "skeleton"), list)))
+            for person in range(len(file.get(("data", number, "skeleton"), list)))
         ]
-    if file.take(("label_index",), int) != sample.label:
-        raise file.fault(("label_index",), f"is not {sample.label}, as the label file says; correct one of them")
-    poses = gather([frames.get(index, []) for index in range(max(frames, default=-1) + 1)], NUM_JOINTS)
+    if file.get(("label_index",), int) != sample.label:
+        raise file.make_error(("label_index",), f"is not {sample.label}, as the label file says; correct one of them")
+    poses = stack_persons([frames.get(index, []) for index in range(max(frames, default=-1) + 1)], NUM_JOINTS)
     return make_pose_annotation(sample, PERSONS[args.persons or "sorted"](poses), LIMIT, (1, 1))
 
 
-def read_person(file: JsonFile, place: tuple) -> np.ndarray:
+def read_person(file: JsonFile, keys: tuple) -> np.ndarray:
     """Read x, y and score of a person's joints, (18, 3)."""
-    pose = np.array(file.take_numbers((*place, "pose"), 2 * NUM_JOINTS, LIMIT), np.float64).reshape(NUM_JOINTS, 2)
-    score = np.array(file.take_numbers((*place, "score"), NUM_JOINTS, MAX_SCORE), np.float64)
+    pose = np.array(file.get_numbers((*keys, "pose"), 2 * NUM_JOINTS, LIMIT), np.float64).reshape(NUM_JOINTS, 2)
+    score = np.array(file.get_numbers((*keys, "score"), NUM_JOINTS, MAX_SCORE), np.float64)
     return np.column_stack([pose * (score[:, None] != 0), score])

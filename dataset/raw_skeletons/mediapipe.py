@@ -3,7 +3,7 @@
 Two forms are read. Wide: a row per frame, columns `x0 y0 z0 v0 x1 ...` in any order (counted from 0 or 1, `_` or
 `visibility` allowed, other columns ignored), or no header and 99 or 132 numbers; a row of empty cells is a frame
 without a body. Long: a row per landmark, columns `frame, landmark, x, y, z` and perhaps `visibility`. Classes and
-splits are read off the folders above, see `ownset`.
+splits are read off the folders above, see `class_folders`.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from common.files import decode_text
-from dataset.raw_skeletons.ownset import arrange
+from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
 
 NUM_JOINTS = 33
@@ -27,7 +27,7 @@ LONG = {"frame": 0, "frame_id": 0, "frame_index": 0, "landmark": 1, "landmark_id
 def find_samples(args: argparse.Namespace) -> RawSet:
     """List the csv files below `args.raw`."""
     origin = "write the landmarks of each video into a csv file"
-    return arrange(list_files(args.raw, ".csv", origin), args, args.layout or "mediapipe33")
+    return label_by_folder(list_files(args.raw, ".csv", origin), args, args.layout or "mediapipe33")
 
 
 def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
@@ -47,7 +47,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
         header, first = _name_columns(sample, len(header)), 0
     for line, row in enumerate(rows[first:], first + 1):
         if len(row) != len(header):
-            raise _fault(sample, line, f"got {len(row)} cells, expected {len(header)}")
+            raise _make_error(sample, line, f"got {len(row)} cells, expected {len(header)}")
     names = [name.lower() for name in header]
     landmarks = (
         read_long(sample, rows[first:], names) if "x" in names else read_wide(sample, rows[first:], names, first)
@@ -65,17 +65,19 @@ def read_wide(sample: RawSample, rows: list[list[str]], names: list[str], first:
     """
     found = {column: WIDE.fullmatch(name) for column, name in enumerate(names) if WIDE.fullmatch(name)}
     lowest = min((int(match[2]) for match in found.values()), default=0)
-    places = {column: (int(match[2]) - lowest, AXES[match[1].lower()]) for column, match in found.items()}
-    num_axes = max((axis for _, axis in places.values()), default=0) + 1
+    targets = {column: (int(match[2]) - lowest, AXES[match[1].lower()]) for column, match in found.items()}
+    num_axes = max((axis for _, axis in targets.values()), default=0) + 1
     wanted = {(joint, axis) for joint in range(NUM_JOINTS) for axis in range(max(num_axes, 3))}
-    if set(places.values()) != wanted or len(places) != len(wanted):
-        raise _fault(sample, 1, f"got {len(places)} columns of landmarks, expected x, y, z (and v) of {NUM_JOINTS}")
+    if set(targets.values()) != wanted or len(targets) != len(wanted):
+        raise _make_error(
+            sample, 1, f"got {len(targets)} columns of landmarks, expected x, y, z (and v) of {NUM_JOINTS}"
+        )
     landmarks = np.zeros((len(rows), NUM_JOINTS, num_axes))
     for frame, row in enumerate(rows):
-        if not any(row[column] for column in places):
+        if not any(row[column] for column in targets):
             continue
-        for column, place in places.items():
-            landmarks[(frame, *place)] = _read_number(sample, frame + first + 1, names[column], row[column])
+        for column, target in targets.items():
+            landmarks[(frame, *target)] = _read_number(sample, frame + first + 1, names[column], row[column])
     return landmarks
 
 
@@ -84,19 +86,23 @@ def read_long(sample: RawSample, rows: list[list[str]], names: list[str]) -> np.
     keys = {LONG[name]: column for column, name in enumerate(names) if name in LONG}
     axes = {AXES[name]: column for column, name in enumerate(names) if name in AXES}
     if set(keys) != {0, 1} or set(axes) not in ({0, 1, 2}, {0, 1, 2, 3}):
-        raise _fault(sample, 1, f"got the columns {', '.join(names)}, expected frame, landmark, x, y, z")
+        raise _make_error(sample, 1, f"got the columns {', '.join(names)}, expected frame, landmark, x, y, z")
     frames = {}
     for line, row in enumerate(rows, 2):
         frame, joint = (row[keys[key]] for key in (0, 1))
         if not frame.isdecimal() or not joint.isdecimal() or int(joint) >= NUM_JOINTS or int(frame) > 10**6:
-            raise _fault(sample, line, f"got frame '{frame}' and landmark '{joint}', expected numbers from 0, 0 to 32")
+            raise _make_error(
+                sample, line, f"got frame '{frame}' and landmark '{joint}', expected numbers from 0, 0 to 32"
+            )
         known = frames.setdefault(int(frame), {})
         if int(joint) in known:
-            raise _fault(sample, line, f"landmark {joint} of frame {frame} comes twice")
+            raise _make_error(sample, line, f"landmark {joint} of frame {frame} comes twice")
         known[int(joint)] = [_read_number(sample, line, names[axes[axis]], row[axes[axis]]) for axis in sorted(axes)]
         if line - 1 == len(rows) or row[keys[0]] != rows[line - 1][keys[0]]:  # the frame's last row
             if len(known) != NUM_JOINTS:
-                raise _fault(sample, line, f"frame {frame} ends with {len(known)} landmarks, expected {NUM_JOINTS}")
+                raise _make_error(
+                    sample, line, f"frame {frame} ends with {len(known)} landmarks, expected {NUM_JOINTS}"
+                )
     landmarks = np.zeros((max(frames, default=-1) - min(frames, default=0) + 1, NUM_JOINTS, len(axes)))
     for frame, known in frames.items():
         landmarks[frame - min(frames)] = [known[joint] for joint in range(NUM_JOINTS)]
@@ -107,13 +113,13 @@ def _name_columns(sample: RawSample, count: int) -> list[str]:
     """Name the columns of a file without a header."""
     letters = {3 * NUM_JOINTS: "xyz", 4 * NUM_JOINTS: "xyzv"}.get(count)
     if not letters:
-        raise _fault(sample, 1, f"got {count} numbers, expected {3 * NUM_JOINTS} or {4 * NUM_JOINTS}, or a header")
+        raise _make_error(sample, 1, f"got {count} numbers, expected {3 * NUM_JOINTS} or {4 * NUM_JOINTS}, or a header")
     return [f"{letter}{joint}" for joint in range(NUM_JOINTS) for letter in letters]
 
 
 def _read_number(sample: RawSample, line: int, name: str, cell: str) -> float:
     if not _is_number(cell) or not abs(float(cell)) <= LIMIT:  # nan compares false
-        raise _fault(sample, line, f"{name} is '{cell[:40]}', expected a number from {-LIMIT} to {LIMIT}")
+        raise _make_error(sample, line, f"{name} is '{cell[:40]}', expected a number from {-LIMIT} to {LIMIT}")
     return float(cell)
 
 
@@ -121,5 +127,5 @@ def _is_number(cell: str) -> bool:
     return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", cell, re.IGNORECASE) is not None
 
 
-def _fault(sample: RawSample, line: int, what: str) -> ValueError:
+def _make_error(sample: RawSample, line: int, what: str) -> ValueError:
     return ValueError(f"'{sample.path}' line {line}: {what}; get the file again")

@@ -12,8 +12,8 @@ import re
 
 from common.files import read_lines
 from dataset.raw_skeletons.bodies import BODIES
+from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.ntu_file import MAX_METRES, read_recording
-from dataset.raw_skeletons.ownset import find_own_classes
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, list_files, make_annotation
 from dataset.splits import SHIPPED_SPLITS
 
@@ -54,7 +54,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         else:
             numbers[name], paths[name] = tuple(int(number) for number in match.groups()), path
     version = choose_version(args.format, list(numbers.values()))
-    class_names = find_own_classes(args)
+    class_names = find_class_names(args)
     is_official = class_names is None and args.train_subjects is None
     missing = set(read_missing(version)) if class_names is None else set()
     class_names = class_names or read_official_classes(version)

@@ -16,7 +16,7 @@ from dataset.raw_skeletons.samples import read_bytes
 
 NUM_JOINTS = 25
 BODY_WORDS, JOINT_WORDS = 10, 12
-KEPT_COLUMNS = (0, 1, 2, 11)  # of a joint's line: x, y, z, and the tracking state (0 not seen, 1 guessed, 2 seen)
+USED_COLUMNS = (0, 1, 2, 11)  # of a joint's line: x, y, z, and the tracking state (0 not seen, 1 guessed, 2 seen)
 MAX_ODD_RATIO = 0.01  # writers that drop zeros at the end have shorter numbers in a tenth of all
 MAX_METRES = 20  # Kinect v2 sees eight metres far; more is damage
 BLANKS = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
@@ -36,7 +36,7 @@ class Recording:
     Attributes:
         num_frames: T, frames without bodies included.
         frames: (B,) the frame each is in, from 0.
-        slots: (B,) its place among the bodies of its frame.
+        slots: (B,) its position among the bodies of its frame.
         ids: the B ids that the tracker gave.
         joints: (B, 25, 3) metres, camera axes, float64.
     """
@@ -66,11 +66,11 @@ def read_recording(path: str | os.PathLike) -> Recording:
             text.check_line(line, BODY_WORDS, f"a body of {inside}")
             ids.append(text.read_id(line))
             if ids[-1] in seen:
-                raise text.fault(line, f"body {ids[-1]} is in {inside} twice")
+                raise text.make_error(line, f"body {ids[-1]} is in {inside} twice")
             seen.add(ids[-1])
             num_joints = text.read_count(line + 1, f"the number of joints of a body of {inside}")
             if num_joints != NUM_JOINTS:
-                raise text.fault(line + 1, f"got {num_joints} joints, expected {NUM_JOINTS}")
+                raise text.make_error(line + 1, f"got {num_joints} joints, expected {NUM_JOINTS}")
             text.check_joint_lines(line + 2, inside)
             frames.append(frame)
             slots.append(slot)
@@ -96,48 +96,48 @@ class _Text:
         self.sizes = np.diff(self.first_words, append=len(self.starts)).tolist()
         while not self.sizes[-1]:  # blank lines at the end
             self.sizes.pop()
-        self.absent = self.check_words()
+        self.missing = self.check_words()
 
     def check_words(self) -> list[int]:
         """Refuse words that are no numbers; those by which a program says that it has no number are returned."""
         counts = np.add.reduceat(WEIGHTS[self.raw], self.starts)
         signed = WEIGHTS[self.raw[self.starts]] == SIGN
         self.is_plain = (counts % POINT > 0) & (counts // POINT % 32 <= 1) & (counts // SIGN == signed)
-        absent = []
+        missing = []
         for word in np.flatnonzero(~self.is_plain).tolist():
             text = self.data[self.starts[word] : self.ends[word]]
             if NO_NUMBER.fullmatch(text):
-                absent.append(word)
+                missing.append(word)
             elif not NUMBER.fullmatch(text):
                 shown = repr(text[:40])[1:]
-                raise self.fault(self.data.count(b"\n", 0, self.starts[word]), f"got {shown}, expected a number")
-        return absent
+                raise self.make_error(self.data.count(b"\n", 0, self.starts[word]), f"got {shown}, expected a number")
+        return missing
 
-    def fault(self, line: int, what: str) -> ValueError:
+    def make_error(self, line: int, what: str) -> ValueError:
         """Make the error that names the line."""
         return ValueError(f"'{self.path}' line {line + 1}: {what}; the file is damaged, get it again")
 
     def check_line(self, line: int, num_words: int, what: str) -> None:
         """Refuse a line that is not there or holds another number of words."""
         if line >= len(self.sizes):
-            raise self.fault(line, f"the file ends here, expected {what}")
+            raise self.make_error(line, f"the file ends here, expected {what}")
         if self.sizes[line] != num_words:
             got = f"{self.sizes[line]} numbers" if self.sizes[line] != 1 else "1 number"
-            raise self.fault(line, f"got {got}, expected {num_words} ({what})")
+            raise self.make_error(line, f"got {got}, expected {num_words} ({what})")
 
     def read_count(self, line: int, what: str) -> int:
         """Read a line that holds one whole number from 0."""
         self.check_line(line, 1, what)
         word = self.read_word(line)
         if not word.isdigit():
-            raise self.fault(line, f"got '{word.decode()[:40]}', expected {what}, a whole number from 0")
+            raise self.make_error(line, f"got '{word.decode()[:40]}', expected {what}, a whole number from 0")
         return int(word)
 
     def read_id(self, line: int) -> int:
         """Read a body's id, which has more digits than float64 holds."""
         word = self.read_word(line)
         if not word.isdigit():
-            raise self.fault(line, f"got '{word.decode()[:40]}', expected a body's id, a whole number")
+            raise self.make_error(line, f"got '{word.decode()[:40]}', expected a body's id, a whole number")
         return int(word)
 
     def read_word(self, line: int) -> bytes:
@@ -155,13 +155,13 @@ class _Text:
     def check_end(self, line: int, num_frames: int) -> None:
         """Refuse lines after the last frame."""
         if line < len(self.sizes):
-            raise self.fault(line, f"the file goes on, expected its end after the {num_frames} frames of line 1")
+            raise self.make_error(line, f"the file goes on, expected its end after the {num_frames} frames of line 1")
 
     def read_joints(self, first_lines: np.ndarray) -> np.ndarray:
         """Read x, y, z of all joints, (B, 25, 3), given the line of each body's first joint."""
         lines = first_lines[:, None] + np.arange(NUM_JOINTS)
-        words = self.first_words[lines][..., None] + KEPT_COLUMNS
-        is_number = ~np.isin(words, self.absent)
+        words = self.first_words[lines][..., None] + USED_COLUMNS
+        is_number = ~np.isin(words, self.missing)
         values, decimals = np.full(words.shape, np.nan), np.zeros(words.shape, np.int64)
         values[is_number], decimals[is_number] = self.read_values(words[is_number])
         is_good = np.abs(values) <= (MAX_METRES, MAX_METRES, MAX_METRES, 2)  # nan compares false
@@ -171,7 +171,7 @@ class _Text:
             metres = f"metres from -{MAX_METRES} to {MAX_METRES}"
             name, expected = [("x", metres), ("y", metres), ("z", metres), ("the tracking state", "0, 1 or 2")][column]
             what = f"{name} is {values[body, joint, column]:g}, expected {expected}"
-            raise self.fault(int(lines[body, joint]), what)
+            raise self.make_error(int(lines[body, joint]), what)
         self.check_decimals(decimals[..., :3], lines)
         return values[..., :3]
 
@@ -188,7 +188,7 @@ class _Text:
             is_odd = (decimals != usual) & (decimals > 0)
             body, joint, axis = np.argwhere(is_odd)[0]
             what = f"{'xyz'[axis]} has {decimals[body, joint, axis]} decimals, all other numbers have {usual}"
-            raise self.fault(int(lines[body, joint]), what)
+            raise self.make_error(int(lines[body, joint]), what)
 
     def read_values(self, words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Read some words as float64, and count their decimals where they have no exponent.
@@ -199,9 +199,9 @@ class _Text:
         is_short = self.is_plain[words] & (sizes <= 15)
         digits, num_decimals = np.zeros(len(words), np.int64), np.zeros(len(words), np.int64)
         seen_point = np.zeros(len(words), bool)
-        for place in range(min(15, sizes.max(initial=0))):
-            letters = self.raw[np.where(place < sizes, starts + place, starts)]
-            is_digit = (place < sizes) & (letters - np.uint8(ord("0")) < 10)  # what is below "0" wraps around
+        for position in range(min(15, sizes.max(initial=0))):
+            letters = self.raw[np.where(position < sizes, starts + position, starts)]
+            is_digit = (position < sizes) & (letters - np.uint8(ord("0")) < 10)  # what is below "0" wraps around
             digits = np.where(is_digit, digits * 10 + (letters - np.uint8(ord("0"))), digits)
             num_decimals += is_digit & seen_point
             seen_point |= letters == ord(".")

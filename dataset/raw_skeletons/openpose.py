@@ -1,7 +1,7 @@
 """OpenPose's output: a folder per video with a `<video>_000000000000_keypoints.json` for each frame.
 
 `{"people": [{"pose_keypoints_2d": [x, y, score, ...]}]}`, 25 joints (BODY_25) or 18 (COCO). Classes and splits are read
-off the folders above, see `ownset`.
+off the folders above, see `class_folders`.
 """
 
 import argparse
@@ -10,9 +10,9 @@ import re
 
 import numpy as np
 
-from dataset.raw_skeletons.jsonfile import JsonFile
-from dataset.raw_skeletons.ownset import arrange
-from dataset.raw_skeletons.persons import PERSONS, gather
+from dataset.raw_skeletons.class_folders import label_by_folder
+from dataset.raw_skeletons.json_file import JsonFile
+from dataset.raw_skeletons.persons import PERSONS, stack_persons
 from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
 
 SUFFIX = "_keypoints.json"
@@ -25,7 +25,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
     folders = {}
     for path in list_files(args.raw, SUFFIX, "run OpenPose with --write_json"):
         folders.setdefault(os.path.dirname(path), []).append(path)
-    return arrange(list(folders), args, args.layout or LAYOUTS[find_num_joints(sum(folders.values(), []))])
+    return label_by_folder(list(folders), args, args.layout or LAYOUTS[find_num_joints(sum(folders.values(), []))])
 
 
 def find_num_joints(paths: list[str]) -> int:
@@ -36,11 +36,11 @@ def find_num_joints(paths: list[str]) -> int:
     """
     for path in paths:
         file = JsonFile(path)
-        if file.take(("people",), list):
-            place = ("people", 0, "pose_keypoints_2d")
-            size = len(file.take(place, list))
+        if file.get(("people",), list):
+            keys = ("people", 0, "pose_keypoints_2d")
+            size = len(file.get(keys, list))
             if size % 3 or size // 3 not in LAYOUTS:
-                raise file.fault(place, f"has {size} values, expected 75 or 54; run OpenPose with BODY_25 or COCO")
+                raise file.make_error(keys, f"has {size} values, expected 75 or 54; run OpenPose with BODY_25 or COCO")
             return size // 3
     raise ValueError(f"'{paths[0]}' and {len(paths) - 1} more files show nobody; there is nothing to learn from")
 
@@ -65,20 +65,20 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     sizes = {len(person) for persons in frames for person in persons}
     if len(sizes) > 1:
         raise ValueError(f"'{sample.path}': persons have {sorted(sizes)} joints, expected one number; get it again")
-    poses = gather(frames, max(sizes, default=1))
+    poses = stack_persons(frames, max(sizes, default=1))
     return make_pose_annotation(sample, PERSONS[args.persons or "matched"](poses), MAX_PIXELS, args.image_size)
 
 
 def read_frame(file: JsonFile) -> list[np.ndarray]:
     """Read the persons of a frame, each (V, 3)."""
     persons = []
-    for person in range(len(file.take(("people",), list))):
-        place = ("people", person, "pose_keypoints_2d")
-        size = len(file.take(place, list))
+    for person in range(len(file.get(("people",), list))):
+        keys = ("people", person, "pose_keypoints_2d")
+        size = len(file.get(keys, list))
         if size % 3 or size // 3 not in LAYOUTS:
-            raise file.fault(place, f"has {size} values, expected 75 or 54; get the file again")
-        values = np.array(file.take_numbers(place, size, MAX_PIXELS)).reshape(-1, 3)
+            raise file.make_error(keys, f"has {size} values, expected 75 or 54; get the file again")
+        values = np.array(file.get_numbers(keys, size, MAX_PIXELS)).reshape(-1, 3)
         if values[:, 2].max() > MAX_SCORE:
-            raise file.fault(place, f"has a score of {values[:, 2].max():g}, expected 0 to 1; get the file again")
+            raise file.make_error(keys, f"has a score of {values[:, 2].max():g}, expected 0 to 1; get the file again")
         persons.append(values)
     return persons

@@ -10,13 +10,13 @@ import numpy as np
 MAX_CANDIDATES = 5  # persons of a frame that are looked at, as in ST-GCN
 
 
-def gather(frames: list[list[np.ndarray]], num_joints: int) -> np.ndarray:
+def stack_persons(frames: list[list[np.ndarray]], num_joints: int) -> np.ndarray:
     """Put lists of persons, each (V, 3), into one array (M, T, V, 3) with M from 1 to 5, the first ones."""
     num_persons = min(max((len(persons) for persons in frames), default=0), MAX_CANDIDATES)
     poses = np.zeros((max(num_persons, 1), len(frames), num_joints, 3))
     for frame, persons in enumerate(frames):
-        for place, person in enumerate(persons[:MAX_CANDIDATES]):
-            poses[place, frame] = person
+        for index, person in enumerate(persons[:MAX_CANDIDATES]):
+            poses[index, frame] = person
     return poses
 
 
@@ -45,10 +45,10 @@ def match_persons(poses: np.ndarray) -> np.ndarray:
         nearest = distances[frames, person].argmin(axis=1)
         following[frames, person] = nearest
         distances[frames, :, nearest] = np.inf
-    matched, places = poses.copy(), np.arange(num_persons)
+    matched, current = poses.copy(), np.arange(num_persons)
     for frame in frames:
-        places = following[frame, places]
-        matched[:, frame + 1] = poses[places, frame + 1]
+        current = following[frame, current]
+        matched[:, frame + 1] = poses[current, frame + 1]
     return matched[np.argsort(-matched[..., 2].sum(axis=(1, 2)), kind="stable")]
 
 

@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 
 from common.files import load_pickle
-from dataset.raw_skeletons.ownset import find_own_classes
+from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
 
 LIMIT = 1e6  # of any unit
@@ -26,16 +26,16 @@ def find_samples(args: argparse.Namespace) -> RawSet:
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise ValueError(f"'{args.raw}' is no dict of 'split' and 'annotations'; give a pkl of PYSKL or MMAction2")
     samples, annotations, failed, skipped, known = [], [], {}, {}, set()
-    for place, raw in enumerate(content["annotations"]):
+    for index, raw in enumerate(content["annotations"]):
         name = raw.get("frame_dir") if isinstance(raw, dict) else None
         if not isinstance(name, str) or not name:
-            skipped[f"annotation {place}"] = "it has no frame_dir, its name"
+            skipped[f"annotation {index}"] = "it has no frame_dir, its name"
             continue
         if name in known:
-            skipped[f"annotation {place}"] = f"the sample {name} comes twice"
+            skipped[f"annotation {index}"] = f"the sample {name} comes twice"
             continue
         known.add(name)
-        samples.append(RawSample(name, args.raw, place=place))
+        samples.append(RawSample(name, args.raw, index=index))
         try:
             annotations.append(check_annotation(raw, samples[-1]))
         except EmptyBodiesError as error:
@@ -47,7 +47,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         skipped.update(
             {f"{split}: {name}": "the split names it, but it has no annotation" for name in set(names) - known}
         )
-    class_names = (find_own_classes(args) if args.classes else None) or content.get("class_names")
+    class_names = (find_class_names(args) if args.classes else None) or content.get("class_names")
     layout = args.layout or content.get("layout") or (find_layout(annotations[0]) if annotations else None)
     return RawSet(samples, splits, class_names, layout, skipped, annotations=annotations, failed=failed)
 
@@ -59,7 +59,7 @@ def find_layout(annotation: dict) -> str | None:
 
 def check_annotation(raw: dict, sample: RawSample) -> dict:
     """Check one annotation and give it back."""
-    where = f"'{sample.path}' annotation {sample.place} ({sample.name})"
+    where = f"'{sample.path}' annotation {sample.index} ({sample.name})"
     keypoint, label, score = (raw.get(key) for key in ("keypoint", "label", "keypoint_score"))
     if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
         raise ValueError(f"{where}: label is {label!r}, expected a whole number from 0")

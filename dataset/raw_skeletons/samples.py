@@ -19,7 +19,7 @@ class RawSample:
     name: str  # its frame_dir in the pkl
     path: str
     label: int | None = None  # None: its file says it
-    place: int | None = None  # its number within the file, where the file holds many
+    index: int | None = None  # of the sample in the file, where the file holds many
     num_bytes: int | None = None  # None: the size of its file
 
 
@@ -47,7 +47,7 @@ class RawSet:
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)  # name -> (kind, reason)
 
 
-def list_files(place: str | os.PathLike, suffix: str, origin: str) -> list[str]:
+def list_files(folder: str | os.PathLike, suffix: str, origin: str) -> list[str]:
     """List the files of a folder tree that end in `suffix` (any case), sorted by name.
 
     Args:
@@ -55,17 +55,17 @@ def list_files(place: str | os.PathLike, suffix: str, origin: str) -> list[str]:
     Raises:
         FileNotFoundError: no such folder, or no such files in it.
     """
-    place = os.fspath(place)
-    if not os.path.isdir(place):
-        raise FileNotFoundError(f"folder '{place}' does not exist; {origin}")
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"folder '{folder}' does not exist; {origin}")
     paths = [
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(place)
+        os.path.join(parent, name)
+        for parent, _, names in os.walk(folder)
         for name in names
         if name.lower().endswith(suffix) and not name.startswith(".")
     ]
     if not paths:
-        raise FileNotFoundError(f"no {suffix} files in '{place}'; {origin}")
+        raise FileNotFoundError(f"no {suffix} files in '{folder}'; {origin}")
     return sorted(paths, key=lambda path: (os.path.basename(path), path))
 
 

@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from dataset.raw_skeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.json_file import JsonFile
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
 ACTIONS = {  # number in the file names -> class; the recordings have no actions 7 and 10
@@ -60,16 +60,16 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """
     file = JsonFile(sample.path)
     for key, expected in (("file_name", sample.name), ("label", sample.label + 1)):
-        if file.take((key,), type(expected)) != expected:
-            raise file.fault((key,), f"is {file.content[key]!r}, expected {expected!r}; get the file again")
-    frames = [read_frame(file, ("skeletons", number)) for number in range(len(file.take(("skeletons",), list)))]
+        if file.get((key,), type(expected)) != expected:
+            raise file.make_error((key,), f"is {file.content[key]!r}, expected {expected!r}; get the file again")
+    frames = [read_frame(file, ("skeletons", number)) for number in range(len(file.get(("skeletons",), list)))]
     keypoint = np.array(frames, np.float64).reshape(1, -1, NUM_JOINTS, 3)
     return make_annotation(sample, sample.label, keypoint, MAX_METRES)
 
 
-def read_frame(file: JsonFile, place: tuple) -> list:
+def read_frame(file: JsonFile, keys: tuple) -> list:
     """Read the 20 joints of a frame, each of three numbers."""
-    num_joints = len(file.take(place, list))
+    num_joints = len(file.get(keys, list))
     if num_joints != NUM_JOINTS:
-        raise file.fault(place, f"has {num_joints} joints, expected {NUM_JOINTS}; get the file again")
-    return [file.take_numbers((*place, joint), 3, MAX_METRES) for joint in range(NUM_JOINTS)]
+        raise file.make_error(keys, f"has {num_joints} joints, expected {NUM_JOINTS}; get the file again")
+    return [file.get_numbers((*keys, joint), 3, MAX_METRES) for joint in range(NUM_JOINTS)]

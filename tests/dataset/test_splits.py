@@ -6,13 +6,13 @@ import pytest
 
 from dataset.splits import (
     SHIPPED_SPLITS,
+    find_group,
+    find_shared_groups,
     find_split_folder,
-    group_of,
     hold_out_groups,
-    number_classes,
+    index_classes,
     read_class_index,
     read_split,
-    shared_groups,
     strip_video_suffix,
 )
 
@@ -23,7 +23,7 @@ def test_official_splits_of_ucf101(split, num_train, num_test):
     train = read_split(f"{SHIPPED_SPLITS}/trainlist{split:02}.txt", class_names)
     test = read_split(f"{SHIPPED_SPLITS}/testlist{split:02}.txt", class_names)
     assert (len(set(train)), len(set(test)), len(class_names)) == (num_train, num_test, 101)
-    assert not {group_of(video) for _, video in train} & {group_of(video) for _, video in test}
+    assert not {find_group(video) for _, video in train} & {find_group(video) for _, video in test}
     assert {name for name, _ in train} == {name for name, _ in test} == set(class_names)
     assert class_names[0] == "ApplyEyeMakeup" and class_names[100] == "YoYo"
 
@@ -72,10 +72,10 @@ def test_split_folder_of_the_tree_comes_before_the_shipped_one(tmp_path):
 
 def test_group_names():
     names = ["v_Biking_g08_c01", "v_HandStandPushups_G12_c3", "g1_x", "my_big_g003"]
-    assert [group_of(name) for name in names] == ["g08", "g12", "g1", "g003"]
+    assert [find_group(name) for name in names] == ["g08", "g12", "g1", "g003"]
     for name in ("clip_1", "v_big08_c01", "v_g_c01", ""):
         with pytest.raises(ValueError, match=f"video '{name}' has no group in its name, expected one like 'g08'"):
-            group_of(name)
+            find_group(name)
 
 
 def test_only_video_suffixes_are_cut():
@@ -83,16 +83,16 @@ def test_only_video_suffixes_are_cut():
 
 
 def test_classes_are_numbered_by_place_whatever_the_case():
-    assert number_classes(["B", "a"]) == {"b": 0, "a": 1}
+    assert index_classes(["B", "a"]) == {"b": 0, "a": 1}
     with pytest.raises(ValueError, match="'Run' and 'run' are one name but for upper and lower case; correct one"):
-        number_classes(["Run", "a", "run"])
+        index_classes(["Run", "a", "run"])
 
 
 def test_groups_are_held_out_whole_and_the_same_for_the_same_seed():
     classes = {f"v_{name}_g{group:02}_c{clip:02}": name for name in "AB" for group in range(1, 11) for clip in range(4)}
     held_out = hold_out_groups(classes, 0.3, seed=1)
     assert len(held_out) == 2 * 3 * 4
-    assert not shared_groups(held_out, set(classes) - held_out)
+    assert not find_shared_groups(held_out, set(classes) - held_out)
     assert held_out == hold_out_groups(dict(reversed(classes.items())), 0.3, seed=1)
     assert len({frozenset(hold_out_groups(classes, 0.3, seed)) for seed in range(8)}) > 3
 
@@ -112,4 +112,4 @@ def test_at_least_one_group_is_held_out_and_one_is_left(ratio):
 
 
 def test_shared_groups_are_named():
-    assert shared_groups(["v_A_g01_c01", "v_A_g02_c01", "x"], ["v_B_G02_c03", "x", "y"]) == ["g02", "x"]
+    assert find_shared_groups(["v_A_g01_c01", "v_A_g02_c01", "x"], ["v_B_G02_c03", "x", "y"]) == ["g02", "x"]

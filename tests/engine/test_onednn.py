@@ -13,7 +13,7 @@ from tiny import make_tree, write_config
 
 import recipe
 import train
-from engine import checkpoint, onednn
+from engine import checkpoint, distributed
 from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep
 from engine.onednn.workarounds import find_used_frames
 from models import build_model
@@ -213,7 +213,7 @@ def test_frames_of_a_kernel_that_meet_a_clip(num_frames):
     [
         ("pcan", (), "it does not know 'pcan', only resnet, "),
         ("resnet", (paddle.device, "get_device", lambda: "gpu:0"), "it is for CPUs, and this is gpu:0"),
-        ("resnet", (onednn.distributed, "num_ranks", lambda: 2), "it takes one process, here are 2"),
+        ("resnet", (distributed, "num_ranks", lambda: 2), "it takes one process, here are 2"),
         ("resnet", (paddle, "__version__", "2.6.2"), "Paddle 2.6.2 computes these programs wrongly"),
     ],
 )

@@ -29,7 +29,7 @@ def test_the_lists_of_the_three_classes_are_those_of_the_official_split():
             groups[side] = [video for _, video in ours]
             there = {path.stem for path in DATA.glob("videos/*/*.avi")}
             assert set(groups[side]) <= there
-        assert splits.shared_groups(groups["train"], groups["test"]) == []
+        assert splits.find_shared_groups(groups["train"], groups["test"]) == []
 
 
 def test_the_road_from_real_videos_to_a_score(run_script, tmp_path):

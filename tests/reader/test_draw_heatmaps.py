@@ -178,7 +178,7 @@ def test_a_batch_is_the_same_by_numpy_and_on_a_device(limbs, monkeypatch):
     keypoint[..., 2:] = rng.uniform(0.1, 1, (3, 2, 4, 17, 2))
     keypoint[..., 3] = np.array([0, 1, 0])[:, None, None, None]
     order = LAYOUT.mirror_indices() if limbs is None else draw_heatmaps.mirror_limbs(limbs, LAYOUT)
-    maps = device_heatmaps.draw_batch(keypoint, (20, 20), 0.7, limbs, order)
+    maps = device_heatmaps.draw_batch(paddle.to_tensor(keypoint), (20, 20), 0.7, limbs, order)
     assert maps.shape == [3, 17, 4, 20, 20]
     for sample, expected in zip(keypoint, maps.numpy(), strict=True):
         parts = draw_heatmaps.make_heatmaps(sample[..., :2], sample[..., 2], (20, 20), 0.7, 1.0, limbs, order)

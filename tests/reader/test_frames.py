@@ -7,7 +7,7 @@ from tiny_videos import write_frames, write_video
 
 from dataset.records import ListEntry, read_list
 from reader.clips import Clips
-from reader.frames import decode_frames, open_video
+from reader.frames import EncodedClip, open_video
 
 WHOLE = {"crop_size": HEIGHT, "short_size": HEIGHT}  # the films are as high as this: no pixel is resized
 
@@ -31,7 +31,7 @@ def film(tmp_path_factory):
 
 def test_views_of_a_video_are_cut_from_its_frames(film, tmp_path):
     clips = Clips(write_list(tmp_path, f"{film} 0"), "test", clip_len=4, frame_interval=3, num_clips=3, **WHOLE)
-    sample, frames = clips[0], decode_in_order(film)
+    sample, frames = clips[0, 0], decode_in_order(film)
     assert (sample["name"], sample["label"], sample["faults"]) == ("v_A_g01_c01", 0, [])
     starts = [6, 19, 32]  # the middles of three shares of 39 possible starts
     for view, start in zip(sample["inputs"]["rgb"], starts, strict=True):
@@ -55,20 +55,16 @@ def test_a_video_shorter_than_the_clip_starts_again_from_its_first_frame(tmp_pat
     frames = [centre(frame) for frame in decode_in_order(film)]
     for mode in ("train", "test"):
         clips = Clips(write_list(tmp_path, "short.webm 1"), mode, clip_len=12, augment=False, **WHOLE)
-        view = clips[0]["inputs"]["rgb"][0]
+        view = clips[0, 0]["inputs"]["rgb"][0]
         assert all(map(np.array_equal, view, [frames[index % 5] for index in range(12)]))
 
 
 def test_a_phone_video_is_upright_when_it_is_cut(tmp_path):
     film = set_display_matrix(write_film(tmp_path / "phone.mp4", num_frames=4), (0, 1, -1, 0))
-    video, sizes = open_video(ListEntry(str(film), 0, None, 1)), []
-
-    def plan(height, width):
-        sizes.append((height, width))
-        return (0, 0, height, width), (height, width)
-
-    frames = decode_frames(video, np.array([2]), plan)
-    assert sizes == [(WIDTH, HEIGHT)] and frames.shape == (1, WIDTH, HEIGHT, 3)
+    video = open_video(ListEntry(str(film), 0, None, 1))
+    assert EncodedClip(video.frames, np.array([2])).frame_size == (WIDTH, HEIGHT)
+    frames = decode_whole(video, [2])
+    assert frames.shape == (1, WIDTH, HEIGHT, 3)
     assert np.array_equal(frames[0], np.rot90(decode_in_order(film)[2], -1)[:, :, ::-1])
 
 
@@ -77,30 +73,34 @@ def test_one_list_may_hold_records_folders_and_videos(film, tmp_path):
     write_frames(tmp_path / "B" / "folder", frames)
     record = write_video(tmp_path, "v_A_g02_c01", 0, frames)
     clips = Clips(write_list(tmp_path, record, "B/folder 8 1", f"{film} 0"), "test", clip_len=8, **WHOLE)
-    assert [clips[index]["label"] for index in range(3)] == [0, 1, 0]
+    assert [clips[0, index]["label"] for index in range(3)] == [0, 1, 0]
     assert [clips.find_class(index) for index in range(3)] == ["A", 1, 0]
     numbers = [[read_number(centre_of) for centre_of in full(clips, index)] for index in range(3)]
     assert numbers == [list(range(8)), list(range(8)), list(range(20, 28))]
+
+
+def decode_whole(video, indices):
+    """Decode frames of a video as they are."""
+    clip = EncodedClip(video.frames, np.array(indices))
+    return clip.decode((0, 0, *clip.frame_size), clip.frame_size)
 
 
 def full(clips, index):
     """The eight centre frames of a sample, not cropped."""
     video = open_video(clips.entries[index])
     start = (len(video.frames) - 8) // 2
-    return decode_frames(
-        video, np.arange(start, start + 8), lambda height, width: ((0, 0, height, width), (height, width))
-    )
+    return decode_whole(video, range(start, start + 8))
 
 
 def test_the_folder_of_a_video_must_not_contradict_its_label(film, tmp_path):
     (tmp_path / "B").mkdir()
     (tmp_path / "B" / "x.mp4").write_bytes(film.read_bytes())
     clips = Clips(write_list(tmp_path, "B/x.mp4 1", "B/x.mp4 0"), "test", clip_len=4, **WHOLE)
-    assert clips[0]["label"] == 1
+    assert clips[0, 0]["label"] == 1
     with pytest.raises(
         ValueError, match="line 3: '.*x.mp4' has label 0, but its video is of class 'B', which has label 1"
     ):
-        clips[1]
+        clips[0, 1]
 
 
 def empty(path, film):
@@ -136,12 +136,12 @@ def test_a_bad_video_is_replaced_in_training_and_an_error_in_evaluation(film, tm
     filelist = write_list(tmp_path, f"{film} 0", "bad.mp4 1", f"{film} 0")
     train, test = (Clips(filelist, mode, clip_len=16, **WHOLE) for mode in ("train", "test"))
     spoil(tmp_path / "bad.mp4", film)
-    sample = train[1]
+    sample = train[0, 1]
     assert sample["label"] == 0 and sample["inputs"]["rgb"].shape[1] == 16
     assert sample["faults"] and all(str(tmp_path / "bad.mp4") in fault for fault in sample["faults"])
     with pytest.raises(ValueError, match=reason):
-        test[1]
-    assert test[0]["label"] == 0
+        test[0, 1]
+    assert test[0, 0]["label"] == 0
 
 
 def test_a_missing_video_is_named_with_its_line(film, tmp_path):
@@ -151,7 +151,7 @@ def test_a_missing_video_is_named_with_its_line(film, tmp_path):
 
 def test_a_video_that_changes_its_size(film, tmp_path):
     video = open_video(read_list(write_list(tmp_path, f"{film} 0"))[0][0])
-    frames = dict(video.frames.decode([0, 5]))
-    video.frames.decode = lambda numbers: iter([(0, frames[0]), (5, frames[5][:-2])])
+    frames = dict(video.frames.file.decode([0, 5]))
+    video.frames.file.decode = lambda numbers: iter([(0, frames[0]), (5, frames[5][:-2])])
     with pytest.raises(ValueError, match="frame 5: 96 x 62 pixels, expected 96 x 64"):
-        decode_frames(video, np.array([0, 5]), lambda height, width: ((0, 0, height, width), (height, width)))
+        decode_whole(video, [0, 5])

@@ -6,7 +6,7 @@ import pytest
 from tiny_poses import make_annotation, write_pose, write_poses
 
 from layouts import get_layout
-from reader import READERS, build_loader, draw_heatmaps
+from reader import READERS, boxes, build_loader, draw_heatmaps
 from reader import pose_transforms as transforms
 from reader.heatmaps import Heatmaps
 
@@ -24,16 +24,16 @@ def rebuild(path, frames, crop=None, is_mirrored=False):
     keypoint, score = recording.keypoint[:, frames], recording.score[:, frames]
     box = transforms.find_body_box(keypoint, recording.img_shape)
     keypoint = transforms.compact(keypoint, box)
-    size = transforms.scale_short_side(*box[2:], 32)
+    size = boxes.scaled_size(*box[2:], 32, boxes.round_half_up)
     keypoint = transforms.resize(keypoint, box[2:], size)
-    crop = crop or transforms.place_centre_box(*size, 28)
+    crop = crop or boxes.centre_box(*size, 28, 28)
     keypoint = transforms.resize(transforms.crop(keypoint, crop), crop[2:], (28, 28))
     if is_mirrored:
         keypoint, score = transforms.mirror(keypoint, score, 28, LAYOUT)
     return draw_heatmaps.make_heatmaps(keypoint, score, (28, 28))
 
 
-def draw(reader, key=0):
+def draw(reader, key=(0, 0)):
     """Give a sample's maps as (views, T, V, H, W)."""
     return reader.prepare(reader[key]["inputs"])["pose"].numpy().swapaxes(1, 2)
 
@@ -82,15 +82,15 @@ def test_limbs_are_drawn_and_mirrored(tmp_path):
 def test_scaling_makes_maps_smaller(tmp_path):
     reader = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112, scaling=0.25)
     assert reader.input_shape == {"pose": [17, 6, 28, 28]} and draw(reader).shape == (1, 6, 17, 28, 28)
-    inputs = reader[0]["inputs"]["pose"]
-    same_place = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112)[0]["inputs"]["pose"]
+    inputs = reader[0, 0]["inputs"]["pose"]
+    same_place = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112)[0, 0]["inputs"]["pose"]
     assert np.array_equal(inputs[..., :2], same_place[..., :2] / 4)
 
 
 def test_stretch_makes_a_square_of_any_box(tmp_path):
     path = write_pose(tmp_path, num_frames=6)
-    plain = open_reader(path, "test", hw_ratio=None, crop_size=32)[0]["inputs"]["pose"]
-    square = open_reader(path, "test", hw_ratio=None, crop_size=32, stretch=True)[0]["inputs"]["pose"]
+    plain = open_reader(path, "test", hw_ratio=None, crop_size=32)[0, 0]["inputs"]["pose"]
+    square = open_reader(path, "test", hw_ratio=None, crop_size=32, stretch=True)[0, 0]["inputs"]["pose"]
     assert plain[..., 1].max() > 32  # a high box, cut to its middle
     assert square[..., 1].max() < 32 and np.allclose(square[..., 0], plain[..., 0])
 
@@ -102,17 +102,17 @@ def test_stretch_makes_a_square_of_any_box(tmp_path):
 def test_training_crops_and_mirrors(tmp_path, crop):
     path = write_pose(tmp_path, num_frames=6)  # six of six frames: all of them
     box = transforms.find_body_box(open_reader(path).entries[0].keypoint, (90, 160))
-    size = transforms.scale_short_side(*box[2:], 32)
-    boxes = transforms.list_scale_boxes(*size, 28)
+    size = boxes.scaled_size(*box[2:], 32, boxes.round_half_up)
+    choices = boxes.list_multi_scale_boxes(*size, 28)
     found, mirrored = set(), 0
     for epoch in range(12):
         reader = open_reader(path, crop=crop, crop_area=[0.5, 0.9])
         rng = np.random.default_rng([0, epoch, 0])
         rng.choice(7, 0, replace=False)
         if crop == "resized":
-            drawn = transforms.draw_resized_box(*size, [0.5, 0.9], rng)
+            drawn = boxes.draw_resized_box_mmaction2(*size, [0.5, 0.9], rng)
         else:
-            drawn = boxes[rng.integers(len(boxes))]
+            drawn = choices[rng.integers(len(choices))]
         is_mirrored = rng.random() < 0.5
         found.add(drawn)
         mirrored += is_mirrored
@@ -132,14 +132,14 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path):
 def test_without_augmentation_training_takes_the_first_test_clip(tmp_path):
     path = write_pose(tmp_path)
     plain = open_reader(path, augment=False)[5, 0]["inputs"]["pose"]
-    assert np.array_equal(plain, open_reader(path, "test")[0]["inputs"]["pose"])
+    assert np.array_equal(plain, open_reader(path, "test")[0, 0]["inputs"]["pose"])
 
 
-def test_repeat_keep_and_labels(tmp_path):
+def test_repeat_subset_and_labels(tmp_path):
     path = write_poses(tmp_path / "p.pkl", [make_annotation(f"n{i}", label=i) for i in range(3)])
     reader = open_reader(path, repeat=2)
     assert len(reader) == 6 and reader.find_class(4) == 1 and reader[0, 5]["name"] == "n2"
-    reader.keep([1, 5])
+    reader.subset([1, 5])
     assert [reader[0, i]["label"] for i in range(len(reader))] == [1, 2]
     assert len(open_reader(path, "valid", repeat=2)) == 3
 
@@ -152,7 +152,7 @@ def test_the_loader_makes_batches_that_the_device_draws(tmp_path, num_workers):
     assert [batch["inputs"]["pose"].shape for batch in batches] == [[8, 2, 6, 17, 4], [4, 2, 6, 17, 4]]
     maps = loader.prepare(batches[1]["inputs"])["pose"]
     assert maps.shape == [4, 17, 6, 28, 28] and maps.dtype == paddle.float32
-    assert np.array_equal(maps.numpy().swapaxes(1, 2), draw(loader.dataset, 2))
+    assert np.array_equal(maps.numpy().swapaxes(1, 2), draw(loader.dataset, (0, 2)))
 
 
 # Stray key points.
@@ -181,7 +181,7 @@ def test_one_coordinate_of_zero_is_a_place(tmp_path):
 
 def test_a_key_point_outside_the_picture_widens_the_box(tmp_path):
     path = write_pose(tmp_path, keypoint=change((0, slice(None), 5), [-100.0, 40.0]))
-    inputs = open_reader(path, "test", num_clips=2, short_size=32, crop_size=32)[0]["inputs"]["pose"]
+    inputs = open_reader(path, "test", num_clips=2, short_size=32, crop_size=32)[0, 0]["inputs"]["pose"]
     x = inputs[..., 0, :, :, 0]
     assert 0 < x[..., 5].min() < 5 and x[..., 0].min() > 16  # all in the crop, the body at its right
     assert draw(open_reader(path, "test", crop_size=32))[:, :, 5].any()
@@ -206,7 +206,7 @@ def test_a_person_of_zeros_changes_nothing(tmp_path):
 
 def test_no_scores_are_ones_where_a_joint_is(tmp_path):
     path = write_pose(tmp_path, keypoint=change((0, slice(None), 5), 0), keypoint_score=None)
-    score = open_reader(path, "test")[0]["inputs"]["pose"][..., 2]
+    score = open_reader(path, "test")[0, 0]["inputs"]["pose"][..., 2]
     assert np.array_equal(np.unique(score[0, 0, :, 5]), [0]) and (np.delete(score[0, 0], 5, axis=1) == 1).all()
     assert not score[0, 1].any()  # the person that the recording lacks
 
@@ -220,14 +220,14 @@ def test_scores_that_are_no_numbers_count_nothing(tmp_path):
 
 def test_persons_beyond_num_persons_are_left_out(tmp_path):
     path = write_pose(tmp_path, num_persons=3)
-    assert open_reader(path, "test")[0]["inputs"]["pose"].shape[1] == 2
-    assert open_reader(path, "test", num_persons=4)[0]["inputs"]["pose"].shape[1] == 4
+    assert open_reader(path, "test")[0, 0]["inputs"]["pose"].shape[1] == 2
+    assert open_reader(path, "test", num_persons=4)[0, 0]["inputs"]["pose"].shape[1] == 4
 
 
 def test_half_precision_key_points(tmp_path):
     annotation = make_annotation("one")
     path = write_pose(tmp_path, keypoint=annotation["keypoint"].astype(np.float16))
-    assert open_reader(path, "test")[0]["inputs"]["pose"].dtype == np.float32
+    assert open_reader(path, "test")[0, 0]["inputs"]["pose"].dtype == np.float32
 
 
 @pytest.mark.parametrize("shape, message", [((0, 20, 17), "0 persons in 20 frames"), ((1, 0, 17), "1 persons in 0")])
@@ -235,7 +235,7 @@ def test_no_persons_or_frames_are_damage(tmp_path, shape, message):
     empty = make_annotation("e", keypoint=np.zeros((*shape, 2), np.float32), keypoint_score=None)
     path = write_poses(tmp_path / "p.pkl", [empty, make_annotation("good")])
     with pytest.raises(ValueError, match=f"'e' has {message}.*, expected some"):
-        open_reader(path, "test")[0]
+        open_reader(path, "test")[0, 0]
     drawn = [open_reader(path)[epoch, 0] for epoch in range(3)]
     assert {sample["name"] for sample in drawn} == {"good"} and message in drawn[0]["faults"][0]
     with pytest.raises(ValueError, match="10 samples in a row are damaged, the last one:.*'e' has"):
@@ -262,9 +262,9 @@ def test_bad_annotations_are_named(tmp_path, changes, message):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"kind": "both"}, "kind is both, expected one of joints, limbs"),
-        ({"crop": "center"}, "crop is center, expected one of resized, multiscale"),
-        ({"mode": "fit"}, "mode is fit, expected one of train, valid, test"),
+        ({"kind": "both"}, "kind is 'both', expected one of joints, limbs"),
+        ({"crop": "center"}, "crop is 'center', expected one of resized, multiscale"),
+        ({"mode": "fit"}, "mode is 'fit', expected one of train, valid, test"),
         ({"clip_len": 0}, "clip_len is 0, expected 1 or more"),
         ({"repeat": 0}, "repeat is 0, expected 1 or more"),
         ({"sigma": 0}, "sigma is 0, expected a number above 0"),

@@ -78,8 +78,8 @@ def test_it_has_a_name():
 @pytest.mark.parametrize("scale", [1, 2])
 def test_the_dot_stays_under_its_joint(tmp_path, scale):
     reader = RGBPose(**write_one(tmp_path, scale=scale), mode="test")
-    assert assert_dots_under_maps(reader, 0).all()
-    sample = reader[0]["inputs"]
+    assert assert_dots_under_maps(reader, (0, 0)).all()
+    sample = reader[0, 0]["inputs"]
     assert sample["rgb"].shape == (1, 8, 64, 64, 3) and sample["rgb"].dtype == np.uint8
     assert sample["pose"].shape == (1, 2, 8, 17, 4) and sample["pose"].dtype == np.float32
     assert reader.input_shape == {"rgb": [3, 8, 64, 64], "pose": [17, 8, 16, 16]}
@@ -102,7 +102,7 @@ def test_mirrored_views_show_both_mirrored(tmp_path):
     arguments = write_one(tmp_path, num_frames=20)
     plain = RGBPose(**arguments, mode="test", num_clips=2)
     reader = RGBPose(**arguments, mode="test", num_clips=2, flip=True)
-    one, both = (reader.prepare(reader[0]["inputs"]) for reader in (plain, reader))
+    one, both = (reader.prepare(reader[0, 0]["inputs"]) for reader in (plain, reader))
     order = reader.layout.mirror_indices()
     for name, mirrored in (("rgb", one["rgb"].numpy()), ("pose", one["pose"].numpy()[:, order])):
         views = both[name].numpy()
@@ -111,7 +111,7 @@ def test_mirrored_views_show_both_mirrored(tmp_path):
 
 def test_each_modality_takes_its_own_frames(tmp_path):
     arguments = {**write_one(tmp_path, num_frames=40), "clip_len": 32, "rgb_clip_len": 4}
-    inputs = RGBPose(**arguments, mode="test", num_clips=3)[0]["inputs"]
+    inputs = RGBPose(**arguments, mode="test", num_clips=3)[0, 0]["inputs"]
     assert inputs["rgb"].shape[:2] == (3, 4) and inputs["pose"].shape[:3] == (3, 2, 32)
     x = inputs["pose"][:, 0, :, DOT, 0] * 4
     for clip, frames in enumerate(sampling.place_uniform_clips(40, 4, 3, None)):
@@ -124,16 +124,16 @@ def test_a_crop_beyond_the_picture_is_black_there(tmp_path):
     annotation = make_annotation("one", num_frames=8)
     keypoint = annotation["keypoint"] + np.float32([-30, 0])  # the box reaches over the left edge
     reader = RGBPose(**write_one(tmp_path, keypoint=keypoint), mode="test")
-    rgb = reader[0]["inputs"]["rgb"][0]
+    rgb = reader[0, 0]["inputs"]["rgb"][0]
     black = (rgb == 0).all(axis=(0, 1, 3))
     num_black = int(black.sum())
     assert 5 < num_black < 40 and black[:num_black].all() and (rgb[:, :, num_black + 1 :].max(axis=(1, 3)) > 50).all()
-    assert_dots_under_maps(reader, 0)
+    assert_dots_under_maps(reader, (0, 0))
 
 
 def test_key_points_wholly_beyond_the_picture_are_read(tmp_path):
     keypoint = make_annotation("one", num_frames=8)["keypoint"] + np.float32([500, 0])
-    sample = RGBPose(**write_one(tmp_path, keypoint=keypoint), mode="test")[0]
+    sample = RGBPose(**write_one(tmp_path, keypoint=keypoint), mode="test")[0, 0]
     assert sample["inputs"]["rgb"].shape == (1, 8, 64, 64, 3)
     assert (sample["inputs"]["rgb"][0, :, :, 1:] == 0).all()
 
@@ -141,8 +141,8 @@ def test_key_points_wholly_beyond_the_picture_are_read(tmp_path):
 def test_no_key_points_show_the_whole_picture(tmp_path):
     arguments = write_one(tmp_path, keypoint=np.zeros((1, 8, 17, 2), np.float32))
     reader = RGBPose(**{**arguments, "crop_size": 72}, mode="test")
-    outputs = reader.prepare(reader[0]["inputs"])
-    assert not outputs["pose"].numpy().any() and (reader[0]["inputs"]["rgb"][:, :, 9:, 9:] == 100).all()
+    outputs = reader.prepare(reader[0, 0]["inputs"])
+    assert not outputs["pose"].numpy().any() and (reader[0, 0]["inputs"]["rgb"][:, :, 9:, 9:] == 100).all()
 
 
 # What changes RGB only.
@@ -199,7 +199,7 @@ def test_each_change_of_color_has_its_strength(tmp_path, kind):
 
 def test_prepare_normalizes_rgb(tmp_path):
     reader = RGBPose(**write_one(tmp_path), mode="test")
-    inputs = reader[0]["inputs"]
+    inputs = reader[0, 0]["inputs"]
     outputs = reader.prepare({name: paddle.to_tensor(array) for name, array in inputs.items()})
     expected = (inputs["rgb"] - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
     assert np.abs(outputs["rgb"].numpy() - expected.transpose(0, 4, 1, 2, 3)).max() < 1e-4
@@ -215,7 +215,7 @@ def test_video_files_by_name_and_ntus_ending(tmp_path):
     annotation = make_annotation("one", num_frames=48, keypoint=zeros, img_shape=(64, 96))
     path = write_poses(tmp_path / "poses.pkl", [annotation])
     arguments = {**SMALL, "short_size": 64, "stretch": False, "clip_len": 4, "rgb_clip_len": 4}
-    rgb = RGBPose(path, str(tmp_path / "videos"), mode="test", **arguments)[0]["inputs"]["rgb"][0]
+    rgb = RGBPose(path, str(tmp_path / "videos"), mode="test", **arguments)[0, 0]["inputs"]["rgb"][0]
     every = decode_in_order(film)
     chosen = [every[frame][:, 16:80, ::-1] for frame in sampling.place_uniform_clips(48, 4, 1, None)[0]]
     assert np.array_equal(rgb, chosen)
@@ -234,7 +234,7 @@ def test_the_loader_joins_dicts(tmp_path, num_workers):
         "pose": [6, 2, 8, 17, 4],
     }
     assert batches[0]["inputs"]["rgb"].dtype == paddle.uint8
-    last = loader.dataset[2]["inputs"]
+    last = loader.dataset[0, 2]["inputs"]
     assert all(np.array_equal(batches[1]["inputs"][name].numpy(), last[name]) for name in last)
     assert loader.prepare(batches[1]["inputs"])["pose"].shape == [3, 17, 8, 16, 16]
 
@@ -257,8 +257,8 @@ def test_videos_may_be_two_frames_longer_or_shorter(tmp_path, num_pictures):
     reader = RGBPose(**write_one(tmp_path, num_frames=20, num_pictures=num_pictures), mode="test", num_clips=5)
     expected = RGBPose(**write_one(tmp_path / "b", num_frames=min(20, num_pictures)), mode="test", num_clips=5)
     for name in ("rgb", "pose"):
-        assert reader[0]["inputs"][name].shape == expected[0]["inputs"][name].shape
-    assert assert_dots_under_maps(RGBPose(**{**write_one(tmp_path / "c", num_pictures=9)}, mode="test"), 0).all()
+        assert reader[0, 0]["inputs"][name].shape == expected[0, 0]["inputs"][name].shape
+    assert assert_dots_under_maps(RGBPose(**{**write_one(tmp_path / "c", num_pictures=9)}, mode="test"), (0, 0)).all()
 
 
 @pytest.mark.parametrize("num_pictures", [17, 23])
@@ -274,7 +274,7 @@ def test_other_numbers_of_frames_are_damage(tmp_path, num_pictures):
     }
     message = f"bad: {num_pictures} frames, .*p.pkl has key points of 20: they are not of one video"
     with pytest.raises(ValueError, match=message):
-        RGBPose(**arguments, mode="test")[0]
+        RGBPose(**arguments, mode="test")[0, 0]
     sample = RGBPose(**arguments)[0, 0]
     assert sample["name"] == "good" and "17 frames" in sample["faults"][0] or "23 frames" in sample["faults"][0]
 
@@ -293,7 +293,7 @@ def test_a_broken_picture_is_damage(tmp_path):
     arguments = write_one(tmp_path)
     (tmp_path / "pictures" / "one" / "00003.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match="00003.png.*not a whole JPEG or PNG picture"):
-        RGBPose(**arguments, mode="test")[0]
+        RGBPose(**arguments, mode="test")[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_broken_picture_is_damage(tmp_path):
         ),
         ({"erasing_ratio": 1.5}, "erasing_ratio is 1.5, expected 0 to 1"),
         ({"erasing_area": [0.2, 0.1]}, "erasing_area is [0.2, 0.1], expected [least, greatest]"),
-        ({"kind": "both"}, "kind is both, expected one of joints, limbs"),
+        ({"kind": "both"}, "kind is 'both', expected one of joints, limbs"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -317,10 +317,10 @@ def test_bad_arguments_are_named(arguments, message):
 
 def test_scales_are_views(tmp_path):
     arguments = {**write_one(tmp_path), "mode": "test", "crop_size": 48, "flip": True}
-    several = RGBPose(**arguments, scales=[48, 64], num_clips=2)[0]["inputs"]
+    several = RGBPose(**arguments, scales=[48, 64], num_clips=2)[0, 0]["inputs"]
     assert several["rgb"].shape[:1] == several["pose"].shape[:1] == (8,)  # 2 scales x 2 clips x 2 sides
     for place, size in ((slice(0, 4), 48), (slice(4, 8), 64)):
-        alone = RGBPose(**{**arguments, "short_size": size}, num_clips=2)[0]["inputs"]
+        alone = RGBPose(**{**arguments, "short_size": size}, num_clips=2)[0, 0]["inputs"]
         assert all((several[name][place] == alone[name]).all() for name in alone)
     assert (several["rgb"][:4] != several["rgb"][4:]).any() and (several["pose"][:4] != several["pose"][4:]).any()
 
@@ -330,7 +330,7 @@ def test_rgb_alone_is_what_it_is_beside_poses(tmp_path):
     both, alone = RGBPose(**arguments), RGBPose(**arguments, rgb_only=True)
     assert (both[2, 0]["inputs"]["rgb"] == alone[2, 0]["inputs"]["rgb"]).all()
     assert list(alone[2, 0]["inputs"]) == ["rgb"] and alone.input_shape == {"rgb": both.input_shape["rgb"]}
-    inputs = both[0]["inputs"]
+    inputs = both[0, 0]["inputs"]
     prepared = alone.prepare({"rgb": inputs["rgb"]})
     assert list(prepared) == ["rgb"] and (prepared["rgb"].numpy() == both.prepare(inputs)["rgb"].numpy()).all()
 
@@ -339,7 +339,7 @@ def test_noise_has_the_form_of_samples(tmp_path):
     arguments = write_one(tmp_path)
     for changes in ({}, {"rgb_only": True}):
         reader = RGBPose(**arguments, **changes)
-        sample, noise = reader[0]["inputs"], reader.draw_noise(3, np.random.default_rng(0))
+        sample, noise = reader[0, 0]["inputs"], reader.draw_noise(3, np.random.default_rng(0))
         assert list(noise) == list(sample) == (["rgb"] if changes else ["rgb", "pose"])
         for name, array in sample.items():
             assert noise[name].shape == (3, *array.shape[1:]) and noise[name].dtype == array.dtype

@@ -41,6 +41,16 @@ def write(folder, keypoints, labels=None, splits=None, **more):
     return str(path)
 
 
+def read_views(*arguments, **options):
+    """Read the views (views, M, T, V, C) of the first sample of a reader."""
+    return Skeletons(*arguments, **options)[0, 0]["inputs"]["skeleton"]
+
+
+def read_view(*arguments, **options):
+    """Read the first view of the first sample of a reader."""
+    return read_views(*arguments, **options)[0]
+
+
 def frames_of(clip):
     """The frame numbers of a clip (M, T, V, C) of `count_frames`, of its first person."""
     return clip[0, :, 0, 0].tolist()
@@ -52,17 +62,16 @@ def frames_of(clip):
 def test_samples_stand_in_the_order_of_the_split(tmp_path):
     path = write(tmp_path, [draw(seed=seed) for seed in range(3)], class_names=["A", "B", "C"])
     reader = Skeletons(path, "val", "test", **PLAIN)
-    assert [reader[index]["name"] for index in range(len(reader))] == ["s2", "s1", "s0"]
-    assert (
-        [reader[index]["label"] for index in range(3)] == [2, 1, 0] == [reader.find_class(index) for index in range(3)]
-    )
+    assert [reader[0, index]["name"] for index in range(len(reader))] == ["s2", "s1", "s0"]
+    assert [reader[0, index]["label"] for index in range(3)] == [2, 1, 0]
+    assert [reader.find_class(index) for index in range(3)] == [2, 1, 0]
     assert reader.class_names == ["A", "B", "C"] and reader.num_classes == 3
 
 
 def test_a_view_and_the_model_s_input_are_the_key_points(tmp_path):
     keypoint = draw(2, 8)
     reader = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)
-    sample = reader[0]
+    sample = reader[0, 0]
     assert sample["inputs"]["skeleton"].dtype == np.float32 and np.array_equal(
         sample["inputs"]["skeleton"], keypoint[None]
     )
@@ -76,15 +85,13 @@ def test_a_view_and_the_model_s_input_are_the_key_points(tmp_path):
 @pytest.mark.parametrize("persons, kept", [(1, [0]), (2, [0, 1]), (3, [0, 1])])
 def test_missing_persons_are_zeros_and_those_too_many_go(tmp_path, persons, kept):
     keypoint = draw(persons, 8)
-    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)[0]["inputs"]["skeleton"][0]
+    clip = read_view(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **PLAIN)
     assert clip.shape[0] == 2 and np.array_equal(clip[: len(kept)], keypoint[kept]) and not clip[len(kept) :].any()
 
 
 def test_float16_is_read_as_float32(tmp_path):
     keypoint = draw(1, 8).astype(np.float16)
-    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", num_persons=1, **PLAIN)[0]["inputs"][
-        "skeleton"
-    ]
+    clip = read_views(write(tmp_path, [keypoint]), "train", "test", sampling="pad", num_persons=1, **PLAIN)
     assert clip.dtype == np.float32 and np.array_equal(clip[0], keypoint.astype(np.float32))
 
 
@@ -94,16 +101,14 @@ def test_the_score_is_the_third_channel_of_two_coordinates(tmp_path):
     arguments = {"layout": "coco17", "sampling": "pad", "num_persons": 1, **PLAIN}
     path = write(tmp_path, [keypoint], keypoint_score=score)
     whole = np.concatenate([keypoint, score[..., None]], axis=3)
-    assert np.array_equal(Skeletons(path, "train", "test", **arguments)[0]["inputs"]["skeleton"][0], whole)
-    bones = Skeletons(path, "train", "test", stream="bone", **arguments)[0]["inputs"]["skeleton"][0]
+    assert np.array_equal(read_view(path, "train", "test", **arguments), whole)
+    bones = read_view(path, "train", "test", stream="bone", **arguments)
     assert np.array_equal(bones, streams.make_bones(whole, get_layout("coco17").parents, average_scores=True))
-    other = Skeletons(path, "train", "test", stream="bone", scores="difference", **arguments)[0]["inputs"]["skeleton"][
-        0
-    ]
+    other = read_view(path, "train", "test", stream="bone", scores="difference", **arguments)
     assert np.array_equal(other, streams.make_bones(whole, get_layout("coco17").parents))
-    centred = Skeletons(path, "train", "test", **{**arguments, "normalization": "center"})[0]["inputs"]["skeleton"][0]
+    centred = read_view(path, "train", "test", **{**arguments, "normalization": "center"})
     assert np.array_equal(centred[..., 2], score) and not centred[0, 0, 0, :2].any()
-    without = Skeletons(write(tmp_path, [keypoint]), "train", "test", **arguments)[0]["inputs"]["skeleton"][0]
+    without = read_view(write(tmp_path, [keypoint]), "train", "test", **arguments)
     assert without[..., 2].sum() == 8 * 17 - 1 and not without[0, 3, 4].any()
 
 
@@ -117,11 +122,8 @@ def test_a_sample_of_nobody_is_a_clip_of_zeros(tmp_path, sampling, mode):
             scale=0.2, flip_ratio=1.0, stream="bone_motion+displacement",
         )  # fmt: skip
         sample = reader[0, 0]
-        assert (
-            sample["inputs"]["skeleton"].shape == (1, 2, 8, 25, 6)
-            and not sample["inputs"]["skeleton"].any()
-            and sample["faults"] == []
-        )
+        views = sample["inputs"]["skeleton"]
+        assert views.shape == (1, 2, 8, 25, 6) and not views.any() and sample["faults"] == []
 
 
 # Sampling.
@@ -131,7 +133,7 @@ def test_a_sample_of_nobody_is_a_clip_of_zeros(tmp_path, sampling, mode):
 def test_several_views_are_in_time_order(tmp_path, sampling):
     path = write(tmp_path, [count_frames(1, 100)])
     reader = Skeletons(path, "train", "valid", sampling=sampling, num_clips=3, **PLAIN)
-    views = reader[0]["inputs"]["skeleton"]
+    views = reader[0, 0]["inputs"]["skeleton"]
     assert views.shape == (3, 2, 8, 25, 3) and reader.sample_bytes() == views.nbytes
     for view in views:
         assert (np.diff(frames_of(view)) > 0).all() and 1 <= min(frames_of(view)) <= max(frames_of(view)) <= 100
@@ -143,11 +145,11 @@ def test_padding_follows_the_recording(tmp_path):
     path = write(tmp_path, [count_frames(1, 5)])
     for sampling in ("pad", "window"):
         reader = Skeletons(path, "train", "test", sampling=sampling, **PLAIN)
-        assert frames_of(reader[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
+        assert frames_of(reader[0, 0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 0, 0, 0]
         looped = Skeletons(path, "train", "test", sampling=sampling, padding="loop", **PLAIN)
-        assert frames_of(looped[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 1, 2, 3]
+        assert frames_of(looped[0, 0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 1, 2, 3]
     longer = Skeletons(write(tmp_path, [count_frames(1, 20)]), "train", "test", sampling="pad", **PLAIN)
-    assert frames_of(longer[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert frames_of(longer[0, 0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_windows_of_training_reach_every_place(tmp_path):
@@ -163,24 +165,22 @@ def test_windows_of_training_reach_every_place(tmp_path):
 def test_resized_crops_of_training_differ_and_evaluation_takes_the_centre(tmp_path):
     path = write(tmp_path, [count_frames(1, 200)])
     train = Skeletons(path, "train", sampling="resize", **PLAIN)
-    spans = [
-        frames_of(train[epoch, 0]["inputs"]["skeleton"][0])[-1] - frames_of(train[epoch, 0]["inputs"]["skeleton"][0])[0]
-        for epoch in range(50)
-    ]
+    clips = [frames_of(train[epoch, 0]["inputs"]["skeleton"][0]) for epoch in range(50)]
+    spans = [clip[-1] - clip[0] for clip in clips]
     assert 80 < min(spans) < 110 and 160 < max(spans) < 200
-    clip = frames_of(Skeletons(path, "train", "test", sampling="resize", **PLAIN)[0]["inputs"]["skeleton"][0])
+    clip = frames_of(read_view(path, "train", "test", sampling="resize", **PLAIN))
     np.testing.assert_allclose(clip, 6 - 0.5 + (np.arange(8) + 0.5) * 190 / 8 + 0, rtol=1e-5)
 
 
 def test_resizing_leaves_the_empty_end_out(tmp_path):
     keypoint = np.concatenate([count_frames(1, 8), np.zeros((1, 4, 25, 3), np.float32)], axis=1)
     reader = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="resize", crop_ratio=1.0, **PLAIN)
-    assert frames_of(reader[0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert frames_of(reader[0, 0]["inputs"]["skeleton"][0]) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_ordered_frames_repeat_and_end_with_the_recording(tmp_path):
     path, even = write(tmp_path, [count_frames(1, 4)]), [1, 1, 1, 2, 2, 3, 3, 4]
-    assert frames_of(Skeletons(path, "train", "test", sampling="ordered", **PLAIN)[0]["inputs"]["skeleton"][0]) == even
+    assert frames_of(read_view(path, "train", "test", sampling="ordered", **PLAIN)) == even
     reader = Skeletons(path, "train", sampling="ordered", **PLAIN)
     clips = [frames_of(reader[epoch, 0]["inputs"]["skeleton"][0]) for epoch in range(9)]
     assert all(clip == sorted(clip) and set(clip) <= set(even) for clip in clips) and len(set(map(tuple, clips))) > 4
@@ -189,11 +189,9 @@ def test_ordered_frames_repeat_and_end_with_the_recording(tmp_path):
 def test_uniform_motion_is_of_the_recording_and_resized_motion_of_the_clip(tmp_path):
     path = write(tmp_path, [count_frames(1, 160)])
     arguments = {"stream": "joint_motion", **PLAIN}
-    uniform = Skeletons(path, "train", "test", sampling="uniform", **arguments)[0]["inputs"]["skeleton"][0]
+    uniform = read_view(path, "train", "test", sampling="uniform", **arguments)
     assert frames_of(uniform)[:7] == [1] * 7
-    resized = Skeletons(path, "train", "test", sampling="resize", crop_ratio=1.0, **arguments)[0]["inputs"]["skeleton"][
-        0
-    ]
+    resized = read_view(path, "train", "test", sampling="resize", crop_ratio=1.0, **arguments)
     assert frames_of(resized) == [20] * 7 + [0]
 
 
@@ -203,16 +201,14 @@ def test_total_frames_cuts_what_follows(tmp_path):
     content = pickle.loads((tmp_path / "set.pkl").read_bytes())
     content["annotations"][0]["total_frames"] = 5
     (tmp_path / "set.pkl").write_bytes(pickle.dumps(content))
-    clip = Skeletons(path, "train", "test", sampling="pad", layout="coco17", **PLAIN)[0]["inputs"]["skeleton"][0]
+    clip = read_view(path, "train", "test", sampling="pad", layout="coco17", **PLAIN)
     assert frames_of(clip) == clip[0, :, 9, 2].tolist() == [1, 2, 3, 4, 5, 0, 0, 0]
 
 
 def test_pre_normalisation_of_msg3d_repeats_a_padded_recording(tmp_path):
     keypoint = draw(1, 5)
     arguments = {"normalization": "msg3d", "clip_len": 12, "num_persons": 1}
-    clip = Skeletons(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **arguments)[0]["inputs"][
-        "skeleton"
-    ][0]
+    clip = read_view(write(tmp_path, [keypoint]), "train", "test", sampling="pad", **arguments)
     assert np.array_equal(clip[:, 5:10], clip[:, :5]) and np.array_equal(clip[:, 10:], clip[:, :2]) and clip.any()
 
 
@@ -224,7 +220,7 @@ SHAKEN = {"rotation": 0.3, "scale": 0.1, "shear": 0.1, "noise": 0.01, "flip_rati
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_a_training_sample_depends_on_seed_epoch_and_index_alone(tmp_path, sampling):
     path = write(tmp_path, [draw(frames=100)] * 2)
-    placed = {"move": True, "shift": True} if sampling in ("window", "pad") else {}
+    placed = {"random_move": True, "random_shift": True} if sampling in ("window", "pad") else {}
     arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN, **placed}
     reader = Skeletons(path, "train", seed=3, **arguments)
     first = reader[4, 1]["inputs"]["skeleton"]
@@ -235,7 +231,7 @@ def test_a_training_sample_depends_on_seed_epoch_and_index_alone(tmp_path, sampl
         assert not np.array_equal(other["inputs"]["skeleton"], first)
 
 
-@pytest.mark.parametrize("name, value", [*SHAKEN.items(), ("move", True), ("shift", True)])
+@pytest.mark.parametrize("name, value", [*SHAKEN.items(), ("random_move", True), ("random_shift", True)])
 def test_each_augmentation_changes_training_alone(tmp_path, name, value):
     path = write(tmp_path, [np.pad(draw(frames=5), ((0, 0), (2, 5), (0, 0), (0, 0)))])
     value = 1.0 if name == "flip_ratio" else value
@@ -256,9 +252,9 @@ def test_without_augmentation_training_takes_the_evaluation_view(tmp_path, sampl
     arguments = {"sampling": sampling, "clip_len": 16, **SHAKEN}
     num_clips = 1 if sampling in ("ordered", "pad") else 3
     still = Skeletons(path, "train", augment=False, num_clips=num_clips, **arguments)
-    first = Skeletons(path, "train", "test", num_clips=num_clips, **arguments)[0]["inputs"]["skeleton"][:1]
+    first = read_views(path, "train", "test", num_clips=num_clips, **arguments)[:1]
     assert still[0, 0]["inputs"]["skeleton"].shape == first.shape
-    expected = Skeletons(path, "train", "test", **arguments)[0]["inputs"]["skeleton"]
+    expected = read_views(path, "train", "test", **arguments)
     assert np.array_equal(still[0, 0]["inputs"]["skeleton"], expected) and np.array_equal(
         still[1, 0]["inputs"]["skeleton"], expected
     )
@@ -270,7 +266,7 @@ def test_a_repeated_set_draws_each_sample_anew(tmp_path):
     assert len(reader) == 12 and [reader[0, index]["label"] for index in range(12)] == [0, 1, 2] * 4
     assert not np.array_equal(reader[0, 1]["inputs"]["skeleton"], reader[0, 4]["inputs"]["skeleton"])
     assert len(Skeletons(path, "train", "valid", repeat=4)) == 3
-    reader.keep([4, 2])
+    reader.subset([4, 2])
     assert len(reader) == 2 and [reader[0, index]["name"] for index in range(2)] == ["s1", "s2"]
 
 
@@ -291,9 +287,8 @@ def test_the_loader_joins_views(tmp_path, num_workers):
     loader = build_loader("skeletons", "test", split="val", num_clips=3, **arguments)
     batches = list(loader)
     assert [batch["names"] for batch in batches] == [["s4", "s3"], ["s2", "s1"], ["s0"]]
-    assert [list(batch["inputs"]["skeleton"].shape) for batch in batches] == [[6, 2, 16, 25, 3]] * 2 + [
-        [3, 2, 16, 25, 3]
-    ]
+    shapes = [list(batch["inputs"]["skeleton"].shape) for batch in batches]
+    assert shapes == [[6, 2, 16, 25, 3]] * 2 + [[3, 2, 16, 25, 3]]
     assert list(loader.prepare(batches[0]["inputs"])["skeleton"].shape) == [6, 3, 16, 25, 2]
     few = build_loader("skeletons", "train", split="train", overfit=2, repeat=3, augment=False, **arguments)
     assert few.num_samples == 2 and sorted(next(iter(few))["names"]) == ["s0", "s1"]
@@ -331,10 +326,9 @@ def test_a_mapped_file_gives_the_same_samples(tmp_path):
     assert is_mapped(mapped.entries[0].keypoint) and not is_mapped(plain.entries[0].keypoint)
     assert mapped.entries[0].keypoint.dtype == np.float16
     for index in range(4):
-        ours, theirs = mapped[index], plain[index]
-        assert (
-            np.array_equal(ours["inputs"]["skeleton"], theirs["inputs"]["skeleton"]) and ours["name"] == theirs["name"]
-        )
+        ours, theirs = mapped[0, index], plain[0, index]
+        assert np.array_equal(ours["inputs"]["skeleton"], theirs["inputs"]["skeleton"])
+        assert ours["name"] == theirs["name"]
 
 
 def test_scores_are_mapped_too_and_a_changed_file_is_unpacked_again(tmp_path):
@@ -343,7 +337,7 @@ def test_scores_are_mapped_too_and_a_changed_file_is_unpacked_again(tmp_path):
         keypoint, score = draw(1, 8, 17, 2, seed), draw(1, 8, 17, 1, seed + 5)[..., 0]
         path = write(tmp_path, [keypoint], keypoint_score=score)
         os.utime(path, ns=(seed, seed))  # a file written within the tick of a clock is told from its size alone
-        clip = Skeletons(path, "train", "test", **arguments)[0]["inputs"]["skeleton"][0]
+        clip = read_view(path, "train", "test", **arguments)
         assert np.array_equal(clip, np.concatenate([keypoint, score[..., None]], axis=3))
 
 
@@ -366,7 +360,7 @@ def test_damaged_samples_are_replaced_in_training_and_refused_in_evaluation(tmp_
         sample = reader[0, index]
         assert sample["name"] == "s1" and f"set.pkl: 's{index}' {words}" in sample["faults"][0]
         with pytest.raises(ValueError, match=f"set.pkl: 's{index}' {words}"):
-            Skeletons(path, "train", "valid", clip_len=8)[index]
+            Skeletons(path, "train", "valid", clip_len=8)[0, index]
     assert reader[0, 1]["faults"] == []
     with pytest.raises(ValueError, match="10 samples in a row are damaged, the last one: .*'s0' has coordinates"):
         Skeletons(write(tmp_path, [broken]), "train", clip_len=8)[0, 0]
@@ -431,12 +425,12 @@ def test_labels_out_of_range_are_refused(tmp_path):
 def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
     path = write(tmp_path, [draw()])
     with pytest.raises(
-        ValueError, match="normalization is pyskl_2d, expected for 3 coordinates one of None, center, box, p"
+        ValueError, match="normalization is 'pyskl_2d', expected for 3 coordinates one of None, center, box, p"
     ):
         Skeletons(path, "train", normalization="pyskl_2d", clip_len=8)
     path = write(tmp_path, [draw(joints=17, coordinates=2)])
     with pytest.raises(
-        ValueError, match="normalization is msg3d, expected for 2 coordinates one of None, center, box, p"
+        ValueError, match="normalization is 'msg3d', expected for 2 coordinates one of None, center, box, p"
     ):
         Skeletons(path, "train", normalization="msg3d", layout="coco17")
     with pytest.raises(ValueError, match="'s0' has no img_shape; set READER.normalization=pyskl_2d_auto"):
@@ -446,11 +440,11 @@ def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
 @pytest.mark.parametrize(
     "argument, value, words",
     [
-        ("mode", "eval", "mode is eval, expected one of train, valid, test"),
-        ("sampling", "random", "sampling is random, expected one of uniform, resize, ordered, window, pad"),
-        ("normalization", "pyskl", "normalization is pyskl, expected one of None, center"),
-        ("padding", "repeat", "padding is repeat, expected one of zero, loop"),
-        ("scores", "sum", "scores is sum, expected one of mean, difference"),
+        ("mode", "eval", "mode is 'eval', expected one of train, valid, test"),
+        ("sampling", "random", "sampling is 'random', expected one of uniform, resize, ordered, window, pad"),
+        ("normalization", "pyskl", "normalization is 'pyskl', expected one of None, center"),
+        ("padding", "repeat", "padding is 'repeat', expected one of zero, loop"),
+        ("scores", "sum", "scores is 'sum', expected one of mean, difference"),
         ("stream", "joint+bones", r"stream is 'joint\+bones', expected some of joint, joint_motion, bone, bone_motion"),
         ("layout", "ntu", "layout 'ntu' is not known"),
         ("clip_len", 0, "clip_len is 0, expected 1 or more"),
@@ -463,7 +457,11 @@ def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
         ("rotation", [0.3, 0.3], r"rotation is \[0.3, 0.3\], expected an angle in radians, or three"),
         ("crop_ratio", [1.0, 0.5], r"crop_ratio is \[1.0, 0.5\], expected a share above 0 and up to 1"),
         ("crop_ratio", 0.0, "expected a share above 0 and up to 1"),
-        ("move", True, "sampling is uniform, expected window or pad, to which move and shift belong"),
+        (
+            "random_move",
+            True,
+            "sampling is 'uniform', expected window or pad, to which random_move and random_shift belong",
+        ),
     ],
 )
 def test_arguments_out_of_range_are_refused(argument, value, words):

@@ -1,9 +1,9 @@
-"""Spatial transforms against hand-made positions and numpy."""
+"""Transforms of clips against hand-made positions and numpy."""
 
 import numpy as np
 import pytest
 
-from reader import transforms
+from reader import boxes, transforms
 
 
 def rng(seed=0):
@@ -22,13 +22,8 @@ def test_mirror_swaps_columns_and_twice_is_identity():
 
 @pytest.mark.parametrize("size, short, expected", [((240, 320), 112, (112, 149)), ((320, 240), 60, (80, 60))])
 def test_short_side_scaling_keeps_the_aspect(size, short, expected):
-    assert transforms.scaled_size(*size, short) == expected
+    assert boxes.scaled_size(*size, short) == expected
     assert transforms.scale_short_side(noise(2, *size, 3), short).shape == (2, *expected, 3)
-
-
-def test_extreme_aspects_keep_a_pixel():
-    assert transforms.scaled_size(1, 500, 2) == (2, 1000)
-    assert transforms.scaled_size(500, 1, 1) == (500, 1)
 
 
 def test_resize_of_a_flat_clip_is_flat_and_of_the_same_size_is_a_copy():
@@ -44,63 +39,15 @@ def test_resize_by_two_or_more_averages():
     assert np.all(transforms.resize(stripes, 4, 4) == 50)
 
 
-def test_random_box_reaches_every_place():
-    boxes = {transforms.draw_random_box(6, 8, 0.5, rng(seed)) for seed in range(600)}
-    assert boxes == {(top, left, 3, 3) for top in range(4) for left in range(6)}
-
-
-def test_random_box_of_the_whole_short_side():
-    assert {transforms.draw_random_box(6, 8, 1.0, rng(seed))[::2] for seed in range(50)} == {(0, 6)}
-
-
-def test_corner_box_has_five_places_and_five_scales():
-    boxes = {transforms.draw_corner_box(100, 140, rng(seed)) for seed in range(600)}
-    sides = sorted({box[2] for box in boxes})
-    assert sides == [50, 59, 70, 84, 100]
-    assert {box[:2] for box in boxes if box[2] == 50} == {(0, 0), (0, 90), (50, 0), (50, 90), (25, 45)}
-    assert all(box[2] == box[3] for box in boxes)
-
-
-def test_resized_box_keeps_its_bounds():
-    boxes = np.array([transforms.draw_resized_box(160, 160, rng(seed)) for seed in range(2000)])
-    top, left, height, width = boxes.T
-    assert top.min() >= 0 and left.min() >= 0
-    assert (top + height).max() <= 160 and (left + width).max() <= 160
-    share, aspect = height * width / (160 * 160), width / height
-    assert 0.24 < share.min() < 0.27 and share.max() > 0.9
-    assert 0.73 < aspect.min() < 0.78 and 1.28 < aspect.max() < 1.36
-    assert abs(np.log(aspect).mean()) < 0.015  # drawn evenly on a log scale: no shape is preferred
-
-
-def test_resized_box_falls_back_to_the_centre():
-    assert transforms.draw_resized_box(10, 1000, rng()) == (0, 493, 10, 13)
-    assert transforms.draw_resized_box(1, 1, rng()) == (0, 0, 1, 1)
-
-
-def test_crop_positions():
-    assert transforms.place_boxes(100, 140, 60, "center") == [(20, 40, 60, 60)]
-    assert transforms.place_boxes(100, 140, 60, "three") == [(20, 0, 60, 60), (20, 40, 60, 60), (20, 80, 60, 60)]
-    assert transforms.place_boxes(140, 100, 60, "three") == [(0, 20, 60, 60), (40, 20, 60, 60), (80, 20, 60, 60)]
-    corners = [(0, 0), (0, 80), (40, 0), (40, 80), (20, 40)]
-    assert transforms.place_boxes(100, 140, 60, "ten") == [(top, left, 60, 60) for top, left in corners]
-
-
 def test_cut_takes_exactly_the_box():
     frames = noise(2, 10, 14, 3)
     top_left, top_right, bottom_left, bottom_right, _ = [
-        transforms.cut(frames, box) for box in transforms.place_boxes(10, 14, 6, "ten")
+        transforms.cut(frames, box) for box in boxes.place_boxes(10, 14, 6, "ten")
     ]
     assert np.array_equal(top_left, frames[:, :6, :6])
     assert np.array_equal(top_right, frames[:, :6, -6:])
     assert np.array_equal(bottom_left, frames[:, -6:, :6])
     assert np.array_equal(bottom_right, frames[:, -6:, -6:])
-
-
-def test_crop_errors_name_what_is_wrong():
-    with pytest.raises(ValueError, match="crop_size 20 is larger than the frame, 10 x 14"):
-        transforms.place_boxes(10, 14, 20, "center")
-    with pytest.raises(ValueError, match="crops 'five' is unknown, expected center, three or ten"):
-        transforms.place_boxes(10, 14, 5, "five")
 
 
 def test_views_stand_clip_by_clip_then_mirrored_then_by_crop():
@@ -122,12 +69,6 @@ def test_ten_crops_are_five_and_their_mirror_images():
     assert len(views) == 10
     assert np.array_equal(views[5:], views[:5, :, :, ::-1])
     assert np.array_equal(views[4, 0], frames[0, 2:8, 4:10])
-
-
-def test_moved_box_keeps_its_part_of_the_frame():
-    assert transforms.move_box((40, 80, 60, 80), (240, 320), (120, 160)) == (20, 40, 30, 40)
-    assert transforms.move_box((0, 0, 37, 53), (37, 53), (19, 27)) == (0, 0, 19, 27)
-    assert transforms.move_box((36, 52, 1, 1), (37, 53), (5, 7)) == (4, 6, 1, 1)
 
 
 def test_no_jitter_is_identity():

@@ -14,7 +14,7 @@ from tiny_videos import write_ramps
 
 from reader.clips import Clips
 from tools import benchmark, gpu_check
-from tools.measure import extraction_speed, reader_speed, step_speed, timing
+from tools.measure import extraction_speed, reader_speed, step_speed, tables, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
 SMALL_BODIES = ("--classes", 2, "--groups", 2, "--clips", 1, "--width", 64, "--height", 48)
@@ -56,8 +56,8 @@ def test_the_clock_counts_all_work_of_a_repeat_and_none_of_the_warmup(device, mo
 
 
 def test_tables_are_markdown_and_medians_have_their_spread():
-    assert timing.format_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
-    assert timing.format_spread([3.0, 1.04, 10.0], 1) == "3.0 (1.0 to 10.0)"
+    assert tables.format_table([["a", "b"], ["1", "2"]]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+    assert tables.format_spread([3.0, 1.04, 10.0], 1) == "3.0 (1.0 to 10.0)"
 
 
 def test_the_model_table(capsys):
@@ -164,8 +164,8 @@ def test_the_extraction_table(tmp_path, monkeypatch, capsys):
 
 def test_both_ways_write_the_same_frames(tmp_path):
     film = str(write_film(tmp_path / "a.avi", "mpeg4", num_frames=5))
-    assert extraction_speed.extract_bare((film, str(tmp_path / "bare"))) == 5
-    assert extraction_speed.extract_here((film, str(tmp_path / "all" / "A" / "a"))) == 5
+    assert extraction_speed.extract_by_opencv((film, str(tmp_path / "bare"))) == 5
+    assert extraction_speed.extract_by_avi2jpg((film, str(tmp_path / "all" / "A" / "a"))) == 5
     bare, here = (sorted(folder.glob("*.jpg")) for folder in (tmp_path / "bare", tmp_path / "all" / "A" / "a"))
     assert [path.name for path in bare] == [path.name for path in here] == [f"{k:05}.jpg" for k in range(1, 6)]
     assert [path.read_bytes() for path in bare] == [path.read_bytes() for path in here]
@@ -174,7 +174,7 @@ def test_both_ways_write_the_same_frames(tmp_path):
 def test_a_video_that_cannot_be_extracted_ends_the_measurement(tmp_path):
     (tmp_path / "a.avi").write_bytes(b"")
     with pytest.raises(ValueError, match=r"a.avi: the file is empty"):
-        extraction_speed.time_extraction(extraction_speed.extract_here, [str(tmp_path / "a.avi")], 1)
+        extraction_speed.time_extraction(extraction_speed.extract_by_avi2jpg, [str(tmp_path / "a.avi")], 1)
     with pytest.raises(FileNotFoundError, match=r"no .*UCF-101/<Class>/<video> files; name a folder"):
         extraction_speed.main([str(tmp_path)])
 

@@ -97,7 +97,7 @@ def test_key_points_hold_for_the_small_video(tmp_path):
     assert shrink(tmp_path) == 0
     arguments = {"split": "all", "short_size": 32, "crop_size": 32, "clip_len": 8, "rgb_clip_len": 8, "num_clips": 2}
     readers = [RGBPose(path, str(tmp_path / name), mode="test", **arguments) for name in ("big", "small")]
-    big, small = (reader[0]["inputs"] for reader in readers)
+    big, small = (reader[0, 0]["inputs"] for reader in readers)
     assert VideoFile(str(film)) and big["pose"].shape == small["pose"].shape
     np.testing.assert_array_equal(small["pose"][..., 2:], big["pose"][..., 2:])
     assert np.abs(small["pose"][..., :2] - big["pose"][..., :2]).max() < 0.3  # of 8 pixels: boxes are of whole ones

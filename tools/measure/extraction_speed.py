@@ -1,9 +1,8 @@
-"""Measure how fast frames are extracted, on this machine; `tools/benchmark.py extraction` runs it, without Paddle.
+"""Time the extraction of frames; `tools/benchmark.py extraction` runs it in a process without Paddle.
 
-Each way turns every frame of the same videos into a JPEG file of its own, in the same worker processes
-(`common/processes.py`) with one thread each: avi2jpg.py's own work, a bare loop of OpenCV's reading and writing, and
-ffmpeg where it is installed.
-The ways take turns, so that whatever else the machine does meets all of them.
+Each method writes every frame of the same videos to a JPEG file, in worker processes (`common/processes.py`) with one
+thread each: avi2jpg.py, a bare loop that reads and writes by OpenCV, and ffmpeg where it is installed. The methods take
+turns, so that other load of the machine affects all of them alike.
 """
 
 import json
@@ -30,13 +29,13 @@ QUALITY = 90  # avi2jpg.py's default
 FFMPEG_QUALITY = 2  # on ffmpeg's own scale, 2 (best) to 31
 
 
-def extract_here(job: tuple[str, str]) -> int:
+def extract_by_avi2jpg(job: tuple[str, str]) -> int:
     """Extract the video `job[0]` to the folder `job[1]` as avi2jpg.py does; return the number of frames."""
     return avi2jpg.extract_video((avi2jpg.Video(None, job[0]), job[1]), short_size=0, fps=0, quality=QUALITY)
 
 
-def extract_bare(job: tuple[str, str]) -> int:
-    """Read each frame by OpenCV and write it, nothing else; see `extract_here`."""
+def extract_by_opencv(job: tuple[str, str]) -> int:
+    """Read and write each frame by OpenCV, nothing else; see `extract_by_avi2jpg`."""
     cv2.setNumThreads(1)
     path, folder = job
     os.makedirs(folder)
@@ -50,28 +49,29 @@ def extract_bare(job: tuple[str, str]) -> int:
 
 
 def extract_by_ffmpeg(job: tuple[str, str]) -> int:
-    """Let ffmpeg do it, with one thread; see `extract_here`."""
+    """Extract by ffmpeg, with one thread; see `extract_by_avi2jpg`."""
     path, folder = job
     os.makedirs(folder)
-    reading = ["ffmpeg", "-loglevel", "error", "-threads", "1", "-i", path]
-    subprocess.run([*reading, "-threads", "1", "-q:v", str(FFMPEG_QUALITY), f"{folder}/%05d.jpg"], check=True)
+    command = ["ffmpeg", "-loglevel", "error", "-threads", "1", "-i", path]
+    subprocess.run([*command, "-threads", "1", "-q:v", str(FFMPEG_QUALITY), f"{folder}/%05d.jpg"], check=True)
     return len(os.listdir(folder))
 
 
 BARE = "bare loop of OpenCV"
-WAYS = {BARE: extract_bare, "avi2jpg.py": extract_here, "ffmpeg": extract_by_ffmpeg}
+METHODS = {BARE: extract_by_opencv, "avi2jpg.py": extract_by_avi2jpg, "ffmpeg": extract_by_ffmpeg}
 
 
 def time_extraction(extract: Callable, videos: list, num_processes: int) -> tuple[float, float]:
     """Extract all videos once, to a folder that is removed.
 
     Returns:
-        frames/s, and KiB a frame.
+        Frames a second, and KiB a frame.
+
     Raises:
-        ValueError: a video that cannot be extracted, with the reason.
+        ValueError: a video cannot be extracted; the message has the reason.
     """
     with tempfile.TemporaryDirectory() as folder:
-        targets = {video: (video, os.path.join(folder, "all", str(place))) for place, video in enumerate(videos)}
+        targets = {video: (video, os.path.join(folder, "all", str(index))) for index, video in enumerate(videos)}
         start_s = time.perf_counter()
         outcomes = processes.run_jobs(extract, targets, num_processes, "extraction")
         seconds = time.perf_counter() - start_s
@@ -83,28 +83,28 @@ def time_extraction(extract: Callable, videos: list, num_processes: int) -> tupl
 
 
 def measure(videos: list, processes: list, repeats: int) -> dict:
-    """Extract all videos in each way, once to warm up and then `repeats` times.
+    """Extract all videos by each method, once to warm up and then `repeats` times.
 
     Returns:
-        By the name of the way: `speeds`, by the number of processes the frames/s of each repeat; `size`, KiB a frame.
+        Name of a method -> {"speeds": {number of processes: frames a second of each repeat}, "size": KiB a frame}.
     """
-    ways = {name: extract for name, extract in WAYS.items() if name != "ffmpeg" or shutil.which("ffmpeg")}
-    found = {name: {"speeds": {number: [] for number in processes}} for name in ways}
+    methods = {name: extract for name, extract in METHODS.items() if name != "ffmpeg" or shutil.which("ffmpeg")}
+    results = {name: {"speeds": {number: [] for number in processes}} for name in methods}
     for repeat in range(repeats + 1):
         for number in processes:
-            for name, extract in ways.items():
-                speed, found[name]["size"] = time_extraction(extract, videos, number)
-                found[name]["speeds"][number] += [speed] if repeat else []
-    return found
+            for name, extract in methods.items():
+                speed, results[name]["size"] = time_extraction(extract, videos, number)
+                results[name]["speeds"][number] += [speed] if repeat else []
+    return results
 
 
-def main(words: list | None = None) -> None:
-    """Measure what the flags say; the last line printed is json."""
-    parser = CommandLine("Measure how fast frames are extracted; tools/benchmark.py extraction makes a table of it.")
+def main(argv: list | None = None) -> None:
+    """Time the methods; print the result as json, in the last line."""
+    parser = CommandLine("Time the extraction of frames; tools/benchmark.py extraction prints a table of it.")
     parser.add_argument("root", type=pathlib.Path, help="folder with UCF-101/<Class>/<video>")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="numbers of processes")
     parser.add_argument("--repeats", type=int, default=3, help="timed repeats")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     videos = sorted(str(path) for path in args.root.glob("UCF-101/*/*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not videos:
         raise FileNotFoundError(f"no {args.root}/UCF-101/<Class>/<video> files; name a folder that has them")

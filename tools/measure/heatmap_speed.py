@@ -1,7 +1,7 @@
-"""Measure how fast heat maps are drawn, on this machine; `tools/benchmark.py heatmaps` calls it.
+"""Time the drawing of heat maps; for `tools/benchmark.py heatmaps`.
 
-A sample is two bodies that sway, their key points as Heatmaps sends them. NumPy draws it on one core, and the
-process's own time counts; the device, as in training, draws a whole batch, which on a CPU is NumPy again.
+A sample has the key points of two moving bodies, as the reader of heat maps sends them. NumPy draws one sample on one
+core, timed by processor time; the device draws a whole batch as in training, on a CPU by NumPy too.
 """
 
 import functools
@@ -13,10 +13,11 @@ import paddle
 
 from reader import device_heatmaps, draw_heatmaps
 from reader.draw_heatmaps import COCO_LIMBS
-from tools.measure.timing import describe_machine, format_spread, format_table, time_calls
+from tools.measure.tables import format_spread, format_table
+from tools.measure.timing import describe_machine, time_calls
 
 REFERENCE_MS = {"joints, 48 x 64 x 64": 23.8, "limbs, 48 x 64 x 64": 115.5, "joints, 32 x 56 x 56": 15.8}
-CASES = {  # title: limbs, frames, side of the maps, sigma
+CASES = {  # title -> limbs, frames, side of the maps, sigma
     "joints, 48 x 64 x 64": (None, 48, 64, 0.6),
     "limbs, 48 x 64 x 64": (COCO_LIMBS, 48, 64, 0.6),
     "joints, 32 x 56 x 56": (None, 32, 56, 0.7),
@@ -24,9 +25,9 @@ CASES = {  # title: limbs, frames, side of the maps, sigma
 
 
 def draw_bodies(num_samples: int, num_frames: int, side: int) -> np.ndarray:
-    """Draw key points of two COCO bodies, as high as the box around bodies leaves them: (B, 2, T, 17, 4)."""
+    """Draw key points of two COCO bodies as they are after cropping to the box around them: (B, 2, T, 17, 4)."""
     rng = np.random.default_rng(0)
-    # x and y from the middle of a standing body in shares of its height: nose, eyes, ears, then left and right in turn.
+    # x and y from the center of a standing body, in units of its height: nose, eyes, ears, then left and right in turn.
     body = [(0, -0.45), (0.02, -0.47), (-0.02, -0.47), (0.04, -0.46), (-0.04, -0.46)]
     halves = [(0.1, -0.32), (0.14, -0.16), (0.15, -0.02), (0.07, 0.0), (0.07, 0.25), (0.07, 0.48)]
     body = np.array(body + [(sign * x, y) for x, y in halves for sign in (1, -1)])
@@ -40,25 +41,25 @@ def draw_bodies(num_samples: int, num_frames: int, side: int) -> np.ndarray:
 
 
 def time_process(call: Callable, num_calls: int, repeats: int) -> list:
-    """Return ms of this process's own time a call, one figure a repeat, whatever else the machine does."""
+    """Return the mean milliseconds of processor time of a call in each of `repeats` rounds, after a warm-up."""
     call()
-    figures = []
+    milliseconds = []
     for _ in range(repeats):
         start_s = time.process_time()
         for _ in range(num_calls):
             call()
-        figures.append(1000 * (time.process_time() - start_s) / num_calls)
-    return figures
+        milliseconds.append(1000 * (time.process_time() - start_s) / num_calls)
+    return milliseconds
 
 
 def measure(batch_size: int, num_calls: int, repeats: int) -> None:
-    """Print ms a sample of each way to draw the maps."""
+    """Print the milliseconds of a sample in each case."""
     device = paddle.device.get_device()
     rows = [["ms a sample", "authors' code, elsewhere", "NumPy", f"a batch of {batch_size} on {device}"]]
     for title, (limbs, num_frames, side, sigma) in CASES.items():
         keypoint = draw_bodies(batch_size, num_frames, side)
-        one, batch = keypoint[0].swapaxes(1, 2), paddle.to_tensor(keypoint)
-        draw = functools.partial(draw_heatmaps.draw_maps, one[..., :2], one[..., 2], (side, side), sigma, limbs)
+        sample, batch = keypoint[0].swapaxes(1, 2), paddle.to_tensor(keypoint)
+        draw = functools.partial(draw_heatmaps.draw_maps, sample[..., :2], sample[..., 2], (side, side), sigma, limbs)
         draw_batch = functools.partial(device_heatmaps.draw_batch, batch, (side, side), sigma, limbs)
         by_device = [1000 * seconds / batch_size for seconds in time_calls(draw_batch, num_calls, repeats)]
         spreads = [format_spread(ms, 2) for ms in (time_process(draw, num_calls, repeats), by_device)]

@@ -1,8 +1,8 @@
-"""Measure how fast clips are read, on this machine; `tools/benchmark.py reader` calls it.
+"""Time the reading of clips; for `tools/benchmark.py reader`.
 
-Under any reader of pictures lies bare decoding: the pictures of the same clips, their files in memory already, go
-through cv2.imdecode at full size, one after the other in one thread, and nothing is done with them. It is timed after
-each repeat of the reader without workers, so that whatever else the machine does meets both.
+The lower bound of a reader of JPEG files is bare decoding: cv2.imdecode of the pictures of the same clips at full size,
+their files in memory already, in one thread. It is timed after each repeat of the reader without workers, so that other
+load of the machine affects both alike.
 """
 
 import argparse
@@ -18,40 +18,37 @@ from dataset import records
 from dataset.media import VIDEO_SUFFIXES
 from reader import sampling
 from reader.clips import Clips
-from reader.frames import open_video
+from reader.frames import VideoFrames, open_video
 from reader.loader import Loader
-from tools.measure.timing import WARMUP, format_spread, run_script
+from tools.measure.scripts import run_script
+from tools.measure.tables import format_spread
+from tools.measure.timing import WARMUP
 
 SAMPLES = {"classes": 4, "groups": 4, "clips": 2, "frames": 100, "width": 320, "height": 240}  # frames as in UCF-101
 SMALL_SIZE, SMALL_TITLE = 128, "packed records, short side 128"
-MOST_BARE_CLIPS = 80  # decoded bare after each repeat
+NUM_DECODED_CLIPS = 80  # of bare decoding, after each repeat
 SKELETON_FLAGS = ("--classes", 4, "--groups", 4, "--frames", 80, "--width", 64, "--height", 48)  # NTU RGB+D: 80 frames
 
 
 def load_pictures(dataset, num_clips: int) -> list:
-    """Load the encoded pictures of some training clips of a reader, in the order of its list, again and again.
+    """Load the encoded pictures of training clips of a reader, in the order of its list, which is repeated.
 
     Returns:
-        A list of clips, each a list of uint8 arrays (bytes of the file,); none where the reader decodes no pictures.
+        A list for each clip of uint8 arrays (bytes of the file,); [] if the reader decodes no pictures.
     """
     if not isinstance(dataset, Clips):
         return []
     clips = []
     for index in range(num_clips):
         video = open_video(dataset.entries[index % len(dataset)])
-        if not isinstance(video.frames, list):
+        if isinstance(video.frames, VideoFrames):
             return []
-        rng = np.random.default_rng([dataset.seed, 0, index])  # as the reader draws: the same frames
+        rng = np.random.default_rng([dataset.seed, 0, index])  # the generator of the reader, for the same frames
         shape = dataset.clip_len, rng, dataset.num_segments, dataset.frame_interval
-        needed = np.unique(sampling.sample_clip(len(video.frames), *shape))
-        clips.append([_load(video.frames[number], video.folder) for number in needed])
+        frame_indices = np.unique(sampling.sample_clip(len(video.frames), *shape))
+        pictures = video.frames.read(frame_indices.tolist())
+        clips.append([np.frombuffer(picture.data, np.uint8) for picture in pictures])
     return clips
-
-
-def _load(frame: str | bytes, folder: str) -> np.ndarray:
-    if isinstance(frame, bytes):
-        return np.frombuffer(frame, np.uint8)
-    return np.fromfile(records.resolve_path(frame, folder), np.uint8)
 
 
 def time_decoding(clips: list) -> float:
@@ -65,25 +62,26 @@ def time_decoding(clips: list) -> float:
 
 
 def measure(config: dict, title: str, source: pathlib.Path, args: argparse.Namespace) -> list:
-    """Return the row of one list: clips/s of bare decoding and of each number of workers, and a ratio without them."""
+    """Return the row of a list: clips/s of bare decoding and of each number of workers, and the ratio for none."""
     if title == SMALL_TITLE:
         size = max(SMALL_SIZE, config["READER"]["crop_size"])
         config = {**config, "READER": {**config["READER"], "short_size": size}}
     config = {**config, "TRAIN": {**config["TRAIN"], "filelist": str(source)}}
-    pictures = load_pictures(recipe.open_loader(config, "TRAIN").dataset, MOST_BARE_CLIPS)
-    bare, cells, ratio = [], [], "-"
+    pictures = load_pictures(recipe.open_loader(config, "TRAIN").dataset, NUM_DECODED_CLIPS)
+    decoding_speeds, cells, ratio = [], [], "-"
     for num_workers in args.workers:
-        in_turn = pictures and num_workers == 0
-        call = (lambda: bare.append(time_decoding(pictures))) if in_turn else None
+        is_compared = pictures and num_workers == 0
+        call = (lambda: decoding_speeds.append(time_decoding(pictures))) if is_compared else None
         speeds = time_reading(config, source, num_workers, args, call)
         cells.append(format_spread(speeds, 1))
-        if in_turn:
-            ratio = format_spread([floor / speed for floor, speed in zip(bare, speeds, strict=True)], 2)
-    return [title, format_spread(bare, 1) if bare else "-", *cells, *([ratio] if 0 in args.workers else [])]
+        if is_compared:
+            ratio = format_spread([upper / speed for upper, speed in zip(decoding_speeds, speeds, strict=True)], 2)
+    decoding = format_spread(decoding_speeds, 1) if decoding_speeds else "-"
+    return [title, decoding, *cells, *([ratio] if 0 in args.workers else [])]
 
 
 def make_sources(folder: pathlib.Path) -> dict:
-    """Make sample data in every form that is read; return {title: list}."""
+    """Make sample data in every format that the reader takes; return {title: list file}."""
     small, small_jpg = folder / "small", folder / "small_jpg"
     make_samples(folder)
     run_script("avi2jpg.py", "--root", folder)
@@ -92,9 +90,9 @@ def make_sources(folder: pathlib.Path) -> dict:
     run_script("avi2jpg.py", "--root", folder, "--short_size", SMALL_SIZE, "--frames", small_jpg)
     pack(folder, folder / "UCF-101_jpg", folder / "packed")
     pack(folder, small_jpg, small)
-    found = {**find_sources(folder, folder), **find_sources(folder / "packed", folder)}
-    found[SMALL_TITLE] = small / "train.list"
-    return {title: found[title] for title in ("records of paths", "packed records", SMALL_TITLE, "video files")}
+    sources = {**find_sources(folder, folder), **find_sources(folder / "packed", folder)}
+    sources[SMALL_TITLE] = small / "train.list"
+    return {title: sources[title] for title in ("records of paths", "packed records", SMALL_TITLE, "video files")}
 
 
 def make_samples(folder: pathlib.Path) -> None:
@@ -103,16 +101,16 @@ def make_samples(folder: pathlib.Path) -> None:
     run_script("tools/make_samples.py", *flags, "--root", folder)
 
 
-def pack(folder: pathlib.Path, frames: pathlib.Path, place: pathlib.Path) -> None:
-    """Make packed records and their lists in the folder `place` of the frames of the tree `folder`."""
-    places = [word for mode in ("train", "test") for word in (f"--{mode}", place / mode)]
-    lists = [word for mode in ("train", "test", "val") for word in (f"--{mode}_list", place / f"{mode}.list")]
-    run_script("jpg2pkl.py", "--root", folder, "--frames", frames, "--pack", *places)
-    run_script("data_list_gener.py", "--root", folder, *places, *lists)
+def pack(folder: pathlib.Path, frames: pathlib.Path, target: pathlib.Path) -> None:
+    """Pack the frames of the tree `folder` into records in the folder `target`, with lists of them."""
+    folders = [word for mode in ("train", "test") for word in (f"--{mode}", target / mode)]
+    lists = [word for mode in ("train", "test", "val") for word in (f"--{mode}_list", target / f"{mode}.list")]
+    run_script("jpg2pkl.py", "--root", folder, "--frames", frames, "--pack", *folders)
+    run_script("data_list_gener.py", "--root", folder, *folders, *lists)
 
 
 def find_skeletons(config: dict, root: pathlib.Path) -> dict:
-    """Return {title: pkl}: the file that the config names, or sample data in its layout, made where `root` has none."""
+    """Return {title: pkl}: the file of the config, or sample data in its layout, which are made if `root` has none."""
     path = pathlib.Path(config["TRAIN"]["filelist"])
     if path.suffix == ".pkl":
         return {path.name: path}
@@ -124,7 +122,7 @@ def find_skeletons(config: dict, root: pathlib.Path) -> dict:
 
 
 def find_sources(root: pathlib.Path, folder: pathlib.Path) -> dict:
-    """Return what a tree of the data scripts has, as `make_sources` does; a list of its videos goes to `folder`."""
+    """Return {title: list file} of a tree that the data scripts made; write a list of its videos to `folder`."""
     entries, _ = records.read_list(root / "train.list")
     kind = "frame folders"
     if entries[0].path.endswith(".pkl"):
@@ -143,9 +141,9 @@ def find_sources(root: pathlib.Path, folder: pathlib.Path) -> dict:
 def time_reading(
     config: dict, source: pathlib.Path, num_workers: int, args: argparse.Namespace, between: Callable | None = None
 ) -> list:
-    """Return clips/s of each repeat of reading a list; `between` is called after each repeat."""
+    """Return the clips/s of each repeat of reading a list; call `between` after each repeat."""
     batch_size = recipe.device_batch_size(config)
-    warmup = WARMUP + 2 * num_workers  # batches: as many as stand ready before the first one is asked for, and more
+    warmup = WARMUP + 2 * num_workers  # batches: more than the workers prepare before the first one is taken
     num_samples = batch_size * (warmup + args.repeats * args.batches)
     config["TRAIN"]["filelist"] = str(source)
     dataset = recipe.open_loader(config, "TRAIN").dataset

@@ -1,12 +1,9 @@
-"""What benchmark.py and gpu_check.py share: a training step on a batch of noise, a clock, and tables."""
+"""Training steps on batches of noise, and the timing of calls; benchmark.py and gpu_check.py share it."""
 
 import inspect
 import json
 import os
 import pathlib
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,20 +16,19 @@ from common import processes
 from engine import optimizer, run_card
 from models import build_model
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-WARMUP = 3  # calls before the clock starts
+WARMUP = 3  # untimed calls
 
 
 def open_training_reader(config: dict):
-    """Build the reader without a list whose views have the size of the clips that TRAIN reads."""
+    """Build a reader without a list, with views of the size of the training clips."""
     return recipe.open_reader({**config, "TEST": config["TRAIN"]})
 
 
 def build_step(config: dict) -> tuple:
-    """Build the network of a resolved config, and the step that would train it.
+    """Build the network of a resolved config and its training step.
 
     Returns:
-        The step, and the reader of the clips it takes.
+        (training step, reader of its clips).
     """
     recipe.seed_all(config["RUN"]["seed"], 0)
     reader = open_training_reader(config)
@@ -44,42 +40,42 @@ def build_step(config: dict) -> tuple:
 
 
 def draw_batch(config: dict, reader) -> tuple:
-    """Draw clips of noise as the reader gives them, (B, ...), and int64 labels (B,), as arrays."""
+    """Draw clips of noise (B, ...), as the reader returns them, and int64 labels (B,), as arrays."""
     rng, batch_size = np.random.default_rng(0), recipe.device_batch_size(config)
     inputs = reader.draw_noise(batch_size, rng)
     return inputs, rng.integers(0, config["MODEL"]["num_classes"], batch_size)
 
 
 def synchronize() -> None:
-    """Wait until a GPU has done what it was told; a CPU has."""
+    """Wait for all work of the GPU; a CPU computes synchronously."""
     if paddle.device.get_device().startswith("gpu"):
         paddle.device.cuda.synchronize()
 
 
 def time_calls(call: Callable, num_calls: int, repeats: int) -> list:
-    """Return the seconds of a call, one figure a repeat of `num_calls`, after a warm-up."""
+    """Return the mean seconds of a call in each of `repeats` rounds of `num_calls` calls, after a warm-up."""
     return time_in_turn([call], num_calls, repeats)[0]
 
 
 def time_in_turn(calls: list, num_calls: int, repeats: int) -> list:
-    """Do as `time_calls` for several calls whose repeats take turns: what else the machine does meets all of them."""
+    """Time several calls like `time_calls`, their rounds in turn: other load of the machine affects all alike."""
     for call in calls:
         for _ in range(WARMUP):
             call()
     seconds = [[] for _ in calls]
     for _ in range(repeats):
-        for call, found in zip(calls, seconds, strict=True):
+        for call, times in zip(calls, seconds, strict=True):
             synchronize()
             start_s = time.perf_counter()
             for _ in range(num_calls):
                 call()
             synchronize()
-            found.append((time.perf_counter() - start_s) / num_calls)
+            times.append((time.perf_counter() - start_s) / num_calls)
     return seconds
 
 
 def count_kernels(call: Callable) -> int:
-    """Count what a call starts, the way back and the update included: kernels of a GPU, on a CPU Paddle's operators."""
+    """Count what a call launches: kernels on a GPU, Paddle's operators on a CPU."""
     is_gpu = paddle.device.get_device().startswith("gpu")
     targets = paddle.profiler.ProfilerTarget
     with tempfile.TemporaryDirectory() as folder:
@@ -94,30 +90,8 @@ def count_kernels(call: Callable) -> int:
         traces = [json.loads(path.read_text(encoding="utf-8")) for path in pathlib.Path(folder).glob("*.json")]
     kind = "Kernel" if is_gpu else "Operator"
     events = [event for trace in traces for event in trace["traceEvents"] if event.get("cat") == kind]
-    # GradNodeAccumulation adds up gradients of a weight; where there is one gradient only, it starts nothing.
+    # GradNodeAccumulation sums gradients of a weight; where there is only one gradient, it launches nothing.
     return sum("GradNodeAccumulation" not in event["name"] for event in events)
-
-
-def run_script(script: str, *words, environment: dict | None = None) -> str:
-    """Run a script of the project with this Python and return what it printed.
-
-    Args:
-        environment: variables that it sees beside those of this process.
-
-    Raises:
-        OSError: it failed; ends with the last line of what it said.
-    """
-    done = subprocess.run(
-        [sys.executable, str(ROOT / script), *map(str, words)],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["nothing"]
-        raise OSError(f"{script} ended with status {done.returncode}: {said[-1]}")
-    return done.stdout
 
 
 def to_tensors(inputs: dict) -> dict:
@@ -126,7 +100,7 @@ def to_tensors(inputs: dict) -> dict:
 
 
 def describe_machine() -> str:
-    """Return one line: GPU if it is used, cores, threads, processor, versions."""
+    """Describe the machine in one line: GPU if one is used, cores, processor, threads, versions."""
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "processor unknown")
@@ -136,15 +110,3 @@ def describe_machine() -> str:
     if paddle.device.get_device().startswith("gpu"):
         gpu = f"{paddle.device.cuda.get_device_name()}, CUDA {paddle.version.cuda()}, "
     return f"{gpu}{num_cores} cores ({processor}), {num_threads} threads, {run_card.describe_versions()}"
-
-
-def format_table(rows: list) -> str:
-    """Return rows of texts, the first one the titles, as a Markdown table."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
-
-
-def format_spread(values: list, digits: int) -> str:
-    """Return the median with the lowest and the highest value, such as `8.1 (7.9 to 8.2)`."""
-    median, low, high = (f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
-    return f"{median} ({low} to {high})"

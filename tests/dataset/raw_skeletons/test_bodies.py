@@ -7,7 +7,7 @@ import pytest
 from paths import GOLDEN_DATA
 from tiny_skeletons import draw_person, write_ntu
 
-from dataset.raw_skeletons.bodies import BODIES, follow_ids, measure_motion, take_ctrgcn, take_pyskl
+from dataset.raw_skeletons.bodies import BODIES, follow_ids, measure_motion, select_ctrgcn, select_pyskl
 from dataset.raw_skeletons.ntu_file import Recording, read_recording
 
 PARSED = json.loads((GOLDEN_DATA / "ntu_skeleton_parse.json").read_text(encoding="utf-8"))
@@ -35,7 +35,7 @@ def test_denoising_matches_ctrgcn(tmp_path, case):
         assert (len(track.joints), track.start) == (raw["frames"], raw["first"])
         assert raw["motion"] is None or measure_motion(track.joints) == pytest.approx(raw["motion"], rel=1e-6)
 
-    keypoint = take_ctrgcn(recording)
+    keypoint = select_ctrgcn(recording)
     rows = keypoint.transpose(1, 0, 2, 3).reshape(len(keypoint[0]), -1)  # (T, 150)
     num_columns = case["denoised_joints_shape"][1]
     assert len(rows) == case["num_frames"] and rows[:, num_columns:].any() == 0
@@ -65,7 +65,7 @@ def stand(num_frames, seed, motion=1.0):
 def test_tracks_of_one_person_become_one_actor():
     early, late, other = stand(15, 1, 3.0), stand(15, 2, 2.0), stand(30, 3, 1.0)
     recording = record(30, (7, 0, early), (8, 15, late), (9, 0, other))
-    for take in (take_ctrgcn, take_pyskl):
+    for take in (select_ctrgcn, select_pyskl):
         keypoint = take(recording)
         np.testing.assert_allclose(keypoint[0], np.concatenate([early, late]), atol=1e-6)
         np.testing.assert_allclose(keypoint[1], other, atol=1e-6)
@@ -74,7 +74,7 @@ def test_tracks_of_one_person_become_one_actor():
 def test_one_shared_frame_parts_the_two_ways():
     first, second = stand(16, 1, 3.0), stand(15, 2, 2.0)
     recording = record(30, (7, 0, first), (8, 15, second))
-    ctrgcn, pyskl = take_ctrgcn(recording), take_pyskl(recording)
+    ctrgcn, pyskl = select_ctrgcn(recording), select_pyskl(recording)
     np.testing.assert_allclose(ctrgcn[0], np.concatenate([first[:15], second]), atol=1e-6)
     assert not ctrgcn[1].any()
     np.testing.assert_allclose(pyskl[0, :16], first, atol=1e-6)
@@ -84,24 +84,24 @@ def test_one_shared_frame_parts_the_two_ways():
 def test_pyskl_puts_the_person_that_is_there_first_and_cuts_the_ends():
     late, early, short = stand(13, 1, 3.0), stand(14, 2, 1.0), stand(2, 4, 9.0)
     recording = record(20, (5, 0, short), (7, 6, late), (8, 2, early))
-    keypoint = take_pyskl(recording)
+    keypoint = select_pyskl(recording)
     assert keypoint.shape == (2, 17, 25, 3)  # frames 2 to 18
     np.testing.assert_allclose(keypoint[0, :14], early, atol=1e-6)
     np.testing.assert_allclose(keypoint[1, 4:], late, atol=1e-6)
-    assert take_ctrgcn(recording)[0, 4:, 0].any() and take_ctrgcn(recording).shape[1] == 17
+    assert select_ctrgcn(recording)[0, 4:, 0].any() and select_ctrgcn(recording).shape[1] == 17
 
 
 def test_wide_bodies_go_but_not_the_last_one():
     wide, narrow = stand(20, 1)[..., [1, 0, 2]], stand(20, 2)
-    assert np.array_equal(take_pyskl(record(20, (1, 0, wide), (2, 0, narrow)))[0], narrow.astype(np.float32))
-    for take in (take_ctrgcn, take_pyskl):
+    assert np.array_equal(select_pyskl(record(20, (1, 0, wide), (2, 0, narrow)))[0], narrow.astype(np.float32))
+    for take in (select_ctrgcn, select_pyskl):
         assert take(record(20, (1, 0, wide), (2, 0, wide + 0.1)))[0].any()
 
 
 def test_frames_in_which_a_body_is_too_wide_do_not_count_as_motion():
     steady, jumpy = stand(20, 1, 1.0), stand(20, 2, 0.5)
     jumpy[:5] = jumpy[:5, :, [1, 0, 2]] + (4, 0, 0)
-    for take in (take_ctrgcn, take_pyskl):
+    for take in (select_ctrgcn, select_pyskl):
         keypoint = take(record(20, (1, 0, jumpy), (2, 0, steady)))
         np.testing.assert_allclose(keypoint, [steady, jumpy], atol=1e-6)
 
@@ -113,7 +113,7 @@ def test_an_actor_is_there_from_its_first_track_to_its_last():
         (9, 0, stand(15, 3, 1.0)),
         (5, 0, stand(15, 4, 0.5)),
     ]
-    for take in (take_ctrgcn, take_pyskl):
+    for take in (select_ctrgcn, select_pyskl):
         keypoint = take(record(30, *tracks))
         np.testing.assert_allclose(keypoint[0], np.concatenate([tracks[0][2], tracks[1][2]]), atol=1e-6)
         np.testing.assert_allclose(keypoint[1, :15], tracks[2][2], atol=1e-6)
@@ -121,7 +121,7 @@ def test_an_actor_is_there_from_its_first_track_to_its_last():
 
 
 def test_two_short_tracks_stay_where_the_references_stop():
-    keypoint = take_pyskl(record(8, (1, 0, stand(8, 1, 2.0)), (2, 0, stand(8, 2))))
+    keypoint = select_pyskl(record(8, (1, 0, stand(8, 1, 2.0)), (2, 0, stand(8, 2))))
     assert keypoint.shape == (2, 8, 25, 3) and keypoint.any(axis=(1, 2, 3)).all()
 
 

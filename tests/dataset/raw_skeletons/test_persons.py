@@ -5,7 +5,7 @@ import json
 import numpy as np
 from paths import GOLDEN_DATA
 
-from dataset.raw_skeletons.persons import PERSONS, gather, match_persons, sort_persons
+from dataset.raw_skeletons.persons import PERSONS, match_persons, sort_persons, stack_persons
 
 GOLDEN = json.loads((GOLDEN_DATA / "openpose_match.json").read_text(encoding="utf-8"))
 
@@ -22,17 +22,17 @@ def person(x, score, num_joints=2):
 
 def test_people_who_change_places_in_the_list_stay_themselves():
     frames = [[person(1, 0.5), person(9, 0.9)], [person(8.5, 0.4), person(1.5, 0.9)], [person(2, 0.3), person(8, 0.3)]]
-    matched = match_persons(gather(frames, 2))
+    matched = match_persons(stack_persons(frames, 2))
     assert matched[:, :, 0, 0].tolist() == [[1, 1.5, 2], [9, 8.5, 8]]  # scores 1.7 and 1.6
-    by_score = sort_persons(gather(frames, 2))
+    by_score = sort_persons(stack_persons(frames, 2))
     assert by_score[:, :, 0, 0].tolist() == [[9, 1.5, 2], [1, 8.5, 8]]
 
 
 def test_gathering_keeps_five_and_leaves_zeros():
-    poses = gather([[person(place, 1) for place in range(7)], [], [person(3, 1)]], 2)
+    poses = stack_persons([[person(place, 1) for place in range(7)], [], [person(3, 1)]], 2)
     assert poses.shape == (5, 3, 2, 3)
     assert poses[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4] and not poses[:, 1].any() and poses[1:, 2].any() == 0
-    assert gather([[], []], 4).shape == (1, 2, 4, 3)
-    for arrange in PERSONS.values():
-        assert arrange(gather([[]], 4)).shape == (1, 1, 4, 3)
-        assert arrange(gather([], 4)).shape == (1, 0, 4, 3)
+    assert stack_persons([[], []], 4).shape == (1, 2, 4, 3)
+    for label_by_folder in PERSONS.values():
+        assert label_by_folder(stack_persons([[]], 4)).shape == (1, 1, 4, 3)
+        assert label_by_folder(stack_persons([], 4)).shape == (1, 0, 4, 3)

@@ -4,12 +4,12 @@ import argparse
 
 import pytest
 
-from dataset.raw_skeletons.ownset import arrange
+from dataset.raw_skeletons.class_folders import label_by_folder
 
 
 def plan(root, *paths, **flags):
     flags = {"raw": str(root), "classes": None, "val_ratio": 0.5, "seed": 0, **flags}
-    return arrange([str(root / path) for path in paths], argparse.Namespace(**flags), "coco17")
+    return label_by_folder([str(root / path) for path in paths], argparse.Namespace(**flags), "coco17")
 
 
 def test_groups_are_kept_together(tmp_path):

@@ -1,4 +1,4 @@
-"""A json file whose faults are told with the line they stand in."""
+"""A json file whose error messages name the line of what is wrong."""
 
 import json
 import os
@@ -8,7 +8,9 @@ from dataset.raw_skeletons.samples import read_bytes
 
 
 class JsonFile:
-    """The content of a json file, and the way back from a place in it to its line.
+    """The content of a json file, and the line of every value in it.
+
+    A value is addressed by its keys, such as ("data", 3, "pose").
 
     Attributes:
         path: of the file.
@@ -25,22 +27,22 @@ class JsonFile:
         self.text = decode_text(read_bytes(path), path)
         self.content = parse_json(self.text, path)
 
-    def fault(self, place: tuple, what: str) -> ValueError:
-        """Make the error that names the line of a place, such as ("data", 3, "pose")."""
-        address = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in place).lstrip(".")
-        return ValueError(f"'{self.path}' line {self.find_line(place)}: {address} {what}".replace("  ", " "))
+    def make_error(self, keys: tuple, what: str) -> ValueError:
+        """Return an error that names the line of a value."""
+        address = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+        return ValueError(f"'{self.path}' line {self.find_line(keys)}: {address} {what}".replace("  ", " "))
 
-    def find_line(self, place: tuple) -> int:
-        """Find the line, from 1, in which the value of a place starts, or the last one on the way there that exists."""
+    def find_line(self, keys: tuple) -> int:
+        """Find the line, from 1, in which a value starts, or the innermost one around it that exists."""
         decoder, at = json.JSONDecoder(), self._skip(0)
-        for key in place:
-            seeks_place, number = isinstance(key, int), 0
-            if self.text[at] != ("[" if seeks_place else "{"):
+        for key in keys:
+            is_index, number = isinstance(key, int), 0
+            if self.text[at] != ("[" if is_index else "{"):
                 break
             start, at = at, self._skip(at + 1)
             while self.text[at] not in "]}":
                 found = number
-                if not seeks_place:
+                if not is_index:
                     found, at = decoder.raw_decode(self.text, at)
                     at = self._skip(self._skip(at) + 1)  # behind the colon
                 if found == key:
@@ -58,25 +60,27 @@ class JsonFile:
             at += 1
         return at
 
-    def take(self, place: tuple, kind: type):
-        """Return the value of a place, which must be there and of a type."""
+    def get(self, keys: tuple, kind: type):
+        """Return a value, which must exist and be of type `kind`."""
         value = self.content
-        for depth, key in enumerate(place):
+        for depth, key in enumerate(keys):
             try:
                 value = value[key]
             except (KeyError, IndexError, TypeError):
-                raise self.fault(place[: depth + 1], "is missing; get the file again") from None
+                raise self.make_error(keys[: depth + 1], "is missing; get the file again") from None
         if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
-            raise self.fault(place, f"is {repr(value)[:40]}, expected a {kind.__name__}; get the file again")
+            raise self.make_error(keys, f"is {repr(value)[:40]}, expected a {kind.__name__}; get the file again")
         return value
 
-    def take_numbers(self, place: tuple, count: int, limit: float) -> list:
-        """Return the value of a place, which must be a list of so many numbers from -limit to limit."""
-        values = self.take(place, list)
+    def get_numbers(self, keys: tuple, count: int, limit: float) -> list:
+        """Return a list, which must have `count` numbers from -limit to limit."""
+        values = self.get(keys, list)
         if len(values) != count:
-            raise self.fault(place, f"has {len(values)} values, expected {count}; get the file again")
+            raise self.make_error(keys, f"has {len(values)} values, expected {count}; get the file again")
         for number, value in enumerate(values):
             if type(value) not in (int, float) or not abs(value) <= limit:  # nan compares false
                 expected = f"a number from {-limit:g} to {limit:g}"
-                raise self.fault((*place, number), f"is {repr(value)[:40]}, expected {expected}; get the file again")
+                raise self.make_error(
+                    (*keys, number), f"is {repr(value)[:40]}, expected {expected}; get the file again"
+                )
         return values

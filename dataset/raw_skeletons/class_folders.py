@@ -1,4 +1,4 @@
-"""A set of one's own: classes and splits are read off its folders.
+"""Classes and splits by the folders of a custom data set.
 
 `<Class>/<sample>` is divided by groups (`gNN` in a name: one person or place) into `train` and `val`;
 `train/<Class>/<sample>` beside `val/` or `test/` is divided so.
@@ -10,21 +10,19 @@ from collections import Counter
 
 from dataset.raw_skeletons.samples import RawSample, RawSet
 from dataset.records import natural_order
-from dataset.splits import SHIPPED_SPLITS, find_split_folder, hold_out_groups, number_classes, read_class_index
+from dataset.splits import find_split_folder, hold_out_groups, index_classes, read_class_index, read_custom_classes
 
 SPLITS = ("train", "val", "test")
 
 
-def find_own_classes(args: argparse.Namespace) -> list[str] | None:
-    """Read --classes, else the classInd.txt of the tree the folder lies in; None where there is none."""
+def find_class_names(args: argparse.Namespace) -> list[str] | None:
+    """Read --classes, else the classInd.txt beside the folder of raw skeletons; None where there is none."""
     if args.classes:
         return read_class_index(args.classes)
-    folder = find_split_folder(os.path.dirname(os.path.abspath(args.raw)))
-    index = os.path.join(folder, "classInd.txt")
-    return read_class_index(index) if folder != SHIPPED_SPLITS and os.path.isfile(index) else None
+    return read_custom_classes(find_split_folder(os.path.dirname(os.path.abspath(args.raw))))
 
 
-def arrange(paths: list[str], args: argparse.Namespace, layout: str) -> RawSet:
+def label_by_folder(paths: list[str], args: argparse.Namespace, layout: str) -> RawSet:
     """Name, label and divide samples by where they lie below `args.raw`.
 
     Args:
@@ -39,8 +37,8 @@ def arrange(paths: list[str], args: argparse.Namespace, layout: str) -> RawSet:
             raise ValueError(f"'{path}' lies in no class folder; put it at <Class>/{os.path.basename(path)}")
     count = Counter(parts[-1] for parts in words.values())
     names = {path: parts[-1] if count[parts[-1]] == 1 else "/".join(parts) for path, parts in words.items()}
-    class_names = find_own_classes(args) or sorted({parts[-2] for parts in words.values()}, key=natural_order)
-    labels = number_classes(class_names)
+    class_names = find_class_names(args) or sorted({parts[-2] for parts in words.values()}, key=natural_order)
+    labels = index_classes(class_names)
     samples, splits = [], {}
     for path in sorted(paths, key=lambda path: natural_order(names[path])):
         class_name = words[path][-2]

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dataset.raw_skeletons.jsonfile import JsonFile
+from dataset.raw_skeletons.json_file import JsonFile
 
 CONTENT = {"a": [1, {"b c": [[], {}, 'x,]}\\"'], "deep": [0.5, [2, 3]]}], "last": None}
 
@@ -31,7 +31,7 @@ def test_line_of_what_is_missing_is_that_of_what_should_hold_it(tmp_path):
     assert lines[file.find_line(("a", 7)) - 1].strip() == '"a": ['
     assert lines[file.find_line(("a", 0, "x")) - 1].strip() == "1,"
     with pytest.raises(ValueError, match=r"a\.json' line 4: a\[1\]\.none is missing; get the file again"):
-        file.take(("a", 1, "none", 3), int)
+        file.get(("a", 1, "none", 3), int)
 
 
 @pytest.mark.parametrize(
@@ -58,16 +58,16 @@ def test_values_have_their_type_their_number_and_their_limits(tmp_path):
     file = write(
         tmp_path, '{"n": 3, "yes": true, "list": [1, 2.5, NaN],\n "far": [1, -9], "text": ["1"], "bool": [true]}'
     )
-    assert file.take(("n",), int) == 3 and file.take_numbers(("far",), 2, 9) == [1, -9]
+    assert file.get(("n",), int) == 3 and file.get_numbers(("far",), 2, 9) == [1, -9]
     for call, expected in (
-        (lambda: file.take(("yes",), int), "line 1: yes is True, expected a int"),
-        (lambda: file.take(("n",), list), "line 1: n is 3, expected a list"),
-        (lambda: file.take_numbers(("list",), 4, 9), "line 1: list has 3 values, expected 4"),
-        (lambda: file.take_numbers(("list",), 3, 9), "line 1: list[2] is nan, expected a number from -9 to 9"),
-        (lambda: file.take_numbers(("far",), 2, 5), "line 2: far[1] is -9, expected a number from -5 to 5"),
-        (lambda: file.take_numbers(("text",), 1, 5), "line 2: text[0] is '1', expected a number from -5 to 5"),
-        (lambda: file.take_numbers(("bool",), 1, 5), "line 2: bool[0] is True, expected a number"),
-        (lambda: file.take(("n", 0), int), "line 1: n[0] is missing"),
+        (lambda: file.get(("yes",), int), "line 1: yes is True, expected a int"),
+        (lambda: file.get(("n",), list), "line 1: n is 3, expected a list"),
+        (lambda: file.get_numbers(("list",), 4, 9), "line 1: list has 3 values, expected 4"),
+        (lambda: file.get_numbers(("list",), 3, 9), "line 1: list[2] is nan, expected a number from -9 to 9"),
+        (lambda: file.get_numbers(("far",), 2, 5), "line 2: far[1] is -9, expected a number from -5 to 5"),
+        (lambda: file.get_numbers(("text",), 1, 5), "line 2: text[0] is '1', expected a number from -5 to 5"),
+        (lambda: file.get_numbers(("bool",), 1, 5), "line 2: bool[0] is True, expected a number"),
+        (lambda: file.get(("n", 0), int), "line 1: n[0] is missing"),
     ):
         with pytest.raises(ValueError, match=re.escape(expected)):
             call()

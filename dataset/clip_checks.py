@@ -1,0 +1,116 @@
+"""Records, frame folders and videos, checked one by one before a list names them."""
+
+import os
+import zlib
+from dataclasses import dataclass
+
+from dataset.records import ListEntry, list_frames, read_record, relative_path, resolve_path
+from dataset.video_file import VideoFile
+
+LIST_FORMATS = {  # kinds of clips that a list of the format can name
+    "records": ("record", "packed record"),
+    "rawframes": ("record", "frame folder"),
+    "videos": ("video", "frame folder"),
+}
+
+
+@dataclass
+class Clip:
+    """A checked record, frame folder or video file."""
+
+    path: str
+    video: str
+    label: int
+    num_frames: int
+    folder: str | None  # of its frames; None where they are packed or in a video file
+
+    @property
+    def kind(self) -> str:
+        """What it is, in the words of `LIST_FORMATS`."""
+        if self.path.lower().endswith(".pkl"):
+            return "record" if self.folder else "packed record"
+        return "frame folder" if self.folder else "video"
+
+
+def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:
+    """Check one record or frame folder.
+
+    Args:
+        num_classes: 0 where it is not known.
+    Raises:
+        FileNotFoundError, ValueError: what is wrong with it.
+    """
+    if entry.path.lower().endswith(".pkl"):
+        clip = check_record(entry.path)
+    elif os.path.isdir(entry.path):
+        clip = check_frame_folder(entry)
+    elif not os.path.exists(entry.path):
+        raise FileNotFoundError(f"'{entry.path}' does not exist; get it or remove the line")
+    else:
+        clip = check_video(entry)
+    if num_classes and clip.label >= num_classes:
+        raise ValueError(f"label {clip.label}, expected 0 to {num_classes - 1}; run jpg2pkl.py again")
+    if entry.label is not None and entry.label != clip.label:
+        raise ValueError(f"label {clip.label} in the record, but {entry.label} in the list; make both again")
+    if clip.kind not in LIST_FORMATS[line_format]:
+        fitting = next(name for name, kinds in LIST_FORMATS.items() if clip.kind in kinds)
+        raise ValueError(f"a {clip.kind}, which --format {line_format} cannot list; use --format {fitting}")
+    return clip
+
+
+def check_record(path: str) -> Clip:
+    """Check a record and each of its frames."""
+    record = read_record(path)
+    frames, folder = record["frames"], None
+    if isinstance(frames[0], str):
+        paths = [resolve_path(frame, os.path.dirname(path)) for frame in frames]
+        check_files(paths)
+        folder = os.path.dirname(paths[0])
+        if len(list_frames(folder)) != len(frames):
+            raise ValueError(
+                f"{len(frames)} frames, but its folder holds {len(list_frames(folder))}; run jpg2pkl.py again"
+            )
+    for number, (frame, checksum) in enumerate(zip(frames, record.get("checksums", []), strict=False), 1):
+        if zlib.crc32(frame) != checksum:
+            raise ValueError(
+                f"frame {number} of {len(frames)} is damaged (checksum); delete it and run jpg2pkl.py again"
+            )
+    return Clip(path, record["video"], record["label"], len(frames), folder)
+
+
+def check_frame_folder(entry: ListEntry) -> Clip:
+    """Check a line `frame_folder num_frames label`; the folder may hold more pictures than that, such as flow."""
+    names = list_frames(entry.path)
+    num_frames = len(names) if entry.num_frames is None else entry.num_frames
+    if not 0 < num_frames <= len(names):
+        raise ValueError(f"line {entry.line} says {num_frames} frames, the folder holds {len(names)}; correct it")
+    check_files([os.path.join(entry.path, name) for name in names])
+    return Clip(entry.path, os.path.basename(entry.path), entry.label, num_frames, entry.path)
+
+
+def check_video(entry: ListEntry) -> Clip:
+    """Check a line `video label`: the video is decoded from its first frame to its last."""
+    video = VideoFile(entry.path)
+    video.check()
+    name = os.path.splitext(os.path.basename(entry.path))[0]
+    return Clip(entry.path, name, entry.label, len(video), None)
+
+
+def check_files(paths: list[str]) -> None:
+    """Check that each file exists and is not empty."""
+    for path in paths:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"frame '{path}' does not exist; run avi2jpg.py, then jpg2pkl.py again")
+        if os.path.getsize(path) == 0:
+            raise ValueError(
+                f"frame '{path}' is empty (0 bytes); delete its folder, run avi2jpg.py and jpg2pkl.py again"
+            )
+
+
+def format_line(clip: Clip, folder: str, line_format: str) -> str:
+    """Return the line of a clip for a list in the folder `folder`."""
+    if line_format == "records":
+        return relative_path(clip.path, folder)
+    if clip.folder:
+        return f"{relative_path(clip.folder, folder)} {clip.num_frames} {clip.label}"
+    return f"{relative_path(clip.path, folder)} {clip.label}"

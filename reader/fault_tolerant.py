@@ -1,0 +1,92 @@
+"""Data sets in which some samples may be damaged: training reads another one instead, an evaluation stops."""
+
+import numpy as np
+import paddle
+
+MODES = ("train", "valid", "test")
+MAX_DRAWS = 10  # samples tried before a training run with damaged data stops
+
+
+class DamagedSampleError(ValueError):
+    """A sample that cannot be read: training draws another sample, an evaluation stops."""
+
+
+class FaultTolerantDataset(paddle.io.Dataset):
+    """Samples by (epoch, index), and in training the replacement of damaged ones.
+
+    A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
+
+    A subclass has a `NAME`, its key in `READERS`; `ADVICE`, what to do about damaged samples; its samples as the list
+    `entries`; and `_read_sample(index, rng)`, which returns the dict of `__getitem__` without `faults`, and draws
+    nothing where `rng` is None.
+
+    Args:
+        filelist: what the samples come from, for messages.
+        mode: "train", "valid" or "test".
+        seed: of everything drawn in training.
+        augment: False draws nothing in training.
+
+    Raises:
+        ValueError: an argument that is out of range.
+    """
+
+    def __init__(self, filelist: str | None, mode: str, seed: int, augment: bool):
+        super().__init__()
+        self.filelist, self.mode, self.seed, self.augment = filelist, mode, seed, augment
+        self.entries = []
+        self._check_choices(mode=MODES)
+        self._check_minimums(seed=0)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        """Read one sample.
+
+        Args:
+            key: (epoch, index); an evaluation sample is the same in every epoch.
+
+        Returns:
+            dict of `inputs`, {name: array (views, ...)}, one view in training; `label` int; `name` str; `faults`, list
+            of what was wrong with the samples that this one replaces (training only).
+
+        Raises:
+            ValueError: in evaluation a damaged sample; in training ten of them in a row.
+        """
+        epoch, index = key
+        if self.mode != "train":
+            return {**self._read_sample(index, None), "faults": []}
+        rng = np.random.default_rng([self.seed, epoch, index])
+        faults = []
+        while len(faults) < MAX_DRAWS:
+            try:
+                return {**self._read_sample(index, rng if self.augment else None), "faults": faults}
+            except DamagedSampleError as error:
+                faults.append(str(error))
+                index = int(rng.integers(len(self)))
+        raise ValueError(
+            f"{self.filelist}: {MAX_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; {self.ADVICE}"
+        )
+
+    def subset(self, indices: list[int]) -> None:
+        """Keep only these samples, in this order; an index may be repeated."""
+        self.entries = [self.entries[index] for index in indices]
+
+    def _check_choices(self, **choices: tuple) -> None:
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                self._refuse(name, f"one of {', '.join(map(str, known))}")
+
+    def _check_minimums(self, **minimums: int) -> None:
+        for name, minimum in minimums.items():
+            if getattr(self, name) < minimum:
+                self._refuse(name, f"{minimum} or more")
+
+    def _check_shares(self, *names: str) -> None:
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                self._refuse(name, "0 to 1")
+
+    def _refuse(self, name: str, expected: str) -> None:
+        """Raise the error of an argument that is out of range."""
+        raise ValueError(f"reader {self.NAME}: {name} is {getattr(self, name)!r}, expected {expected}")
