@@ -7,7 +7,7 @@ import sys
 import pytest
 from paths import ROOT
 
-from common.processes import count_cores
+from common.cores import count_cores
 
 MAX_WORKERS = 8  # of pytest-xdist; each may take 2 GB
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before Paddle is imported, here and in the scripts that tests start

@@ -117,7 +117,10 @@ def test_one_batch_can_be_learnt_by_heart(name):
         find_loss(model, outputs, labels).backward()
         optimizer.step()
         optimizer.clear_grad()
-    assert F.cross_entropy(list_heads(model, outputs)[0], labels).item() < 0.1
+        loss = F.cross_entropy(list_heads(model, outputs)[0], labels).item()
+        if loss < 0.05:  # well below what is asked for
+            break
+    assert loss < 0.1
     assert guess_once_settled(model, batch, labels) == labels.tolist()
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 import zipfile
 
 import pytest
@@ -143,7 +144,6 @@ def execute(project, cwd, last="", extra="", name="ucf101"):
         write_kernel_spec(str(kernels / "here"))
         assert json.loads((kernels / "here" / "kernel.json").read_text(encoding="utf-8"))["argv"][0] == sys.executable
     specs = KernelSpecManager(kernel_dirs=[str(kernels)], ensure_native_kernel=False)
-    manager = AsyncKernelManager(kernel_name="here", kernel_spec_manager=specs)
     notebook = nbformat.read(str(find_notebook(name, project)), as_version=4)
     nbformat.validate(notebook)
     if last:
@@ -151,8 +151,11 @@ def execute(project, cwd, last="", extra="", name="ucf101"):
         notebook.cells = notebook.cells[: place + 1]
     if extra:
         notebook.cells.append(nbformat.v4.new_code_cell(extra))
-    client = NotebookClient(notebook, km=manager, timeout=900, resources={"metadata": {"path": str(cwd)}})
-    client.execute()
+    with tempfile.TemporaryDirectory() as sockets:  # instead of ports, which whatever runs beside this may take
+        sockets = {"transport": "ipc", "ip": f"{sockets}/kernel", "connection_file": f"{sockets}/kernel.json"}
+        manager = AsyncKernelManager(kernel_name="here", kernel_spec_manager=specs, **sockets)
+        client = NotebookClient(notebook, km=manager, timeout=900, resources={"metadata": {"path": str(cwd)}})
+        client.execute(cleanup_kc=True)
     faults = [output for cell in code_cells(notebook) for output in cell.outputs if output.output_type == "error"]
     assert not faults
     return notebook, printed(notebook)
@@ -337,15 +340,21 @@ def test_without_the_project_the_first_cell_says_what_to_do(tree, tmp_path):
 
 def test_a_command_that_is_interrupted_does_not_run_on(tree):
     """The stop button: the notebook's Python gets a KeyboardInterrupt while it waits for a line."""
-    extra = (
-        "import signal, threading, time\n"
-        "stop = [threading.main_thread().ident, signal.SIGINT]\n"
-        "threading.Timer(1, signal.pthread_kill, stop).start()\n"
-        "try:\n"
-        '    run(\'python\', \'-c\', \'import time; open("begun", "w"); time.sleep(4); open("ran_on", "w")\')\n'
-        "except KeyboardInterrupt:\n"
-        "    time.sleep(5)\n"
-        "    print('begun:', os.path.exists('begun'), 'ran on:', os.path.exists('ran_on'))"
-    )
+    command = "import os, time; open('begun', 'w')\nwhile not os.path.exists('go'): time.sleep(.1)\nopen('ran_on', 'w')"
+    extra = f"""
+import signal, threading, time
+def stop():
+    while not os.path.exists("begun"):
+        time.sleep(.1)
+    time.sleep(1)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+threading.Thread(target=stop).start()
+try:
+    run("python", "-c", {command!r})
+except KeyboardInterrupt:
+    open("go", "w").close()
+    time.sleep(1)
+    print("begun:", os.path.exists("begun"), "ran on:", os.path.exists("ran_on"))
+"""
     _, text = execute(tree, tree, "os.chdir(", extra)
     assert "begun: True ran on: False" in text
