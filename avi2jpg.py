@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 
 from common.command_line import CommandLine, keep_memory, run_main
-from common.files import UNFINISHED, explain_os_error, make_folder, write_atomically
+from common.files import UNFINISHED, explain_os_error, make_folder, read_json, write_atomically
 from common.processes import run_jobs, write_failures
+from dataset.media import VIDEO_SUFFIXES
+from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order
-from dataset.splits import VIDEO_SUFFIXES, WAYS_ON
-
-TRUNCATED_RATIO = 0.9  # below this share of the announced frames a file counts as cut off; containers err by a few
+from dataset.splits import WAYS_ON
 
 
 @dataclass
@@ -155,8 +155,7 @@ def prepare_frames_folder(frames: str, settings: dict) -> None:
             raise ValueError(
                 f"'{frames}' holds frames that this script did not make; move them away or choose another --frames"
             )
-        with open(path, encoding="utf-8") as file:
-            made_with = json.load(file)
+        made_with = read_json(path)
         if made_with != settings:
             flags = " ".join(f"--{key} {value}" for key, value in made_with.items())
             raise ValueError(
@@ -217,10 +216,7 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
     """Decode a video to `folder`/00001.jpg ...; see `extract_video`."""
     if os.path.getsize(path) == 0:
         raise ValueError("the file is empty (0 bytes)")
-    capture = cv2.VideoCapture(path)
-    if not capture.isOpened():
-        raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a phone's video upright; OpenCV 4.11 would leave it lying
+    capture = open_video(path)
     announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if fps and not video_fps > 0:
         raise ValueError("the file does not say its frame rate, so --fps cannot be applied")
@@ -232,7 +228,7 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
             num_written += 1
             write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{num_written:05}.jpg"), quality)
         num_read += 1
-    if num_read == 0 or (num_read < TRUNCATED_RATIO * announced and num_read < announced - 2):
+    if num_read == 0 or is_truncated(num_read, announced):
         raise ValueError(f"only {num_read} of {announced:.0f} announced frames can be decoded: cut off or damaged")
     return num_written
 

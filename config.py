@@ -6,13 +6,15 @@ and of its type. Precedence: signature < text < command line.
 
 import ast
 import configparser
-import difflib
 import inspect
 import pathlib
 import types
 import typing
 
 import yaml
+
+from common.files import read_text
+from common.suggestions import suggest
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
@@ -82,8 +84,8 @@ def load_config(path: str) -> dict:
     file = pathlib.Path(path)
     if not file.is_file():
         neighbours = [str(one) for one in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
-        raise FileNotFoundError(f"config '{path}' does not exist{_nearest(str(file), neighbours)}")
-    text = file.read_text(encoding="utf-8-sig")
+        raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
+    text = read_text(file)
     if file.suffix in (".yaml", ".yml"):
         found = _read_yaml(text, path)
     elif file.suffix in (".txt", ".ini", ".cfg"):
@@ -94,7 +96,8 @@ def load_config(path: str) -> dict:
     for name, values in found.items():
         section = str(name).upper()
         if section not in config:
-            raise ValueError(f"{path}: unknown section [{name}]{_nearest(section, SECTIONS)}; known: {SECTIONS}")
+            known = f"{suggest(section, SECTIONS)} (known: {', '.join(SECTIONS)})"
+            raise ValueError(f"{path}: unknown section [{name}]{known}")
         if not isinstance(values, dict):
             raise ValueError(f"{path}: section {name} holds {values!r}, expected `key: value` lines")
         config[section].update(values)
@@ -170,7 +173,8 @@ def apply_overrides(config: dict, words: list) -> None:
         if not (equals and dot and key):
             raise ValueError(f"-o {word}: expected SECTION.key=value, such as RUN.epochs=65")
         if section.upper() not in SECTIONS:
-            raise ValueError(f"-o {word}: unknown section{_nearest(section.upper(), SECTIONS)}; known: {SECTIONS}")
+            known = f"{suggest(section.upper(), SECTIONS)} (known: {', '.join(SECTIONS)})"
+            raise ValueError(f"-o {word}: unknown section{known}")
         config[section.upper()][key] = parse_value(value)
 
 
@@ -226,7 +230,7 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
         if key == "name":
             continue
         if key not in parameters:
-            raise ValueError(f"{where}: unknown key '{key}'{_nearest(key, parameters)}; known: {', '.join(parameters)}")
+            raise ValueError(f"{where}: unknown key '{key}'{suggest(key, parameters)} (known: {', '.join(parameters)})")
         if not _fits(value, hints[key]):
             raise ValueError(f"{where}: {key}: expected {_describe_type(hints[key])}, got {value!r}")
         filled[key] = value
@@ -301,8 +305,3 @@ def differences(old: dict, new: dict, run_keys: tuple = ()) -> list:
             if was != is_now:
                 found.append((f"{section}.{key}", was, is_now))
     return found
-
-
-def _nearest(word: str, known) -> str:
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{found[0]}'?" if found else ""

@@ -20,15 +20,16 @@ of Something-Something) or Something-Something V2's labels.json. Without it, cla
 import functools
 import glob
 import itertools
-import json
 import os
 import zlib
 from collections import Counter
 from dataclasses import dataclass
 
 from common.command_line import CommandLine, run_main
+from common.files import read_json
 from common.processes import run_jobs, write_failures
 from dataset import annotations
+from dataset.media import MediaIndex
 from dataset.records import (
     ListEntry,
     list_frames,
@@ -42,7 +43,6 @@ from dataset.records import (
 from dataset.splits import (
     SHIPPED_SPLITS,
     SIDES,
-    VIDEO_SUFFIXES,
     WAYS_ON,
     find_split_folder,
     hold_out_groups,
@@ -162,7 +162,7 @@ def find_annotated(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
     samples = {side: annotations.read_samples(getattr(args, side)) for side in SIDES}
     named = {sample.label for side in SIDES for sample in samples[side] if isinstance(sample.label, str)}
     class_names = annotations.read_class_names(args.labels) if args.labels else sorted(named) or None
-    media, entries = annotations.Media(args.videos, VIDEO_SUFFIXES), {}
+    media, entries = MediaIndex(args.videos), {}
     for side in SIDES:
         annotations.number_samples(samples[side], class_names, getattr(args, side))
         entries[side] = [
@@ -186,10 +186,7 @@ def list_records(place: str) -> tuple[list[ListEntry], list[str] | None]:
 def read_settings(place: str) -> dict:
     """Return what jpg2pkl.py noted beside its records: class names, videos of the split; {} for other records."""
     settings = os.path.join(place, "settings.json")
-    if not os.path.isfile(settings):
-        return {}
-    with open(settings, encoding="utf-8") as file:
-        return json.load(file)
+    return read_json(settings) if os.path.isfile(settings) else {}
 
 
 def read_own_classes(root: str) -> list[str] | None:

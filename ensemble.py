@@ -10,11 +10,11 @@ report, and a mean of probabilities is a probability, so that what `--out` write
 
 import argparse
 import dataclasses
-import difflib
 
 import numpy as np
 
 from common import command_line, files
+from common.suggestions import suggest
 from engine import metrics, report
 
 WEIGHT_SETS = {
@@ -113,9 +113,8 @@ def read_weights(words: list, num_files: int) -> np.ndarray:
         try:
             weights = [float(part) for part in parts]
         except ValueError:
-            nearest = difflib.get_close_matches(name, WEIGHT_SETS, n=1)
-            hint = f"did you mean {nearest[0]}? " if nearest else ""
-            raise ValueError(f"{told}: expected numbers or a name; {hint}known: {', '.join(WEIGHT_SETS)}") from None
+            known = f"{suggest(name, WEIGHT_SETS)} (known: {', '.join(WEIGHT_SETS)})"
+            raise ValueError(f"{told}: expected numbers or a name{known}") from None
     if len(weights) != num_files:
         raise ValueError(f"{told}: these are {len(weights)} weights, for {num_files} score files; give one a file")
     weights = np.asarray(weights, np.float64)
@@ -231,9 +230,8 @@ def settle_kind(streams: list, softmax: bool) -> list:
 def _to_probabilities(stream: ScoreFile) -> ScoreFile:
     if stream.protocol["average_clips"] == "prob":
         return stream
-    powers = np.exp(stream.scores - stream.scores.max(axis=1, keepdims=True))
     protocol = {**stream.protocol, "average_clips": "prob", "softmax_by": "ensemble.py"}
-    return dataclasses.replace(stream, scores=powers / powers.sum(axis=1, keepdims=True), protocol=protocol)
+    return dataclasses.replace(stream, scores=metrics.softmax(stream.scores), protocol=protocol)
 
 
 def fuse(streams: list, weights: np.ndarray) -> np.ndarray:

@@ -18,9 +18,10 @@ import zlib
 from dataclasses import dataclass
 
 from common.command_line import CommandLine, run_main
-from common.files import UNFINISHED, make_folder, write_atomically
+from common.files import UNFINISHED, make_folder, read_json, write_atomically
 from common.processes import Outcomes, run_jobs, write_failures
-from dataset.records import PICTURE_STARTS, list_frames, natural_order, relative_path, write_record
+from dataset.media import PICTURE_SIGNATURES
+from dataset.records import list_frames, natural_order, relative_path, write_record
 from dataset.splits import (
     WAYS_ON,
     Plan,
@@ -129,8 +130,7 @@ def prepare_records_folder(place: str, frames: str, pack: bool, plan: Plan, side
     path = os.path.join(place, "settings.json")
     records = glob.glob(os.path.join(glob.escape(place), "**", "*.pkl"), recursive=True)
     if os.path.isfile(path):
-        with open(path, encoding="utf-8") as file:
-            made_with = json.load(file)
+        made_with = read_json(path)
         videos = made_with.pop("videos")
         names = {relative_path(record, place).removesuffix(".pkl"): record for record in records}
         ours = names.keys() & videos.keys()
@@ -189,7 +189,7 @@ def read_picture(path: str) -> bytes:
     """Read a JPEG or PNG file as it is."""
     with open(path, "rb") as file:
         data = file.read()
-    if not data.startswith(PICTURE_STARTS):
+    if not data.startswith(PICTURE_SIGNATURES):
         raise ValueError(f"'{path}' is no JPEG or PNG picture; delete its folder and run avi2jpg.py again")
     return data
 

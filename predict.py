@@ -1,4 +1,4 @@
-"""Say what is done in videos or by skeletons: print it, draw it over their frames, write a contact sheet and a json.
+"""Predict what is done in videos or by skeletons: print it, draw it over frames, write a contact sheet and a json.
 
 python predict.py --weights checkpoints_models/resnet_model --input video.avi
 python predict.py checkpoints_models/resnet_best --input "my videos" data/UCF-101_jpg/Biking/v_Biking_g01_c01 --top_k 3
@@ -7,9 +7,9 @@ python predict.py checkpoints_models/ctrgcn_best --input data/ntu25.pkl --split 
 python predict.py checkpoints_models/posec3d_best --input poses.json --image_size 1920x1080
 python predict.py checkpoints_models/rgbposeconv3d_best --input video.avi --poses data/coco17.pkl
 
-The network's reader decides what is asked for: videos, skeletons, or videos and their key points. The views are those
-of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The drawn
-video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
+The network's reader decides which inputs are needed: videos, skeletons, or videos and their key points. The views are
+those of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The
+drawn video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
 """
 
 from common import command_line
@@ -25,55 +25,56 @@ import os
 import sys
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import tqdm
 
 import recipe
 from common import files
-from engine import checkpoint, evaluator, logger
-from inference import drawing, exported_model, sources, video_io
+from common.pictures import write_png
+from dataset.opencv_video import is_truncated
+from engine import checkpoint, evaluator, logger, metrics
+from inference import contact_sheet, drawing, exported_model, sources, video_io
+from inference.text_renderer import TextRenderer
 from models import build_model
 from models.parts.action_model import ActionModel
 
-TRUNCATED_RATIO = 0.9  # below this share of the announced frames a video counts as cut off; containers err by a few
-MOST_NAMED = 10  # inputs that failed, at the end
+MAX_NAMED = 10  # inputs that failed, at the end
 
 
-def main(words: list | None = None) -> int:
+def main(argv: list | None = None) -> int:
     """Predict every input that the command line names; return 1 if one of them could not be."""
-    args = flags.parse_predict(words)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a video is told in our words
+    args = flags.parse_predict(argv)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own messages say what is wrong with a video
     device = recipe.choose_device(args.use_gpu)
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
     config, class_names = state["config"], state["class_names"]
-    logger.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export does not know of logs
+    logger.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export has no log
     origin = args.exported or args.weights
     reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
 
     found = sources.find_sources(args, config["READER"].get("name", "clips"), reader)
-    lettering, failed = drawing.Lettering("".join([*class_names, *found, *network.modalities])), []
+    renderer, failed = TextRenderer("".join([*class_names, *found, *network.modalities])), []
     for name, source in found.items():
         base = os.path.join(args.save_dir, f"{name}_predict")
         try:
             source.open()
-            scored = score_source(source, network, average_clips)
-            prediction = describe(name, source.fps, scored, class_names, args.top_k)
-            tell(source, prediction)
-            write_pictures(source, base, prediction, lettering)
+            window_scores = score_source(source, network, average_clips)
+            prediction = rank_classes(name, source.fps, window_scores, class_names, args.top_k)
+            log_summary(source, prediction)
+            write_pictures(source, base, prediction, renderer)
             write_json(source, base, prediction, origin)
         except (ValueError, OSError) as error:
             failed.append(source.path)
             logging.error(f"{source.path}: FAILED: {error}")
     if failed and len(found) > 1:
-        more = ", ..." if len(failed) > MOST_NAMED else ""
-        logging.error(f"{len(failed)} of {len(found)} inputs FAILED: {', '.join(failed[:MOST_NAMED])}{more}")
+        more = ", ..." if len(failed) > MAX_NAMED else ""
+        logging.error(f"{len(failed)} of {len(found)} inputs FAILED: {', '.join(failed[:MAX_NAMED])}{more}")
     return 1 if failed else 0
 
 
 class FrameNetwork(ActionModel):
-    """A network that takes frames as they are decoded: the reader's `prepare` is its first step."""
+    """A network whose input is what the reader returns, such as decoded frames: `prepare` of the reader comes first."""
 
     def __init__(self, model: Callable, reader):
         super().__init__()
@@ -89,7 +90,7 @@ def open_weights(weights: str, change: Callable = recipe.use_onednn_where_possib
     """Build the network of a checkpoint.
 
     Args:
-        change: makes what is called out of the network and its config.
+        change: turns the network and its config into what is called.
 
     Returns:
         The `FrameNetwork`, for evaluation, and the checkpoint with its config resolved.
@@ -119,7 +120,7 @@ def score_source(source, network, average_clips: str) -> tuple:
     """Score a source, whole or by windows.
 
     Args:
-        network: maps what the reader gives to logits.
+        network: maps what the reader returns to logits.
         average_clips: `prob` or `score`, see `evaluator.evaluate`.
 
     Returns:
@@ -132,17 +133,16 @@ def score_source(source, network, average_clips: str) -> tuple:
     windows = source.read_windows()
     result = evaluator.evaluate(network, windows, average_clips)
     scores = [result["scores"], *(result["heads"][name] for name in network.modalities)]
-    if average_clips == "score":  # these are logits
-        scores = [np.exp(one - one.max(axis=1, keepdims=True)) for one in scores]
-        scores = [one / one.sum(axis=1, keepdims=True) for one in scores]
+    if average_clips == "score":  # logits
+        scores = [metrics.softmax(logits) for logits in scores]
     return windows.spans, scores[0], dict(zip(network.modalities, scores[1:], strict=True))
 
 
-def describe(title: str, fps: float, scored: tuple, class_names: list, top_k: int) -> drawing.Prediction:
+def rank_classes(title: str, fps: float, window_scores: tuple, class_names: list, top_k: int) -> drawing.Prediction:
     """Rank the classes of each window, and of the whole source by the mean over its windows.
 
     Args:
-        scored: what `score_source` returned.
+        window_scores: what `score_source` returned.
     """
 
     def rank(probabilities):
@@ -150,53 +150,55 @@ def describe(title: str, fps: float, scored: tuple, class_names: list, top_k: in
         names = [class_names[label] if label < len(class_names) else str(label) for label in best]
         return [(int(label), name, float(probabilities[label])) for label, name in zip(best, names, strict=True)]
 
-    spans, scores, modalities = scored
-    windows = [drawing.Window(*span, rank(one)) for span, one in zip(spans, scores, strict=True)]
-    by_modality = {name: rank(one.mean(axis=0)) for name, one in modalities.items()}
+    spans, scores, modalities = window_scores
+    windows = [drawing.Window(*span, rank(row)) for span, row in zip(spans, scores, strict=True)]
+    by_modality = {name: rank(rows.mean(axis=0)) for name, rows in modalities.items()}
     return drawing.Prediction(title, spans[-1][1], fps, rank(scores.mean(axis=0)), windows, by_modality)
 
 
-def tell(source, prediction: drawing.Prediction) -> None:
-    """Log the best classes, and whether a video ended before its announced number of frames."""
+def log_summary(source, prediction: drawing.Prediction) -> None:
+    """Log the best classes, and a warning if a video ended before its announced number of frames."""
     num_frames, num_windows, announced = prediction.num_frames, len(prediction.windows), source.announced
-    if num_frames < min(TRUNCATED_RATIO * announced, announced - 2):
+    if is_truncated(num_frames, announced):
         logging.warning(
             f"{source.path}: only {num_frames} of {announced} announced frames can be decoded, it is cut off or "
             "damaged; what follows is of these frames"
         )
-    how = "scored whole" if num_windows == 1 else f"scored in {num_windows} windows"
-    logging.info(f"{source.path}: {num_frames / prediction.fps:.1f} s, {num_frames} frames, {how}")
+    mode = "scored whole" if num_windows == 1 else f"scored in {num_windows} windows"
+    logging.info(f"{source.path}: {num_frames / prediction.fps:.1f} s, {num_frames} frames, {mode}")
     for _, name, probability in prediction.ranking:
         logging.info(f"  {100 * probability:5.1f}%  {name}")
     for modality, ranking in prediction.modalities.items():
         logging.info(f"  {100 * ranking[0][2]:5.1f}%  {ranking[0][1]} (by {modality} alone)")
 
 
-def write_pictures(source, base: str, prediction: drawing.Prediction, lettering: drawing.Lettering) -> None:
+def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: TextRenderer) -> None:
     """Write the drawn video and the contact sheet."""
-    chosen, thumbnails = drawing.choose_thumbnails(prediction.num_frames), {}
+    chosen, thumbnails = contact_sheet.choose_thumbnails(prediction.num_frames), {}
     frames = source.read_pictures()
     first = next(frames)
     size = drawing.choose_size(*first.shape[:2])
-    overlay = drawing.Overlay(prediction, *size, lettering)
+    overlay = drawing.Overlay(prediction, *size, renderer)
     shown = tqdm.tqdm(
         itertools.chain([first], frames), "draw", prediction.num_frames, leave=False, disable=not sys.stdout.isatty()
     )
     with video_io.write_webm(f"{base}.webm", prediction.fps, *size) as append:
         for index, frame in enumerate(shown):
             if index in chosen:
-                thumbnails[index] = drawing.make_thumbnail(frame)
+                thumbnails[index] = contact_sheet.make_thumbnail(frame)
             append(overlay.draw(frame, index))
-    sheet = drawing.draw_sheet(prediction, thumbnails, lettering)
-    with files.write_atomically(f"{base}.png") as file:
-        file.write(cv2.imencode(".png", sheet[:, :, ::-1])[1].tobytes())
+    sheet = contact_sheet.draw_sheet(prediction, thumbnails, renderer)
+    write_png(sheet, f"{base}.png")
 
 
 def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -> None:
-    """Write what was predicted: the best classes of the whole and of each window and modality, times in seconds."""
+    """Write the best classes of the whole source, of each window and of each modality; times are in seconds."""
 
     def list_classes(ranking):
-        return [{"class": name, "label": label, "probability": round(one, 6)} for label, name, one in ranking]
+        return [
+            {"class": name, "label": label, "probability": round(probability, 6)}
+            for label, name, probability in ranking
+        ]
 
     content = {
         **source.origin,

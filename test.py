@@ -16,11 +16,10 @@ import logging
 import os
 import sys
 
-import cv2
 import numpy as np
 
 import recipe
-from common import files
+from common.pictures import write_png
 from config import format_config, name_samples
 from dataset import records
 from engine import checkpoint, distributed, evaluator, logger, metrics, report
@@ -162,8 +161,7 @@ def write(
     report.write_wrong_samples(f"{base}_wrong.csv", result, class_names)
     report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
     picture = report.draw_confusion(confusion, class_names)
-    with files.write_atomically(f"{base}_confusion.png") as file:
-        file.write(cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes())
+    write_png(picture, f"{base}_confusion.png")
     logging.info(f"written: {base}_classes.csv, _wrong.csv, _scores.pkl, _confusion.png")
     if args.out:
         report.write_result(args.out, result, class_names, summary, args.infer_topk)

@@ -3,14 +3,17 @@
 import argparse
 import contextlib
 import ctypes
-import difflib
 import importlib
 import io
 import logging
 import os
+import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+
+from common.cores import count_cores
+from common.suggestions import suggest
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
 
@@ -33,23 +36,21 @@ class CommandLine(argparse.ArgumentParser):
         return values
 
     def parse_known_args(self, args=None, namespace=None):
-        """Parse what is known of `args` (default: the process's own); return it and the words that are left."""
-        words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
-        return super().parse_known_args(words, namespace)
+        """Parse what is known of `args` (default: the process's own); return it and the arguments that are left."""
+        argv = [_replace_hyphens(argument) for argument in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(argv, namespace)
 
-    def _describe_unknown(self, word: str) -> str:
-        if not word.startswith("-"):
-            return f"unexpected argument '{word}'; quote names that contain blanks, --help lists what is taken"
+    def _describe_unknown(self, argument: str) -> str:
+        if not argument.startswith("-"):
+            return f"unexpected argument '{argument}'; quote names that contain blanks, --help lists the arguments"
         flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        nearest = difflib.get_close_matches(word.split("=")[0], flags, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else "--help lists the flags"
-        return f"unknown flag '{word}'; {hint}"
+        return f"unknown flag '{argument}'{suggest(argument.split('=')[0], flags) or '; --help lists the flags'}"
 
 
-def _underscored(word: str) -> str:
-    if not word.startswith("--"):
-        return word
-    flag, equals, value = word.partition("=")
+def _replace_hyphens(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    flag, equals, value = argument.partition("=")
     return "--" + flag[2:].replace("-", "_") + equals + value
 
 
@@ -63,16 +64,16 @@ def parse_bool(text: str) -> bool:
 
 def parse_size(text: str) -> tuple[int, int]:
     """Read WIDTHxHEIGHT from a command line, as (height, width)."""
-    words = text.lower().split("x")
-    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, such as 1920x1080, got '{text}'")
-    return int(words[1]), int(words[0])
+    return int(sides[1]), int(sides[0])
 
 
 def run_main(main) -> None:
-    """Run a script's `main()`; an error that the user can mend ends with its one sentence and status 1.
+    """Run a script's `main()`; an error that the user can correct ends with its one sentence and status 1.
 
-    The whole traceback goes to the debug log, which `logger.log` keeps once logging is set up.
+    The whole traceback is logged at level DEBUG, so that `logger.log` has it once logging is set up.
     """
     try:
         sys.exit(main())
@@ -87,17 +88,15 @@ def start_paddle(parse: Callable | None = None) -> None:
     """Import Paddle so that it uses every core of this process; call it before any other import of Paddle.
 
     Args:
-        parse: parses the process's command line; `--help` and mistyped flags are answered before seconds of importing.
+        parse: parses the process's command line, so that `--help` and mistyped flags are answered before Paddle loads.
 
-    Paddle reads the number of threads while it is imported; a number that the user has set stands. Its notes about that
-    number, about ccache and about batch norm tell a user of this project nothing and are left out.
+    Paddle reads the number of threads while it is imported; a number that the user has set is not changed. Its notes
+    about that number, about ccache and about batch norm are of no use here and are left out.
     """
     if parse is not None:
         parse()
     keep_memory()
-    has_affinity = hasattr(os, "sched_getaffinity")
-    num_cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(num_cores))
+    os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
     os.environ.setdefault("GLOG_minloglevel", "1")  # warnings, such as of another cuDNN, stay
     warnings.filterwarnings("ignore", message="No ccache found")
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
@@ -107,26 +106,26 @@ def start_paddle(parse: Callable | None = None) -> None:
 
 
 def keep_memory() -> None:
-    """Let this process, and those forked from it, keep the memory that they free, where the C library is glibc.
+    """Make glibc reuse freed memory in this process and those forked from it, instead of returning it to the system.
 
-    glibc gives large arrays back at once, so that every picture, batch and activation comes in new pages, which the
+    glibc returns large arrays at once, so that every picture, batch and activation is placed in new pages, which the
     system clears: up to a fifth of a training step and half of the time of decoding.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(library, "mallopt"):
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
         library.mallopt(MALLOC_TRIM_THRESHOLD, 2**31 - 1)
         library.mallopt(MALLOC_MMAP_MAX, 0)
 
 
 @contextlib.contextmanager
 def hide_prints(descriptor: int) -> Iterator[None]:
-    """Leave out what Paddle's C++ (3.3) prints for its own developers to file `descriptor`, for a while.
+    """Discard what Paddle's C++ code (3.3) prints to file `descriptor` inside this context.
 
     To 1, names of operators when a program first runs by oneDNN; to 2, a warning when one is traced.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = os.dup(descriptor)
+    saved = os.dup(descriptor)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), descriptor)
     try:
@@ -134,5 +133,5 @@ def hide_prints(descriptor: int) -> Iterator[None]:
     finally:
         if os.name == "posix":
             ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, descriptor)
-        os.close(kept)
+        os.dup2(saved, descriptor)
+        os.close(saved)

@@ -16,10 +16,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from common.cores import count_cores
 from common.files import write_atomically
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk is at fault, not the item: all others would fail too
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # all other items would fail too
 
 
 @dataclass
@@ -30,14 +31,7 @@ class Outcomes:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def count_cores() -> int:
-    """Count the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def run_jobs(function: Callable, items: dict[str, Any], workers: int, title: str, unit: str = "video") -> Outcomes:
+def run_jobs(function: Callable, items: dict[str, Any], num_workers: int, title: str, unit: str = "video") -> Outcomes:
     """Call `function(argument)` for each `name: argument` of `items`, several at a time, with a progress bar.
 
     Each call runs in a worker process, so that a decoder that crashes is one failed item. When this process ends,
@@ -45,28 +39,28 @@ def run_jobs(function: Callable, items: dict[str, Any], workers: int, title: str
 
     Args:
         function: module-level function; it, its values and the arguments must be picklable.
-        workers: number of processes, 0 for one per core.
+        num_workers: number of processes, 0 for one per core.
         title: stands before the bar.
         unit: what one item is, for the rate.
     Raises:
         OSError: the disk is full or read-only; what is done is done, the rest is not tried.
     """
     outcomes, waiting = Outcomes(), deque(items.items())
-    team = [_Worker(function) for _ in range(min(workers or count_cores(), len(items)))]
+    workers = [_Worker(function) for _ in range(min(num_workers or count_cores(), len(items)))]
     progress = _Progress(title, len(items), unit)
     try:
-        for worker in team:
-            worker.give(*waiting.popleft())
-        while any(worker.item is not None for worker in team):
-            ready = wait([worker.pipe for worker in team if worker.item is not None])
-            for worker in [worker for worker in team if worker.pipe in ready]:
-                worker.take(outcomes)
+        for worker in workers:
+            worker.send(*waiting.popleft())
+        while any(worker.item is not None for worker in workers):
+            ready = wait([worker.pipe for worker in workers if worker.item is not None])
+            for worker in [worker for worker in workers if worker.pipe in ready]:
+                worker.receive(outcomes)
                 progress.advance()
                 if waiting:
-                    worker.give(*waiting.popleft())
+                    worker.send(*waiting.popleft())
     finally:
         progress.close()
-        for worker in team:
+        for worker in workers:
             worker.stop()
     return outcomes
 
@@ -84,33 +78,33 @@ def write_failures(failed: dict[str, str], path: str | os.PathLike) -> None:
 
 
 class _Worker:
-    """A process that does one item at a time; it is started anew when an item has killed it."""
+    """A process that does one item at a time; it is restarted when an item has crashed it."""
 
     def __init__(self, function: Callable):
         self.function, self.item = function, None
         self.start()
 
     def start(self) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=_work, args=(self.function, theirs), daemon=True)
+        self.pipe, far_end = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=_run_worker, args=(self.function, far_end), daemon=True)
         self.process.start()
-        theirs.close()  # so that the process holds the only other end, and its death can be read here
+        far_end.close()  # the process has the only other copy, so that reading here ends when it dies
 
-    def give(self, name: str, argument: Any) -> None:
+    def send(self, name: str, argument: Any) -> None:
         if not self.process.is_alive():
             self.stop()
             self.start()
         self.item = name
         self.pipe.send(argument)
 
-    def take(self, outcomes: Outcomes) -> None:
+    def receive(self, outcomes: Outcomes) -> None:
         name, self.item = self.item, None
         try:
             value, reason, error_number = self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
             value, reason, error_number = None, _describe_death(self.process.exitcode), None
-        if error_number in HOPELESS:
+        if error_number in DISK_ERRORS:
             raise OSError(f"stopped at {name}: {reason}")
         if reason is None:
             outcomes.done[name] = value
@@ -129,10 +123,10 @@ def _describe_death(exit_code: int) -> str:
     return f"the process crashed on it (exit code {exit_code})"
 
 
-def _work(function: Callable, pipe: Connection) -> None:
-    """Run in the worker: answer each argument with (value, reason, error number)."""
+def _run_worker(function: Callable, pipe: Connection) -> None:
+    """Serve in the worker process: answer each argument with (value, reason, error number)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     while True:
         argument = pipe.recv()
         try:
@@ -146,8 +140,8 @@ def _work(function: Callable, pipe: Connection) -> None:
         pipe.send(answer)
 
 
-def _end_with_parent() -> None:
-    """Without this a killed run would leave workers writing while the next run clears up behind it."""
+def _exit_with_parent() -> None:
+    """End the worker when its parent ends: it must not write while the next run removes unfinished files."""
     multiprocessing.parent_process().join()
     os._exit(1)
 

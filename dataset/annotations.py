@@ -5,17 +5,14 @@ Known forms, told apart by their content:
     Something-Something V1 csv  `id;label`
     Something-Something V2 json `[{"id": "78687", "template": "Holding [something] next to [something]"}, ...]`
     lists                       `video label` or `frame_folder_or_id num_frames label`
-They name videos, mostly without suffix and folder; `find_media` finds those below a folder.
+They name videos, mostly without suffix and folder; `media.MediaIndex` finds those below a folder.
 """
 
 import csv
-import json
-import os
 from dataclasses import dataclass
 
-from common.files import read_lines
-
-PICTURES = (".jpg", ".jpeg", ".png")
+from common.files import parse_json, read_json, read_lines
+from dataset.records import parse_list_line
 
 
 @dataclass
@@ -58,12 +55,7 @@ def read_samples(path: str) -> list[Sample]:
 
 
 def _read_json(path: str) -> list[Sample]:
-    with open(path, encoding="utf-8") as file:
-        try:
-            items = json.load(file)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: no whole json file ({error}); download it again") from error
-    samples = []
+    items, samples = read_json(path), []
     for number, item in enumerate(items if isinstance(items, list) else [{}], 1):
         if not isinstance(item, dict) or not {"id", "template"} <= set(item):
             raise ValueError(
@@ -101,13 +93,10 @@ def _parse_semicolon(path: str, number: int, line: str) -> Sample:
 
 
 def _parse_list_line(path: str, number: int, line: str) -> Sample:
-    words = line.rsplit(maxsplit=2)
-    if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
-        return Sample([words[0]], int(words[2]), int(words[1]), number)
-    words = line.rsplit(maxsplit=1)
-    if len(words) == 2 and words[1].isdecimal():
-        return Sample([words[0]], int(words[1]), None, number)
-    raise ValueError(f"{path} line {number}: got '{line}', expected 'video label' or 'video num_frames label'")
+    name, num_frames, label = parse_list_line(line)
+    if label is None:
+        raise ValueError(f"{path} line {number}: got '{line}', expected 'video label' or 'video num_frames label'")
+    return Sample([name], label, num_frames, number)
 
 
 def read_class_names(path: str) -> list[str]:
@@ -121,7 +110,7 @@ def read_class_names(path: str) -> list[str]:
     if not path.lower().endswith(".json"):
         return [line for line in lines if line]
     try:
-        labels = {int(label): name for name, label in json.loads("\n".join(lines)).items()}
+        labels = {int(label): name for name, label in parse_json("\n".join(lines), path).items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: expected {{"class name": "label", ...}} ({error})') from error
     if sorted(labels) != list(range(len(labels))):
@@ -141,38 +130,3 @@ def number_samples(samples: list[Sample], class_names: list[str] | None, path: s
             if sample.label not in labels:
                 raise ValueError(f"{path} line {sample.line}: class '{sample.label}' is not in the file of --labels")
             sample.label = labels[sample.label]
-
-
-class Media:
-    """The videos and frame folders below a folder, however deep."""
-
-    def __init__(self, folder: str, suffixes: tuple):
-        self.folder, self.found = folder, {}
-        for place, folders, names in os.walk(folder, followlinks=True):
-            if any(name.lower().endswith(PICTURES) for name in names):
-                folders.clear()
-                self.found.setdefault(os.path.basename(place), []).append(place)
-            for name in names:
-                if name.lower().endswith(suffixes):
-                    self.found.setdefault(os.path.splitext(name)[0], []).append(os.path.join(place, name))
-        if not self.found:
-            raise FileNotFoundError(f"'{folder}' holds no videos and no frame folders; name the folder that does")
-
-    def find(self, names: list[str]) -> str:
-        """Return the path of a video by the names it may have; where there is none, the likeliest path.
-
-        Raises:
-            ValueError: two videos have the name.
-        """
-        for name in names:
-            path = os.path.join(self.folder, name)
-            if os.path.exists(path):
-                return path
-            paths = self.found.get(name, []) or self.found.get(os.path.splitext(os.path.basename(name))[0], [])
-            if len(paths) > 1:
-                raise ValueError(
-                    f"'{paths[0]}' and '{paths[1]}' have the same name; take one of them out of the folder"
-                )
-            if paths:
-                return paths[0]
-        return os.path.join(self.folder, names[0])

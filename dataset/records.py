@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, read_lines, write_atomically
+from dataset.media import PICTURE_SIGNATURES, PICTURE_SUFFIXES
 
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
-PICTURE_STARTS = (b"\xff\xd8", b"\x89PNG")  # by which packed frames are told from paths
 CLASSES_HEADER = "# classes:"
 OFFICIAL_HEADER = "# official_size:"
 
@@ -100,7 +99,7 @@ def _is_list_of(values: Any, kind: type | tuple) -> bool:
 
 def _decode_path(value: Any) -> Any:
     """Decode text pickled by Python 2 (bytes here); the bytes of a JPEG or PNG file stay bytes."""
-    if isinstance(value, bytes) and not value.startswith(PICTURE_STARTS):
+    if isinstance(value, bytes) and not value.startswith(PICTURE_SIGNATURES):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
@@ -124,7 +123,7 @@ def list_frames(folder: str | os.PathLike) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"frame folder '{os.fspath(folder)}' does not exist; run avi2jpg.py first")
-    pictures = [name for name in os.listdir(folder) if name.lower().endswith(FRAME_SUFFIXES)]
+    pictures = [name for name in os.listdir(folder) if name.lower().endswith(PICTURE_SUFFIXES)]
     return sorted((name for name in pictures if not name.startswith((".", "flow_"))), key=natural_order)
 
 
@@ -189,19 +188,27 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
 
 
 def _parse_entry(line: str, number: int, path: str) -> ListEntry:
-    words = line.rsplit(maxsplit=2)
-    if line.lower().endswith(".pkl"):
-        name, num_frames, label = line, None, None
-    elif len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
-        name, num_frames, label = words[0], int(words[1]), int(words[2])
-    elif len(words) >= 2 and words[-1].isdecimal():
-        name, num_frames, label = line.rsplit(maxsplit=1)[0], None, int(words[-1])
-    else:
+    name, num_frames, label = parse_list_line(line)
+    if label is None and not line.lower().endswith(".pkl"):
         raise ValueError(
             f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
             "'video label'; correct the line or make the list again with data_list_gener.py"
         )
     return ListEntry(resolve_path(name, os.path.dirname(path)), label, num_frames, number)
+
+
+def parse_list_line(line: str) -> tuple[str, int | None, int | None]:
+    """Divide `path num_frames label`, `path label` or `path` into path, number of frames and label.
+
+    The path may contain blanks; a number that the line does not state is None.
+    """
+    words = line.rsplit(maxsplit=2)
+    if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
+        return words[0], int(words[1]), int(words[2])
+    words = line.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1].isdecimal():
+        return words[0], None, int(words[1])
+    return line, None, None
 
 
 def _parse_class_names(text: str, where: str) -> list[str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.files import read_lines
+from dataset.media import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = tuple(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")
 SIDES = ("train", "test")
 WAYS_ON = (  # how a user with nothing on the disk goes on; every data script says it

@@ -1,4 +1,4 @@
-"""What a run tells: lines on the screen and in `logger.log`, a jsonl file, and VisualDL."""
+"""Logging of a run: lines on the screen and in `logger.log`, a jsonl file, and VisualDL."""
 
 import contextlib
 import io
@@ -12,51 +12,61 @@ import tqdm
 
 from common import files
 
-VDL_FILE = "vdlrecords.run.log"  # one name for all of a run: VisualDL shows only the newest file of a folder
+VDL_FILE = "vdlrecords.run.log"  # the same after a resume: VisualDL shows only the newest file of a folder
 
 
 class ScreenHandler(logging.Handler):
-    """Prints log lines as they are, above a progress bar if one is being drawn."""
+    """Print log lines without a prefix, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
+        """Print a record."""
         tqdm.tqdm.write(self.format(record), file=sys.stdout)
         sys.stdout.flush()
 
 
+class LogFileHandler(logging.FileHandler):
+    """Append log lines to a file, with level, source file and line number before them."""
+
+    def __init__(self, log_file: str):
+        super().__init__(log_file, encoding="utf-8")
+        self.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
+
+
 def setup_logging(log_file: str | None) -> None:
-    """Send log lines to the screen as they are and to `log_file` (appended) with level, file and line before them.
+    """Send log lines to the screen and to `log_file`; replace the handlers of an earlier call.
 
     Args:
-        log_file: None writes no file (the other processes of a run on several GPUs).
+        log_file: file to append to; None for no file (all but the first process of a run on several GPUs).
     """
     root = logging.getLogger()
-    for old in list(root.handlers):  # those of an earlier call, and the one that importing Paddle leaves behind
-        if getattr(old, "is_run_log", False) or getattr(old, "stream", None) is sys.stderr:
-            root.removeHandler(old)
-            old.close()
-    handlers = [ScreenHandler(logging.INFO)]
+    for handler in list(root.handlers):
+        if isinstance(handler, (ScreenHandler, LogFileHandler)) or _writes_to_stderr(handler):
+            root.removeHandler(handler)
+            handler.close()
+    root.addHandler(ScreenHandler(logging.INFO))
     if log_file is not None:
         os.makedirs(os.path.dirname(log_file) or ".", exist_ok=True)
-        file = logging.FileHandler(log_file, encoding="utf-8")
-        file.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
-        handlers.append(file)
-    for handler in handlers:
-        handler.is_run_log = True
-        root.addHandler(handler)
+        root.addHandler(LogFileHandler(log_file))
     root.setLevel(logging.DEBUG)
     for noisy in ("matplotlib", "PIL", "visualdl", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def _writes_to_stderr(handler: logging.Handler) -> bool:
+    """Return whether a handler is such as importing Paddle adds."""
+    return isinstance(handler, logging.StreamHandler) and handler.stream is sys.stderr
+
+
 class RunLog:
-    """Writes a run's numbers to a jsonl file and to VisualDL; a fault of VisualDL is told once and stops nothing.
+    """Write the metrics of a run to a jsonl file and to VisualDL.
+
+    An error of VisualDL is logged once; the run continues without VisualDL.
 
     Args:
-        jsonl_file: one JSON object a line, with `step` and `epoch`; appended to. None: write nothing at all.
-        vdl_dir: folder that `visualdl --logdir` is pointed at.
-        first_step: update the run goes on from. 0 starts both logs anew; else the jsonl lines after it, of a run that
-            was killed, are taken out. None adds to whatever is there.
+        jsonl_file: file to append to, one JSON object a line, with `step` and `epoch`; None writes nothing at all.
+        vdl_dir: folder for `visualdl --logdir`.
+        first_step: update from which the run continues. 0 clears both logs; another number removes the jsonl lines
+            after that update, which an interrupted run has left; None only appends.
     """
 
     def __init__(self, jsonl_file: str | None, vdl_dir: str, first_step: int | None = 0):
@@ -66,20 +76,20 @@ class RunLog:
             return
         os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
         if first_step is not None:
-            _keep_lines_until(jsonl_file, first_step)
+            _truncate_jsonl(jsonl_file, first_step)
         self._guard(lambda: self._open_writer(is_new=first_step == 0))
 
     def _open_writer(self, is_new: bool) -> None:
-        from visualdl import LogWriter  # here, so that a broken VisualDL stops nothing
+        from visualdl import LogWriter  # imported here, so that an error of it is caught by _guard
 
         path = os.path.join(self.vdl_dir, VDL_FILE)
         if is_new and os.path.exists(path):
             os.remove(path)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints that it adds to an existing file
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a note where the file exists
             self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
 
     def record(self, step: int, epoch: int, **values) -> None:
-        """Append one jsonl line."""
+        """Append a line to the jsonl file."""
         if self.jsonl_file is None:
             return
         line = json.dumps({"step": step, "epoch": epoch, **values}, ensure_ascii=False)
@@ -87,7 +97,7 @@ class RunLog:
             file.write(line + "\n")
 
     def scalars(self, step: int, values: dict) -> None:
-        """Add {tag: number} at `step` to VisualDL."""
+        """Add {tag: number} to VisualDL."""
         for tag, value in values.items():
             self._guard(lambda tag=tag, value=value: self.writer.add_scalar(tag=tag, value=float(value), step=step))
 
@@ -102,37 +112,34 @@ class RunLog:
             self._guard(lambda tag=tag, flat=flat: self.writer.add_histogram(tag, flat, step, buckets=20))
 
     def hyper_parameters(self, values: dict, metrics: list) -> None:
-        """Add a run's settings; `metrics` are the scalar tags that VisualDL compares runs by."""
-        plain = {key: one if type(one) in (int, float, str) else str(one) for key, one in values.items()}
+        """Add the hyperparameters of a run to VisualDL, which compares runs by the scalar tags `metrics`."""
+        plain = {key: value if type(value) in (int, float, str) else str(value) for key, value in values.items()}
         self._guard(lambda: self.writer.add_hparams(plain, metrics))
 
     def close(self) -> None:
-        """Write out what VisualDL still holds."""
+        """Flush and close the VisualDL file."""
         self._guard(lambda: self.writer.close())
         self.writer = None
 
     def _guard(self, action) -> None:
-        """Run a VisualDL call; any fault of it is logged once and ends VisualDL logging, never the run."""
+        """Call `action`, unless VisualDL has failed before; log an error and disable VisualDL."""
         if not self.is_vdl_alive:
             return
         try:
             action()
-        except Exception as error:  # noqa: BLE001  whatever a plotting tool raises must not cost a night of training
+        except Exception as error:  # noqa: BLE001  no error of a plotting tool may stop a training
             logging.getLogger().warning(f"VisualDL stopped logging to '{self.vdl_dir}': {error}; training goes on")
             self.is_vdl_alive = False
 
 
-def _keep_lines_until(jsonl_file: str, first_step: int) -> None:
-    """Cut a jsonl file to the lines with `step` <= `first_step`; an unfinished last line of a killed run goes too."""
+def _truncate_jsonl(jsonl_file: str, last_step: int) -> None:
+    """Remove the lines after update `last_step`, and an incomplete last line."""
     if not os.path.exists(jsonl_file):
         return
-    kept = []
     with open(jsonl_file, encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("}\n") and 0 < json.loads(line)["step"] <= first_step:
-                kept.append(line)
+        lines = [line for line in file if line.endswith("}\n") and 0 < json.loads(line)["step"] <= last_step]
     with files.write_atomically(jsonl_file, "w") as file:
-        file.writelines(kept)
+        file.writelines(lines)
 
 
 def progress_bar(batches, title: str) -> tqdm.tqdm:
@@ -141,19 +148,21 @@ def progress_bar(batches, title: str) -> tqdm.tqdm:
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds as `h:mm:ss`."""
+    """Format seconds as `h:mm:ss`."""
     minutes, seconds = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def clip_rows(clips: np.ndarray, most_clips: int = 4, most_frames: int = 8) -> np.ndarray:
-    """Lay the first clips out as a picture, one row a clip, frames from left to right.
+def clip_rows(clips: np.ndarray, max_clips: int = 4, max_frames: int = 8) -> np.ndarray:
+    """Tile the first clips into one picture: a row for each clip, frames from left to right.
 
     Args:
         clips: uint8 (B, T, H, W, 3).
+        max_clips: rows at most.
+        max_frames: columns at most, evenly spaced over the clip.
 
     Returns:
         uint8 (rows * H, columns * W, 3).
     """
-    picks = np.linspace(0, clips.shape[1] - 1, min(most_frames, clips.shape[1])).round().astype(int)
-    return np.concatenate([np.concatenate(list(clip[picks]), axis=1) for clip in clips[:most_clips]], axis=0)
+    indices = np.linspace(0, clips.shape[1] - 1, min(max_frames, clips.shape[1])).round().astype(int)
+    return np.concatenate([np.concatenate(list(clip[indices]), axis=1) for clip in clips[:max_clips]], axis=0)

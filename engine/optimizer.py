@@ -1,13 +1,14 @@
-"""Which weights move, by which optimizer, how fast: names in visible dicts, the rate a pure function of progress."""
+"""Optimizers, learning rate schedules, and freezing of layers; a rate is a pure function of epoch and update."""
 
-import difflib
 import math
 
 import paddle
 
+from common.suggestions import suggest
+
 OPTIMIZERS = {
     "momentum": paddle.optimizer.Momentum,
-    "sgd": paddle.optimizer.Momentum,  # what PyTorch users call SGD; momentum = 0 is plain SGD
+    "sgd": paddle.optimizer.Momentum,  # PyTorch's name; momentum = 0 is plain SGD
     "adam": paddle.optimizer.Adam,
     "adamw": paddle.optimizer.AdamW,
 }
@@ -15,23 +16,27 @@ SCHEDULES = ("constant", "multistep", "cosine", "cosine_restarts", "plateau")
 
 
 class Schedule:
-    """The learning rate at any point of a run.
+    """Learning rate schedule with a linear warm-up.
 
     Args:
-        batch_size: samples an update really sees.
+        batch_size: samples of an update, over all processes.
         epochs: length of the run.
-        steps_per_epoch: updates in an epoch.
-        learning_rate: of every update after the warm-up.
-        base_batch_size: scales `learning_rate` linearly by `batch_size / base_batch_size`; None: leaves it.
+        steps_per_epoch: updates of an epoch.
+        learning_rate: peak rate, reached after the warm-up.
+        base_batch_size: scale `learning_rate` by `batch_size / base_batch_size`; None does not scale it.
         schedule: one of `SCHEDULES`.
-        schedule_by: `epoch` holds the rate for a whole epoch, `step` changes it at every update.
+        schedule_by: `epoch` changes the rate once an epoch, `step` at every update.
         milestones: epochs at which `multistep` multiplies by `learning_rate_decay`; None: 60 % and 85 % of the epochs.
         learning_rate_decay: factor of `multistep` and `plateau`.
-        min_learning_rate: end of `cosine` and of each cycle of `cosine_restarts`, floor of `plateau`.
+        min_learning_rate: last rate of `cosine` and of each cycle of `cosine_restarts`, lowest rate of `plateau`.
         restart_epochs: length of the first cycle of `cosine_restarts` (Loshchilov, Hutter, ICLR 2017, 1608.03983).
-        restart_factor: each cycle is so many times as long as the one before.
-        warmup_epochs: linear warm-up from `warmup_ratio` times the rate; may be a fraction.
-        plateau_patience: epochs without a better monitored value before `plateau` lowers the rate.
+        restart_factor: length of a cycle in units of the one before.
+        warmup_epochs: length of the warm-up; may be a fraction.
+        warmup_ratio: first rate of the warm-up, as a fraction of the peak.
+        plateau_patience: epochs without an improvement of the monitored metric before `plateau` lowers the rate.
+
+    Raises:
+        ValueError: unknown schedule, or cycles without length.
     """
 
     def __init__(
@@ -91,7 +96,12 @@ class Schedule:
         return max(self.peak * self.plateau["factor"], min(self.floor, self.peak))
 
     def observe(self, value: float, is_better) -> None:
-        """Tell `plateau` the monitored value of an epoch; `is_better(new, old)` says which of two is better."""
+        """Update the state of `plateau` with the monitored metric of an epoch.
+
+        Args:
+            value: the metric.
+            is_better: (new value, old value) -> whether the new one is an improvement.
+        """
         state = self.plateau
         if state["best"] is None or is_better(value, state["best"]):
             state.update(best=value, bad_epochs=0)
@@ -101,56 +111,55 @@ class Schedule:
             state.update(factor=state["factor"] * self.decay, bad_epochs=0)
 
     def explain(self) -> str:
-        """Return one line: the rate, why it is that, and how it changes."""
-        why = "as configured"
+        """Describe the schedule in one line: peak rate, how it was computed, and how the rate changes."""
+        origin = "as configured"
         if self.base_batch_size:
-            why = f"{self.configured:g} x {self.batch_size} / {self.base_batch_size} samples an update"
-        how = {
+            origin = f"{self.configured:g} x {self.batch_size} / {self.base_batch_size} samples an update"
+        course = {
             "constant": "constant",
-            "multistep": f"x {self.decay:g} at epochs {', '.join(f'{one:g}' for one in self.milestones)}",
+            "multistep": f"x {self.decay:g} at epochs {', '.join(f'{epoch:g}' for epoch in self.milestones)}",
             "cosine": f"cosine to {self.floor:g} over {self.epochs} epochs",
             "cosine_restarts": f"cosine to {self.floor:g} over {self.restart_epochs:g} epochs, then again over "
             f"{self.restart_factor:g} times as many",
             "plateau": f"x {self.decay:g} after {self.patience} epochs without a better value",
         }[self.schedule]
         warmup = f", warm-up {self.warmup_epochs:g} epochs" if self.warmup_epochs else ""
-        return f"{self.peak:g} ({why}), {how} by {self.schedule_by}{warmup}"
+        return f"{self.peak:g} ({origin}), {course} by {self.schedule_by}{warmup}"
 
 
 def freeze(model: paddle.nn.Layer, freeze_until: str | None, train_from: str | None) -> list:
-    """Take the first modules of a model out of the training, in the order in which the model lists them.
+    """Freeze the first modules of a model, in the order of `named_sublayers`.
 
     Args:
-        freeze_until: name of the last module that is frozen, such as `layer3` or `layer4.0`.
-        train_from: name of the first module that is trained; give one of the two, or none.
+        model: network; `stop_gradient` is set on the parameters that are frozen.
+        freeze_until: name of the last frozen module, such as `layer3` or `layer4.0`.
+        train_from: name of the first trained module; at most one of the two may be given.
 
     Returns:
-        The layers all of whose weights are frozen.
+        Layers whose parameters are all frozen.
 
     Raises:
-        ValueError: no module has that name (with the nearest one), or nothing would be left to train.
+        ValueError: there is no module of that name (the message has the nearest one), or all modules would be frozen.
     """
-    named = train_from or freeze_until
-    if named is None:
+    border_module = train_from or freeze_until
+    if border_module is None:
         return []
     key = "train_from" if train_from else "freeze_until"
     modules = [name for name, layer in model.named_sublayers() if list(layer.parameters())]
-    if named not in modules:
-        nearest = difflib.get_close_matches(named, modules, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        top = [name for name in modules if "." not in name]
-        raise ValueError(f"RUN.{key}: no module '{named}'; {hint}modules: {', '.join(top)}")
-    weights = [name for name, _ in model.named_parameters()]
-    inside = [index for index, name in enumerate(weights) if name.startswith(named + ".")]
-    border = inside[0] if train_from else inside[-1] + 1
-    frozen = [weight for _, weight in list(model.named_parameters())[:border]]
-    for weight in frozen:
-        weight.stop_gradient = True
-    if all(weight.stop_gradient for weight in model.parameters()):
-        raise ValueError(f"RUN.{key}: '{named}' leaves nothing to train; name an earlier module")
-    known = {id(weight) for weight in frozen}
-    owners = [layer for layer in model.sublayers() if list(layer.parameters())]
-    return [layer for layer in owners if all(id(weight) in known for weight in layer.parameters())]
+    if border_module not in modules:
+        top = ", ".join(name for name in modules if "." not in name)
+        nearest = suggest(border_module, modules)
+        raise ValueError(f"RUN.{key}: no module '{border_module}'{nearest} (modules: {top})")
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    inside = [index for index, name in enumerate(names) if name.startswith(border_module + ".")]
+    num_frozen = inside[0] if train_from else inside[-1] + 1
+    for parameter in parameters[:num_frozen]:
+        parameter.stop_gradient = True
+    if all(parameter.stop_gradient for parameter in parameters):
+        raise ValueError(f"RUN.{key}: '{border_module}' leaves nothing to train; name an earlier module")
+    frozen = {id(parameter) for parameter in parameters[:num_frozen]}
+    layers = [layer for layer in model.sublayers() if list(layer.parameters())]
+    return [layer for layer in layers if all(id(parameter) in frozen for parameter in layer.parameters())]
 
 
 def build_optimizer(
@@ -162,20 +171,23 @@ def build_optimizer(
     decay_bn_and_bias: bool = True,
     grad_clip: float | None = None,
 ) -> paddle.optimizer.Optimizer:
-    """Build the optimizer of `model`'s trainable parameters; the engine sets its learning rate at every update.
+    """Build the optimizer of the trainable parameters; the training step sets its learning rate at every update.
 
     Args:
+        model: network, after `freeze`.
         name: a key of `OPTIMIZERS`.
-        momentum: of `momentum` and `sgd`; the first beta of `adam` and `adamw`.
-        nesterov: Nesterov momentum (`momentum` and `sgd` only).
+        momentum: momentum of `momentum` and `sgd`; first beta of `adam` and `adamw`.
+        nesterov: use Nesterov momentum (`momentum` and `sgd` only).
         weight_decay: L2 penalty; decoupled in `adamw`.
-        decay_bn_and_bias: False leaves parameters with one axis (batch norm, biases) out of the penalty.
-        grad_clip: largest global norm of all gradients; None clips nothing.
+        decay_bn_and_bias: False applies no weight decay to parameters with one axis (batch norm, biases).
+        grad_clip: largest global norm of the gradients; None does not clip.
+
+    Raises:
+        ValueError: unknown optimizer; the message has the nearest name.
     """
     if name not in OPTIMIZERS:
-        nearest = difflib.get_close_matches(name, OPTIMIZERS, n=1)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'; {hint}known: {', '.join(OPTIMIZERS)}")
+        known = ", ".join(OPTIMIZERS)
+        raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'{suggest(name, OPTIMIZERS)} (known: {known})")
     extra = {"beta1": momentum} if name.startswith("adam") else {"momentum": momentum, "use_nesterov": nesterov}
     clip = None if grad_clip is None else paddle.nn.ClipGradByGlobalNorm(grad_clip)
     groups = _group_parameters(model, weight_decay, decay_bn_and_bias)
@@ -187,5 +199,5 @@ def _group_parameters(model, weight_decay: float, decay_bn_and_bias: bool) -> li
     if decay_bn_and_bias:
         return trainable
     decayed = [p for p in trainable if len(p.shape) > 1]
-    spared = [p for p in trainable if len(p.shape) <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    undecayed = [p for p in trainable if len(p.shape) <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]

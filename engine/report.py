@@ -1,4 +1,4 @@
-"""What a scored list is told by: a per-class table, the wrong samples, a confusion picture, and result files."""
+"""Reports of an evaluation: per-class table, wrong samples, confusion matrix as a picture, score and result files."""
 
 import csv
 import io
@@ -12,37 +12,43 @@ from engine import metrics
 
 
 def write_per_class(path: str, confusion: np.ndarray, class_names: list) -> None:
-    """Write one csv row a class: label, name, samples, right, accuracy, the class it is most often taken for."""
+    """Write a csv file with one row a class.
+
+    Columns: label, name, number of samples, number of correct ones, accuracy, and the class that it is most often
+    mistaken for.
+    """
     rows = [["label", "class", "samples", "right", "accuracy", "most_often_taken_for"]]
     for label, (name, accuracy) in enumerate(zip(class_names, metrics.per_class_accuracy(confusion), strict=True)):
         mistakes = confusion[label].copy()
         mistakes[label] = 0
-        taken_for = class_names[int(mistakes.argmax())] if mistakes.any() else ""
-        told = "" if np.isnan(accuracy) else f"{accuracy:.4f}"
-        rows.append([label, name, int(confusion[label].sum()), int(confusion[label, label]), told, taken_for])
+        mistaken_for = class_names[int(mistakes.argmax())] if mistakes.any() else ""
+        accuracy = "" if np.isnan(accuracy) else f"{accuracy:.4f}"
+        rows.append([label, name, int(confusion[label].sum()), int(confusion[label, label]), accuracy, mistaken_for])
     _write_csv(path, rows)
 
 
 def write_wrong_samples(path: str, result: dict, class_names: list) -> None:
-    """Write one csv row a sample that was predicted wrong, the surest mistakes first.
+    """Write a csv file with one row for each wrong sample, the highest score of a wrong class first.
 
     Args:
-        result: `names`, `labels`, `scores` of `trainer.evaluate`.
+        path: file to write.
+        result: {"names", "labels", "scores"} of the evaluated list.
+        class_names: names by label.
     """
     predictions = result["scores"].argmax(axis=1)
     rows = [
-        [name, class_names[label], class_names[guess], f"{scores[guess]:.4f}", f"{scores[label]:.4f}"]
-        for name, label, guess, scores in zip(
+        [name, class_names[label], class_names[predicted], f"{scores[predicted]:.4f}", f"{scores[label]:.4f}"]
+        for name, label, predicted, scores in zip(
             result["names"], result["labels"], predictions, result["scores"], strict=True
         )
-        if label != guess
+        if label != predicted
     ]
     rows.sort(key=lambda row: -float(row[3]))
     _write_csv(path, [["video", "class", "predicted", "score_of_predicted", "score_of_class"], *rows])
 
 
 def write_scores(path: str, result: dict, class_names: list, protocol: dict) -> None:
-    """Write the score file: sample name -> scores (num_classes,), with labels, class names and the protocol."""
+    """Write the score file: sample name -> scores (num_classes,), with labels, class names and protocol."""
     names = result["names"]
     content = {
         "scores": dict(zip(names, result["scores"].astype(np.float32), strict=True)),
@@ -54,20 +60,25 @@ def write_scores(path: str, result: dict, class_names: list, protocol: dict) -> 
 
 
 def write_result(path: str, result: dict, class_names: list, summary: dict, top_k: int) -> None:
-    """Write the summary and every sample's best `top_k` classes; the suffix of `path` is the format.
+    """Write the summary and the `top_k` best classes of every sample.
 
     Args:
-        path: ends in `.json`, `.csv` (samples only) or `.pkl` (with all scores).
+        path: file to write; its suffix chooses the format: `.json`, `.csv` (without the summary) or `.pkl` (with all
+            scores).
+        result: {"names", "labels", "scores"} of the evaluated list.
+        class_names: names by label.
+        summary: metrics and protocol.
+        top_k: number of classes for each sample.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: `path` has another suffix.
     """
     order = np.argsort(-result["scores"], axis=1, kind="stable")[:, :top_k]
     samples = [
         {
             "video": name,
             "class": class_names[label],
-            "predictions": [[class_names[one], round(float(scores[one]), 6)] for one in best],
+            "predictions": [[class_names[index], round(float(scores[index]), 6)] for index in best],
         }
         for name, label, scores, best in zip(result["names"], result["labels"], result["scores"], order, strict=True)
     ]
@@ -77,15 +88,15 @@ def write_result(path: str, result: dict, class_names: list, summary: dict, top_
     elif path.endswith(".pkl"):
         files.dump_pickle({"summary": summary, "samples": samples, "scores": result["scores"]}, path)
     elif path.endswith(".csv"):
-        rows = [[one["video"], one["class"], *sum(one["predictions"], [])] for one in samples]
-        titles = [f"{what}_{rank + 1}" for rank in range(order.shape[1]) for what in ("predicted", "score")]
+        rows = [[sample["video"], sample["class"], *sum(sample["predictions"], [])] for sample in samples]
+        titles = [f"{title}_{rank + 1}" for rank in range(order.shape[1]) for title in ("predicted", "score")]
         _write_csv(path, [["video", "class", *titles], *rows])
     else:
         raise ValueError(f"--out {path}: expected a name that ends in .json, .pkl or .csv")
 
 
 def draw_confusion(confusion: np.ndarray, class_names: list) -> np.ndarray:
-    """Draw a confusion matrix, rows are labels, each row as shares of its class.
+    """Draw a confusion matrix; rows are labels, the color is the fraction of the row.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -94,8 +105,8 @@ def draw_confusion(confusion: np.ndarray, class_names: list) -> np.ndarray:
     inches = 3.5 + min(0.28 * size, 22)
     figure = Figure(figsize=(inches, inches), dpi=100, layout="constrained")
     axes = figure.add_subplot()
-    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     font_size = 9 if size <= 30 else 5
     axes.set_xticks(range(size), class_names, rotation=90, fontsize=font_size)
     axes.set_yticks(range(size), class_names, fontsize=font_size)
@@ -103,17 +114,17 @@ def draw_confusion(confusion: np.ndarray, class_names: list) -> np.ndarray:
     axes.set_ylabel("class")
     if size <= 30:
         for row, column in np.argwhere(confusion):
-            shade = "white" if shares[row, column] > 0.5 else "black"
+            shade = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, int(confusion[row, column]), ha="center", va="center", fontsize=8, color=shade)
     return render(figure)
 
 
 def render(figure: Figure) -> np.ndarray:
-    """Turn a figure into a uint8 RGB picture (H, W, 3)."""
+    """Render a figure to a uint8 RGB picture (H, W, 3)."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="rgba")
     width, height = figure.canvas.get_width_height()
-    pixels = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)  # row by row, as savefig wrote them
+    pixels = np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)
     return np.ascontiguousarray(pixels[:, :, :3])
 
 
@@ -121,4 +132,4 @@ def _write_csv(path: str, rows: list) -> None:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     with files.write_atomically(path) as file:
-        file.write(text.getvalue().encode("utf-8-sig"))  # the mark lets spreadsheet programs read other alphabets
+        file.write(text.getvalue().encode("utf-8-sig"))  # the byte order mark tells spreadsheet programs the encoding

@@ -1,4 +1,4 @@
-"""Skeletons as pictures: bodies over the frames of their video, or alone on a stage, seen from the front.
+"""Skeletons as pictures: bodies over the frames of their video, or alone on an empty canvas, seen from the front.
 
 Pictures are RGB uint8 (H, W, 3). A body's left side, right side and middle have a colour each, by person.
 """
@@ -8,18 +8,18 @@ import numpy as np
 
 from layouts import Layout
 
-STAGE = (480, 640)  # (height, width) of a stage in pixels
-BOX = (24, 264, 400, 360)  # where the bodies stand on it, beside the bars: top, left, height, width
-GROUND = (40, 43, 50)
-PALETTES = (  # left, right, middle; persons take them in turn
+CANVAS_SIZE = (480, 640)  # (height, width) in pixels
+BOX = (24, 264, 400, 360)  # where the bodies are drawn, beside the bars: top, left, height, width
+BACKGROUND = (40, 43, 50)
+PALETTES = (  # left, right, middle; used in turn for several persons
     ((86, 180, 233), (240, 140, 40), (240, 240, 240)),
     ((60, 200, 150), (220, 130, 190), (240, 228, 66)),
 )
 OUTLINE = (16, 18, 20)
-LEAST_SCORE = 0.2  # a joint below it is not drawn
-FARTHEST = 1e5  # pixels: nothing is drawn from or to what lies further
-LEAST_AGREEMENT = 0.5  # correlation with the layout's drawing from which on y is taken to point down
-SHIFT = 4  # bits after the point of the coordinates that OpenCV gets
+MIN_SCORE = 0.2  # a joint below it is not drawn
+MAX_DISTANCE = 1e5  # pixels; a joint beyond it is not drawn
+MIN_CORRELATION = 0.5  # with the layout's drawing, from which on y is taken to point down
+FRACTION_BITS = 4  # bits after the point of the coordinates that OpenCV gets
 
 
 class StickFigures:
@@ -27,7 +27,7 @@ class StickFigures:
 
     Args:
         points: (M, T, V, 2), x and y in pixels of the pictures; joints that are missing are nan.
-        layout: says which joints its graph ties together; COCO's bones would leave out the sides of the trunk.
+        layout: says which joints are connected; its graph, because COCO's bones leave out the sides of the trunk.
     """
 
     def __init__(self, points: np.ndarray, layout: Layout):
@@ -47,28 +47,28 @@ class StickFigures:
 
 
 def _draw_body(picture: np.ndarray, body: np.ndarray, edges: tuple, colors: list, thickness: int) -> None:
-    there = np.isfinite(body).all(axis=1)
-    places = [tuple(map(int, place)) for place in np.where(there[:, None], body, 0) * 2**SHIFT]
-    fine = {"lineType": cv2.LINE_AA, "shift": SHIFT}
-    for wider, is_outline in ((2, True), (0, False)):  # a dark edge keeps them apart from any frame
+    is_known = np.isfinite(body).all(axis=1)
+    points = [tuple(map(int, point)) for point in np.where(is_known[:, None], body, 0) * 2**FRACTION_BITS]
+    subpixel = {"lineType": cv2.LINE_AA, "shift": FRACTION_BITS}
+    for wider, is_outline in ((2, True), (0, False)):  # a dark outline sets them off from any frame
         for joint, inner in edges:
-            if there[joint] and there[inner]:
+            if is_known[joint] and is_known[inner]:
                 color = OUTLINE if is_outline else colors[joint]
-                cv2.line(picture, places[joint], places[inner], color, thickness + wider, **fine)
-        for joint in np.flatnonzero(there):
+                cv2.line(picture, points[joint], points[inner], color, thickness + wider, **subpixel)
+        for joint in np.flatnonzero(is_known):
             color = OUTLINE if is_outline else colors[joint]
-            cv2.circle(picture, places[joint], (thickness + wider // 2) << SHIFT, color, -1, **fine)
+            cv2.circle(picture, points[joint], (thickness + wider // 2) << FRACTION_BITS, color, -1, **subpixel)
 
 
-def place_in_video(keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple, size: tuple) -> np.ndarray:
-    """Carry key points (M, T, V, 2) found in pictures of `img_shape` to pictures of `size`, both (height, width)."""
+def scale_to_picture(keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple, size: tuple) -> np.ndarray:
+    """Scale key points (M, T, V, 2) from pictures of `img_shape` to pictures of `size`, both (height, width)."""
     scale = np.array([size[1] / img_shape[1], size[0] / img_shape[0]])
-    return _leave_out(keypoint, score) * scale
+    return _mask_missing(keypoint, score) * scale
 
 
-def place_on_stage(keypoint: np.ndarray, score: np.ndarray | None, layout: Layout) -> np.ndarray:
-    """Carry key points (M, T, V, 2 or 3) to a stage that all of them fit on; of three coordinates z is left out."""
-    points = _leave_out(keypoint, score)
+def fit_to_canvas(keypoint: np.ndarray, score: np.ndarray | None, layout: Layout) -> np.ndarray:
+    """Scale and move key points (M, T, V, 2 or 3) so that all fit on the canvas; of three coordinates z is dropped."""
+    points = _mask_missing(keypoint, score)
     if keypoint.shape[3] == 3:
         points = points[..., :2] * [1, 1 if _points_down(points, layout) else -1]
     known = points[np.isfinite(points).all(axis=3)]
@@ -80,27 +80,27 @@ def place_on_stage(keypoint: np.ndarray, score: np.ndarray | None, layout: Layou
     return (points - (low + high) / 2) * scale + [left + width / 2, top + height / 2]
 
 
-def make_stage() -> np.ndarray:
-    """Return an empty stage."""
-    return np.full((*STAGE, 3), GROUND, np.uint8)
+def make_canvas() -> np.ndarray:
+    """Return an empty canvas."""
+    return np.full((*CANVAS_SIZE, 3), BACKGROUND, np.uint8)
 
 
-def _leave_out(keypoint: np.ndarray, score: np.ndarray | None) -> np.ndarray:
-    """Return key points as float64, nan where all coordinates are 0, one is out of all bounds, or the score is low."""
+def _mask_missing(keypoint: np.ndarray, score: np.ndarray | None) -> np.ndarray:
+    """Return key points as float64, nan for those that are all 0, beyond `MAX_DISTANCE` or of low score."""
     points = keypoint.astype(np.float64)
-    there = points.any(axis=3) & (np.abs(points) < FARTHEST).all(axis=3)
+    is_known = points.any(axis=3) & (np.abs(points) < MAX_DISTANCE).all(axis=3)
     if score is not None:
-        there &= np.asarray(score) >= LEAST_SCORE
-    return np.where(there[..., None], points, np.nan)
+        is_known &= np.asarray(score) >= MIN_SCORE
+    return np.where(is_known[..., None], points, np.nan)
 
 
 def _points_down(points: np.ndarray, layout: Layout) -> bool:
-    """Tell whether y grows downwards, as in pictures, by the layout's own drawing; the sensors' grows upwards."""
+    """Whether y grows downwards, as in pictures, judged by the layout's drawing; that of sensors grows upwards."""
     if not layout.positions:
         return False
-    there = np.isfinite(points[..., 1])
-    drawn = np.broadcast_to(np.array(layout.positions)[:, 1], there.shape)[there]
-    found = points[..., 1][there]
+    is_known = np.isfinite(points[..., 1])
+    drawn = np.broadcast_to(np.array(layout.positions)[:, 1], is_known.shape)[is_known]
+    found = points[..., 1][is_known]
     if len(found) < 2 or not found.std():
         return False
-    return bool(np.corrcoef(found, drawn)[0, 1] > LEAST_AGREEMENT)
+    return bool(np.corrcoef(found, drawn)[0, 1] > MIN_CORRELATION)

@@ -16,6 +16,7 @@ import yaml
 from paddle import inference
 
 from common.command_line import hide_prints
+from common.files import read_text
 from models.parts.action_model import ActionModel
 
 STEM = "inference"  # every file of an export has this name before its suffix
@@ -104,12 +105,11 @@ def read_description(folder: str) -> dict:
         FileNotFoundError: no such file.
         ValueError: it is damaged, or not of tools/export.py.
     """
-    path = pathlib.Path(folder, f"{STEM}.yaml")
-    if not path.is_file():
-        raise FileNotFoundError(f"'{path}' does not exist; name a folder that tools/export.py wrote")
+    path = os.path.join(folder, f"{STEM}.yaml")
+    text = read_text(path, "name a folder that tools/export.py wrote")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ValueError(f"'{path}' is damaged: {' '.join(str(error).split())}; export it again") from error
     known = {"paddle", "onednn", "checksums", "input", "config", "class_names"}
     if not isinstance(found, dict) or not known <= set(found):

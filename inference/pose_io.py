@@ -1,6 +1,6 @@
-"""Key points in: what a user's words name, a skeleton pkl or what a pose estimator or Kinect wrote, as recordings.
+"""Key points in: what a command line names, a skeleton pkl or the file of a pose estimator or of Kinect, as recordings.
 
-Nobody need know what is done in them: their labels are not read.
+Their labels are not read, so that nobody need know what is done in them.
 """
 
 import argparse
@@ -10,36 +10,29 @@ import numpy as np
 
 from dataset.raw_skeletons import coco, mediapipe, ntu, openpose
 from dataset.raw_skeletons.samples import RawSample
+from inference.input_paths import find_inputs
 from layouts import LAYOUTS, Layout
 from reader import skeleton_pkl
 from reader.rgbpose import NTU_SUFFIX
 
 PKL = ".pkl"
-READINGS = {".json": coco.read_sample, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}
+READ_SAMPLE = {".json": coco.read_sample, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}
 RAW_LAYOUTS = {".json": "coco17", ".csv": "mediapipe33", ".skeleton": "ntu25"}
-KNOWN = "a skeleton pkl, a .json of COCO key points, a .csv of MediaPipe, an NTU .skeleton or a folder of OpenPose"
+KNOWN_FORMS = (
+    "a skeleton pkl, a .json of COCO key points, a .csv of MediaPipe, an NTU .skeleton or a folder of OpenPose"
+)
 
 
 def find_files(paths: list, save_dir: str) -> list:
-    """Return the files, and the folders of OpenPose, that `paths` name; what holds neither stands for itself."""
-    found = []
-    for path in paths:
-        found += (_search_folder(path, os.path.realpath(save_dir)) if os.path.isdir(path) else []) or [path]
-    return found
+    """Return the files, and the folders of OpenPose, that `paths` name; see `input_paths.find_inputs`."""
+    return find_inputs(paths, save_dir, _is_openpose_folder, lambda path: _get_suffix(path) in (PKL, *READ_SAMPLE))
 
 
-def _search_folder(folder: str, save_dir: str) -> list:
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if os.path.realpath(os.path.join(place, name)) != save_dir)
-        if any(name.endswith(openpose.SUFFIX) for name in names):
-            found.append(place)
-        else:
-            found += [os.path.join(place, name) for name in sorted(names) if _suffix(name) in (PKL, *READINGS)]
-    return found
+def _is_openpose_folder(folder: str) -> bool:
+    return any(name.endswith(openpose.SUFFIX) for name in os.listdir(folder))
 
 
-def _suffix(path: str) -> str:
+def _get_suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
@@ -55,7 +48,7 @@ def read_annotations(
         memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
 
     Returns:
-        (name, annotation) of each recording, in the words of the skeleton pkl; the arrays are not checked yet.
+        (name, annotation) of each recording, with the keys of the skeleton pkl; the arrays are not checked yet.
 
     Raises:
         FileNotFoundError: no such file.
@@ -63,9 +56,9 @@ def read_annotations(
     """
     if not os.path.exists(path):
         raise FileNotFoundError("no such file or folder; check the path, and put quotes around one with blanks")
-    if _suffix(path) == PKL and os.path.isfile(path):
+    if _get_suffix(path) == PKL and os.path.isfile(path):
         content = skeleton_pkl.read_content(path, memory_limit_gib, ("frame_dir", "keypoint"))
-        stated, annotations = content.get("layout"), _choose(content, split)
+        stated, annotations = content.get("layout"), _select_split(content, split)
     elif split is not None:
         raise ValueError(f"--split {split}: only a skeleton pkl has splits; leave it out")
     else:
@@ -76,27 +69,29 @@ def read_annotations(
             f"its joints are those of layout {stated}, the network was trained on {layout.name}; give key points of "
             "that layout"
         )
-    counts = {np.shape(one["keypoint"])[2] for one in annotations if np.ndim(one["keypoint"]) == 4}
+    counts = {np.shape(each["keypoint"])[2] for each in annotations if np.ndim(each["keypoint"]) == 4}
     if counts and layout.num_joints not in counts:
-        raise ValueError(_tell_joints(min(counts), layout))
-    return [(str(one["frame_dir"]), {**one, "img_shape": one.get("img_shape") or image_size}) for one in annotations]
+        raise ValueError(_describe_wrong_joints(min(counts), layout))
+    return [
+        (str(each["frame_dir"]), {**each, "img_shape": each.get("img_shape") or image_size}) for each in annotations
+    ]
 
 
-def _tell_joints(count: int, layout: Layout) -> str:
+def _describe_wrong_joints(count: int, layout: Layout) -> str:
     return (
         f"{count} joints, the network was trained on layout {layout.name}, which has {layout.num_joints}; give key "
         "points of that layout"
     )
 
 
-def _choose(content: dict, split: str | None) -> list:
+def _select_split(content: dict, split: str | None) -> list:
     """Return the annotations of a split, or all."""
     if split is None:
         return content["annotations"]
     splits = content.get("split") or {}
     if split not in splits:
         raise ValueError(f"there is no split '{split}', the file has {', '.join(map(str, splits)) or 'none'}")
-    by_name = {one["frame_dir"]: one for one in content["annotations"]}
+    by_name = {annotation["frame_dir"]: annotation for annotation in content["annotations"]}
     missing = [name for name in splits[split] if name not in by_name]
     if missing or not splits[split]:
         what = f"names '{missing[0]}', which has no annotation" if missing else "is empty"
@@ -109,13 +104,13 @@ def _read_raw(path: str, image_size: tuple | None) -> tuple:
     options = argparse.Namespace(persons=None, bodies="pyskl", image_size=image_size)
     name, suffix = os.path.splitext(os.path.basename(os.path.abspath(path)))
     if os.path.isdir(path):
-        if not any(name.endswith(openpose.SUFFIX) for name in os.listdir(path)):
-            raise ValueError(f"the folder holds no key points; give {KNOWN}")
+        if not _is_openpose_folder(path):
+            raise ValueError(f"the folder holds no key points; give {KNOWN_FORMS}")
         annotation = openpose.read_sample(RawSample(name + suffix, path, 0), options)
         return openpose.LAYOUTS[annotation["keypoint"].shape[2]], annotation
-    if suffix.lower() not in READINGS:
-        raise ValueError(f"not known as a file of key points; give {KNOWN}")
-    return RAW_LAYOUTS[suffix.lower()], READINGS[suffix.lower()](RawSample(name, path, 0), options)
+    if suffix.lower() not in READ_SAMPLE:
+        raise ValueError(f"not known as a file of key points; give {KNOWN_FORMS}")
+    return RAW_LAYOUTS[suffix.lower()], READ_SAMPLE[suffix.lower()](RawSample(name, path, 0), options)
 
 
 def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl.Recording:
@@ -126,7 +121,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
     """
     shape = np.shape(annotation["keypoint"])
     if len(shape) == 4 and shape[2] != layout.num_joints:
-        raise ValueError(_tell_joints(shape[2], layout))
+        raise ValueError(_describe_wrong_joints(shape[2], layout))
     recording = skeleton_pkl.make_recording(where, {**annotation, "label": 0}, layout)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
         raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")
@@ -134,7 +129,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
 
 
 def index_by_video(annotations: list[tuple]) -> dict:
-    """Return {name that a video may have: [(name, annotation)]}, to be asked by `find_for_video`."""
+    """Return {name that a video may have: [(name, annotation)]}, for `find_for_video`."""
     index = {}
     for name, annotation in annotations:
         base = os.path.basename(name)

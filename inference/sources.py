@@ -1,9 +1,9 @@
 """What is predicted: videos for a network of clips, skeletons for one of key points, videos with key points for both.
 
-Each kind of source has a `path`, by which messages call it, and an `origin`, which says in the json where it is from.
-It is used in this order: `open()` says what is wrong with it and sets `fps` and `announced`, its number of frames as
-far as that is known; `read_windows()` gives what `trainer.evaluate` takes for a loader; `read_pictures()` gives the
-frames on which the answer is drawn, RGB uint8.
+Each kind of source has a `path`, which messages name, and an `origin`, which the json repeats. Its methods are called
+in this order: `open()` raises what is wrong with it and sets `fps` and `announced`, its number of frames as far as that
+is known; `read_windows()` returns what `evaluator.evaluate` reads like a loader; `read_pictures()` yields the frames on
+which the prediction is drawn, RGB uint8.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from engine.run_settings import WHOLE_S, WINDOW_S
-from inference import draw_skeletons, drawing, pose_io, video_io
+from inference import draw_skeletons, drawing, input_paths, pose_io, video_io
 from reader.skeleton_pkl import Recording
 
 READERS_OF = {  # flag -> the readers whose networks it is for
@@ -33,7 +33,7 @@ def find_sources(args: argparse.Namespace, reader_name: str, reader) -> dict:
     Args:
         args: of predict.py.
         reader_name: a key of `reader.READERS`.
-        reader: that reader, of the TEST section and without a list; the sources share it.
+        reader: that reader, built from the TEST section without a list; the sources share it.
 
     Raises:
         ValueError: a flag that is for other networks, or missing for this one; --poses that cannot be read.
@@ -42,15 +42,15 @@ def find_sources(args: argparse.Namespace, reader_name: str, reader) -> dict:
         if getattr(args, flag) is not None and reader_name not in readers:
             raise ValueError(f"--{flag} is for networks that read {', '.join(readers)}, this one reads {reader_name}")
     if reader_name == "rgbpose":
-        return _find_posed_films(args, reader)
-    return _find_films(args, reader) if reader_name == "clips" else _find_skeletons(args, reader)
+        return _find_videos_with_poses(args, reader)
+    return _find_videos(args, reader) if reader_name == "clips" else _find_skeletons(args, reader)
 
 
 class Windows:
-    """What `evaluator.evaluate` takes for a loader: each batch holds the views of one window, as of a video in a list.
+    """A loader for `evaluator.evaluate` whose batches are the views of one window each, like those of a listed video.
 
     Args:
-        windows: (first frame, frame after the last one, views) of each.
+        windows: (first frame, frame after the last one, views) of each window.
 
     Attributes:
         spans: (first frame, frame after the last one) of the windows that have been read.
@@ -73,13 +73,13 @@ class Windows:
 # Videos alone.
 
 
-def _find_films(args: argparse.Namespace, reader) -> dict:
-    named = video_io.name_sources(video_io.find_sources(args.input, args.save_dir))
-    return {name: Film(path, reader, args.fps, args.window_s) for name, path in named.items()}
+def _find_videos(args: argparse.Namespace, reader) -> dict:
+    named = input_paths.name_outputs(video_io.find_videos(args.input, args.save_dir))
+    return {name: VideoSource(path, reader, args.fps, args.window_s) for name, path in named.items()}
 
 
-class Film:
-    """A video or frame folder whose clips are read; a long one is scored by windows, and never held in memory.
+class VideoSource:
+    """A video or frame folder whose clips are read; a long one is scored by windows and never held in memory.
 
     Args:
         path: of it.
@@ -94,31 +94,31 @@ class Film:
 
     def open(self) -> None:
         """Read the frame rate and the announced number of frames."""
-        self.fps, self.announced = video_io.inspect(self.path, self.fps)
+        self.fps, self.announced = video_io.probe(self.path, self.fps)
 
     def read_windows(self) -> Windows:
-        """Cut it to windows, and those to clips."""
+        """Return its windows, cut to clips."""
         reader = self.reader
-        one_clip = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
-        window = max(round((self.window_s or WINDOW_S) * self.fps), one_clip)
-        most_whole = round(WHOLE_S * self.fps) if self.window_s is None else window
-        windows = cut_windows(video_io.read_frames(self.path, reader.short_size), most_whole, window)
+        min_window = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
+        window = max(round((self.window_s or WINDOW_S) * self.fps), min_window)
+        max_whole = round(WHOLE_S * self.fps) if self.window_s is None else window
+        windows = cut_windows(video_io.read_frames(self.path, reader.short_size), max_whole, window)
         return Windows((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
 
     def read_pictures(self) -> Iterator[np.ndarray]:
-        """Give the frames as they are, read a second time, so that none need be kept."""
+        """Read the frames a second time, so that none need stay in memory."""
         return video_io.read_frames(self.path)
 
 
-def cut_windows(frames: Iterator, most_whole: int, window: int) -> Iterator[tuple]:
+def cut_windows(frames: Iterator, max_whole: int, window: int) -> Iterator[tuple]:
     """Yield (first frame, frames) of windows that overlap by half; the last one ends with the video.
 
-    At most `most_whole` frames, or `window` if that is more, are one window.
+    At most `max_whole` frames, or `window` if that is more, are one window.
     """
-    head = list(itertools.islice(frames, max(most_whole, window) + 1))
+    head = list(itertools.islice(frames, max(max_whole, window) + 1))
     if not head:
         raise ValueError("not one frame can be decoded: cut off or damaged")
-    if len(head) <= max(most_whole, window):
+    if len(head) <= max(max_whole, window):
         yield 0, head
         return
     step, latest = max(1, window // 2), collections.deque(maxlen=window)
@@ -139,10 +139,10 @@ def _find_skeletons(args: argparse.Namespace, reader) -> dict:
         try:
             annotations = _read_annotations(path, args, reader)
         except (ValueError, OSError) as error:
-            found.append((path, Unreadable(path, error)))
+            found.append((path, UnreadableSource(path, error)))
             continue
-        found += [(name, Skeleton(path, name, annotation, reader, args.fps)) for name, annotation in annotations]
-    names = video_io.number_names([re.sub(r"[/\\:]+", "_", name) for name, _ in found])
+        found += [(name, SkeletonSource(path, name, each, reader, args.fps)) for name, each in annotations]
+    names = input_paths.number_names([re.sub(r"[/\\:]+", "_", name) for name, _ in found])
     return {name: source for name, (_, source) in zip(names, found, strict=True)}
 
 
@@ -150,22 +150,22 @@ def _read_annotations(path: str, args: argparse.Namespace, reader) -> list[tuple
     return pose_io.read_annotations(path, args.split, reader.layout, args.image_size, reader.memory_limit_gib)
 
 
-class Unreadable:
-    """A file that could not be read, to be told of in its turn."""
+class UnreadableSource:
+    """A file that could not be read; `open` raises why, when its turn comes."""
 
     def __init__(self, path: str, error: Exception):
         self.path, self.error = path, error
 
     def open(self) -> None:
-        """Raise what was wrong."""
+        """Raise what is wrong with the file."""
         raise self.error
 
 
-class Skeleton:
-    """A recording of key points; it is scored whole, and drawn on a stage.
+class SkeletonSource:
+    """A recording of key points; it is scored whole, and drawn on an empty canvas.
 
     Args:
-        file: that it stands in.
+        file: that holds it.
         name: of the recording.
         annotation: see `pose_io.read_annotations`.
         reader: says how views are made.
@@ -184,18 +184,18 @@ class Skeleton:
         self.reader.take(self.origin["input"], [self.recording])
 
     def read_windows(self) -> Windows:
-        """Give its views, those that test.py would score."""
+        """Return its views, those that test.py would score."""
         return Windows([(0, self.announced, self.reader[0]["inputs"])])
 
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies alone."""
         layout = self.reader.layout
-        points = draw_skeletons.place_on_stage(*_take_seen(self.recording, self.reader), layout)
-        figures, stage = draw_skeletons.StickFigures(points, layout), draw_skeletons.make_stage()
-        return (figures.draw(stage, index) for index in range(self.announced))
+        points = draw_skeletons.fit_to_canvas(*_select_scored_persons(self.recording, self.reader), layout)
+        figures, canvas = draw_skeletons.StickFigures(points, layout), draw_skeletons.make_canvas()
+        return (figures.draw(canvas, index) for index in range(self.announced))
 
 
-def _take_seen(recording: Recording, reader) -> tuple:
+def _select_scored_persons(recording: Recording, reader) -> tuple:
     """Return the key points and scores of the persons that the network sees."""
     score = None if recording.score is None else recording.score[: reader.num_persons]
     return recording.keypoint[: reader.num_persons], score
@@ -204,7 +204,7 @@ def _take_seen(recording: Recording, reader) -> tuple:
 # Videos with key points.
 
 
-def _find_posed_films(args: argparse.Namespace, reader) -> dict:
+def _find_videos_with_poses(args: argparse.Namespace, reader) -> dict:
     if not args.poses:
         raise ValueError("this network reads videos and their key points; name the file of these: --poses FILE.pkl")
     annotations = []
@@ -214,17 +214,17 @@ def _find_posed_films(args: argparse.Namespace, reader) -> dict:
         except (ValueError, OSError) as error:
             raise ValueError(f"--poses {path}: {error}") from error
     index = pose_io.index_by_video(annotations)
-    named = video_io.name_sources(video_io.find_sources(args.input, args.save_dir))
-    return {name: PosedFilm(path, index, reader, args.fps) for name, path in named.items()}
+    named = input_paths.name_outputs(video_io.find_videos(args.input, args.save_dir))
+    return {name: VideoWithPosesSource(path, index, reader, args.fps) for name, path in named.items()}
 
 
-class PosedFilm:
-    """A video or frame folder whose key points are known; it is scored whole, and its bodies are drawn over it.
+class VideoWithPosesSource:
+    """A video or frame folder with key points; it is scored whole, and its bodies are drawn over its frames.
 
     Args:
         path: of the video.
-        index: of the key points, see `pose_io.index_by_video`; where they do not say how large their pictures were,
-            these were the video's own.
+        index: of the key points, see `pose_io.index_by_video`; where they do not state a picture size, it is
+            that of the video.
         reader: says how views are made.
         fps: where the video states none.
     """
@@ -236,7 +236,7 @@ class PosedFilm:
 
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
-        self.fps, _ = video_io.inspect(self.path, self.fps)
+        self.fps, _ = video_io.probe(self.path, self.fps)
         name, annotation = pose_io.find_for_video(self.index, self.path)
         self.origin["recording"] = name
         if annotation["img_shape"] is None:
@@ -247,11 +247,11 @@ class PosedFilm:
         self.reader.paths = {self.recording.name: self.path}
 
     def read_windows(self) -> Windows:
-        """Give its views, those that test.py would score."""
+        """Return its views, those that test.py would score."""
         return Windows([(0, self.announced, self.reader[0]["inputs"])])
 
     def read_pictures(self) -> Iterator[np.ndarray]:
-        """Draw the bodies over the frames, these as large as they are shown."""
+        """Draw the bodies over the frames, scaled to the size at which they are shown."""
         figures = None
         for index, frame in zip(range(self.announced), video_io.read_frames(self.path), strict=False):
             height, width = drawing.choose_size(*frame.shape[:2])
@@ -266,6 +266,6 @@ class PosedFilm:
         return first.shape[:2]
 
     def _make_figures(self, size: tuple) -> draw_skeletons.StickFigures:
-        seen = _take_seen(self.recording, self.reader)
-        points = draw_skeletons.place_in_video(*seen, self.recording.img_shape, size)
+        seen = _select_scored_persons(self.recording, self.reader)
+        points = draw_skeletons.scale_to_picture(*seen, self.recording.img_shape, size)
         return draw_skeletons.StickFigures(points, self.reader.layout)

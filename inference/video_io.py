@@ -1,6 +1,6 @@
-"""Videos in and out: what a user's words name, its frames one by one, and a video file that a browser plays.
+"""Videos in and out: what a command line names, frames one by one, and a video file that a browser plays.
 
-A source is a video file or a folder of numbered frames. A long one is never held in memory.
+A video is a video file or a folder of numbered frames. A long one is never held in memory.
 """
 
 import contextlib
@@ -12,58 +12,25 @@ import cv2
 import numpy as np
 
 from common import files
-from dataset.records import FRAME_SUFFIXES, ListEntry, list_frames, natural_order
-from dataset.splits import VIDEO_SUFFIXES
-from reader import transforms
-from reader.frames import decode_frames, open_video
+from dataset.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from dataset.opencv_video import open_video
+from dataset.records import ListEntry, list_frames
+from inference.input_paths import find_inputs
+from reader import frames, transforms
 
 
-def find_sources(paths: list, save_dir: str) -> list:
-    """Return the videos and frame folders that `paths` name; what holds neither stands for itself, to be told of."""
-    found = []
-    for path in paths:
-        found += (_search_folder(path, os.path.realpath(save_dir)) if os.path.isdir(path) else []) or [path]
-    return found
+def find_videos(paths: list, save_dir: str) -> list:
+    """Return the videos and frame folders that `paths` name; see `input_paths.find_inputs`."""
+    return find_inputs(paths, save_dir, _is_frame_folder, lambda path: path.lower().endswith(VIDEO_SUFFIXES))
 
 
-def _search_folder(folder: str, save_dir: str) -> list:
-    names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=natural_order)
-    is_video = {name: name.lower().endswith(VIDEO_SUFFIXES) for name in names}
-    if list_frames(folder) and not any(is_video.values()):
-        return [folder]
-    found = []
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            is_own = os.path.realpath(path) == save_dir or os.path.islink(path)  # our output, or perhaps a loop
-            found += [] if is_own else _search_folder(path, save_dir)
-        elif is_video[name]:
-            found.append(path)
-    return found
+def _is_frame_folder(folder: str) -> bool:
+    """Whether a folder has frames and no videos: beside videos, pictures are no frames."""
+    has_videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in os.listdir(folder) if not name.startswith("."))
+    return bool(list_frames(folder)) and not has_videos
 
 
-def name_sources(paths: list) -> dict:
-    """Return {name of the output: path}; of several inputs with one name, the later ones are numbered."""
-    bases = [os.path.basename(os.path.abspath(path)) for path in paths]
-    stems = [
-        base if os.path.isdir(path) else os.path.splitext(base)[0] for base, path in zip(bases, paths, strict=True)
-    ]
-    return dict(zip(number_names(stems), paths, strict=True))
-
-
-def number_names(stems: list) -> list:
-    """Return a name for each stem, in which later ones of the same stem, in whatever case, have a number."""
-    names, taken = [], set()
-    for stem in stems:
-        name, number = stem, 2
-        while name.casefold() in taken:
-            name, number = f"{stem}_{number}", number + 1
-        taken.add(name.casefold())
-        names.append(name)
-    return names
-
-
-def inspect(path: str, fps: float) -> tuple[float, int]:
+def probe(path: str, fps: float) -> tuple[float, int]:
     """Return the frame rate (`fps` where none is stated) and the announced number of frames of a video or frame folder.
 
     Raises:
@@ -76,11 +43,9 @@ def inspect(path: str, fps: float) -> tuple[float, int]:
         if not list_frames(path):
             raise ValueError(f"the folder holds neither videos ({', '.join(VIDEO_SUFFIXES)}) nor frames (.jpg, .png)")
         return fps, len(list_frames(path))
-    if path.lower().endswith(FRAME_SUFFIXES):
+    if path.lower().endswith(PICTURE_SUFFIXES):
         raise ValueError("this is a picture; name the folder with all frames of the video")
-    capture = cv2.VideoCapture(path)
-    if not capture.isOpened():
-        raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
+    capture = open_video(path)
     stated_fps, announced = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return stated_fps if 1 <= stated_fps <= 240 else fps, max(0, int(announced))
 
@@ -95,10 +60,10 @@ def read_frames(path: str, short_size: int | None = None) -> Iterator[np.ndarray
 
 
 def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
-    video = open_video(ListEntry(path, label=None, num_frames=None, line=0))
+    video = frames.open_video(ListEntry(path, label=None, num_frames=None, line=0))
     sizes = set()
 
-    def plan(height, width):
+    def choose_box(height, width):
         sizes.add((height, width))
         if len(sizes) > 1:
             raise ValueError(
@@ -107,12 +72,11 @@ def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
         return (0, 0, height, width), transforms.scaled_size(height, width, short_size or min(height, width))
 
     for index in range(len(video.frames)):
-        yield decode_frames(video, np.array([index]), plan)[0]
+        yield frames.decode_frames(video, np.array([index]), choose_box)[0]
 
 
 def _read_video(path: str, short_size: int | None) -> Iterator[np.ndarray]:
-    capture = cv2.VideoCapture(path)
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a phone's video upright; OpenCV 4.11 would leave it lying
+    capture = open_video(path)
     is_read, frame = capture.read()
     while is_read:
         frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
@@ -149,7 +113,7 @@ def write_webm(path: str, fps: float, height: int, width: int) -> Iterator[Calla
             yield append
         finally:
             writer.release()
-        if _count_frames(temporary) != num_written:  # OpenCV keeps a full disk to itself
+        if _count_frames(temporary) != num_written:  # OpenCV does not report a full disk
             raise OSError(f"'{path}' could not be written whole; free some disk space and run again")
         os.replace(temporary, path)
     finally:
@@ -165,17 +129,17 @@ def _count_frames(path: str) -> int:
 
 
 def _open_writer(temporary: str, path: str, fps: float, height: int, width: int) -> cv2.VideoWriter:
-    console = os.dup(2)
+    stderr = os.dup(2)
     try:
-        with open(temporary, "wb"), open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)  # OpenCV complains there that WebM has no tag for VP8, which it does not need
+        with open(temporary, "wb"), open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)  # OpenCV warns there that WebM has no tag for VP8, which it does not need
             code = cv2.VideoWriter_fourcc(*"VP80")
             writer = cv2.VideoWriter(temporary, cv2.CAP_FFMPEG, code, fps, (width, height))
     except OSError as error:
         raise files.explain_os_error(error, path) from error
     finally:
-        os.dup2(console, 2)
-        os.close(console)
+        os.dup2(stderr, 2)
+        os.close(stderr)
     if not writer.isOpened():
         raise OSError(
             f"'{path}': this OpenCV cannot write {width} x {height} WebM (VP8); install opencv-python from pip"

@@ -3,13 +3,15 @@
 A layout is a yaml file; those of `layouts/` are known by name (`LAYOUTS`), any other by its path.
 """
 
-import difflib
 import functools
 import pathlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import yaml
+
+from common.files import read_text
+from common.suggestions import suggest
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 NAMES = ("ntu25", "ntu25_star", "coco17", "openpose18", "openpose25", "ucla20", "hdm05", "mediapipe33")
@@ -100,7 +102,7 @@ def get_layout(name: str) -> Layout:
     path = pathlib.Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise ValueError(
-            f"layout '{name}' is not known{_nearest(name, NAMES)} (known: {', '.join(NAMES)}; or a .yaml file)"
+            f"layout '{name}' is not known{suggest(name, NAMES)} (known: {', '.join(NAMES)}; or a .yaml file)"
         )
     if not path.is_file():
         raise FileNotFoundError(
@@ -132,7 +134,7 @@ def _read_shipped(name):
 
 def _read(path):
     try:
-        text = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not a yaml text: {' '.join(str(error).split())}") from error
     try:
@@ -148,7 +150,7 @@ def _build(name, text):
     keys = ("like", *(field.name for field in fields(Layout) if field.name not in ("name", "parents", "positions")))
     for key in _expect(text, dict, "the file"):
         if key not in keys:
-            raise ValueError(f"unknown key '{key}'{_nearest(str(key), keys)} (known: {', '.join(keys)})")
+            raise ValueError(f"unknown key '{key}'{suggest(key, keys)} (known: {', '.join(keys)})")
     if ("like" in text) == ("joints" in text):
         raise ValueError(
             "list the joints as `joints:`, or name a layout to start from as `like: coco17`, one of the two"
@@ -176,7 +178,7 @@ def _expect(value, kind, what):
 
 def _find_like(name):
     if name not in NAMES:
-        raise ValueError(f"like: layout '{name}' is not known{_nearest(str(name), NAMES)} (known: {', '.join(NAMES)})")
+        raise ValueError(f"like: layout '{name}' is not known{suggest(name, NAMES)} (known: {', '.join(NAMES)})")
     return _read_shipped(name)
 
 
@@ -220,13 +222,8 @@ def _find_joint(joint, joints):
     if isinstance(joint, int) and not isinstance(joint, bool):
         return joint  # `check_layout` tells whether there is one
     if joint not in joints:
-        raise ValueError(f"joint '{joint}' is not listed{_nearest(str(joint), joints)}")
+        raise ValueError(f"joint '{joint}' is not listed{suggest(joint, joints)}")
     return joints.index(joint)
-
-
-def _nearest(name, known):
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean '{nearest[0]}'?" if nearest else ""
 
 
 def check_layout(layout: Layout) -> None:

@@ -1,7 +1,6 @@
 """The networks by the name that a config's MODEL.name takes."""
 
-import difflib
-
+from common.suggestions import suggest
 from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
@@ -50,7 +49,5 @@ def build_model(name: str, **arguments):
         ValueError: no network has that name.
     """
     if name not in MODELS:
-        nearest = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.4)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise ValueError(f"build_model: unknown model '{name}'; {hint}(known: {', '.join(MODELS)})")
+        raise ValueError(f"build_model: unknown model '{name}'{suggest(name, MODELS)} (known: {', '.join(MODELS)})")
     return MODELS[name](**arguments)

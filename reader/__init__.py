@@ -3,12 +3,12 @@
 from collections import Counter
 
 from reader.clips import Clips
+from reader.heatmaps import Heatmaps
 from reader.loader import Loader
-from reader.pose_volumes import PoseVolumes
 from reader.rgbpose import RGBPose
 from reader.skeletons import Skeletons
 
-READERS = {"clips": Clips, "skeletons": Skeletons, "heatmaps": PoseVolumes, "rgbpose": RGBPose}
+READERS = {"clips": Clips, "skeletons": Skeletons, "heatmaps": Heatmaps, "rgbpose": RGBPose}
 
 
 def build_loader(

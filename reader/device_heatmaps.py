@@ -1,4 +1,4 @@
-"""The heat maps of `reader/heatmaps.py` from tensors: few large operators over whole maps, which suits a GPU.
+"""The heat maps of `reader/draw_heatmaps.py` from tensors: few large operators over whole maps, which suits a GPU.
 
 On a CPU, where most of that work would be for nothing, NumPy draws the maps of a batch.
 """
@@ -7,8 +7,8 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from reader import heatmaps
-from reader.heatmaps import FARTHEST, LEAST_LENGTH, LEAST_SCORE, WINDOW
+from reader import draw_heatmaps
+from reader.draw_heatmaps import FARTHEST, LEAST_LENGTH, LEAST_SCORE, WINDOW
 
 
 def draw_batch(
@@ -31,7 +31,7 @@ def draw_batch(
     """
     if paddle.device.get_device() == "cpu":
         keypoint = np.asarray(keypoint).transpose(1, 0, 3, 2, 4)  # (M, B, V, T, 4)
-        maps = heatmaps.draw_maps(keypoint[..., :2], keypoint[..., 2], size, sigma, limbs)
+        maps = draw_heatmaps.draw_maps(keypoint[..., :2], keypoint[..., 2], size, sigma, limbs)
         if mirror_order is not None:
             mirrored = keypoint[0, :, 0, 0, 3] > 0
             maps[mirrored] = maps[mirrored][:, mirror_order, :, :, ::-1]
@@ -54,7 +54,7 @@ def draw_maps(
     limbs: list | None = None,
     least_score: float = LEAST_SCORE,
 ) -> paddle.Tensor:
-    """Draw as `heatmaps.draw_maps` does, from tensors of the same shapes, on their device."""
+    """Draw as `draw_heatmaps.draw_maps` does, from tensors of the same shapes, on their device."""
     is_there = (scores >= least_score) & (points.abs() < FARTHEST).all(-1)
     scores = paddle.where(is_there, scores, paddle.zeros_like(scores))
     points = paddle.where(is_there.unsqueeze(-1), points, paddle.zeros_like(points))

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from common.files import RefusedPickleError
+from dataset.media import VIDEO_SUFFIXES
 from dataset.records import ListEntry, list_frames, read_record, resolve_path
-from dataset.splits import VIDEO_SUFFIXES
 from dataset.video_file import UnreadableVideoError, VideoFile
 from reader.transforms import move_box, resize_into
 

@@ -1,229 +1,253 @@
-"""Heat maps of key points: a Gaussian at each joint or along each limb (PoseC3D, arXiv:2104.13586, section 3.2).
+"""Pose volumes: clips of heat maps from the 2-D key points of the skeleton pkl (PoseC3D, arXiv:2104.13586).
 
-As MMAction2's GeneratePoseTarget draws them: a Gaussian ends at a window of three standard deviations, whose corners
-are rounded toward zero, and several persons are the maximum. NumPy writes only the few pixels around each joint or
-limb; `reader/device_heatmaps.py` makes the same maps on a GPU.
+The one input of a sample is `pose`, float32 (views, M, T, V, 4): x and y in pixels of the map, score, and 1 in mirrored
+views; so little crosses the process border. `Heatmaps.prepare` draws the maps on the device. The views of a sample
+stand clip by clip in time, each followed, with `flip`, by itself mirrored.
 
-Points outside a map draw what of their window lies inside it; points that are no finite numbers, or `FARTHEST` away,
-draw nothing, nor do limbs from or to them.
+A key point that is no finite number, is far outside of its picture, or stands at exactly (0, 0) is missing: it draws
+nothing. One that is a little outside counts; the box around the bodies then reaches there too. A recording without any
+key point gives empty maps, one without persons or frames is damaged.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
+import paddle
 
 from layouts import Layout
+from reader import device_heatmaps, draw_heatmaps, sampling
+from reader import pose_transforms as transforms
+from reader.frames import DamagedSampleError
+from reader.recordings import Recordings
+from reader.skeleton_pkl import Recording
 
-LEAST_SCORE = 1e-4  # MMAction2; PYSKL takes 1e-3
-LEAST_LENGTH = 1.0  # pixels: a shorter limb is drawn as a joint
-WINDOW = 3  # standard deviations
-BIN = 8  # pixels: boxes around limbs whose sides are equal in these units are drawn at once
-FARTHEST = 1e5  # pixels
-FAR = 100.0  # standard deviations and more: there a Gaussian is 0 in float32
-# The limbs of PYSKL's and MMAction2's configs for COCO key points.
-COCO_LIMBS = (
-    (0, 5), (0, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (11, 13), (13, 15), (6, 12), (12, 14), (14, 16),
-    (0, 1), (0, 2), (1, 3), (2, 4), (11, 12),
-)  # fmt: skip
+KINDS = ("joints", "limbs")
+CROPS = ("resized", "multiscale")
+CROP_AREA = [0.56, 1.0]
 
 
-def make_heatmaps(
-    keypoint: np.ndarray,
-    score: np.ndarray | None,
-    img_shape: tuple,
-    sigma: float = 0.6,
-    scaling: float = 1.0,
-    limbs: list | None = None,
-    mirror_order: list | None = None,
-    least_score: float = LEAST_SCORE,
-) -> np.ndarray:
-    """Draw the heat maps of a clip.
+@dataclass
+class Framing:
+    """How a picture is cut: the box around the bodies, its size after scaling, the crop from that, mirrored or not."""
 
-    Args:
-        keypoint: (M, T, V, 2), x and y in pixels of the picture.
-        score: (M, T, V), the height of each Gaussian; a limb takes the lower one of its ends. None: 1 everywhere.
-        img_shape: (height, width) of the picture.
-        sigma: standard deviation in pixels of the map.
-        scaling: size of the map as a share of the picture.
-        limbs: (joint, joint) of each limb, to draw these; None: the joints.
-        mirror_order: the channels of a mirrored body, to append the mirrored clip (`double` of the authors).
-        least_score: what scores less is not there.
+    body: tuple
+    scaled_size: tuple
+    crop: tuple
+    is_mirrored: bool
 
-    Returns:
-        float32 (T, K, H, W) for K joints or limbs, or (2 T, K, H, W).
-
-    Raises:
-        ValueError: arrays of shapes that do not go together, an empty map.
-    """
-    if keypoint.ndim != 4 or keypoint.shape[3] != 2:
-        raise ValueError(f"heat maps: keypoint is of shape {keypoint.shape}, expected (persons, frames, joints, 2)")
-    score = np.ones(keypoint.shape[:3], np.float32) if score is None else score
-    if score.shape != keypoint.shape[:3]:
-        raise ValueError(f"heat maps: score is of shape {score.shape}, expected {keypoint.shape[:3]}")
-    size = scale_size(img_shape, scaling)
-    points = keypoint.astype(np.float32, copy=False).swapaxes(1, 2) * np.float32(scaling)
-    scores = score.astype(np.float32, copy=False).swapaxes(1, 2)
-    maps = draw_maps(points, scores, size, sigma, limbs, least_score).swapaxes(0, 1)
-    return maps if mirror_order is None else np.concatenate([maps, maps[:, mirror_order, :, ::-1]])
+    def move(self, keypoint: np.ndarray, score: np.ndarray, crop_size: int, layout: Layout) -> tuple:
+        """Carry key points and scores from the picture to the crop, resized to a square of `crop_size` pixels."""
+        keypoint = transforms.resize(transforms.compact(keypoint, self.body), self.body[2:], self.scaled_size)
+        keypoint = transforms.resize(transforms.crop(keypoint, self.crop), self.crop[2:], (crop_size, crop_size))
+        return transforms.mirror(keypoint, score, crop_size, layout) if self.is_mirrored else (keypoint, score)
 
 
-def scale_size(img_shape: tuple, scaling: float) -> tuple:
-    """Return (height, width) of the map of a picture, rounded to the nearest pixel.
-
-    Raises:
-        ValueError: that is no pixel.
-    """
-    height, width = (int(side * scaling + 0.5) for side in img_shape)
-    if min(height, width) < 1:
-        raise ValueError(f"heat maps: scaling {scaling} makes a map of {height} x {width} pixels; raise it")
-    return height, width
-
-
-def choose_limbs(layout: Layout) -> list:
-    """Return the limbs that are drawn of a layout: those of the authors for COCO key points, else its graph's edges."""
-    return list(COCO_LIMBS if layout.name == "coco17" else layout.edges)
-
-
-def mirror_limbs(limbs: list, layout: Layout) -> list:
-    """Return the order of the limbs in a mirrored body: the place of each limb's other side.
-
-    Raises:
-        ValueError: a limb whose other side is not among them.
-    """
-    joints = layout.mirror_indices()
-    places = {frozenset(limb): place for place, limb in enumerate(limbs)}
-    try:
-        return [places[frozenset(joints[joint] for joint in limb)] for limb in limbs]
-    except KeyError as error:
-        names = " and ".join(sorted(layout.joints[joint] for joint in error.args[0]))
-        raise ValueError(f"heat maps: limbs lack the one between {names}, a mirror of another; add it") from error
-
-
-def draw_maps(
-    points: np.ndarray,
-    scores: np.ndarray,
-    size: tuple,
-    sigma: float,
-    limbs: list | None = None,
-    least_score: float = LEAST_SCORE,
-) -> np.ndarray:
-    """Draw the maps of joints, or of limbs.
+class Heatmaps(Recordings):
+    """Heat maps of the recordings in a split; the key of a sample is its index or, for training, (epoch, index).
 
     Args:
-        points: float32 (M, ..., V, T, 2), x and y in pixels of the map.
-        scores: float32 (M, ..., V, T).
-        size: (H, W) of a map.
-        limbs: (joint, joint) of each limb; None: joints.
+        filelist: the skeleton pkl, with two coordinates; None: no samples.
+        split: name of a split in it.
+        mode: "train" draws one clip a recording; "valid" and "test" make the evaluation views.
+        num_classes: labels must be below it; None: the number of class names in the file, if it has them.
+        seed: of everything drawn in training.
+        augment: False takes the first evaluation clip in training too, and draws nothing.
+        layout: name of the joint layout, or a yaml file.
+        kind: what is drawn, "joints" or "limbs".
+        limbs: [joint, joint] of each limb; None: those of the authors for COCO key points, else the layout's graph.
+        sigma: standard deviation of the Gaussians in pixels of the map.
+        scaling: size of the map as a share of `crop_size`.
+        clip_len: frames of a clip, spread over the recording.
+        num_clips: of a recording in evaluation.
+        flip: score each evaluation clip mirrored as well.
+        num_persons: persons of a clip; those that a recording has too many are left out.
+        short_size: the short side of the box around the bodies is scaled to it before `crop_size` is cut out.
+        crop_size: side of the square that is drawn, in pixels; in evaluation it is cut from the centre.
+        scales: of evaluation, in place of `short_size`: every clip is scored at each of these sizes.
+        stretch: scale that box to a square instead, whatever its aspect.
+        hw_ratio: least and, inverted, greatest height / width of that box; None: whatever it is.
+        crop: of training. "resized": of random area and aspect. "multiscale": of three scales at five places.
+        crop_area: least and greatest area of a "resized" crop, as a share.
+        flip_ratio: share of training clips that are mirrored.
+        repeat: times that each sample is drawn in an epoch of training.
+        memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
 
-    Returns:
-        float32 (..., K, T, H, W).
+    Raises:
+        ValueError: an argument that is out of range or does not go with another; a file that is of another form.
+        FileNotFoundError: the file is missing.
     """
-    x, y = points[..., 0], points[..., 1]
-    scores = np.where((np.abs(x) < FARTHEST) & (np.abs(y) < FARTHEST), scores, np.float32(0))
-    if limbs is None:
-        maps = np.zeros((*x.shape[1:], *size), np.float32)
-        flat = maps.reshape(-1, *size)
-        _draw_joints(flat, np.arange(x.size), np.stack([x, y]).reshape(2, -1), scores.reshape(-1), sigma, least_score)
-        return maps
-    one, other = np.array(limbs).T
-    maps = np.zeros((*x.shape[1:-2], len(limbs), x.shape[-1], *size), np.float32)
-    ends = [np.stack([x[..., end, :], y[..., end, :]]).reshape(2, -1) for end in (one, other)]
-    end_scores = [scores[..., end, :].reshape(-1) for end in (one, other)]
-    _draw_limbs(maps.reshape(-1, *size), *ends, *end_scores, sigma, least_score)
-    return maps
 
+    NAME = "heatmaps"
 
-# Below, coordinates are (2, n), x and y, and `items` name what is drawn: a joint or limb of a person in a frame. Maps
-# are (K, H, W), that of an item is item % K; items stand in order, so that those of one person stand together.
+    def __init__(
+        self,
+        filelist: str | None,
+        split: str | None = None,
+        mode: str = "train",
+        num_classes: int | None = None,
+        seed: int = 0,
+        augment: bool = True,
+        layout: str = "coco17",
+        kind: str = "joints",
+        limbs: list | None = None,
+        sigma: float = 0.6,
+        scaling: float = 1.0,
+        clip_len: int = 48,
+        num_clips: int = 1,
+        flip: bool = False,
+        num_persons: int = 2,
+        short_size: int = 64,
+        crop_size: int = 56,
+        scales: list[int] | None = None,
+        stretch: bool = False,
+        hw_ratio: float | None = 1.0,
+        crop: str = "resized",
+        crop_area: list[float] = CROP_AREA,
+        flip_ratio: float = 0.5,
+        repeat: int = 1,
+        memory_limit_gib: float = 8.0,
+    ):
+        super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
+        self.kind, self.sigma, self.scaling = kind, sigma, scaling
+        self.clip_len, self.num_clips, self.flip, self.num_persons = clip_len, num_clips, flip, num_persons
+        self.short_size, self.crop_size, self.scales, self.stretch = short_size, crop_size, scales, stretch
+        self.hw_ratio, self.crop, self.crop_area, self.flip_ratio = hw_ratio, crop, crop_area, flip_ratio
+        self._check_arguments()
+        self.map_size = draw_heatmaps.scale_size((crop_size, crop_size), scaling)
+        self.limbs, self.mirror_order = None, self.layout.mirror_indices()
+        if kind == "limbs":
+            self.limbs = draw_heatmaps.choose_limbs(self.layout) if limbs is None else [tuple(limb) for limb in limbs]
+            self._check_limbs()
+            self.mirror_order = draw_heatmaps.mirror_limbs(self.limbs, self.layout)
+        self._check_entries()
 
+    @property
+    def input_shape(self) -> dict[str, list[int]]:
+        """What the model sees of one view: `pose` [joints or limbs, T, H, W]."""
+        return {"pose": [len(self.mirror_order), self.clip_len, *self.map_size]}
 
-def _draw_joints(maps, items, points, scores, sigma: float, least_score: float) -> None:
-    """Draw points (2, n) with scores (n,)."""
-    size = np.array(maps.shape[:0:-1])[:, None]
-    first, stop = _find_windows(points, points, size, sigma)
-    kept = np.flatnonzero((scores >= least_score) & (first < stop).all(axis=0))
-    lengths = np.minimum(int(2 * WINDOW * sigma) + 2, size)
-    first, stop, points = first[:, None, kept], stop[:, None, kept], points[:, None, kept]
-    start = np.minimum(first, size[:, None] - lengths[:, None])  # so that whole patches lie inside the map
-    cells = start + np.arange(lengths.max())[:, None]  # (2, P, n)
-    values = np.exp((cells - points) ** 2 * np.float32(-0.5 / sigma**2))
-    values *= (cells >= first) & (cells < stop)
-    across, down = values[0, : lengths[0, 0]], values[1, : lengths[1, 0]] * scores[kept]
-    patches = np.ascontiguousarray((down[:, None] * across).transpose(2, 0, 1))
-    _write(maps, items[kept], start[:, 0], patches)
+    def take(self, filelist: str | None, recordings: list[Recording]) -> None:
+        """Let these recordings be the samples; errors name `filelist`."""
+        self.filelist, self.entries = filelist, recordings
+        self._check_entries()
 
+    def sample_bytes(self) -> int:
+        """Return how much memory one sample takes, in bytes."""
+        return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
 
-def _draw_limbs(maps, ones, others, one_scores, other_scores, sigma: float, least_score: float) -> None:
-    """Draw limbs from `ones` to `others` (2, n) with scores (n,)."""
-    size = np.array(maps.shape[:0:-1])[:, None]
-    scores, lengths = np.minimum(one_scores, other_scores), np.hypot(*(others - ones))
-    first, stop = _find_windows(np.minimum(ones, others), np.maximum(ones, others), size, sigma)
-    seen, is_long = (scores >= least_score) & (first < stop).all(axis=0), lengths >= LEAST_LENGTH
-    short, long = np.flatnonzero(seen & ~is_long), np.flatnonzero(seen & is_long)
-    _draw_joints(maps, short, ones[:, short], one_scores[short], sigma, least_score)
-    # Limbs whose boxes are of about one size are drawn at once.
-    sizes = np.minimum(-(-(stop - first)[:, long] // BIN) * BIN, size).astype(np.int64)
-    codes = sizes[0] * (size[1] + 1) + sizes[1]
-    order = np.argsort(codes, kind="stable")
-    items, sizes = long[order], sizes[:, order]
-    start = np.minimum(first[:, items], size - sizes).astype(np.float32)
-    windows = first[:, items] - start, stop[:, items] - start
-    forms = _describe_limbs(ones[:, items] - start, others[:, items] - start, scores[items], *windows, sigma)
-    bounds = np.flatnonzero(np.diff(codes[order], prepend=-1, append=-1))
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
-        patches = _draw_boxes(forms[:, begin:end], *sizes[:, begin])
-        _write(maps, items[begin:end], start[:, begin:end], patches)
+    def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
+        noise = rng.random((num_views, self.num_persons, self.clip_len, self.layout.num_joints, 4), np.float32)
+        noise[..., :2] *= self.map_size[::-1]
+        noise[..., 3] = 0
+        return {"pose": noise}
 
+    def prepare(self, inputs: dict) -> dict[str, paddle.Tensor]:
+        """Make the model's inputs on the current device: `pose` (B, M, T, V, 4) -> (B, K, T, H, W)."""
+        order = self.mirror_order if self.flip and self.mode != "train" else None
+        maps = device_heatmaps.draw_batch(inputs["pose"], self.map_size, self.sigma, self.limbs, order)
+        return {"pose": maps}
 
-def _describe_limbs(ones, others, scores, first, stop, sigma: float) -> np.ndarray:
-    """Return what `_draw_boxes` takes of limbs whose windows go from `first` up to `stop` (2, n): (8, n, 3).
+    @property
+    def _num_views(self) -> int:
+        return 1 if self.mode == "train" else self.num_clips * (2 if self.flip else 1) * len(self._sizes)
 
-    Six forms are below zero inside: beyond either end of the limb, beyond the window on four sides. Then the distance
-    from the line, and the log of the score. Distances are in units of sigma * sqrt(2).
-    """
-    (x, y), vectors = ones, others - ones
-    lengths = np.hypot(*vectors)
-    unit = np.float32(1 / (np.sqrt(2) * sigma))
-    along_x, along_y = vectors * (unit / lengths)
-    start, zero, far = along_x * x + along_y * y, np.zeros_like(x), np.full_like(x, FAR)
-    forms = (
-        (-along_x, -along_y, start),
-        (along_x, along_y, -start - lengths * unit),
-        (-far, zero, first[0] * FAR),
-        (far, zero, (1 - stop[0]) * FAR),
-        (zero, -far, first[1] * FAR),
-        (zero, far, (1 - stop[1]) * FAR),
-        (along_y, -along_x, along_x * y - along_y * x),
-        (zero, zero, np.log(scores)),
-    )
-    return np.array(forms, np.float32).swapaxes(1, 2)
+    @property
+    def _sizes(self) -> list[int]:
+        return self.scales if self.scales and self.mode != "train" else [self.short_size]
 
+    def _read(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+        keypoint, score = self._clean(recording)
+        frames = self._choose_frames(keypoint.shape[1], self.clip_len, rng)
+        keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T, V, ...)
+        framings = [self._draw_framing(keypoint, recording.img_shape, size, rng) for size in self._sizes]
+        return {"pose": np.concatenate([self._join(keypoint, score, framing) for framing in framings])}
 
-def _draw_boxes(forms: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Draw limbs into boxes of one size: (n, height, width). `forms` are (8, n, 3): a, b, c of a x + b y + c."""
-    y, x = np.indices((height, width), np.float32).reshape(2, -1)
-    values = forms.reshape(-1, 3) @ np.stack([x, y, np.ones_like(x)])
-    values = values.reshape(8, -1, height, width)
-    beyond = np.maximum(values[:6].max(axis=0), 0)
-    across, exponent = values[6:]
-    exponent -= beyond * beyond
-    exponent -= across * across
-    return np.exp(exponent, out=exponent)
+    def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
+        """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""
+        keypoint = recording.keypoint[: self.num_persons].astype(np.float32)
+        if keypoint.size == 0:
+            num_persons, num_frames = recording.keypoint.shape[:2]
+            raise DamagedSampleError(
+                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
+            )
+        is_there = (np.abs(keypoint) < draw_heatmaps.FARTHEST).all(axis=3) & keypoint.any(axis=3)
+        score = is_there if recording.score is None else recording.score[: self.num_persons]
+        score = np.nan_to_num(score.astype(np.float32), posinf=0.0) * is_there
+        return np.where(is_there[..., None], keypoint, np.float32(0)), score
 
+    def _choose_frames(self, num_frames: int, clip_len: int, rng: np.random.Generator | None) -> np.ndarray:
+        """Return the frames of each clip, (clips, T)."""
+        if rng is not None:
+            return sampling.draw_uniform_clip(num_frames, clip_len, rng, None)[None]
+        num_clips = 1 if self.mode == "train" else self.num_clips
+        return sampling.place_uniform_clips(num_frames, clip_len, num_clips, None)
 
-def _find_windows(low: np.ndarray, high: np.ndarray, size: np.ndarray, sigma: float) -> tuple:
-    """Return the first pixels of windows around points from `low` to `high` (2, n), and those after the last ones."""
-    first = np.maximum(np.trunc(low - WINDOW * sigma), 0)
-    return first, np.minimum(np.trunc(high + WINDOW * sigma) + 1, size)
+    def _draw_framing(
+        self, keypoint: np.ndarray, img_shape: tuple, short_size: int, rng: np.random.Generator | None
+    ) -> Framing:
+        """Find the box around the bodies of all clips, and draw what is cut from it."""
+        ratio = None if self.hw_ratio is None else (self.hw_ratio, self.hw_ratio)
+        body = transforms.find_body_box(keypoint, img_shape, ratio)
+        size = (short_size,) * 2 if self.stretch else transforms.scale_short_side(*body[2:], short_size)
+        if rng is None:
+            return Framing(body, size, transforms.place_centre_box(*size, self.crop_size), False)
+        if self.crop == "resized":
+            crop = transforms.draw_resized_box(*size, self.crop_area, rng)
+        else:
+            boxes = transforms.list_scale_boxes(*size, self.crop_size)
+            crop = boxes[rng.integers(len(boxes))]
+        return Framing(body, size, crop, bool(rng.random() < self.flip_ratio))
 
+    def _join(self, keypoint: np.ndarray, score: np.ndarray, framing: Framing) -> np.ndarray:
+        """Make the views (views, M, T, V, 4) of key points (M, clips, T, V, 2) in pixels of the picture."""
+        keypoint, score = framing.move(keypoint, score, self.crop_size, self.layout)
+        volume = np.zeros((keypoint.shape[1], self.num_persons, *keypoint.shape[2:4], 4), np.float32)
+        volume[:, : len(keypoint), ..., :2] = keypoint.swapaxes(0, 1) * np.float32(self.scaling)
+        volume[:, : len(keypoint), ..., 2] = score.swapaxes(0, 1)
+        if self.flip and self.mode != "train":
+            volume = np.repeat(volume, 2, axis=0)
+            volume[1::2, ..., 3] = 1
+        return volume
 
-def _write(maps: np.ndarray, items: np.ndarray, start: np.ndarray, patches: np.ndarray) -> None:
-    """Raise maps to patches (n, h, w) that begin at `start`."""
-    (num_maps, height, width), (_, rows, columns) = maps.shape, patches.shape
-    x, y = start.astype(np.int64)
-    pixels = (np.arange(rows)[:, None] * width + np.arange(columns)).reshape(-1)
-    places = ((items % num_maps * height + y) * width + x)[:, None] + pixels
-    flat, patches = maps.reshape(-1), patches.reshape(len(items), rows * columns)
-    # A person has no map twice.
-    bounds = np.searchsorted(items, num_maps * np.arange(items.max(initial=0) // num_maps + 2))
-    for first, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        part = places[first:stop]
-        flat[part] = np.maximum(patches[first:stop], flat.take(part))
+    def _check_arguments(self) -> None:
+        for name, known in (("kind", KINDS), ("crop", CROPS)):
+            if getattr(self, name) not in known:
+                self._refuse(name, f"one of {', '.join(known)}")
+        for name in ("clip_len", "num_clips", "num_persons", "short_size", "crop_size"):
+            if getattr(self, name) < 1:
+                self._refuse(name, "1 or more")
+        for name in ("sigma", "scaling"):
+            if getattr(self, name) <= 0:
+                self._refuse(name, "a number above 0")
+        if self.hw_ratio is not None and self.hw_ratio <= 0:
+            self._refuse("hw_ratio", "a number above 0, or None")
+        if not 0 <= self.flip_ratio <= 1:
+            self._refuse("flip_ratio", "0 to 1")
+        if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            self._refuse("crop_area", "[least, greatest] share, above 0 and up to 1")
+        if self.crop_size > min([self.short_size, *(self.scales or [])]):
+            self._refuse("crop_size", f"at most short_size, {self.short_size}, and scales, from which it is cut")
+
+    def _check_limbs(self) -> None:
+        joints = range(self.layout.num_joints)
+        wrong = [limb for limb in self.limbs if len(limb) != 2 or not all(joint in joints for joint in limb)]
+        if wrong or not self.limbs:
+            raise ValueError(
+                f"reader {self.NAME}: limbs has {wrong[0] if wrong else 'none'}, expected pairs of joints from 0 to "
+                f"{len(joints) - 1}"
+            )
+
+    def _check_entries(self) -> None:
+        """Refuse recordings that no picture belongs to."""
+        for recording in self.entries:
+            where = f"{self.filelist}: '{recording.name}'"
+            if recording.keypoint.shape[3] != 2:
+                raise ValueError(
+                    f"{where} has 3 coordinates, heat maps need 2: x and y in pixels; set READER.name=skeletons"
+                )
+            if recording.img_shape is None:
+                raise ValueError(
+                    f"{where} has no img_shape, (height, width) of its picture; add it to the file, or give predict.py "
+                    "--image_size"
+                )

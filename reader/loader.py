@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import paddle
 
+from common.cores import count_cores
+
 MOST_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default
 SHARED_MEMORY = "/dev/shm"
@@ -228,7 +230,7 @@ def _start_worker(worker_id: int) -> None:
 def _default_num_workers() -> int:
     if sys.platform in ("win32", "darwin"):  # Paddle reads in one process there
         return 0
-    return min(MOST_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
+    return min(MOST_DEFAULT_WORKERS, count_cores())
 
 
 def _has_shared_memory(needed_bytes: int) -> bool:

@@ -3,7 +3,7 @@
 Key points are carried from the size of their annotation to that of the decoded frames. One box around the bodies, one
 crop and one mirroring then hold for both, so that a pixel and the map of a joint on it stay together; frames are taken
 for each modality by itself, over the same time. The inputs of a sample are `rgb` uint8 (views, T, H, W, 3) and `pose`
-float32 (views, M, T', V, 4) as `reader/pose_volumes.py` describes it. Views stand as there.
+float32 (views, M, T', V, 4) as `reader/heatmaps.py` describes it. Views stand as there.
 """
 
 import os
@@ -11,14 +11,13 @@ import os
 import numpy as np
 import paddle
 
-from dataset.annotations import Media
+from dataset.media import MediaIndex
 from dataset.records import ListEntry
-from dataset.splits import VIDEO_SUFFIXES
 from reader import transforms
 from reader.clips import normalize
 from reader.frames import DamagedSampleError, Video, decode_frames, open_video
+from reader.heatmaps import CROP_AREA, Framing, Heatmaps
 from reader.pose_transforms import draw_erased_box, resize
-from reader.pose_volumes import CROP_AREA, Framing, PoseVolumes
 from reader.skeleton_pkl import Recording
 
 # Of ImageNet, RGB order, 0 to 1.
@@ -30,7 +29,7 @@ MOST_FRAMES_APART = 2  # tools that count frames differ by so many at the end of
 ERASED_COLOR = 128
 
 
-class RGBPose(PoseVolumes):
+class RGBPose(Heatmaps):
     """Frames and heat maps of the recordings in a split, and of their videos.
 
     Args:
@@ -46,10 +45,10 @@ class RGBPose(PoseVolumes):
         erasing_area: least and greatest area of that box, as a share.
         mean: of the RGB data, 0 to 1.
         std: of the RGB data, 0 to 1.
-        **others: as in `PoseVolumes`; `crop_size` is that of RGB, `scaling` gives the size of the maps.
+        **others: as in `Heatmaps`; `crop_size` is that of RGB, `scaling` gives the size of the maps.
 
     Raises:
-        ValueError: as `PoseVolumes`; recordings without a video.
+        ValueError: as `Heatmaps`; recordings without a video.
         FileNotFoundError: the pkl or the folder is missing.
     """
 
@@ -203,7 +202,7 @@ class RGBPose(PoseVolumes):
             return {}
         if self.videos is None:
             raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
-        media = Media(self.videos, VIDEO_SUFFIXES)
+        media = MediaIndex(self.videos)
         names = [recording.name for recording in self.entries]
         paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}
         missing = [name for name in names if not os.path.exists(paths[name])]

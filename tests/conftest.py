@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share: the sample tree and a way to run a script as a user does."""
+"""What holds for all tests, which may run side by side, and the fixtures that several test modules share."""
 
 import os
 import subprocess
@@ -6,6 +6,17 @@ import sys
 
 import pytest
 from paths import ROOT
+
+from common.processes import count_cores
+
+MAX_WORKERS = 8  # of pytest-xdist; each may take 2 GB
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before Paddle is imported, here and in the scripts that tests start
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return how many processes `-n auto` stands for: one per core that this one may use."""
+    return min(count_cores(), MAX_WORKERS)
 
 
 @pytest.fixture(scope="session")

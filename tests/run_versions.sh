@@ -16,7 +16,7 @@ run_with() {
     grep -viE '^(#|paddlepaddle|numpy|setuptools)' requirements-cpu.txt >"$folder/$name.txt"
     "$python" -m pip install --quiet --disable-pip-version-check "$@" -r "$folder/$name.txt" -r requirements-test.txt
     echo "== $name: $("$python" --version)"
-    "$python" -m pytest -p no:cacheprovider
+    "$python" -m pytest -p no:cacheprovider -n auto --dist worksteal
 }
 
 mkdir -p "$folder"

@@ -396,7 +396,7 @@ def test_flags_out_of_range(tmp_path, flags, capsys):
         extract(tmp_path, *flags)
     assert caught.value.code == 2
     message = capsys.readouterr().err
-    assert "--quality takes 1 to 100" in message or "did you mean --short_size?" in message
+    assert "--quality takes 1 to 100" in message or "did you mean '--short_size'?" in message
 
 
 def test_killed_run_leaves_nothing_half_made_and_the_next_run_completes_it(tmp_path):

@@ -100,7 +100,7 @@ def test_a_section_is_filled_from_the_signature():
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"widht": 2.0}, "x [MODEL]: unknown key 'widht'; did you mean 'width'?; known: num_classes, width"),
+        ({"widht": 2.0}, "x [MODEL]: unknown key 'widht'; did you mean 'width'? (known: num_classes, width"),
         ({"width": "wide"}, "x [MODEL]: width: expected float, got 'wide'"),
         ({"width": True}, "x [MODEL]: width: expected float, got True"),
         ({"num_classes": 2.5}, "x [MODEL]: num_classes: expected int, got 2.5"),
@@ -194,5 +194,5 @@ class Child(Parent):
 def test_keys_that_a_class_hands_to_its_parent_are_keys_too():
     filled = texts.fill_section("a.txt [MODEL]", {"depth": 50}, [Child])
     assert filled == {"width": 7, "depth": 50, "groups": None}
-    with pytest.raises(ValueError, match="unknown key 'others'; known: width, depth, groups"):
+    with pytest.raises(ValueError, match="unknown key 'others' \\(known: width, depth, groups"):
         texts.fill_section("a.txt [MODEL]", {"others": 1}, [Child])

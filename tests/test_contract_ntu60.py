@@ -18,7 +18,7 @@ from engine.optimizer import Schedule
 from engine.run_settings import RunSettings
 from models import MODELS, build_model
 from models.pose.rgbposeconv3d import RGBPoseConv3D
-from reader import heatmaps
+from reader import draw_heatmaps
 from reader.pose_transforms import find_body_box
 
 CONFIG = "pcan_ntu60_phase12.yaml"
@@ -209,7 +209,7 @@ def test_the_metrics_have_the_names_of_the_plan():
 
 def test_heat_maps_use_scores_and_their_box_may_leave_the_picture():
     keypoint, score = np.full((1, 1, 1, 2), 8.0), np.ones((1, 1, 1))
-    strong, weak = (heatmaps.make_heatmaps(keypoint, factor * score, (16, 16), 0.7).max() for factor in (1.0, 0.5))
+    strong, weak = (draw_heatmaps.make_heatmaps(keypoint, factor * score, (16, 16), 0.7).max() for factor in (1.0, 0.5))
     assert weak == pytest.approx(0.5 * strong)
     standing = np.array([[20.0, 20.0], [40.0, 100.0]])  # at the left of the picture, made as wide as it is high
     top, left, height, width = find_body_box(standing, (120, 160), hw_ratio=(1.0, 1.0))

@@ -297,7 +297,7 @@ def test_flags_out_of_range(tree, flags, capsys):
         check(tree, *flags)
     assert caught.value.code == 2
     message = capsys.readouterr().err
-    assert re.search("takes a share from 0 to below 1|invalid choice: 'video'|did you mean --root", message)
+    assert re.search("takes a share from 0 to below 1|invalid choice: 'video'|did you mean '--root'", message)
 
 
 # Videos and annotation files.

@@ -81,7 +81,10 @@ def test_weights_are_read_as_numbers_a_ratio_or_a_name(words, weights):
     [
         (["ctrgcn"], "--weights ctrgcn: these are 4 weights, for 2 score files"),
         (["1", "1", "1"], "--weights 1 1 1: these are 3 weights, for 2 score files"),
-        (["ctrgnc"], "--weights ctrgnc: expected numbers or a name; did you mean ctrgcn\\? known: equal, two_stream"),
+        (
+            ["ctrgnc"],
+            "--weights ctrgnc: expected numbers or a name; did you mean 'ctrgcn'\\? \\(known: equal, two_stream",
+        ),
         (["2", "-1"], "--weights 2 -1: expected numbers from 0"),
         (["0:0"], "--weights 0:0: expected numbers from 0, at least one of them above 0"),
         (["nan", "1"], "expected numbers from 0"),

@@ -429,7 +429,7 @@ def test_flags_out_of_range(tmp_path, flags, capsys):
         convert(tmp_path, *flags)
     assert caught.value.code == 2
     message = capsys.readouterr().err
-    assert "--test_ratio takes a share between 0 and 1" in message or "did you mean --split?" in message
+    assert "--test_ratio takes a share between 0 and 1" in message or "did you mean '--split'?" in message
 
 
 def test_killed_run_leaves_nothing_half_made_and_the_next_run_completes_it(tmp_path):

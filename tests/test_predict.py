@@ -14,6 +14,7 @@ import recipe
 from dataset.records import write_list
 from engine import checkpoint, evaluator
 from inference import drawing, sources, video_io
+from inference.text_renderer import TextRenderer
 from models import build_model
 from tools import export
 
@@ -151,7 +152,7 @@ def test_one_frame_is_a_video(tmp_path, weights):
 
 
 @pytest.mark.parametrize(
-    "num_frames, most_whole, window, starts",
+    "num_frames, max_whole, window, starts",
     [
         (1, 10, 4, [0]),
         (10, 10, 4, [0]),
@@ -163,8 +164,8 @@ def test_one_frame_is_a_video(tmp_path, weights):
         (20, 5, 7, [0, 3, 6, 9, 12, 13]),
     ],
 )
-def test_windows_overlap_by_half_and_reach_the_end(num_frames, most_whole, window, starts):
-    found = list(sources.cut_windows(iter(range(num_frames)), most_whole, window))
+def test_windows_overlap_by_half_and_reach_the_end(num_frames, max_whole, window, starts):
+    found = list(sources.cut_windows(iter(range(num_frames)), max_whole, window))
     assert [start for start, _ in found] == starts
     for start, frames in found:
         length = num_frames if len(found) == 1 else window
@@ -217,7 +218,7 @@ def test_the_time_line_of_a_long_video_shows_its_windows(tmp_path, weights, caps
     assert "48 frames, scored in 11 windows" in capsys.readouterr().out
     middles = [(one["start_s"] + one["end_s"]) / 2 for one in result["windows"]]
     overlay = drawing.Overlay(
-        drawing.Prediction("", 48, 4, [], [drawing.Window(0, 48, [(0, "", 1)])]), 480, 640, drawing.Lettering("")
+        drawing.Prediction("", 48, 4, [], [drawing.Window(0, 48, [(0, "", 1)])]), 480, 640, TextRenderer("")
     )
     left, _, right, _ = overlay.line_box
     for window, middle in zip(result["windows"], middles, strict=True):
@@ -273,7 +274,7 @@ def test_missing_weights_and_weights_without_a_config(tmp_path, weights):
         (["--input"], "expected at least one argument"),
         (["--input", "a", "--top_k", "0"], "--top_k takes 1 or more"),
         (["--input", "a", "--window_s", "0"], "--window_s and --fps take more than 0"),
-        (["--input", "a", "--window_size", "2"], "did you mean --window_s?"),
+        (["--input", "a", "--window_size", "2"], "did you mean '--window_s'?"),
         (["--input", "a", "--weights", "b", "--exported", "c"], "--exported: not allowed with argument --weights"),
     ],
 )

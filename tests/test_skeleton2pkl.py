@@ -200,7 +200,7 @@ def test_empty_frames_persons_and_lengths_are_counted(tmp_path, capsys):
         (["openpose", "x", "--out", "y", "--image_size", "9"], "expected WIDTHxHEIGHT, such as 1920x1080, got '9'"),
         (["ntu", "x", "--out", "y", "--train_subjects", "1,a"], "expected whole numbers with commas between them"),
         (["coco", "x", "--out", "y", "--val-ratio", "1"], "--val_ratio takes a share between 0 and 1"),
-        (["ntu", "x", "--out", "y", "--body", "first"], "unknown flag '--body'; did you mean --bodies?"),
+        (["ntu", "x", "--out", "y", "--body", "first"], "unknown flag '--body'; did you mean '--bodies'?"),
     ],
 )
 def test_flags_that_make_no_sense(flags, message, capsys):

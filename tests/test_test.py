@@ -15,8 +15,8 @@ from tiny import CLASSES, make_tree, write_config
 
 import test
 import train
-from common import files
-from engine import checkpoint, evaluator, trainer
+from common import command_line, files
+from engine import checkpoint, evaluator
 
 
 @pytest.fixture(scope="module")
@@ -214,13 +214,22 @@ def test_config_and_checkpoint_may_stand_without_flags(trained, tmp_path, monkey
         (["--weights", "out/none"], "no checkpoint 'out/none.pdparams'; that folder has out/"),
         (["out/resnet_model", "--filelist", "none.list"], "none.list"),
         (["c.txt", "out/resnet_model", "out/resnet_best"], "expected CHECKPOINT or CONFIG CHECKPOINT, got c.txt out/"),
-        (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean --num_clips?"),
+        (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean '--num_clips'?"),
         (["out/resnet_model", "-o", "TEST.num_clip=3"], "unknown key 'num_clip'; did you mean 'num_clips'?"),
     ],
 )
-def test_mistakes_end_in_one_sentence(trained, run_script, words, message):
-    ended = run_script("test.py", *words, cwd=trained)
-    assert ended.returncode in (1, 2) and message in ended.stderr.strip().split("\n")[-1]
+def test_mistakes_end_in_one_sentence(trained, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(trained)
+    with pytest.raises(SystemExit) as ended:
+        command_line.run_main(lambda: test.main(words))
+    told = capsys.readouterr().err if ended.value.code == 2 else ended.value.code  # 2: argparse has printed it
+    assert message in told.strip().split("\n")[-1]
+
+
+def test_a_mistake_as_a_user_sees_it(trained, run_script):
+    ended = run_script("test.py", "--weights", "out/none", cwd=trained)
+    assert ended.returncode == 1
+    assert "no checkpoint 'out/none.pdparams'" in ended.stderr.strip().split("\n")[-1]
 
 
 def test_the_project_is_meant_not_the_standard_library():

@@ -17,7 +17,7 @@ from tiny import CONFIG, make_tree, write_config
 
 import test
 import train
-from common import files
+from common import command_line, files
 from engine import checkpoint
 
 
@@ -161,26 +161,36 @@ def test_a_loss_that_explodes_stops_with_where_and_whom(run):
     assert re.match(r"epoch 0 step \d, learning rate 1e\+30: loss is (nan|inf); samples: v_\w+_g01_c0\d, ", told)
 
 
-# A program that trains and kills itself with SIGKILL at the n-th call of a function.
-KILLER = """
-import functools, os, pkgutil, signal, sys
-sys.path[:0] = [{root!r}]
+# A program that trains in a child for each (folder, kill), one after the other; a kill names the function at whose n-th
+# call the child kills itself with SIGKILL. Children are forked, so that Paddle is imported once.
+KILLER = f"""
+import json, os, pkgutil, signal, sys
+sys.path[:0] = [{str(ROOT)!r}]
 from common import command_line
 command_line.start_paddle()
-owner = pkgutil.resolve_name({owner!r})
-calls, original = 0, getattr(owner, {function!r})
-def counting(*arguments, **keywords):
-    global calls
-    calls += 1
-    if calls == {at} and {before}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = original(*arguments, **keywords)
-    if calls == {at}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-setattr(owner, {function!r}, counting)
 import train
-train.main(sys.argv[1:])
+
+def kill_at(owner, function, at, before):
+    owner = pkgutil.resolve_name(owner)
+    calls, original = 0, getattr(owner, function)
+    def counting(*arguments, **keywords):
+        nonlocal calls
+        calls += 1
+        if calls == at and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **keywords)
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(owner, function, counting)
+
+for save_dir, kill in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        if kill:
+            kill_at(**kill)
+        command_line.run_main(lambda: train.main([*sys.argv[2:], "--save_dir", save_dir]))
+    print("status", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 KILLS = [  # each goes on from what the one before left
     {"owner": "engine.train_step.TrainStep", "function": "__call__", "at": 2, "before": True},  # in the first epoch
@@ -192,16 +202,14 @@ KILLS = [  # each goes on from what the one before left
 ]
 
 
-def test_a_run_killed_again_and_again_ends_with_the_same_bits(run_script, tree, tmp_path):
+def test_a_run_killed_again_and_again_ends_with_the_same_bits(tree, tmp_path):
     """All in processes of their own: other tests of this one may have changed how many threads its products take."""
-    words = ["--config", tree / "c.txt", "--root", tree / "data", "--epoch", "4", "--save_dir"]
-    assert run_script("train.py", *words, "out", cwd=tmp_path).returncode == 0
-    for kill in KILLS:
-        program = KILLER.format(root=str(ROOT), **kill)
-        command = [sys.executable, "-c", program, *map(str, words), "killed", "--resume", "auto"]
-        killed = subprocess.run(command, cwd=tmp_path, capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, f"{kill}: {killed.stderr.decode()[-500:]}"
-    assert run_script("train.py", *words, "killed", "--resume", "auto", cwd=tmp_path).returncode == 0
+    words = ["--config", tree / "c.txt", "--root", tree / "data", "--epoch", "4", "--resume", "auto"]
+    runs = [("out", None), *(("killed", kill) for kill in KILLS), ("killed", None)]
+    command = [sys.executable, "-c", KILLER, json.dumps(runs), *map(str, words)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    statuses = [int(line.split()[1]) for line in ended.stdout.splitlines() if line.startswith("status ")]
+    assert statuses == [0, *(-signal.SIGKILL for _ in KILLS), 0], ended.stderr[-500:]
     whole, resumed = (checkpoint.load_checkpoint(tmp_path / name / "resnet_model") for name in ("out", "killed"))
     assert same_weights(whole, resumed) and whole["step"] == resumed["step"]
     for name, slots in whole["optimizer"].items():
@@ -256,13 +264,20 @@ def test_a_broken_visualdl_costs_no_training(run, monkeypatch, capsys):
         (["-o", "RUN.epochs"], "expected SECTION.key=value"),
     ],
 )
-def test_a_mistake_on_the_command_line_ends_in_one_sentence(tree, tmp_path, run_script, words, message):
+def test_a_mistake_on_the_command_line_ends_in_one_sentence(tree, tmp_path, monkeypatch, words, message):
     if words[0] == "--use_gpu" and paddle.is_compiled_with_cuda():
         pytest.skip("this Paddle has CUDA")
-    base = ["--config", tree / "c.txt", "--root", tree / "data"]
-    ended = run_script("train.py", *base, *words, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    base = ["--config", str(tree / "c.txt"), "--root", str(tree / "data")]
+    with pytest.raises(SystemExit) as ended:
+        command_line.run_main(lambda: train.main([*base, *words]))
+    assert message in ended.value.code and "\n" not in ended.value.code  # Python prints a text and gives the status 1
+
+
+def test_a_mistake_as_a_user_sees_it(tree, tmp_path, run_script):
+    ended = run_script("train.py", "--config", tree / "c.txt", "--root", "nowhere", cwd=tmp_path)
     assert ended.returncode == 1
-    assert message in ended.stderr.strip().split("\n")[-1]
+    assert "nowhere/train.list" in ended.stderr.strip().split("\n")[-1]
     assert "Traceback" not in ended.stderr
 
 

@@ -67,7 +67,7 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
     write_pkl(tmp_path / "tiny.pkl")
     config = write_config(tmp_path / "c.txt", "tiny.pkl")
     ended = run_script("train_streams.py", config, "--streams", "joint", "--epochs", 1, cwd=tmp_path)
-    assert ended.returncode == 2 and "unknown flag '--epochs'; did you mean --epoch?" in ended.stderr
+    assert ended.returncode == 2 and "unknown flag '--epochs'; did you mean '--epoch'?" in ended.stderr
     assert "stream joint ended with exit status 2" in ended.stdout
     assert not (tmp_path / "output").exists()
 

@@ -116,7 +116,7 @@ def test_frozen_parts_do_not_move_nor_their_statistics_when_asked(run):
     assert moved == find_moved(first, run(*words, *start, "RUN.freeze_until=layer3", "RUN.freeze_statistics=True"))
     assert set(kept["optimizer"]) == weights
     with pytest.raises(
-        ValueError, match=r"RUN.train_from: no module 'layre4'; did you mean 'layer4'\? modules: conv1, "
+        ValueError, match=r"RUN.train_from: no module 'layre4'; did you mean 'layer4'\? \(modules: conv1, "
     ):
         run(*words, "RUN.train_from=layre4")
     with pytest.raises(ValueError, match="RUN.freeze_until: 'fc' leaves nothing to train"):

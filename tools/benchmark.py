@@ -186,7 +186,7 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
         "memory_gib": memory_gib,
         "before_gib": before_gib,
         "num_parameters": run_card.count_parameters(step.model),
-        "num_macs": run_card.measure_forward(step.model, reader.input_shape).num_macs,
+        "num_macs": step.model.measure_cost(reader.input_shape).num_macs,
         "clip": run_card.format_shapes(reader.input_shape),
     }
 

@@ -20,7 +20,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common.command_line import CommandLine, run_main
-from dataset.splits import VIDEO_SUFFIXES
+from dataset.media import VIDEO_SUFFIXES
 from dataset.video_file import VideoFile
 
 MOST_OFF = 2.0  # mean difference of 8-bit values that another conversion from YUV makes; another frame makes more

@@ -24,12 +24,12 @@ import numpy as np
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from avi2jpg import TRUNCATED_RATIO
 from common.command_line import CommandLine, run_main
 from common.files import write_atomically
 from common.processes import run_jobs, write_failures
+from dataset.media import VIDEO_SUFFIXES
+from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order
-from dataset.splits import VIDEO_SUFFIXES
 
 INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm"
 COCO = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
@@ -162,15 +162,12 @@ def read_frames(path: str) -> Iterator[np.ndarray]:
     Raises:
         ValueError: it cannot be read whole.
     """
-    capture = cv2.VideoCapture(path)
-    if not capture.isOpened():
-        raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # a phone's video upright; OpenCV 4.11 would leave it lying
+    capture = open_video(path)
     announced, num_read = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
     while (frame := capture.read()[1]) is not None:
         num_read += 1
         yield frame
-    if num_read == 0 or (num_read < TRUNCATED_RATIO * announced and num_read < announced - 2):
+    if num_read == 0 or is_truncated(num_read, announced):
         raise ValueError(f"only {num_read} of {announced:.0f} announced frames can be decoded: cut off or damaged")
 
 

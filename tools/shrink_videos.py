@@ -29,8 +29,8 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 from common.command_line import CommandLine, run_main
 from common.files import UNFINISHED, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
+from dataset.media import VIDEO_SUFFIXES
 from dataset.records import natural_order
-from dataset.splits import VIDEO_SUFFIXES
 from dataset.video_file import UnreadableVideoError, VideoFile
 
 ENCODER = "libx264"

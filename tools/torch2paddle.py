@@ -36,7 +36,8 @@ from engine import checkpoint
 from models import MODELS, build_model
 from models.parts.inflate import WAYS, inflate
 from models.parts.weights import convert_torch_weights
-from tools.weights.torch_files import Placeholder, read_torch_file
+from tools.weights.torch_files import read_torch_file
+from tools.weights.torch_pickle import Placeholder
 
 SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})
 IMAGENET = "imagenet"  # 2-D weights for a backbone, without neck and classifier

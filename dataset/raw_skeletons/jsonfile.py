@@ -3,7 +3,8 @@
 import json
 import os
 
-from dataset.raw_skeletons.samples import read_text
+from common.files import decode_text, parse_json
+from dataset.raw_skeletons.samples import read_bytes
 
 
 class JsonFile:
@@ -21,18 +22,8 @@ class JsonFile:
             ValueError: it is empty, cut off or no json, with the line.
         """
         self.path = os.fspath(path)
-        data = read_text(path)
-        try:
-            self.text = data.decode("utf-8-sig")
-            self.content = json.loads(self.text)
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise ValueError(f"'{self.path}' line {line}: no UTF-8 text; get the file again") from None
-        except json.JSONDecodeError as error:
-            what = f"no whole json ({error.msg}, column {error.colno})"
-            raise ValueError(f"'{self.path}' line {error.lineno}: {what}; get the file again") from None
-        except RecursionError:
-            raise ValueError(f"'{self.path}' line 1: brackets in brackets without end; get the file again") from None
+        self.text = decode_text(read_bytes(path), path)
+        self.content = parse_json(self.text, path)
 
     def fault(self, place: tuple, what: str) -> ValueError:
         """Make the error that names the line of a place, such as ("data", 3, "pose")."""

@@ -13,8 +13,9 @@ import re
 
 import numpy as np
 
+from common.files import decode_text
 from dataset.raw_skeletons.ownset import arrange
-from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_text
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
 
 NUM_JOINTS = 33
 LIMIT = 20_000  # coordinates are shares of the picture, metres or, by users' own scaling, pixels
@@ -37,12 +38,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     Raises:
         ValueError: a damaged file, with its line; no body in it.
     """
-    data = read_text(sample.path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"'{sample.path}' line {line}: no UTF-8 text; get the file again") from None
+    text = decode_text(read_bytes(sample.path), sample.path)
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text.replace("\0", "?")))]
     while rows and not any(rows[-1]) and len(rows[-1]) < 2:  # blank lines at the end
         rows.pop()

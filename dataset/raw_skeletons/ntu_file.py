@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset.raw_skeletons.samples import read_text
+from dataset.raw_skeletons.samples import read_bytes
 
 NUM_JOINTS = 25
 BODY_WORDS, JOINT_WORDS = 10, 12
@@ -55,7 +55,7 @@ def read_recording(path: str | os.PathLike) -> Recording:
         ValueError: whatever is wrong with it, with its line.
     """
     path = os.fspath(path)
-    text = _Text(read_text(path), path)
+    text = _Text(read_bytes(path), path)
     num_frames, line = text.read_count(0, "the number of frames"), 1
     frames, slots, ids, first_lines = [], [], [], []
     for frame in range(num_frames):

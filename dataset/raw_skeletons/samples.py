@@ -69,7 +69,7 @@ def list_files(place: str | os.PathLike, suffix: str, origin: str) -> list[str]:
     return sorted(paths, key=lambda path: (os.path.basename(path), path))
 
 
-def read_text(path: str | os.PathLike) -> bytes:
+def read_bytes(path: str | os.PathLike) -> bytes:
     """Read a file whole.
 
     Raises:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from paddle import nn
 
+from models.parts.cost import Cost, measure_cost
+
 
 class ActionModel(nn.Layer):
     """A network that recognizes actions.
@@ -53,6 +55,10 @@ class ActionModel(nn.Layer):
         Args:
             all_reduce_sum: sums a tensor over the processes that train together.
         """
+
+    def measure_cost(self, input_shape: dict) -> Cost:
+        """Return the multiply-adds and the memory of one input; see `models.parts.cost.measure_cost`."""
+        return measure_cost(self, input_shape)
 
     def check_source(self, source: str) -> None:
         """Refuse weights of a repository, a key of `TORCH_SOURCES`, that would load and compute something else.

@@ -9,6 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.pathway import convolve_in_time
+from models.parts.products import Product
 
 
 class CrossAttention(nn.Layer):
@@ -25,6 +26,7 @@ class CrossAttention(nn.Layer):
         self.num_heads, self.scale = num_heads, (num_channels // num_heads) ** -0.5
         self.queries, self.keys, self.values, self.out = (nn.Linear(num_channels, num_channels) for _ in range(4))
         self.dropout = nn.Dropout(dropout_ratio)
+        self.compare, self.gather = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
 
     def split(self, x):
         """Map (N, T, C) to (N, heads, T, C/heads)."""
@@ -33,8 +35,8 @@ class CrossAttention(nn.Layer):
     def forward(self, tokens, others):
         """Map `tokens` (N, T, C), which ask, and `others` (N, T', C), which are asked, to (N, T, C)."""
         queries, keys = self.split(self.queries(tokens)), self.split(self.keys(others))
-        weights = F.softmax(paddle.matmul(queries, keys, transpose_y=True) * self.scale)
-        found = paddle.matmul(self.dropout(weights), self.split(self.values(others)))
+        weights = F.softmax(self.compare(queries, keys) * self.scale)
+        found = self.gather(self.dropout(weights), self.split(self.values(others)))
         return self.out(found.transpose([0, 2, 1, 3]).flatten(2))
 
 

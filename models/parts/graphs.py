@@ -7,11 +7,11 @@ Sources: ST-GCN (Yan et al., AAAI 2018), 2s-AGCN (Shi et al., CVPR 2019), PB-GCN
 MS-G3D (Liu et al., CVPR 2020), InfoGCN (Chi et al., CVPR 2022), and their repositories.
 """
 
-import difflib
 import inspect
 
 import numpy as np
 
+from common.suggestions import suggest
 from layouts import Layout
 
 
@@ -30,9 +30,8 @@ def build_adjacency(layout: Layout, strategy: str, **options) -> np.ndarray:
         ValueError: an unknown strategy, or an option that it does not take.
     """
     if strategy not in STRATEGIES:
-        nearest = difflib.get_close_matches(str(strategy), STRATEGIES, n=1, cutoff=0.4)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise ValueError(f"build_adjacency: unknown strategy '{strategy}'; {hint}(known: {', '.join(STRATEGIES)})")
+        known = f"{suggest(strategy, STRATEGIES)} (known: {', '.join(STRATEGIES)})"
+        raise ValueError(f"build_adjacency: unknown strategy '{strategy}'{known}")
     function = STRATEGIES[strategy]
     known = list(inspect.signature(function).parameters)[1:]
     for option in options:

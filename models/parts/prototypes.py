@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.layers import spread_by_inputs
+from models.parts.products import Product
 
 TEMPERATURE = 0.125  # of cosines
 DOUBT = 0.125  # how far an ambiguous set moves the cosine of a sample that is told with no certainty
@@ -42,13 +43,14 @@ class Prototypes(nn.Layer):
         super().__init__()
         spread = spread_by_inputs(in_channels)
         self.embed = nn.Linear(in_channels, num_channels, weight_attr=spread, bias_attr=spread)
+        self.product = Product(paddle.matmul, transpose_y=True)
         self.register_buffer("vectors", paddle.randn([num_classes, num_channels]))
         # What this update has seen of each class: the sum of its right answers, and how many they are.
         self.register_buffer("seen", paddle.zeros([num_classes, num_channels + 1]), persistable=False)
 
     def compare(self, embedded):
         """Give the cosines (N, num_classes) of vectors (N, num_channels) and prototypes."""
-        return paddle.matmul(normalize(embedded), normalize(self.vectors), transpose_y=True)
+        return self.product(normalize(embedded), normalize(self.vectors))
 
     def follow(self, embedded, members):
         """Give the prototypes as they will be after a batch, and keep what it adds to the update.

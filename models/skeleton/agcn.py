@@ -22,8 +22,9 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import spread_by_inputs
+from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from models.skeleton.stgcn import T_SIZE, Shortcut, aggregate, plan_blocks, rename
+from models.skeleton.stgcn import T_SIZE, Aggregate, Shortcut, plan_blocks, rename
 
 REDUCTION = 4  # outputs of a layer for one channel of its relations
 
@@ -43,6 +44,7 @@ class AdaptiveGraphConv(nn.Layer):
         num_subsets, num_joints, _ = adjacency.shape
         self.num_subsets, self.num_joints = num_subsets, num_joints
         self.num_relations = out_channels // REDUCTION
+        self.aggregate, self.compare = Aggregate(), Product(paddle.matmul, transpose_x=True)
         initial = np.full_like(adjacency, 1e-6) if topology == "added" else adjacency
         self.edges = self.create_parameter(
             [1, *adjacency.shape], default_initializer=nn.initializer.Assign(initial[None])
@@ -67,14 +69,14 @@ class AdaptiveGraphConv(nn.Layer):
         """Give the graphs of the bodies of (B, C, T, V) as (B, K, V, V), [v, w] for what joint v sends to joint w."""
         related = self.relate(x).reshape([0, 2, self.num_subsets, -1, self.num_joints])  # -> (B, 2, K, R*T, V)
         senders, receivers = related.unbind(axis=1)
-        alike = paddle.matmul(senders, receivers, transpose_x=True) / (self.num_relations * x.shape[2])
+        alike = self.compare(senders, receivers) / (self.num_relations * x.shape[2])
         if self.topology == "added":
             return self.adjacency + self.edges + F.softmax(alike, axis=2)
         return self.edges + self.alpha * paddle.tanh(alike)
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
-        return self.conv(aggregate(x, self.weigh_edges(x))) + self.bias.sum(axis=0, keepdim=True)
+        return self.conv(self.aggregate(x, self.weigh_edges(x))) + self.bias.sum(axis=0, keepdim=True)
 
 
 class Attention(nn.Layer):

@@ -19,6 +19,7 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import spread_by_inputs
+from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
 from models.parts.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
 from models.parts.weights import join_weights
@@ -48,7 +49,8 @@ class TopologyConv(nn.Layer):
         wide = in_channels > LEAST_RELATIONS * 2
         num_relations = in_channels // RELATION_RATIO if wide else LEAST_RELATIONS
         self.sizes = (num_subsets, num_relations, out_channels)
-        self.by_rows = aggregation == "rows"
+        self.gather = Product(paddle.matmul, transpose_y=aggregation == "rows")
+        self.convolve = Product(F.conv2d, groups=num_subsets)
         if learn_adjacency:
             self.adjacency = self.create_parameter(
                 adjacency.shape, default_initializer=nn.initializer.Assign(adjacency)
@@ -77,7 +79,7 @@ class TopologyConv(nn.Layer):
         relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
         topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
         y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
-        y = paddle.matmul(y, topology, transpose_y=self.by_rows).sum(axis=1)
+        y = self.gather(y, topology).sum(axis=1)
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
     def refine_topology(self, relations):
@@ -90,7 +92,7 @@ class TopologyConv(nn.Layer):
         weight = self.refine.weight * self.alpha
         weight = paddle.concat([weight, paddle.ones([weight.shape[0], 1, 1, 1])], axis=1)
         bias = self.refine.bias * self.alpha
-        return F.conv2d(relations, weight, groups=self.sizes[0]) + bias.reshape([-1, 1, 1])
+        return self.convolve(relations, weight) + bias.reshape([-1, 1, 1])
 
 
 class TopologyBlock(nn.Layer):

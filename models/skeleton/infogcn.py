@@ -21,6 +21,7 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import vector_adjacency
 from models.parts.layers import spread_by_inputs
+from models.parts.products import Product
 from models.parts.skeleton_layers import check_skeletons, pool_persons
 from models.parts.temporal import MultiScaleTemporalConv, place_branch, pointwise_norm, spread_by_outputs
 from models.parts.weights import join_weights
@@ -44,6 +45,8 @@ class AttentionConv(nn.Layer):
         super().__init__()
         self.num_heads, self.num_joints = num_heads, num_joints
         self.num_relations, self.num_gathered = in_channels // RELATION_RATIO, num_heads * in_channels
+        self.compare, self.gather = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
+        self.mix = Product(F.linear)
         self.relate_norm = nn.LayerNorm(in_channels)
         self.relate = nn.Linear(
             in_channels,
@@ -65,7 +68,7 @@ class AttentionConv(nn.Layer):
         related = self.relate(self.relate_norm(x))  # -> (B, T, V, 2 H R)
         related = related.reshape([0, 0, self.num_joints, 2 * self.num_heads, self.num_relations])
         queries, keys = related.transpose([0, 1, 3, 2, 4]).split(2, axis=2)  # -> (B, T, H, V, R) each
-        products = paddle.matmul(queries, keys, transpose_y=True)
+        products = self.compare(queries, keys)
         return F.softmax(products * self.num_relations**-0.5) * self.topology
 
     def forward(self, x):
@@ -73,9 +76,9 @@ class AttentionConv(nn.Layer):
         frames = x.transpose([0, 2, 3, 1])  # (B, C, T, V) -> (B, T, V, C)
         topology = self.attend(frames).transpose([0, 1, 3, 2, 4])  # -> (B, T, V, H, V): the heads of a joint in a row
         topology = topology.reshape([0, 0, self.num_joints * self.num_heads, self.num_joints])
-        y = paddle.matmul(topology, frames)  # -> (B, T, V H, C)
+        y = self.gather(topology, frames)  # -> (B, T, V H, C)
         y = y.reshape([0, 0, self.num_joints, self.num_gathered])  # -> (B, T, V, H C)
-        y = F.linear(y, self.weight, self.bias.sum(axis=0)).transpose([0, 3, 1, 2])
+        y = self.mix(y, self.weight, self.bias.sum(axis=0)).transpose([0, 3, 1, 2])
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
 
@@ -110,6 +113,7 @@ class JointEmbedding(nn.Layer):
         num_joints = len(vectors)
         self.sizes = [num_persons, num_joints, num_channels]
         self.register_buffer("vectors", paddle.to_tensor(vectors), persistable=False)
+        self.subtract = Product(paddle.matmul)
         spread = spread_by_inputs(in_channels)
         self.linear = nn.Linear(in_channels, num_channels, weight_attr=spread, bias_attr=spread)
         self.place = self.create_parameter(
@@ -119,7 +123,7 @@ class JointEmbedding(nn.Layer):
 
     def forward(self, x):
         """Map (N, in_channels, T, V, M) to (N M, num_channels, T, V)."""
-        x = paddle.matmul(self.vectors, x.transpose([0, 2, 4, 3, 1]))  # -> (N, T, M, V, C)
+        x = self.subtract(self.vectors, x.transpose([0, 2, 4, 3, 1]))  # -> (N, T, M, V, C)
         x = self.linear(x) + self.place
         x = self.norm(x.reshape([0, 0, math.prod(self.sizes)]))  # -> (N, T, M V C)
         x = x.reshape([0, 0, *self.sizes]).transpose([0, 2, 4, 1, 3])  # -> (N, M, C, T, V)

@@ -21,6 +21,7 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import NORMALIZATIONS, disentangled_adjacency
 from models.parts.layers import spread_by_inputs
+from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
 from models.parts.temporal import MultiScaleTemporalConv, place_branch
 from models.parts.weights import join_weights
@@ -68,7 +69,7 @@ class MultiScaleGraphConv(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, window: int = 1, stride: int = 1):
         super().__init__()
         num_scales, self.num_nodes, _ = adjacency.shape
-        self.stride, self.padding = stride, window // 2
+        self.convolve = Product(F.conv2d, stride=[1, stride], padding=[0, window // 2])
         self.mix_first = mixes_first(in_channels, out_channels)
         self.num_gathered = out_channels if self.mix_first else num_scales * in_channels
         # The matrices weigh what the first joint sends to the second.
@@ -94,7 +95,7 @@ class MultiScaleGraphConv(nn.Layer):
         """Map (B, C K, V, T) to (B, C, window * V, T/stride), or (B, C, V, T) to (B, C K, window * V, T/stride)."""
         weight = self.adjacency + self.residual
         x = x.reshape([-1, weight.shape[1], 1, x.shape[3]])
-        x = F.conv2d(x, weight, stride=[1, self.stride], padding=[0, self.padding])
+        x = self.convolve(x, weight)
         return x.reshape([-1, self.num_gathered, self.num_nodes, x.shape[3]])
 
 

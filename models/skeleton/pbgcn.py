@@ -19,6 +19,7 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import spread_by_inputs
+from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
 from models.parts.temporal import spread_by_outputs
 
@@ -53,6 +54,7 @@ class PartConv(nn.Layer):
         super().__init__()
         num_subsets, self.num_joints, _ = adjacency.shape
         self.num_gathered = num_subsets * in_channels
+        self.gather, self.convolve = Product(paddle.matmul), Product(F.conv2d)
         # (1, P, V, V), not (P, V, V): Paddle's gradient of a product with fewer axes than the other factor fails.
         self.register_buffer("adjacency", paddle.to_tensor(adjacency[None]), persistable=False)
         self.mask = None
@@ -67,9 +69,10 @@ class PartConv(nn.Layer):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         adjacency = self.adjacency if self.mask is None else self.adjacency * self.mask
         x = x.reshape([0, 1, -1, self.num_joints])  # -> (B, 1, C T, V), that each subset sees
-        x = paddle.matmul(x, adjacency)  # -> (B, P, C T, V)
+        x = self.gather(x, adjacency)  # -> (B, P, C T, V)
         x = x.reshape([0, self.num_gathered, -1, self.num_joints])  # -> (B, P C, T, V)
-        return F.conv2d(x, self.weight) + self.bias.sum(axis=0)  # fast, unlike conv2d's own bias: see `SkeletonConv2D`
+        # This sum is fast, unlike conv2d's own bias: see `SkeletonConv2D`.
+        return self.convolve(x, self.weight) + self.bias.sum(axis=0)
 
 
 class JointNorm(nn.Layer):

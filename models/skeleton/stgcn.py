@@ -18,6 +18,7 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
+from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
 
 ADAPTIVE = ("importance", "offset", "init", "none")
@@ -46,20 +47,22 @@ def plan_blocks(in_channels: int, base_channels: int, num_blocks: list | None, m
     return plan
 
 
-def aggregate(x: paddle.Tensor, graph: paddle.Tensor) -> paddle.Tensor:
-    """Sum the joints over each subset of a graph in one matrix product.
+class Aggregate(nn.Layer):
+    """Sum the joints over each subset of a graph in one matrix product."""
 
-    Args:
-        x: (B, C, T, V).
-        graph: one for each body, (B, K, V, V); [b, k, v, w] weighs what joint v sends to joint w. A first axis of 1
-            would do but for export: of an unknown number and 1, Paddle's static matmul makes 1.
+    def __init__(self):
+        super().__init__()
+        self.product = Product(paddle.matmul)
 
-    Returns:
-        (B, K*C, T, V), channel k*C + c.
-    """
-    num_channels, num_subsets, num_joints = x.shape[1], graph.shape[1], graph.shape[2]
-    x = paddle.matmul(x.reshape([0, 1, -1, num_joints]), graph)  # (B, 1, C*T, V) -> (B, K, C*T, V)
-    return x.reshape([0, num_subsets * num_channels, -1, num_joints])
+    def forward(self, x, graph):
+        """Map (B, C, T, V) by a graph for each body, (B, K, V, V), to (B, K*C, T, V), channel k*C + c.
+
+        [b, k, v, w] of the graph weighs what joint v sends to joint w. A first axis of 1 would do but for export: of an
+        unknown number and 1, Paddle's static matmul makes 1.
+        """
+        num_channels, num_subsets, num_joints = x.shape[1], graph.shape[1], graph.shape[2]
+        x = self.product(x.reshape([0, 1, -1, num_joints]), graph)  # (B, 1, C*T, V) -> (B, K, C*T, V)
+        return x.reshape([0, num_subsets * num_channels, -1, num_joints])
 
 
 class GraphConv(nn.Layer):
@@ -77,6 +80,7 @@ class GraphConv(nn.Layer):
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, adaptive: str, conv_pos: str):
         super().__init__()
         shape = [1, *adjacency.shape]
+        self.aggregate, self.product = Aggregate(), Product(paddle.matmul)
         self.adaptive = adaptive
         if adaptive != "init":
             self.register_buffer("adjacency", paddle.to_tensor(adjacency).reshape(shape), persistable=False)
@@ -107,11 +111,11 @@ class GraphConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         graph = self.weigh_edges()
-        x = self.conv(aggregate(x, graph.expand([x.shape[0], -1, -1, -1])))
+        x = self.conv(self.aggregate(x, graph.expand([x.shape[0], -1, -1, -1])))
         if self.bias is None:
             return x
         received = graph.sum(axis=[0, 2])  # -> (K, V): what a joint gets if every joint sends 1
-        return x + paddle.matmul(self.bias, received)  # (1, out, 1, K) -> (1, out, 1, V)
+        return x + self.product(self.bias, received)  # (1, out, 1, K) -> (1, out, 1, V)
 
 
 class Shortcut(nn.Sequential):

@@ -26,7 +26,7 @@ def test_a_hyphen_equals_an_underscore():
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--save_dri", "a"], "unknown flag '--save_dri'; did you mean --save_dir?"),
+        (["--save_dri", "a"], "unknown flag '--save_dri'; did you mean '--save_dir'?"),
         (["--save", "a"], "unknown flag '--save'"),
         (["stray"], "unexpected argument 'stray'"),
         (["--use_gpu", "maybe"], "expected True or False, got 'maybe'"),

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from dataset import annotations
-from dataset.annotations import Media, Sample, read_class_names, read_samples
-from dataset.splits import SHIPPED_SPLITS, VIDEO_SUFFIXES
+from dataset.annotations import Sample, read_class_names, read_samples
+from dataset.splits import SHIPPED_SPLITS
 
 KINETICS = "label,youtube_id,time_start,time_end,split\n"
 
@@ -59,7 +59,7 @@ def test_known_forms(tmp_path, name, text, samples):
         ),
         ("a.json", '[{"id": "1"}]', 'item 1: expected "id" and "template", .* its test file names no classes'),
         ("a.json", '{"id": "1"}', 'item 1: expected "id" and "template"'),
-        ("a.json", '[{"id": "1"', "a.json: no whole json file .*; download it again"),
+        ("a.json", '[{"id": "1"', "a.json' line 1: no whole json .*; get the file again"),
         (
             "a.txt",
             "x.mp4 zumba\n",
@@ -86,20 +86,6 @@ def test_a_class_that_is_not_among_the_names(tmp_path):
     samples = [Sample(["x"], "zumba", None, 7)]
     with pytest.raises(ValueError, match="k.csv line 7: class 'zumba' is not in the file of --labels"):
         annotations.number_samples(samples, ["abseiling"], "k.csv")
-
-
-def test_videos_of_one_name_are_not_guessed_at(tmp_path):
-    for name in ("A/1.mp4", "B/1.mp4", "B/2.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    media = Media(str(tmp_path), VIDEO_SUFFIXES)
-    assert media.find(["B/1.mp4"]) == str(tmp_path / "B" / "1.mp4")
-    assert media.find(["elsewhere/2.avi"]) == str(tmp_path / "B" / "2.mp4")
-    assert media.find(["3", "2"]) == str(tmp_path / "B" / "2.mp4")
-    with pytest.raises(ValueError, match="1.mp4' and '.*1.mp4' have the same name; take one of them out"):
-        media.find(["1"])
-    with pytest.raises(FileNotFoundError, match="A/none' holds no videos and no frame folders"):
-        Media(str(tmp_path / "A" / "none"), VIDEO_SUFFIXES)
 
 
 @pytest.mark.parametrize(

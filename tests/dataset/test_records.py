@@ -207,7 +207,7 @@ def test_missing_list_and_list_in_another_encoding(tree):
     with pytest.raises(FileNotFoundError, match="none.list' does not exist or is no file; data_list_gener.py makes it"):
         read_list(tree / "none.list")
     (tree / "gbk.list").write_bytes("跳.pkl".encode("gbk"))
-    with pytest.raises(ValueError, match="gbk.list' is not UTF-8 text .*save it as UTF-8"):
+    with pytest.raises(ValueError, match="gbk.list' line 1: no UTF-8 text; .*save it as UTF-8"):
         read_list(tree / "gbk.list")
 
 

@@ -16,7 +16,8 @@ from tiny import CONFIG, make_tree, write_config
 from common import files
 from engine import checkpoint, distributed
 
-# A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates.
+# A program for every process: train.py or test.py with a network without batch norm, which depends on its batch mates;
+# one after the other where several command lines are joined by "then".
 PROGRAM = f"""
 import os, signal, sys
 sys.path[:0] = [{str(ROOT)!r}]
@@ -46,7 +47,14 @@ if victim == os.environ.get("PADDLE_TRAINER_ID", "none"):
             os.kill(os.getpid(), signal.SIGKILL)
         return update(*arguments)
     train_step.TrainStep.__call__ = counting
-command_line.run_main(lambda: {{"train": train, "test": test}}[sys.argv[1]].main(sys.argv[2:]))
+
+def run(words):
+    later = words.index("then") if "then" in words else len(words)
+    {{"train": train, "test": test}}[words[0]].main(words[1:later])
+    if later < len(words):
+        run(words[later + 1 :])
+
+command_line.run_main(lambda: run(sys.argv[1:]))
 """
 PLAIN = "[MODEL]\nname = plain\n" + CONFIG[CONFIG.index("[READER]") :]
 # 9 samples by 4: the last update has one sample, so that one of two processes has none of its own.
@@ -55,19 +63,33 @@ WORDS = ["--overfit", "9", "--epoch", "3", "-o", "VALID.batch_size=2"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with data, configs and the program; its `one` is what one process trained with 4 samples an update."""
+    """A folder with data, configs and the program; its `one` is what one process trained with 4 samples an update.
+
+    That process scored it too, into `by_one`.
+    """
     folder = tmp_path_factory.mktemp("parallel")
     make_tree(folder / "data")
     write_config(folder / "plain.txt", PLAIN)
     write_config(folder / "resnet.txt")
     (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-    finish(start([sys.executable, "program.py", *train_words("one", 4)], folder))
+    finish(start([sys.executable, "program.py", *train_words("one", 4), "then", *score_words("by_one")], folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def printed_by_two(place):
+    """What two processes printed that trained `two`, then `parts`, then scored what one had trained into `by_two`."""
+    parts = train_words("parts", 1, "-o", "RUN.accumulate=2")
+    return finish(launch([*train_words("two", 2), "then", *parts, "then", *score_words("by_two")], place))
 
 
 def train_words(save_dir, batch_size, *more):
     flags = ["--config", "plain.txt", "--root", "data", "--save_dir", save_dir, "--batch_size", str(batch_size)]
     return ["train", *flags, *WORDS, *more]
+
+
+def score_words(save_dir):
+    return ["test", "one/plain_model", "--root", "data", "--batch_size", "5", "--save_dir", save_dir]
 
 
 def read_losses(folder, save_dir):
@@ -87,15 +109,13 @@ def assert_same_run(folder, save_dir):
         np.testing.assert_allclose(own["model"][name], value, rtol=0, atol=1e-5 * np.abs(value).max(), err_msg=name)
 
 
-def test_two_processes_train_as_one_with_the_same_samples_an_update(place):
-    out = finish(launch(train_words("two", 2), place))
-    assert "4 samples an update (2 processes)" in out
+def test_two_processes_train_as_one_with_the_same_samples_an_update(place, printed_by_two):
+    assert "4 samples an update (2 processes)" in printed_by_two
     assert_same_run(place, "two")
 
 
-def test_parts_and_processes_multiply(place):
-    out = finish(launch(train_words("parts", 1, "-o", "RUN.accumulate=2"), place))
-    assert "4 samples an update (2 processes, in 2 parts" in out
+def test_parts_and_processes_multiply(place, printed_by_two):
+    assert "4 samples an update (2 processes, in 2 parts" in printed_by_two
     assert_same_run(place, "parts")
 
 
@@ -110,12 +130,9 @@ def test_two_machines_train_as_one(place):
     assert_same_run(place, "nodes")
 
 
-def test_two_processes_write_the_scores_of_one(place):
+def test_two_processes_write_the_scores_of_one(place, printed_by_two):
     """12 videos by 5: three batches, dealt out to two processes; none is counted twice."""
-    words = ["test", "one/plain_model", "--root", "data", "--batch_size", "5"]
-    finish(start([sys.executable, "program.py", *words, "--save_dir", "by_one"], place))
-    out = finish(launch([*words, "--save_dir", "by_two"], place))
-    assert out.count("12 clips scored") == 1
+    assert printed_by_two.count("12 clips scored") == 1
     written = [place / folder / "plain_model_test_scores.pkl" for folder in ("by_one", "by_two")]
     assert written[0].read_bytes() == written[1].read_bytes()
     assert len(files.load_pickle(written[1])["scores"]) == 12

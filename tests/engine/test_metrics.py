@@ -17,7 +17,7 @@ def test_top_k():
 def test_top_5_of_two_classes_is_defined_and_ties_go_to_the_lower_id():
     scores = np.array([[0.5, 0.5], [0.5, 0.5]])
     assert metrics.top_k_accuracy(scores, np.array([0, 1]), 5) == 1.0
-    assert metrics.top_k_hits(scores, np.array([0, 1]), 1).tolist() == [True, False]
+    assert metrics.top_k_correct(scores, np.array([0, 1]), 1).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("num_classes", [16, 60, 400])
@@ -47,3 +47,9 @@ def test_levels_and_summary():
     assert metrics.majority_level(LABELS) == 0.5
     summary = metrics.summarize(SCORES, LABELS)
     assert summary == {"top1": 0.25, "top5": 1.0, "mean_class_accuracy": pytest.approx(1 / 3)}
+
+
+def test_softmax_gives_probabilities_however_large_the_logits():
+    logits = np.array([[0.0, np.log(3)], [1000.0, 1000.0], [-1000.0, 0.0]])
+    assert metrics.softmax(logits) == pytest.approx(np.array([[0.25, 0.75], [0.5, 0.5], [0.0, 1.0]]))
+    assert metrics.softmax(logits.astype(np.float32)).dtype == np.float32

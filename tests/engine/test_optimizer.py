@@ -176,7 +176,11 @@ def test_what_comes_before_a_module_is_frozen(until, begin, trained, num_frozen_
 @pytest.mark.parametrize(
     "until, begin, message",
     [
-        ("stge", None, "RUN.freeze_until: no module 'stge'; did you mean 'stage'\\? modules: stem, bn, stage, stage2"),
+        (
+            "stge",
+            None,
+            "RUN.freeze_until: no module 'stge'; did you mean 'stage'\\? \\(modules: stem, bn, stage, stage2",
+        ),
         (None, "act", "RUN.train_from: no module 'act'"),  # it has no weights
         ("stage2", None, "RUN.freeze_until: 'stage2' leaves nothing to train; name an earlier module"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference import draw_skeletons
-from inference.draw_skeletons import BOX, PALETTES, STAGE, StickFigures
+from inference.draw_skeletons import BOX, CANVAS_SIZE, PALETTES, StickFigures
 from layouts import get_layout
 
 COCO, NTU = get_layout("coco17"), get_layout("ntu25")
@@ -24,16 +24,16 @@ def stand(layout, up):
 def test_key_points_are_carried_to_the_size_that_is_shown():
     keypoint = np.array([[10, 20], [0, 0], [30, 40], [np.nan, 5], [1e7, 5], [0, 8]], np.float32)[None, None]
     score = np.array([[[1, 1, 0.1, 1, 1, 0.3]]])
-    points = draw_skeletons.place_in_video(keypoint, score, (90, 160), (180, 480))[0, 0]
+    points = draw_skeletons.scale_to_picture(keypoint, score, (90, 160), (180, 480))[0, 0]
     assert points[0].tolist() == [30, 40] and points[5].tolist() == [0, 16]
     assert np.isnan(points[1:5]).all()
-    assert draw_skeletons.place_in_video(keypoint, None, (90, 160), (90, 160))[0, 0, 2].tolist() == [30, 40]
+    assert draw_skeletons.scale_to_picture(keypoint, None, (90, 160), (90, 160))[0, 0, 2].tolist() == [30, 40]
 
 
 @pytest.mark.parametrize("layout_name, up", [("ntu25", 1), ("mediapipe33", -1)])
-def test_bodies_stand_upright_on_the_stage_and_fit(layout_name, up):
+def test_bodies_stand_upright_on_the_canvas_and_fit(layout_name, up):
     layout = get_layout(layout_name)
-    points = draw_skeletons.place_on_stage(stand(layout, up), None, layout)[0, 0]
+    points = draw_skeletons.fit_to_canvas(stand(layout, up), None, layout)[0, 0]
     top, left, height, width = BOX
     assert (points >= [left - 0.1, top - 0.1]).all() and (points <= [left + width + 0.1, top + height + 0.1]).all()
     assert points[:, 1].argmin() == np.array(layout.positions)[:, 1].argmin()
@@ -46,16 +46,16 @@ def test_bodies_stand_upright_on_the_stage_and_fit(layout_name, up):
 
 def test_two_coordinates_keep_their_direction_and_missing_persons_do_not_move_the_others():
     one = np.random.default_rng(0).uniform(50, 90, (1, 3, 17, 2)).astype(np.float32)
-    alone = draw_skeletons.place_on_stage(one, None, COCO)
-    both = draw_skeletons.place_on_stage(np.concatenate([one, np.zeros_like(one)]), None, COCO)
+    alone = draw_skeletons.fit_to_canvas(one, None, COCO)
+    both = draw_skeletons.fit_to_canvas(np.concatenate([one, np.zeros_like(one)]), None, COCO)
     assert np.array_equal(both[:1], alone) and np.isnan(both[1]).all()
     assert np.corrcoef(alone[..., 1].ravel(), one[..., 1].ravel())[0, 1] > 0.99
 
 
-def test_nobody_on_the_stage_is_no_fault():
-    points = draw_skeletons.place_on_stage(np.zeros((1, 2, 25, 3)), None, NTU)
-    picture = StickFigures(points, NTU).draw(draw_skeletons.make_stage(), 1)
-    assert picture.shape == (*STAGE, 3) and (picture == draw_skeletons.GROUND).all()
+def test_an_empty_recording_leaves_the_canvas_empty():
+    points = draw_skeletons.fit_to_canvas(np.zeros((1, 2, 25, 3)), None, NTU)
+    picture = StickFigures(points, NTU).draw(draw_skeletons.make_canvas(), 1)
+    assert picture.shape == (*CANVAS_SIZE, 3) and (picture == draw_skeletons.BACKGROUND).all()
 
 
 def test_sides_and_persons_have_colors_of_their_own():

@@ -40,7 +40,7 @@ def test_a_folder_gives_its_files_and_folders_of_openpose(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     found = pose_io.find_files([str(tmp_path), "none.json"], str(tmp_path / "out"))
-    names = ["a.pkl", "e.skeleton", "b/c.JSON", "b/d.csv", "b/video 1"]
+    names = ["a.pkl", "b/c.JSON", "b/d.csv", "b/video 1", "e.skeleton"]
     assert found == [*(str(tmp_path / name) for name in names), "none.json"]
     assert pose_io.find_files([str(tmp_path / "out")], str(tmp_path / "out")) != []  # named itself
 

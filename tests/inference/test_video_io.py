@@ -24,21 +24,14 @@ def test_a_folder_gives_its_videos_and_frame_folders_in_order(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "v9_predict.webm").write_bytes(b"")
     os.symlink(tmp_path, tmp_path / "loop")
-    found = video_io.find_sources([str(tmp_path)], str(tmp_path / "out"))
+    found = video_io.find_videos([str(tmp_path)], str(tmp_path / "out"))
     relative = [os.path.relpath(path, tmp_path) for path in found]
     assert relative == ["frames/one", "sub dir/deep/x.webm", "sub dir/ü.mp4", "v9.AVI", "v10.avi"]
 
 
 def test_what_is_no_folder_of_videos_stands_for_itself(tmp_path):
     words = [str(tmp_path / "missing.avi"), str(tmp_path)]
-    assert video_io.find_sources(words, "out") == words
-
-
-def test_inputs_of_one_name_get_names_of_their_own(tmp_path):
-    (tmp_path / "v1.5").mkdir()
-    paths = ["a/x.avi", "b/x.avi", "b/X.mp4", "x_2.avi", str(tmp_path / "v1.5") + "/"]
-    assert list(video_io.name_sources(paths)) == ["x", "x_2", "X_3", "x_2_2", "v1.5"]
-    assert list(video_io.name_sources(paths).values()) == paths
+    assert video_io.find_videos(words, "out") == words
 
 
 # Reading.
@@ -47,8 +40,8 @@ def test_inputs_of_one_name_get_names_of_their_own(tmp_path):
 def test_a_video_states_its_rate_and_a_folder_takes_the_given_one(tmp_path):
     video = write_avi(tmp_path / "a.avi", make_frames(7), fps=12.5)
     folder = write_folder(tmp_path / "a", make_frames(9))
-    assert video_io.inspect(str(video), 25) == (12.5, 7)
-    assert video_io.inspect(str(folder), 30) == (30, 9)
+    assert video_io.probe(str(video), 25) == (12.5, 7)
+    assert video_io.probe(str(folder), 30) == (30, 9)
 
 
 def test_frames_of_a_folder_are_rgb_and_in_the_order_of_their_numbers(tmp_path):
@@ -103,7 +96,7 @@ def test_what_cannot_be_read_is_told(tmp_path, name, content, message):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises((ValueError, OSError), match=message):
-        video_io.inspect(str(tmp_path / name), 25)
+        video_io.probe(str(tmp_path / name), 25)
 
 
 # Writing.

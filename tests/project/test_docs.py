@@ -199,7 +199,7 @@ def test_every_command_can_be_typed():
         ("pyhton train.py", "unknown command pyhton"),
         ("python trian.py", "no script trian.py"),
         ("python -m paddle.distributed.launch --nnodes 2 train.py --gpu 4", "unknown flag '--gpu'; did you mean"),
-        ("python avi2jpg.py --short_side 128", "unknown flag '--short_side'; did you mean --short_size?"),
+        ("python avi2jpg.py --short_side 128", "unknown flag '--short_side'; did you mean '--short_size'?"),
         ("python jpg2pkl.py --split one", "invalid int value: 'one'"),
         ("python predict.py --weights a", "the following arguments are required: --input"),
         ("python test.py --crops five", "invalid choice: 'five'"),

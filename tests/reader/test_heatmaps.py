@@ -1,187 +1,282 @@
-"""Heat maps: those of MMAction2's own code, small ones by hand, and what stray points draw."""
-
-import json
+"""The reader of heat maps: MMAction2's pipeline step by step, views, randomness, stray key points."""
 
 import numpy as np
 import paddle
 import pytest
-from paths import GOLDEN_DATA
+from tiny_poses import make_annotation, write_pose, write_poses
 
 from layouts import get_layout
-from reader import device_heatmaps, heatmaps
+from reader import READERS, build_loader, draw_heatmaps
+from reader import pose_transforms as transforms
+from reader.heatmaps import Heatmaps
 
-CASES = {case["name"]: case for case in json.loads((GOLDEN_DATA / "heatmaps.json").read_text())["cases"]}
-ARRAYS = np.load(GOLDEN_DATA / "heatmaps.npz")
 LAYOUT = get_layout("coco17")
-# What MMAction2 draws where a config names no limbs.
-DEFAULT_LIMBS = [
-    (0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (5, 7), (7, 9), (0, 6), (6, 8), (8, 10), (5, 11), (11, 13), (13, 15),
-    (6, 12), (12, 14), (14, 16), (11, 12),
-]  # fmt: skip
+SMALL = {"split": "all", "clip_len": 6, "short_size": 32, "crop_size": 28}
 
 
-def read_case(name):
-    """Give a case's key points, scores, limbs and maps."""
-    case, arguments = CASES[name], CASES[name]["args"]
-    has_score = case["has_score"] and arguments.get("use_score", True)
-    limbs = arguments.get("skeletons", DEFAULT_LIMBS) if arguments["with_limb"] else None
-    score = ARRAYS[f"{name}__score"] if has_score else None
-    return ARRAYS[f"{name}__keypoint"], score, limbs, ARRAYS[f"{name}__heatmap"]
+def open_reader(path, mode="train", **arguments):
+    return Heatmaps(path, mode=mode, **{**SMALL, **arguments})
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_maps_are_those_of_mmaction2(name):
-    keypoint, score, limbs, expected = read_case(name)
-    arguments = CASES[name]["args"]
-    order = None
-    if arguments.get("double"):
-        order = LAYOUT.mirror_indices() if limbs is None else heatmaps.mirror_limbs(limbs, LAYOUT)
-    size = {key: arguments[key] for key in ("sigma", "scaling") if key in arguments}
-    maps = heatmaps.make_heatmaps(keypoint, score, CASES[name]["img_shape"], limbs=limbs, mirror_order=order, **size)
-    assert maps.shape == expected.shape and maps.dtype == np.float32
-    assert np.abs(maps - expected).max() < 3e-6
-    assert np.count_nonzero(maps) == CASES[name]["nonzero"]
+def rebuild(path, frames, crop=None, is_mirrored=False):
+    """Make a clip's maps (T, V, H, W) step by step: compact, resize the short side, crop, resize, flip, draw."""
+    recording = open_reader(path, "test").entries[0]
+    keypoint, score = recording.keypoint[:, frames], recording.score[:, frames]
+    box = transforms.find_body_box(keypoint, recording.img_shape)
+    keypoint = transforms.compact(keypoint, box)
+    size = transforms.scale_short_side(*box[2:], 32)
+    keypoint = transforms.resize(keypoint, box[2:], size)
+    crop = crop or transforms.place_centre_box(*size, 28)
+    keypoint = transforms.resize(transforms.crop(keypoint, crop), crop[2:], (28, 28))
+    if is_mirrored:
+        keypoint, score = transforms.mirror(keypoint, score, 28, LAYOUT)
+    return draw_heatmaps.make_heatmaps(keypoint, score, (28, 28))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if not name.endswith("_double")])
-def test_a_device_makes_the_same_maps(name):
-    keypoint, score, limbs, expected = read_case(name)
-    arguments = CASES[name]["args"]
-    scaling = arguments.get("scaling", 1.0)
-    score = np.ones(keypoint.shape[:3], np.float32) if score is None else score
-    arrays = keypoint * np.float32(scaling), score
-    points, scores = (paddle.to_tensor(array.swapaxes(1, 2)) for array in arrays)
-    size = heatmaps.scale_size(CASES[name]["img_shape"], scaling)
-    maps = device_heatmaps.draw_maps(points, scores, size, arguments.get("sigma", 0.6), limbs)
-    assert np.abs(maps.numpy().swapaxes(0, 1) - expected).max() < 3e-6
+def draw(reader, key=0):
+    """Give a sample's maps as (views, T, V, H, W)."""
+    return reader.prepare(reader[key]["inputs"])["pose"].numpy().swapaxes(1, 2)
 
 
-def test_mirrored_limbs_are_the_authors_lists():
-    case = CASES["limb_double"]["args"]
-    expected = list(range(17))
-    for left, right in zip(case["left_limb"], case["right_limb"], strict=True):
-        expected[left], expected[right] = right, left
-    assert [tuple(limb) for limb in case["skeletons"]] == heatmaps.choose_limbs(LAYOUT)
-    assert heatmaps.mirror_limbs(heatmaps.choose_limbs(LAYOUT), LAYOUT) == expected
+def test_it_has_a_name():
+    assert READERS["heatmaps"] is Heatmaps
 
 
-def test_a_limb_without_its_other_side_is_named():
-    with pytest.raises(ValueError, match="limbs lack the one between right_elbow and right_shoulder"):
-        heatmaps.mirror_limbs([(5, 7)], LAYOUT)
+# Evaluation.
 
 
-def test_other_layouts_draw_the_edges_of_their_graph():
-    layout = get_layout("ntu25")
-    limbs = heatmaps.choose_limbs(layout)
-    assert limbs == list(layout.edges) and len(heatmaps.mirror_limbs(limbs, layout)) == len(limbs)
+def test_a_test_clip_is_mmaction2s_pipeline(tmp_path):
+    path = write_pose(tmp_path, num_persons=2)
+    reader = open_reader(path, "test")
+    # 20 frames, six of them: seed 255, one of each sixth.
+    frames = np.arange(7) * 20 // 6
+    frames = frames[:-1] + np.random.RandomState(255).randint(np.diff(frames))
+    views = draw(reader)
+    assert views.shape == (1, 6, 17, 28, 28) and reader.input_shape == {"pose": [17, 6, 28, 28]}
+    assert np.abs(views[0] - rebuild(path, frames)).max() < 1e-5
+    assert views.max() > 0.5
 
 
-# By hand.
+def test_views_are_clips_each_followed_by_its_mirror(tmp_path):
+    path = write_pose(tmp_path)
+    plain = draw(open_reader(path, "test", num_clips=3))
+    views = draw(open_reader(path, "test", num_clips=3, flip=True))
+    assert len(plain) == 3 and len(views) == 6
+    assert np.array_equal(views[::2], plain)
+    assert np.array_equal(views[1::2], plain[:, :, LAYOUT.mirror_indices(), :, ::-1])
+    assert not np.array_equal(plain[0], plain[1])
 
 
-def draw(points, scores, limbs=None, size=16):
-    """Draw one frame of some persons in both ways, which must agree; give the NumPy maps (K, H, W)."""
-    keypoint = np.array(points, np.float32)[:, None]
-    score = np.array(scores, np.float32)[:, None]
-    maps = heatmaps.make_heatmaps(keypoint, score, (size, size), limbs=limbs)[0]
-    points, scores = (paddle.to_tensor(array.swapaxes(1, 2)) for array in (keypoint, score))
-    other = device_heatmaps.draw_maps(points, scores, (size, size), 0.6, limbs).numpy()[:, 0]
-    assert np.isfinite(maps).all() and np.abs(maps - other).max() < 3e-6
-    return maps
+def test_limbs_are_drawn_and_mirrored(tmp_path):
+    path = write_pose(tmp_path)
+    reader = open_reader(path, "test", kind="limbs", flip=True)
+    views = draw(reader)
+    order = draw_heatmaps.mirror_limbs(list(draw_heatmaps.COCO_LIMBS), LAYOUT)
+    assert views.shape == (2, 6, 17, 28, 28) and reader.input_shape["pose"][0] == 17
+    assert np.array_equal(views[1], views[0][:, order, :, ::-1])
+    few = open_reader(path, "test", kind="limbs", limbs=[[5, 7], [6, 8]])
+    assert few.input_shape["pose"][0] == 2
+    assert np.abs(draw(few)[0] - views[0][:, [2, 4]]).max() < 1e-6
 
 
-def test_a_joint_is_a_gaussian_of_its_score():
-    joint = draw([[[8, 5]]], [[0.5]])[0]
-    assert joint[5, 8] == 0.5
-    assert joint[5, 9] == pytest.approx(0.5 * np.exp(-1 / 0.72)) == joint[6, 8]
-    assert joint[4, 7] == pytest.approx(0.5 * np.exp(-2 / 0.72))
-    assert joint[3, 8] == pytest.approx(0.5 * np.exp(-4 / 0.72)) and joint[7, 8] == 0  # the window is from 3 to 6
+def test_scaling_makes_maps_smaller(tmp_path):
+    reader = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112, scaling=0.25)
+    assert reader.input_shape == {"pose": [17, 6, 28, 28]} and draw(reader).shape == (1, 6, 17, 28, 28)
+    inputs = reader[0]["inputs"]["pose"]
+    same_place = open_reader(write_pose(tmp_path), "test", short_size=128, crop_size=112)[0]["inputs"]["pose"]
+    assert np.array_equal(inputs[..., :2], same_place[..., :2] / 4)
 
 
-def test_a_limb_is_as_high_as_its_lower_end_all_along():
-    limb = draw([[[4, 8], [10, 8]]], [[0.9, 0.4]], [(0, 1)])[0]
-    assert limb[8, 4:11] == pytest.approx([0.4] * 7)
-    assert limb[9, 7] == pytest.approx(0.4 * np.exp(-1 / 0.72))
-    assert limb[8, 11] == pytest.approx(0.4 * np.exp(-1 / 0.72), rel=1e-5)
-    assert limb[8, 12] == 0 and limb[10, 7] == 0
+def test_stretch_makes_a_square_of_any_box(tmp_path):
+    path = write_pose(tmp_path, num_frames=6)
+    plain = open_reader(path, "test", hw_ratio=None, crop_size=32)[0]["inputs"]["pose"]
+    square = open_reader(path, "test", hw_ratio=None, crop_size=32, stretch=True)[0]["inputs"]["pose"]
+    assert plain[..., 1].max() > 32  # a high box, cut to its middle
+    assert square[..., 1].max() < 32 and np.allclose(square[..., 0], plain[..., 0])
 
 
-def test_persons_are_the_maximum():
-    one, other = [[8, 8], [3, 3]], [[9, 8], [12, 3]]
-    both = draw([one, other], [[0.5, 0.6], [0.9, 0.8]])
-    apart = np.maximum(draw([one], [[0.5, 0.6]]), draw([other], [[0.9, 0.8]]))
-    assert np.abs(both - apart).max() < 1e-6
-    both = draw([one, other], [[0.5, 0.6], [0.9, 0.8]], [(0, 1)])
-    apart = np.maximum(draw([one], [[0.5, 0.6]], [(0, 1)]), draw([other], [[0.9, 0.8]], [(0, 1)]))
-    assert np.abs(both - apart).max() < 1e-6
+# Training.
 
 
-# Stray points.
+@pytest.mark.parametrize("crop", ["resized", "multiscale"])
+def test_training_crops_and_mirrors(tmp_path, crop):
+    path = write_pose(tmp_path, num_frames=6)  # six of six frames: all of them
+    box = transforms.find_body_box(open_reader(path).entries[0].keypoint, (90, 160))
+    size = transforms.scale_short_side(*box[2:], 32)
+    boxes = transforms.list_scale_boxes(*size, 28)
+    found, mirrored = set(), 0
+    for epoch in range(12):
+        reader = open_reader(path, crop=crop, crop_area=[0.5, 0.9])
+        rng = np.random.default_rng([0, epoch, 0])
+        rng.choice(7, 0, replace=False)
+        if crop == "resized":
+            drawn = transforms.draw_resized_box(*size, [0.5, 0.9], rng)
+        else:
+            drawn = boxes[rng.integers(len(boxes))]
+        is_mirrored = rng.random() < 0.5
+        found.add(drawn)
+        mirrored += is_mirrored
+        assert np.abs(draw(reader, (epoch, 0))[0] - rebuild(path, range(6), drawn, is_mirrored)).max() < 1e-5
+    assert len(found) > 6 and 0 < mirrored < 12
 
 
-@pytest.mark.parametrize("limbs", [None, [(0, 1)]])
-@pytest.mark.parametrize("x", [np.nan, np.inf, -np.inf, 1e30, -1e9])
-def test_points_that_are_no_place_draw_nothing(limbs, x):
-    maps = draw([[[x, 8], [8, 8]]], [[1, 1]], limbs)
-    assert not maps[0].any()
-    assert limbs or maps[1].max() == 1
+def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path):
+    path = write_poses(tmp_path / "p.pkl", [make_annotation(f"n{i}", label=i) for i in range(4)])
+    one, other = open_reader(path, seed=3), open_reader(path, seed=3)
+    other[0, 1], other[1, 2]
+    assert np.array_equal(one[2, 3]["inputs"]["pose"], other[2, 3]["inputs"]["pose"])
+    assert not np.array_equal(one[2, 3]["inputs"]["pose"], one[3, 3]["inputs"]["pose"])
+    assert not np.array_equal(one[2, 3]["inputs"]["pose"], open_reader(path, seed=4)[2, 3]["inputs"]["pose"])
 
 
-def test_points_outside_draw_what_reaches_inside():
-    maps = draw([[[-1, 8], [17, 8], [-30, 8], [8, 400]]], [[1, 1, 1, 1]])
-    assert maps[0][8, 0] == pytest.approx(np.exp(-1 / 0.72)) and maps[0][:, 1:].max() < 0.01
-    assert maps[1][8, 15] == pytest.approx(np.exp(-4 / 0.72), rel=1e-5)
-    assert not maps[2:].any()
-    crossing = draw([[[-30, 8], [40, 8]]], [[1, 1]], [(0, 1)])[0]
-    assert crossing[8] == pytest.approx(np.ones(16))
+def test_without_augmentation_training_takes_the_first_test_clip(tmp_path):
+    path = write_pose(tmp_path)
+    plain = open_reader(path, augment=False)[5, 0]["inputs"]["pose"]
+    assert np.array_equal(plain, open_reader(path, "test")[0]["inputs"]["pose"])
 
 
-def test_scores_of_nothing_draw_nothing():
-    assert not draw([[[8, 8], [4, 4]]], [[0, 5e-5]]).any()
-    assert not draw([[[8, 8], [4, 4]]], [[0, 1]], [(0, 1)]).any()
-    assert not draw([[[8, 8]]], [[np.nan]]).any()
+def test_repeat_keep_and_labels(tmp_path):
+    path = write_poses(tmp_path / "p.pkl", [make_annotation(f"n{i}", label=i) for i in range(3)])
+    reader = open_reader(path, repeat=2)
+    assert len(reader) == 6 and reader.find_class(4) == 1 and reader[0, 5]["name"] == "n2"
+    reader.keep([1, 5])
+    assert [reader[0, i]["label"] for i in range(len(reader))] == [1, 2]
+    assert len(open_reader(path, "valid", repeat=2)) == 3
 
 
-def test_no_persons_are_empty_maps():
-    assert not heatmaps.make_heatmaps(np.zeros((0, 3, 17, 2)), None, (8, 8)).any()
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_loader_makes_batches_that_the_device_draws(tmp_path, num_workers):
+    path = write_poses(tmp_path / "p.pkl", [make_annotation(f"n{i}", label=i, num_persons=1 + i % 2) for i in range(3)])
+    loader = build_loader("heatmaps", "test", 2, num_workers, filelist=path, **SMALL, num_clips=2, flip=True)
+    batches = list(loader)
+    assert [batch["inputs"]["pose"].shape for batch in batches] == [[8, 2, 6, 17, 4], [4, 2, 6, 17, 4]]
+    maps = loader.prepare(batches[1]["inputs"])["pose"]
+    assert maps.shape == [4, 17, 6, 28, 28] and maps.dtype == paddle.float32
+    assert np.array_equal(maps.numpy().swapaxes(1, 2), draw(loader.dataset, 2))
 
 
-def test_maps_smaller_than_a_patch():
-    assert draw([[[1, 1]]], [[1]], size=2)[0, 1, 1] == 1
-    assert draw([[[0, 0], [1, 1]]], [[1, 1]], [(0, 1)], size=2)[0, 1, 1] == pytest.approx(1)
+# Stray key points.
+
+
+def change(place, value):
+    """Give key points of one person with some of them set."""
+    keypoint = make_annotation("one")["keypoint"]
+    keypoint[place] = value
+    return keypoint
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e7, 0.0])
+def test_a_key_point_that_is_no_place_is_missing(tmp_path, value):
+    place = (0, slice(None), 5)
+    views = draw(open_reader(write_pose(tmp_path, keypoint=change(place, value)), "test"))
+    assert np.isfinite(views).all() and not views[:, :, 5].any()
+    others = [joint for joint in range(17) if joint != 5]
+    assert views[:, :, others].max(axis=(0, 1, 3, 4)).min() > 0.1
+
+
+def test_one_coordinate_of_zero_is_a_place(tmp_path):
+    views = draw(open_reader(write_pose(tmp_path, keypoint=change((0, slice(None), 5), [0.0, 40.0])), "test"))
+    assert views[:, :, 5].any()
+
+
+def test_a_key_point_outside_the_picture_widens_the_box(tmp_path):
+    path = write_pose(tmp_path, keypoint=change((0, slice(None), 5), [-100.0, 40.0]))
+    inputs = open_reader(path, "test", num_clips=2, short_size=32, crop_size=32)[0]["inputs"]["pose"]
+    x = inputs[..., 0, :, :, 0]
+    assert 0 < x[..., 5].min() < 5 and x[..., 0].min() > 16  # all in the crop, the body at its right
+    assert draw(open_reader(path, "test", crop_size=32))[:, :, 5].any()
+
+
+@pytest.mark.parametrize("num_persons", [1, 2])
+def test_persons_of_zeros_give_empty_maps(tmp_path, num_persons):
+    zeros = np.zeros((num_persons, 20, 17, 2), np.float32)
+    scores = np.ones((num_persons, 20, 17), np.float32)
+    path = write_pose(tmp_path, keypoint=zeros, keypoint_score=scores)
+    for mode in ("train", "test"):
+        assert not draw(open_reader(path, mode)).any()
+
+
+def test_a_person_of_zeros_changes_nothing(tmp_path):
+    alone = draw(open_reader(write_pose(tmp_path), "test"))
+    keypoint = np.concatenate([make_annotation("one")["keypoint"], np.zeros((1, 20, 17, 2), np.float32)])
+    score = np.concatenate([make_annotation("one")["keypoint_score"], np.ones((1, 20, 17), np.float32)])
+    path = write_pose(tmp_path, keypoint=keypoint, keypoint_score=score)
+    assert np.array_equal(draw(open_reader(path, "test")), alone)
+
+
+def test_no_scores_are_ones_where_a_joint_is(tmp_path):
+    path = write_pose(tmp_path, keypoint=change((0, slice(None), 5), 0), keypoint_score=None)
+    score = open_reader(path, "test")[0]["inputs"]["pose"][..., 2]
+    assert np.array_equal(np.unique(score[0, 0, :, 5]), [0]) and (np.delete(score[0, 0], 5, axis=1) == 1).all()
+    assert not score[0, 1].any()  # the person that the recording lacks
+
+
+def test_scores_that_are_no_numbers_count_nothing(tmp_path):
+    score = make_annotation("one")["keypoint_score"]
+    score[:, :, 5], score[:, :, 6] = np.nan, np.inf
+    views = draw(open_reader(write_pose(tmp_path, keypoint_score=score), "test"))
+    assert np.isfinite(views).all() and not views[:, :, 5:7].any()
+
+
+def test_persons_beyond_num_persons_are_left_out(tmp_path):
+    path = write_pose(tmp_path, num_persons=3)
+    assert open_reader(path, "test")[0]["inputs"]["pose"].shape[1] == 2
+    assert open_reader(path, "test", num_persons=4)[0]["inputs"]["pose"].shape[1] == 4
+
+
+def test_half_precision_key_points(tmp_path):
+    annotation = make_annotation("one")
+    path = write_pose(tmp_path, keypoint=annotation["keypoint"].astype(np.float16))
+    assert open_reader(path, "test")[0]["inputs"]["pose"].dtype == np.float32
+
+
+@pytest.mark.parametrize("shape, message", [((0, 20, 17), "0 persons in 20 frames"), ((1, 0, 17), "1 persons in 0")])
+def test_no_persons_or_frames_are_damage(tmp_path, shape, message):
+    empty = make_annotation("e", keypoint=np.zeros((*shape, 2), np.float32), keypoint_score=None)
+    path = write_poses(tmp_path / "p.pkl", [empty, make_annotation("good")])
+    with pytest.raises(ValueError, match=f"'e' has {message}.*, expected some"):
+        open_reader(path, "test")[0]
+    drawn = [open_reader(path)[epoch, 0] for epoch in range(3)]
+    assert {sample["name"] for sample in drawn} == {"good"} and message in drawn[0]["faults"][0]
+    with pytest.raises(ValueError, match="10 samples in a row are damaged, the last one:.*'e' has"):
+        open_reader(write_poses(tmp_path / "q.pkl", [empty]))[0, 0]
 
 
 @pytest.mark.parametrize(
-    "keypoint, score, scaling, message",
+    "changes, message",
     [
-        ((2, 3, 17, 3), None, 1.0, "keypoint is of shape (2, 3, 17, 3), expected (persons, frames, joints, 2)"),
-        ((2, 3, 17, 2), (3, 2, 17), 1.0, "score is of shape (3, 2, 17), expected (2, 3, 17)"),
-        ((2, 3, 17, 2), None, 0.01, "scaling 0.01 makes a map of 0 x 0 pixels"),
+        ({"keypoint_score": np.ones((1, 20))}, "keypoint_score is of shape (1, 20), expected (1, 20, 17)"),
+        ({"keypoint_score": np.ones((2, 20, 17))}, "keypoint_score is of shape (2, 20, 17), expected (1, 20, 17)"),
+        ({"keypoint": np.ones((1, 20, 25, 2))}, "25 joints, layout coco17 has 17; set READER.layout=ntu25"),
+        ({"keypoint": np.ones((1, 20, 17, 3))}, "3 coordinates, heat maps need 2"),
+        ({"img_shape": None}, "'one' has no img_shape"),
+        ({"label": 7}, "'one' has label 7, expected 0 to 3"),
     ],
 )
-def test_bad_arguments_are_named(keypoint, score, scaling, message):
+def test_bad_annotations_are_named(tmp_path, changes, message):
     with pytest.raises(ValueError) as error:
-        score = None if score is None else np.ones(score)
-        heatmaps.make_heatmaps(np.zeros(keypoint, np.float32), score, (24, 24), scaling=scaling)
+        open_reader(write_pose(tmp_path, **changes), num_classes=4)
     assert message in str(error.value)
 
 
-# Batches.
-
-
-@pytest.mark.parametrize("limbs", [None, heatmaps.choose_limbs(LAYOUT)])
-def test_a_batch_is_the_same_by_numpy_and_on_a_device(limbs, monkeypatch):
-    rng = np.random.default_rng(0)
-    keypoint = rng.uniform(0, 20, (3, 2, 4, 17, 4)).astype(np.float32)
-    keypoint[..., 2:] = rng.uniform(0.1, 1, (3, 2, 4, 17, 2))
-    keypoint[..., 3] = np.array([0, 1, 0])[:, None, None, None]
-    order = LAYOUT.mirror_indices() if limbs is None else heatmaps.mirror_limbs(limbs, LAYOUT)
-    maps = device_heatmaps.draw_batch(keypoint, (20, 20), 0.7, limbs, order)
-    assert maps.shape == [3, 17, 4, 20, 20]
-    for sample, expected in zip(keypoint, maps.numpy(), strict=True):
-        parts = heatmaps.make_heatmaps(sample[..., :2], sample[..., 2], (20, 20), 0.7, 1.0, limbs, order)
-        chosen = parts[4:] if sample[0, 0, 0, 3] else parts[:4]
-        assert np.array_equal(expected.swapaxes(0, 1), chosen)
-    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
-    other = device_heatmaps.draw_batch(paddle.to_tensor(keypoint), (20, 20), 0.7, limbs, order)
-    assert np.abs(other.numpy() - maps.numpy()).max() < 3e-6
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"kind": "both"}, "kind is both, expected one of joints, limbs"),
+        ({"crop": "center"}, "crop is center, expected one of resized, multiscale"),
+        ({"mode": "fit"}, "mode is fit, expected one of train, valid, test"),
+        ({"clip_len": 0}, "clip_len is 0, expected 1 or more"),
+        ({"repeat": 0}, "repeat is 0, expected 1 or more"),
+        ({"sigma": 0}, "sigma is 0, expected a number above 0"),
+        ({"hw_ratio": 0}, "hw_ratio is 0, expected a number above 0, or None"),
+        ({"flip_ratio": 2}, "flip_ratio is 2, expected 0 to 1"),
+        ({"crop_area": [0.5]}, "crop_area is [0.5], expected [least, greatest] share"),
+        ({"crop_size": 33}, "crop_size is 33, expected at most short_size, 32, and scales"),
+        ({"kind": "limbs", "limbs": [[0, 17]]}, "limbs has (0, 17), expected pairs of joints from 0 to 16"),
+        ({"scaling": 0.01}, "scaling 0.01 makes a map of 0 x 0 pixels"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError) as error:
+        open_reader(None, **arguments)
+    assert message in str(error.value)

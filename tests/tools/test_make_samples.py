@@ -231,7 +231,7 @@ def test_a_folder_with_videos_of_other_classes_is_left_alone(tmp_path, run_scrip
         (["--classes", "0"], f"--classes is 0, expected a number from 1 to {len(ACTIONS)}"),
         (["--frames", "7"], "--frames is 7, expected a number from 8 to 10000"),
         (["--seed", "-1"], "--seed is -1, expected 0 or more"),
-        (["--group", "3"], "unknown flag '--group'; did you mean --groups?"),
+        (["--group", "3"], "unknown flag '--group'; did you mean '--groups'?"),
     ],
 )
 def test_flags_out_of_their_limits_are_refused(words, message, capsys):

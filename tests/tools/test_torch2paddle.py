@@ -279,7 +279,7 @@ def test_files_without_usable_weights(write, tmp_path, weights, monkeypatch):
         (["a.pth", "--source", "torchvision", "--model", "resnet"], "argument --source: invalid choice: 'torchvision'"),
         (
             ["a.pth", *SOURCE, "--model", "resnet", "--classes", "x"],
-            "unknown flag '--classes'; did you mean --class_in",
+            "unknown flag '--classes'; did you mean '--class_in",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""Reference vectors."""
+"""Golden vectors: results of the authors' networks, and how they are read."""

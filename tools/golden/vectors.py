@@ -1,8 +1,7 @@
-"""Golden vectors: what a published network computes from weights that follow from their names.
+"""Golden vectors: results of published networks, from weights that are drawn by their names.
 
-Each JSON file of `tests/golden/` was made by running the authors' own PyTorch code. It stores names, shapes and
-results; weights and input are drawn again here, each tensor from a generator of its own, so that no file holds a
-single weight.
+Each JSON file of `tests/golden/` was made by running the authors' PyTorch code. It has names, shapes and results, but
+no weights: these and the input are drawn again here, each tensor from a generator of its own.
 """
 
 import json
@@ -14,13 +13,14 @@ from paddle import nn
 
 from models import build_model
 from models.parts.weights import convert_torch_weights
-from tools.golden import golden_poses, golden_skeletons
+from tools.golden import pose_networks, rgb_networks, skeleton_networks
 
+READERS = {**rgb_networks.READERS, **skeleton_networks.READERS}
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 
 
 def list_names(pattern: str = "*") -> list:
-    """List the golden files whose name matches `pattern`, without their suffix."""
+    """List the names of the golden files that match `pattern`, without suffix."""
     return sorted(path.stem for path in FOLDER.glob(f"{pattern}.json"))
 
 
@@ -33,12 +33,12 @@ def draw_weights(golden: dict, gain: float = 2.0) -> dict:
     """Draw the state dict.
 
     Args:
-        golden: a loaded file.
-        gain: variance gain of all tensors with two axes or more, which the file may scale down further; 2 for the
-            file's main results, 1 for `alt_gain1`.
+        golden: content of a file.
+        gain: variance gain of the tensors with two axes or more, which the file may scale further; 2 for the main
+            results of a file, 1 for those under `alt_gain1`.
 
     Returns:
-        The authors' name -> float32 array in PyTorch's layout.
+        Authors' name -> float32 array in PyTorch's layout.
     """
     scale = golden.get("weights_ndim2_scale", 1.0)
     shapes = {**golden["state"], **golden.get("extra_state", {})}
@@ -67,13 +67,15 @@ def _draw_tensor(name, shape, gain, scale):
 
 
 def draw_input(golden: dict) -> np.ndarray | dict:
-    """Draw the input batch as float32: clips (N, C, T, H, W), skeletons (N, C, T, V, M), whatever the file's order.
+    """Draw the input batch.
 
-    A file with several inputs gives {its name for an input: array}.
+    Returns:
+        float32 clips (N, C, T, H, W) or skeletons (N, C, T, V, M), whatever the order of the axes in the file; for a
+        file with several inputs {authors' name of an input: array}.
     """
     if "shape" not in golden["input"]:
-        drawn = {name: draw_input({"input": one}) for name, one in golden["input"].items()}
-        return drawn["x"] if list(drawn) == ["x"] else drawn
+        inputs = {name: draw_input({"input": entry}) for name, entry in golden["input"].items()}
+        return inputs["x"] if list(inputs) == ["x"] else inputs
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
     axes = golden["input"].get("layout", "").replace(",", "")
@@ -83,17 +85,17 @@ def draw_input(golden: dict) -> np.ndarray | dict:
         return values
     values = values.transpose([axes.index(axis) for axis in "NCTVM"]).copy()
     if "zeroed" in golden["input"]:
-        values[1, ..., 1] = 0.0  # the second sample has one person only
+        values[1, ..., 1] = 0.0  # the second sample has only one person
     return values
 
 
 def _generator(seed):
-    # Not default_rng: the files name this bit generator, and numpy may change its default.
+    # Not default_rng: the files name this bit generator, and NumPy may change its default.
     return np.random.Generator(np.random.PCG64(seed))
 
 
 def build(golden: dict, gain: float = 2.0) -> nn.Layer:
-    """Build our network for a golden file, in evaluation mode, with the file's weights."""
+    """Build our network of a golden file with the weights of the file, in evaluation mode."""
     name, arguments = describe(golden)
     model = build_model(name, **arguments)
     weights = model.TORCH_SOURCES[_source(golden)](draw_weights(golden, gain))
@@ -103,90 +105,25 @@ def build(golden: dict, gain: float = 2.0) -> nn.Layer:
 
 
 def describe(golden: dict) -> tuple:
-    """Give (name in `MODELS`, arguments) of our network for a golden file.
+    """Return (name in `MODELS`, arguments) of our network of a golden file.
 
     Raises:
-        ValueError: nobody has told how files of that repository are read.
+        ValueError: the repository of the file is unknown.
     """
     source = _source(golden)
     if "backbone_args" in golden["reference"]:
-        return golden_poses.read(golden)
-    if source not in READINGS:
-        raise ValueError(f"golden.describe: no reading for files of '{source}' (known: {', '.join(READINGS)})")
-    return READINGS[source](golden)
+        return pose_networks.read_arguments(golden)
+    if source not in READERS:
+        raise ValueError(f"golden file of the unknown repository '{source}'; known: {', '.join(READERS)}")
+    return READERS[source](golden)
 
 
 def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
-    """Give gradient norms {the authors' name: norm or None} the names of our network; None: no gradient."""
+    """Convert gradient norms {authors' name: norm} to {our name: norm}; a norm of None means no gradient."""
     named = model.TORCH_SOURCES[_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
     return {name: None if np.isnan(norm) else float(norm) for name, norm in named.items()}
 
 
 def _source(golden):
     name = golden["reference"]["repository"].rpartition("/")[2].lower()
-    return golden_poses.FORKS.get(name, name)
-
-
-HARA_NAMES = {  # the others are the same in both
-    "resnet2p1d": "r2plus1d",
-    "n_classes": "num_classes",
-    "n_input_channels": "in_channels",
-    "shortcut_type": "shortcut",
-}
-HARA_CONSTANTS = ("family", "block_config", "bn_size", "drop_rate")  # told by the depth, or the same in all files
-
-
-def read_3d_resnets(golden: dict) -> tuple:
-    """Describe a file of Hara et al.'s repository."""
-    config = golden["config"]
-    arguments = {HARA_NAMES.get(key, key): value for key, value in config.items() if key not in HARA_CONSTANTS}
-    return HARA_NAMES.get(config["family"], config["family"]), arguments
-
-
-def read_mmaction2(golden: dict) -> tuple:
-    """Describe a file of MMAction2: a SlowOnly or TSM recognizer, with or without the neck of TPN."""
-    model = golden["config"]["model"]
-    backbone = {"ResNet3dSlowOnly": "slowonly", "ResNetTSM": "tsm"}[model["backbone"]["type"]]
-    arguments = {"num_classes": model["cls_head"]["num_classes"], "depth": model["backbone"]["depth"]}
-    if backbone == "tsm":
-        arguments["shift"] = "residual"
-    if "neck" not in model:
-        return backbone, arguments
-    neck = model["neck"]
-    return "tpn", arguments | {
-        "backbone": backbone,
-        "temporal_scales": neck["temporal_modulation_cfg"]["downsample_scales"],
-        "upsample_scale": neck["upsample_cfg"]["scale_factor"],
-        "downsample_scale": neck["downsample_cfg"]["downsample_scale"],
-        "fusion_scales": neck["level_fusion_cfg"]["downsample_scales"],
-        "flow": neck.get("flow_type", "cascade"),
-        "aux_weight": neck["aux_head_cfg"]["loss_weight"],
-    }
-
-
-def read_tpn(golden: dict) -> tuple:
-    """Describe a file of the TPN repository, whose TSM shifts in place."""
-    model = golden["config"]["model"]
-    backbone = "tsm" if model["backbone"].get("tsm") else "slowonly"
-    arguments = {"num_classes": model["cls_head"]["num_classes"], "depth": model["backbone"]["depth"]}
-    if backbone == "tsm":
-        arguments["shift"] = "inplace"
-    if "necks" not in model:
-        return backbone, arguments
-    neck = model["necks"]
-    return "tpn", arguments | {
-        "backbone": backbone,
-        "temporal_scales": neck["temporal_modulation_config"]["scales"],
-        "upsample_scale": neck["upsampling_config"]["scale"],
-        "downsample_scale": neck["downsampling_config"]["scales"],
-        "fusion_scales": neck["level_fusion_config"]["ds_scales"],
-        "aux_weight": neck["aux_head_config"]["loss_weight"],
-    }
-
-
-READINGS = {  # repository, as in a model's TORCH_SOURCES: what `describe` does
-    "3d-resnets-pytorch": read_3d_resnets,
-    "mmaction2": read_mmaction2,
-    "tpn": read_tpn,
-    **golden_skeletons.READINGS,
-}
+    return pose_networks.FORKS.get(name, name)

@@ -1,1 +1,1 @@
-"""What benchmark.py measures."""
+"""What benchmark.py and gpu_check.py measure, and how."""

@@ -24,7 +24,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 import avi2jpg
 from common import processes
 from common.command_line import CommandLine, run_main
-from dataset.splits import VIDEO_SUFFIXES
+from dataset.media import VIDEO_SUFFIXES
 
 QUALITY = 90  # avi2jpg.py's default
 FFMPEG_QUALITY = 2  # on ffmpeg's own scale, 2 (best) to 31

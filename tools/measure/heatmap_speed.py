@@ -1,6 +1,6 @@
 """Measure how fast heat maps are drawn, on this machine; `tools/benchmark.py heatmaps` calls it.
 
-A sample is two bodies that sway, their key points as PoseVolumes sends them. NumPy draws it on one core, and the
+A sample is two bodies that sway, their key points as Heatmaps sends them. NumPy draws it on one core, and the
 process's own time counts; the device, as in training, draws a whole batch, which on a CPU is NumPy again.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import paddle
 
-from reader import device_heatmaps, heatmaps
-from reader.heatmaps import COCO_LIMBS
+from reader import device_heatmaps, draw_heatmaps
+from reader.draw_heatmaps import COCO_LIMBS
 from tools.measure.timing import describe_machine, format_spread, format_table, time_calls
 
 REFERENCE_MS = {"joints, 48 x 64 x 64": 23.8, "limbs, 48 x 64 x 64": 115.5, "joints, 32 x 56 x 56": 15.8}
@@ -58,7 +58,7 @@ def measure(batch_size: int, num_calls: int, repeats: int) -> None:
     for title, (limbs, num_frames, side, sigma) in CASES.items():
         keypoint = draw_bodies(batch_size, num_frames, side)
         one, batch = keypoint[0].swapaxes(1, 2), paddle.to_tensor(keypoint)
-        draw = functools.partial(heatmaps.draw_maps, one[..., :2], one[..., 2], (side, side), sigma, limbs)
+        draw = functools.partial(draw_heatmaps.draw_maps, one[..., :2], one[..., 2], (side, side), sigma, limbs)
         draw_batch = functools.partial(device_heatmaps.draw_batch, batch, (side, side), sigma, limbs)
         by_device = [1000 * seconds / batch_size for seconds in time_calls(draw_batch, num_calls, repeats)]
         spreads = [format_spread(ms, 2) for ms in (time_process(draw, num_calls, repeats), by_device)]

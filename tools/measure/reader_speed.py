@@ -15,7 +15,7 @@ import numpy as np
 
 import recipe
 from dataset import records
-from dataset.splits import VIDEO_SUFFIXES
+from dataset.media import VIDEO_SUFFIXES
 from reader import sampling
 from reader.clips import Clips
 from reader.frames import open_video

@@ -21,8 +21,8 @@ from models.skeleton.stgcn import (
     PYSKL_NAMES,
     ST_GCN_NAMES,
     STGCN,
+    Aggregate,
     GraphConv,
-    aggregate,
     convert_pyskl,
     convert_st_gcn,
     differ_from_neighbours,
@@ -97,7 +97,7 @@ def test_a_joint_gets_what_its_neighbours_send_in_each_subset():
     x = np.zeros((1, 2, 4, 3), np.float32)
     x[0, 0, 3] = [1, 10, 100]
     x[0, 1, 3] = [2, 20, 200]
-    y = aggregate(paddle.to_tensor(x), paddle.to_tensor(graph)).numpy()
+    y = Aggregate()(paddle.to_tensor(x), paddle.to_tensor(graph)).numpy()
     expected = np.zeros((1, 4, 4, 3))
     expected[0, :, 3, 2] = [5, 10, 70, 140]  # subset by subset, all channels in each
     np.testing.assert_array_equal(y, expected)

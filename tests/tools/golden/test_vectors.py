@@ -76,7 +76,7 @@ def test_build_gives_the_network_of_the_file_with_its_weights():
 
 def test_a_file_of_an_unknown_source_is_named():
     reference = {"reference": {"repository": "https://github.com/someone/Other-Net"}}
-    with pytest.raises(ValueError, match=r"no reading for files of 'other-net' \(known: 3d-resnets-pytorch"):
+    with pytest.raises(ValueError, match="unknown repository 'other-net'; known: 3d-resnets-pytorch"):
         vectors.build(reference, 2.0)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from tables import read_spread, read_table
 
-from reader import heatmaps
+from reader import draw_heatmaps
 from tools import benchmark
 from tools.measure import heatmap_speed
 
@@ -28,7 +28,7 @@ def test_the_bodies_are_seen_whole():
     assert keypoint[..., :2].min() > 0 and keypoint[..., :2].max() < 64
     height = np.ptp(keypoint[..., 1], axis=3)
     assert 40 < height.min() and height.max() < 64
-    maps = heatmaps.make_heatmaps(keypoint[0, ..., :2], keypoint[0, ..., 2], (64, 64))
+    maps = draw_heatmaps.make_heatmaps(keypoint[0, ..., :2], keypoint[0, ..., 2], (64, 64))
     assert (maps.max(axis=(2, 3)) > 0.2).all()
 
 

@@ -18,7 +18,8 @@ import pytest
 from fake_torch import Parameter, Storage, Tensor, tensor, write_legacy, write_safetensors, write_zip
 from paths import ROOT
 
-from tools.weights.torch_files import Placeholder, read_torch_file
+from tools.weights.torch_files import read_torch_file
+from tools.weights.torch_pickle import Placeholder
 
 WRITERS = {"zip": write_zip, "legacy": write_legacy}
 both_formats = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)

@@ -1,11 +1,11 @@
-"""What the golden files of skeleton networks say in their authors' words, in ours: a reading for each repository."""
+"""Read the arguments of skeleton networks from golden files, which have them in the authors' terms."""
 
 LAYOUTS = {"ntu-rgb+d": "ntu25", "nturgb+d": "ntu25_star", "openpose": "openpose18", "coco": "coco17"}
-STRATEGIES = {"stgcn_spatial": "spatial", "spatial": "inward_outward"}  # PYSKL's words
+STRATEGIES = {"stgcn_spatial": "spatial", "spatial": "inward_outward"}  # PYSKL's names
 
 
 def read_st_gcn(golden: dict) -> tuple:
-    """Describe a file of Yan et al.'s repository, in one stream or two."""
+    """Read a file of Yan et al.'s repository, in one stream or two."""
     entry = golden["reference"]["entry"]
     graph = entry["graph_args"]
     arguments = {
@@ -20,35 +20,31 @@ def read_st_gcn(golden: dict) -> tuple:
 
 
 def read_ctr_gcn(golden: dict) -> tuple:
-    """Describe a file of Y. Chen et al.'s repository."""
+    """Read a file of Y. Chen et al.'s repository."""
     entry = golden["reference"]["entry"]
-    arguments = {
-        "num_classes": entry["num_class"],
-        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
-        "in_channels": entry["in_channels"],
-        "num_persons": entry["num_person"],
-        "dropout": float(entry["drop_out"]),
-        "learn_adjacency": entry["adaptive"],
-    }
-    return "ctrgcn", arguments
+    arguments = _read_input(entry, {25: "ntu25", 20: "ucla20"})
+    return "ctrgcn", {**arguments, "dropout": float(entry["drop_out"]), "learn_adjacency": entry["adaptive"]}
 
 
 def read_ms_g3d(golden: dict) -> tuple:
-    """Describe a file of Z. Liu et al.'s repository."""
+    """Read a file of Z. Liu et al.'s repository."""
     entry = golden["reference"]["entry"]
-    arguments = {
+    scales = {key: entry[key] for key in ("num_gcn_scales", "num_g3d_scales")}
+    return "msg3d", {**_read_input(entry, {25: "ntu25", 18: "openpose18"}), **scales}
+
+
+def _read_input(entry, layouts):
+    """Read what a network takes and how many classes it has; `layouts` are those by the number of joints."""
+    return {
         "num_classes": entry["num_class"],
-        "layout": {25: "ntu25", 18: "openpose18"}[entry["num_point"]],
+        "layout": layouts[entry["num_point"]],
         "in_channels": entry["in_channels"],
         "num_persons": entry["num_person"],
-        "num_gcn_scales": entry["num_gcn_scales"],
-        "num_g3d_scales": entry["num_g3d_scales"],
     }
-    return "msg3d", arguments
 
 
 def read_pyskl(golden: dict) -> tuple:
-    """Describe a file of PYSKL: a backbone with a linear classifier."""
+    """Read a file of PYSKL: a backbone with a linear classifier."""
     config = golden["reference"]["entry"]["model_cfg"]
     backbone = config["backbone"]
     name, arguments = PYSKL_BACKBONES[backbone["type"]](backbone)
@@ -78,7 +74,7 @@ def _read_pyskl_aagcn(backbone):
     return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
-PYSKL_BACKBONES = {  # its class: what tells name and arguments
+PYSKL_BACKBONES = {  # class of a backbone -> function from its config to (name in `MODELS`, arguments)
     "STGCN": _read_pyskl_stgcn,
     "AAGCN": _read_pyskl_aagcn,
     "CTRGCN": _read_pyskl_ctrgcn,
@@ -87,7 +83,7 @@ PYSKL_BACKBONES = {  # its class: what tells name and arguments
 
 
 def read_pb_gcn(golden: dict) -> tuple:
-    """Describe a file of Thakkar's repository."""
+    """Read a file of Thakkar's repository."""
     entry = golden["reference"]["entry"]
     arguments = {
         "num_classes": entry["num_class"],
@@ -104,27 +100,23 @@ def read_pb_gcn(golden: dict) -> tuple:
 
 
 def read_infogcn(golden: dict) -> tuple:
-    """Describe a file of Chi et al.'s repository."""
+    """Read a file of Chi et al.'s repository."""
     entry = golden["reference"]["entry"]
     arguments = {
-        "num_classes": entry["num_class"],
-        "layout": {25: "ntu25", 20: "ucla20"}[entry["num_point"]],
-        "in_channels": entry["in_channels"],
-        "num_persons": entry["num_person"],
         "dropout": float(entry["drop_out"]),
         "num_heads": entry["num_head"],
         "noise_ratio": entry["noise_ratio"],
         "k": entry["k"],
         "prior_gain": float(entry["gain"]),
     }
-    return "infogcn", arguments
+    return "infogcn", {**_read_input(entry, {25: "ntu25", 20: "ucla20"}), **arguments}
 
 
-READINGS = {
+READERS = {  # repository, as in a network's TORCH_SOURCES -> function from a file to (name in `MODELS`, arguments)
     "st-gcn": read_st_gcn,
     "ctr-gcn": read_ctr_gcn,
     "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
-}  # repository, as in a model's TORCH_SOURCES: what reads its files
+}

@@ -1,0 +1,71 @@
+"""What one input costs a network: multiply-adds forward, and the memory that the backward pass needs."""
+
+import dataclasses
+import math
+
+import paddle
+from paddle import nn
+
+from models.parts.products import Product
+
+CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+
+
+@dataclasses.dataclass
+class Cost:
+    """Cost of one input.
+
+    Attributes:
+        num_macs: multiply-adds of the forward pass.
+        activation_bytes: memory of the activations that the backward pass needs.
+    """
+
+    num_macs: int = 0
+    activation_bytes: int = 0
+
+
+def measure_cost(model: nn.Layer, input_shape: dict) -> Cost:
+    """Run a network once on zeros, in evaluation mode, and measure the cost of one input.
+
+    Multiply-adds are those of convolutions, linear layers and `Product`, seen by forward hooks. Memory is counted in
+    float32, of all tensors that autograd saves, the parameters excepted. The mode of the network is restored.
+
+    Args:
+        input_shape: name of an input -> its shape without the batch axis, such as {"rgb": [3, 16, 112, 112]}.
+    """
+    cost, saved_bytes = Cost(), {}
+    parameters = {parameter.data_ptr() for parameter in model.parameters()}
+
+    def add_macs(layer, inputs, output):
+        num_terms = _count_terms(layer, inputs)
+        if num_terms:  # other layers may return lists
+            cost.num_macs += num_terms * math.prod(output.shape)
+
+    def add_saved(tensor):
+        if tensor.data_ptr() not in parameters:
+            saved_bytes[tensor.data_ptr()] = math.prod(tensor.shape) * tensor.element_size()
+        return tensor
+
+    was_training = model.training
+    model.eval()
+    hooks = [layer.register_forward_post_hook(add_macs) for layer in model.sublayers(include_self=True)]
+    with paddle.autograd.saved_tensors_hooks(add_saved, lambda tensor: tensor):
+        output = model(*(paddle.zeros([1, *shape]) for shape in input_shape.values()))
+    del output  # not earlier: once freed, an address may belong to another saved tensor
+    for hook in hooks:
+        hook.remove()
+    if was_training:
+        model.train()
+    cost.activation_bytes = sum(saved_bytes.values())
+    return cost
+
+
+def _count_terms(layer: nn.Layer, inputs: tuple) -> int:
+    """Return the number of products that are summed to one element of a layer's output; 0 for all other layers."""
+    if isinstance(layer, CONVOLUTIONS):
+        return math.prod(layer.weight.shape[1:])  # (out, in / groups, *kernel)
+    if isinstance(layer, nn.Linear):
+        return layer.weight.shape[0]  # (in, out)
+    if isinstance(layer, Product):
+        return layer.count_terms(*inputs)
+    return 0
