@@ -86,7 +86,7 @@ def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = (), allo
 
     Args:
         ignore: name patterns such as `fc.*`; what matches is left out, and the model keeps its initial values.
-        allow_missing: name patterns such as `neck.*`; what matches and `weights` lacks keeps the model's initial values.
+        allow_missing: name patterns such as `neck.*`; what `weights` lacks of these keeps its initial values.
 
     Returns:
         The names that keep their initial values.
