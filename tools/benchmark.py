@@ -149,7 +149,7 @@ def prepare_inference(step, inputs: dict, labels: np.ndarray) -> Callable:
 
     def score():
         with paddle.no_grad():
-            step.model(step.prepare(to_tensors(inputs)))
+            step.model(*step.prepare(to_tensors(inputs)).values())
 
     return score
 
