@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 from paths import ROOT
-from tiny import make_tree, write_config
+from small_dataset import make_tree, write_config
 
 import recipe
 import train
