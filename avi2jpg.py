@@ -220,8 +220,8 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
     capture = open_video(path)
     announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     if fps and not video_fps > 0:
-        raise ValueError("the file does not say its frame rate, so --fps cannot be applied")
-    frame_ratio = fps / video_fps if fps else 1  # above 1, as with 1, every frame is kept
+        raise ValueError("the file does not state its frame rate, so --fps cannot be applied")
+    frame_ratio = fps / video_fps if fps else 1  # with 1 or more every frame is written
     num_read = num_written = 0
     while capture.grab():
         if num_read == 0 or int(num_read * frame_ratio) > int((num_read - 1) * frame_ratio):

@@ -3,7 +3,7 @@
     python train_streams.py configs/ctrgcn_nw_ucla.yaml --save_dir output/ctrgcn_nw_ucla
     python train_streams.py configs/msg3d_ntu60_xsub.yaml --streams joint bone --validate --test_best --gpus 4
 
-Each stream is a run of `train.py` in a own folder, resumed if it was stopped, and scored by `test.py`;
+Each stream is a run of `train.py` in its own folder, resumed if it was stopped, and scored by `test.py`;
 `ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
 """
 

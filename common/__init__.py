@@ -1,1 +1,1 @@
-"""What any part may use: files, command lines, processes."""
+"""What all parts may use: files, pictures, command lines, processes, suggestions."""

@@ -40,7 +40,7 @@ def run_jobs(function: Callable, items: dict[str, Any], num_workers: int, title:
     Args:
         function: module-level function; it, its values and the arguments must be picklable.
         num_workers: number of processes, 0 for one per core.
-        title: stands before the bar.
+        title: of the bar.
         unit: what one item is, for the rate.
     Raises:
         OSError: the disk is full or read-only; what is done is done, the rest is not tried.

@@ -1,6 +1,6 @@
-"""Annotation files of Kinetics and Something-Something, and lists of PaddleVideo and MMAction2: who is of which class.
+"""Annotation files of Kinetics and Something-Something, and lists of PaddleVideo and MMAction2: classes of videos.
 
-Known forms, told apart by their content:
+Known forms, distinguished by their content:
     Kinetics csv                `label,youtube_id,time_start,time_end,split`
     Something-Something V1 csv  `id;label`
     Something-Something V2 json `[{"id": "78687", "template": "Holding [something] next to [something]"}, ...]`
@@ -20,9 +20,9 @@ class Sample:
     """One line of an annotation file.
 
     Attributes:
-        names: under which the video may be stored, the likeliest first.
+        names: that the video may have, the likeliest first.
         label: class id or class name.
-        num_frames: None where the line does not say.
+        num_frames: None where the line does not state it.
         line: its number in the file.
     """
 

@@ -26,7 +26,7 @@ class Clip:
 
     @property
     def kind(self) -> str:
-        """What it is, in the words of `LIST_FORMATS`."""
+        """What it is, as `LIST_FORMATS` names it."""
         if self.path.lower().endswith(".pkl"):
             return "record" if self.folder else "packed record"
         return "frame folder" if self.folder else "video"

@@ -2,7 +2,7 @@
 
 A clip record is a pickle of `{"video": str, "label": int, "frames": [relative jpg path] or [jpeg bytes]}`; with bytes
 it also holds "checksums", the CRC-32 of each frame. The 3-tuple `(video, label, frames)` of older reproductions is read
-too. Frame paths are relative to the record's own folder, list lines to the list's own folder, always with "/".
+too. Frame paths are relative to the folder of the record, list lines to the folder of the list, always with "/".
 """
 
 import json

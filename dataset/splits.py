@@ -35,7 +35,7 @@ class SplitPlan:
 
 
 def find_split_folder(root: str | os.PathLike) -> str:
-    """Find the split files: in `<root>/ucfTrainTestlist`, else in `<root>` (as in 2020), else UCF-101's own."""
+    """Find the split files: in `<root>/ucfTrainTestlist`, else in `<root>` (as in 2020), else those of UCF-101."""
     for folder in (os.path.join(root, "ucfTrainTestlist"), os.fspath(root)):
         if os.path.isfile(os.path.join(folder, "classInd.txt")) or os.path.isfile(
             os.path.join(folder, "trainlist01.txt")
@@ -64,7 +64,7 @@ def read_class_index(path: str | os.PathLike) -> list[str]:
     """Read class names from a classInd.txt, whose lines are `id name` with ids from 1 in any order.
 
     Returns:
-        the names; the one with id n in the file stands at n - 1, which is its label everywhere in the project.
+        the names; the one with id n in the file has index n - 1, its label everywhere in the project.
     Raises:
         ValueError: a line of another form, an id or a name that comes twice, a gap in the ids.
     """
@@ -145,7 +145,7 @@ def find_group(video_name: str) -> str:
 
 
 def find_group_or_name(video_name: str) -> str:
-    """Find the group of a video; one without a group in its name is a group of its own."""
+    """Find the group of a video; one without a group in its name is a group by itself."""
     try:
         return find_group(video_name)
     except ValueError:
@@ -153,7 +153,7 @@ def find_group_or_name(video_name: str) -> str:
 
 
 def find_shared_groups(train: Iterable[str], test: Iterable[str]) -> list[str]:
-    """List the groups that have videos in both of two sets of names, so that a score on the second says little."""
+    """List the groups that have videos in both of two sets of names, which makes a score on the second too good."""
     return sorted({find_group_or_name(name) for name in train} & {find_group_or_name(name) for name in test})
 
 
@@ -205,8 +205,8 @@ def split_by_lists(folders: dict[tuple[str, str], str], lists: str, split: int) 
             plan.unlisted.append(folder)
     if not plan.folders:
         raise ValueError(
-            f"none of the {len(folders)} frame folders, such as '{folder}', stands in the lists of split {split} in "
-            f"'{lists}'; give your own lists with --lists, or use --split_by_group"
+            f"none of the {len(folders)} frame folders, such as '{folder}', is in the lists of split {split} in "
+            f"'{lists}'; give custom lists with --lists, or use --split_by_group"
         )
     return plan
 
@@ -224,7 +224,7 @@ def split_by_groups(folders: dict[tuple[str, str], str], lists: str, test_ratio:
         )
     held_out = hold_out_groups(classes, test_ratio, seed)
     if not held_out:
-        raise ValueError(f"all {len(classes)} videos are of one group, so none can be held out; use lists of your own")
+        raise ValueError(f"all {len(classes)} videos are of one group, so none can be held out; give custom lists")
     subsets = {"train": classes.keys() - held_out, "test": held_out}
     labels_by_subset = {
         subset: {name: labels[classes[name].casefold()] for name in subsets[subset]} for subset in SUBSETS

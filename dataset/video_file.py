@@ -23,13 +23,13 @@ from av.video.reformatter import VideoReformatter
 REORDERING = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"}
 VOP_TYPE = re.compile(rb"\x00\x00\x01\xb6(.)", re.DOTALL)  # MPEG-4 part 2: a picture begins, its type in two bits
 B_VOP = 2
-EMPTY_SIZE = 16  # bytes: a smaller MPEG-4 packet says that the encoder left a picture out
+EMPTY_SIZE = 16  # bytes: a smaller MPEG-4 packet means that the encoder left a picture out
 VP8_SHOWN = 0x10  # of the first byte: the frame is shown, not only referred to
 EBML_START, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # of Matroska and WebM
 
 
 class UnreadableVideoError(ValueError):
-    """A file that holds no video, or a damaged one."""
+    """A file without a video, or a damaged one."""
 
 
 class VideoFile:
@@ -39,7 +39,7 @@ class VideoFile:
         path: of the file.
 
     Raises:
-        UnreadableVideoError: the file holds no video, no frame, or is cut off; says which.
+        UnreadableVideoError: the file has no video, no frame, or is cut off.
         OSError: it cannot be opened at all.
     """
 

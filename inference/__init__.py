@@ -1,1 +1,1 @@
-"""What predict.py stands on: inputs, videos, key points, drawings."""
+"""What predict.py and ensemble.py build on: inputs, videos, key points, drawings, score files."""

@@ -2,7 +2,7 @@
 
 `inference.json` (Paddle 3) or `inference.pdmodel` (Paddle 2) holds the network, `inference.pdiparams` its weights, and
 `inference.yaml` all else that is needed to use it right. The network takes frames as they are decoded, uint8 RGB
-(N, T, H, W, 3), and gives logits: axis order, mean and standard deviation are inside, where nobody can mistake them.
+(N, T, H, W, 3), and gives logits: axis order, mean and standard deviation are part of the network.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class ExportedModel(ActionModel):
         device: `cpu`, or a GPU such as `gpu:0`.
 
     Attributes:
-        description: what `inference.yaml` says: `config` and `class_names` as in a checkpoint, `input` and more.
+        description: the content of `inference.yaml`: `config` and `class_names` as in a checkpoint, `input` and more.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.

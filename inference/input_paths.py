@@ -7,14 +7,14 @@ from dataset.records import natural_order
 
 
 def find_inputs(paths: list, save_dir: str, is_folder_input: Callable, is_file_input: Callable) -> list:
-    """Return the inputs below `paths`; a path without any stands for itself, so that an error can name it.
+    """Return the inputs below `paths`; a path without any is returned itself, so that an error can name it.
 
     Args:
         paths: of files and folders; what is below a folder comes in natural order, hidden files and links to folders
             are left out.
         save_dir: not searched, because earlier outputs lie there.
-        is_folder_input: says of the path of a folder whether it is one input, such as a folder of frames.
-        is_file_input: says it of the path of a file.
+        is_folder_input: whether the folder of a path is one input, such as a folder of frames.
+        is_file_input: whether the file of a path is an input.
     """
     found = []
     for path in paths:

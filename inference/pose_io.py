@@ -1,6 +1,6 @@
 """Key points in: what a command line names, a skeleton pkl or the file of a pose estimator or of Kinect, as recordings.
 
-Their labels are not read, so that nobody need know what is done in them.
+Their labels are not read, so that they need none.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def read_annotations(
     Args:
         split: name of a split in a pkl; None: everything.
         layout: the joints that the network knows.
-        image_size: (height, width) of the pictures, where the file does not say it.
+        image_size: (height, width) of the pictures, where the file does not state it.
         memory_limit_gib: a larger pkl is unpacked beside itself, once, and memory-mapped.
 
     Returns:
@@ -117,7 +117,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
     """Check an annotation; its label becomes 0.
 
     Raises:
-        ValueError: arrays of another shape, joints that the network does not know, nobody in any frame.
+        ValueError: arrays of another shape, joints that the network does not know, or no person in any frame.
     """
     shape = np.shape(annotation["keypoint"])
     if len(shape) == 4 and shape[2] != layout.num_joints:

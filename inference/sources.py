@@ -83,7 +83,7 @@ class VideoSource:
 
     Args:
         path: of it.
-        reader: says how clips are made.
+        reader: makes clips.
         fps: where the video states none.
         window_s: None: videos of up to `WHOLE_S` are scored whole, longer ones by windows of `WINDOW_S`.
     """
@@ -168,7 +168,7 @@ class SkeletonSource:
         file: that holds it.
         name: of the recording.
         annotation: see `pose_io.read_annotations`.
-        reader: says how views are made.
+        reader: makes views.
         fps: of the recording.
     """
 
@@ -225,7 +225,7 @@ class VideoWithPosesSource:
         path: of the video.
         index: of the key points, see `pose_io.index_by_video`; where they do not state a picture size, it is
             that of the video.
-        reader: says how views are made.
+        reader: makes views.
         fps: where the video states none.
     """
 

@@ -333,7 +333,7 @@ def test_one_group_cannot_be_divided(tmp_path):
 def test_lists_of_other_data_say_what_to_do(tmp_path):
     write_frames(tmp_path, "wave/clip")
     with pytest.raises(
-        ValueError, match="none of the 1 frame folders, such as 'wave/clip', stands in the lists of split 1"
+        ValueError, match="none of the 1 frame folders, such as 'wave/clip', is in the lists of split 1"
     ):
         convert(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"trainlist04.txt' does not exist .*give the folder .* with --lists"):

@@ -1,10 +1,10 @@
-"""Compare ways to read a clip out of a video file: how fast, and whether the frames are those that were asked for.
+"""Compare video decoders: their speed for a clip in the middle of a file, and whether they return the right frames.
 
     python tools/decoders.py data/UCF-101
 
-One random clip of every video is read by `dataset/video_file.py`, by OpenCV and, where it is installed, by decord. Time
-is that of the processor, so other programs do not disturb it. A clip is wrong if it is not what decoding the whole
-video from its start gives.
+One random clip of each video is read by `dataset/video_file.py`, by OpenCV and, where it is installed, by decord. Speed
+is by processor time, which other programs do not affect. A clip is wrong if its frames differ from those that decoding
+the whole video from its start gives.
 """
 
 import importlib.util
@@ -22,17 +22,18 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 from common.command_line import CommandLine, run_main
 from dataset.media import VIDEO_SUFFIXES
 from dataset.video_file import VideoFile
+from tools.measure.tables import format_table
 
-MOST_OFF = 2.0  # mean difference of 8-bit values that another conversion from YUV makes; another frame makes more
+MAX_DIFFERENCE = 2.0  # mean, of 8-bit values: other conversions from YUV differ by less, other frames by more
 
 
-def read_here(path: str, indices: list[int]) -> np.ndarray:
-    """Read frames by `dataset/video_file.py`: (T, H, W, 3), BGR, as all of these."""
+def read_by_pyav(path: str, indices: list[int]) -> np.ndarray:
+    """Read frames by `dataset/video_file.py`; like the other readers return uint8 (T, H, W, 3) BGR."""
     return np.stack([frame for _, frame in VideoFile(path).decode(indices)])
 
 
 def read_by_opencv(path: str, indices: list[int]) -> np.ndarray:
-    """Read frames in a row by OpenCV, which seeks to the first of them."""
+    """Read consecutive frames by OpenCV, which seeks to the first one."""
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     capture.set(cv2.CAP_PROP_POS_FRAMES, indices[0])
     frames = [capture.read()[1] for _ in indices]
@@ -47,7 +48,7 @@ def read_by_decord(path: str, indices: list[int]) -> np.ndarray:
 
 
 def read_all(path: str) -> np.ndarray:
-    """Read every frame from the first on."""
+    """Read all frames of a video."""
     capture, frames = cv2.VideoCapture(path), []
     is_read, frame = capture.read()
     while is_read:
@@ -57,22 +58,22 @@ def read_all(path: str) -> np.ndarray:
 
 
 def is_wrong(clip: np.ndarray, expected: np.ndarray) -> bool:
-    """Tell whether a clip has other frames than it should."""
-    return clip.shape != expected.shape or float(np.abs(clip.astype(int) - expected).mean()) > MOST_OFF
+    """Return whether a clip has other frames than expected."""
+    return clip.shape != expected.shape or float(np.abs(clip.astype(int) - expected).mean()) > MAX_DIFFERENCE
 
 
-def compare(clips: dict, repeats: int) -> None:
-    """Print a Markdown table.
+def compare(clips: dict, repeats: int) -> str:
+    """Read clips by each decoder; return a Markdown table.
 
     Args:
-        clips: path -> frame indices in a row.
-        repeats: how often all are read; the fastest counts.
+        clips: path -> consecutive frame indices.
+        repeats: how often all clips are read; the fastest repeat counts.
     """
-    ways = {"videofile.py (PyAV)": read_here, "OpenCV": read_by_opencv}
+    readers = {"videofile.py (PyAV)": read_by_pyav, "OpenCV": read_by_opencv}
     if importlib.util.find_spec("decord"):
-        ways["decord"] = read_by_decord
-    print("| read by | clips/s and core | wrong clips |\n|---|---|---|")
-    for name, read in ways.items():
+        readers["decord"] = read_by_decord
+    rows = [["read by", "clips/s and core", "wrong clips"]]
+    for name, read in readers.items():
         times_s = []
         for _ in range(repeats):
             start_s = time.process_time()
@@ -80,17 +81,20 @@ def compare(clips: dict, repeats: int) -> None:
                 read(path, indices)
             times_s.append(time.process_time() - start_s)
         num_wrong = sum(is_wrong(read(path, indices), read_all(path)[indices]) for path, indices in clips.items())
-        print(f"| {name} | {len(clips) / min(times_s):.1f} | {num_wrong} of {len(clips)} |")
+        rows.append([name, f"{len(clips) / min(times_s):.1f}", f"{num_wrong} of {len(clips)}"])
+    return format_table(rows)
 
 
-def main(words: list[str] | None = None) -> None:
-    """Read the command line, choose the clips, compare."""
-    parser = CommandLine("Compare ways to read a clip out of a video file.")
+def main(argv: list[str] | None = None) -> None:
+    """Choose the clips that the command line asks for, and print the table."""
+    parser = CommandLine("Compare the speed and the frames of video decoders.")
     parser.add_argument("folder", type=pathlib.Path, help="folder of videos, searched to any depth")
     parser.add_argument("--clip_len", type=int, default=16, help="frames of a clip")
-    parser.add_argument("--videos", type=int, default=60, help="how many videos, drawn at random")
-    parser.add_argument("--repeats", type=int, default=3, help="how often they are read; the fastest counts")
-    args = parser.parse_args(words)
+    parser.add_argument("--videos", type=int, default=60, help="number of videos, drawn at random")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="how often the clips are read; the fastest repeat counts"
+    )
+    args = parser.parse_args(argv)
     paths = sorted(str(path) for path in args.folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:
         raise ValueError(f"'{args.folder}' holds no videos ({', '.join(VIDEO_SUFFIXES)})")
@@ -101,7 +105,7 @@ def main(words: list[str] | None = None) -> None:
         num_frames = len(VideoFile(path))
         start = rng.randrange(max(1, num_frames - args.clip_len + 1))
         clips[path] = list(range(start, min(num_frames, start + args.clip_len)))
-    compare(clips, args.repeats)
+    print(compare(clips, args.repeats))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Export a trained network for Paddle Inference, and compare it with the network it was made of.
+"""Export a trained network for Paddle Inference, and compare the export with the original.
 
     python tools/export.py --weights checkpoints_models/resnet_model --out output/exported
     python predict.py --exported output/exported --input video.avi
 
-The folder holds the static network, its weights and a description, see exported.py. The number of clips in a batch is
-free. The shape of a clip is the config's: another one would be another protocol, with another accuracy. With `--onnx`
-the network stands there as inference.onnx too, checked with ONNX Runtime.
+The folder has the static network, its weights and a description (see inference/exported_model.py). The batch size is
+free; the shape of a clip is that of the config, since another one would be another protocol, with another accuracy.
+With `--onnx` the folder also has inference.onnx, checked with ONNX Runtime.
 """
 
 import argparse
@@ -24,7 +24,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 from common import command_line
 
 if __name__ == "__main__":
-    os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's notes while it traces tell a user nothing
+    os.environ.setdefault("GLOG_minloglevel", "2")  # Paddle's notes during tracing are for its developers
     command_line.start_paddle()
 
 import numpy as np
@@ -35,37 +35,37 @@ import recipe
 from common import files
 from inference import exported_model
 
-# Largest difference, in parts of the largest logit. oneDNN gets half, since other clips may differ more than the drawn.
+# Largest difference relative to the largest logit; half of it for oneDNN, since other clips may differ more than noise.
 TOLERANCE, ONEDNN_TOLERANCE, ONNX_TOLERANCE = 1e-5, 5e-6, 1e-4
 OPSET = 13
 BATCHES = (1, 3)  # clips
-EXPORTED = ("clips", "skeletons")  # readers whose networks can be
-# Keys of READER and TEST that say how to train or to load, not what the network is to see.
-LEFT_OUT = ("filelist", "augment", "crop", "flip_ratio", "color_jitter", "erasing_ratio")
-LEFT_OUT += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
+EXPORTABLE = ("clips", "skeletons")  # readers of networks that can be exported
+# Keys of READER and TEST that concern training and loading, not the input of the network.
+EXCLUDED_KEYS = ("filelist", "augment", "crop", "flip_ratio", "color_jitter", "erasing_ratio")
+EXCLUDED_KEYS += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/export.py --help`."""
     parser = command_line.CommandLine("Export a trained network for Paddle Inference.")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("checkpoint", nargs="?", help="the same as --weights")
     weights.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
-    parser.add_argument("--out", default="output/exported", help="folder to write; an earlier export is replaced")
+    parser.add_argument("--out", default="output/exported", help="folder to write; replaces an earlier export")
     parser.add_argument("--onnx", action="store_true", help="write inference.onnx too; needs paddle2onnx, onnxruntime")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     args.weights = args.checkpoint or args.weights
     return args
 
 
-def main(words: list | None = None) -> None:
-    """Export the checkpoint that the command line names, and say how near the export comes to it."""
-    args = parse_arguments(words)
+def main(argv: list | None = None) -> None:
+    """Export the checkpoint that the command line names, and print how much the export differs from it."""
+    args = parse_arguments(argv)
     onnx = import_onnx() if args.onnx else None
-    recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round further than the tolerance
+    recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round by more than the tolerance
     network, state = predict.open_weights(args.weights, lambda model, _: model)
     name = state["config"]["READER"]["name"]
-    if name not in EXPORTED:
+    if name not in EXPORTABLE:
         raise ValueError(
             f"{args.weights} reads {name}: exports take frames or skeletons, not heat maps, which are drawn outside of "
             "the network; predict.py --weights runs the checkpoint as it is"
@@ -79,17 +79,17 @@ def main(words: list | None = None) -> None:
         save_static(network, frames[0], folder)
         write_description(describe(args.weights, state, frames[0], folder), folder, frames, expected)
         if onnx:
-            refuse(compare("ONNX Runtime", write_onnx(*onnx, folder), frames, expected), ONNX_TOLERANCE)
+            check_difference(compare("ONNX Runtime", write_onnx(*onnx, folder), frames, expected), ONNX_TOLERANCE)
     print(f"{args.out}: {state['config']['MODEL']['name']} of {args.weights}, clips of {clip_shape}")
     if state["config"]["READER"]["name"] == "clips":
         print(f"next: python predict.py --exported {args.out} --input video.avi")
 
 
 def import_onnx() -> tuple:
-    """Return the modules paddle2onnx and onnxruntime.
+    """Import and return the modules paddle2onnx and onnxruntime.
 
     Raises:
-        ValueError: one is not installed, or not for this Paddle; says which to install.
+        ValueError: one is missing or does not work with this Paddle; the message has the command to install it.
     """
     try:
         import onnxruntime
@@ -98,35 +98,35 @@ def import_onnx() -> tuple:
         pinned = "paddle2onnx==1.2.11" if paddle.__version__.startswith("2.") else "paddle2onnx"
         reason = str(error).splitlines()[0]
         raise ValueError(f"--onnx: {reason}; for this Paddle: pip install {pinned} onnxruntime") from error
-    onnxruntime.set_default_logger_severity(3)  # its warnings are of how paddle2onnx writes
+    onnxruntime.set_default_logger_severity(3)  # its warnings concern paddle2onnx
     return paddle2onnx, onnxruntime
 
 
 def run_timed(network: Callable, frames: list) -> tuple:
-    """Return the network's logits (numpy) for each batch, and the time it takes for the last one, in seconds."""
+    """Return the logits (NumPy) of each batch, and the seconds that the last batch takes."""
     with paddle.no_grad():
         logits = [np.asarray(network(batch)) for batch in frames]
-        start_s = time.perf_counter()  # a second run: the first one of a shape prepares it
+        start_s = time.perf_counter()  # the first run of a shape includes its preparation
         np.asarray(network(frames[-1]))
     return logits, time.perf_counter() - start_s
 
 
 @contextlib.contextmanager
 def write_folder(path: str) -> Iterator[str]:
-    """Make a folder that takes its name, and the place of an earlier export, when it is complete.
+    """Make a temporary folder that replaces the folder `path` when the context ends without an error.
 
     Yields:
-        its temporary path.
+        Path of the temporary folder.
 
     Raises:
-        ValueError: `path` is a file, or holds what no export has.
-        OSError: it cannot be written.
+        ValueError: `path` is a file, or has files that are not of an export.
+        OSError: the folder cannot be written.
     """
-    target = os.path.realpath(path)  # a link stays a link
+    target = os.path.realpath(path)  # a symbolic link is not replaced
     if os.path.isfile(target):
         raise ValueError(f"--out {path} is a file; name a folder")
-    there = os.listdir(target) if os.path.isdir(target) else []
-    others = sorted(name for name in there if not name.startswith(f"{exported_model.STEM}."))
+    names = os.listdir(target) if os.path.isdir(target) else []
+    others = sorted(name for name in names if not name.startswith(f"{exported_model.STEM}."))
     if others:
         raise ValueError(f"--out {path} holds what is of no export, such as '{others[0]}'; name another folder")
     temporary = os.path.join(os.path.dirname(target), files.UNFINISHED + secrets.token_hex(8))
@@ -142,16 +142,16 @@ def write_folder(path: str) -> Iterator[str]:
 
 
 def save_static(network: paddle.nn.Layer, batch: np.ndarray, folder: str) -> None:
-    """Write the network and its weights in the format of this Paddle; `network` itself becomes a static one."""
+    """Write the network and its weights in the format of this Paddle; `network` itself is made static."""
     frames = paddle.static.InputSpec([None, *batch.shape[1:]], str(batch.dtype), "frames")
     static = paddle.jit.to_static(network, input_spec=[frames], full_graph=True, backend=None)
     paddle.jit.save(static, os.path.join(folder, exported_model.STEM))
 
 
 def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
-    """Return what `inference.yaml` is to say: what a user of the network must know, and what tells damaged files."""
+    """Return the content of `inference.yaml`: what an application needs to know, and checksums of the files."""
     config = state["config"]
-    reader = {key: value for key, value in {**config["READER"], **config["TEST"]}.items() if key not in LEFT_OUT}
+    reader = {key: value for key, value in {**config["READER"], **config["TEST"]}.items() if key not in EXCLUDED_KEYS}
     run = {"average_clips": config["RUN"]["average_clips"]}
     return {
         "checkpoint": weights,
@@ -166,10 +166,10 @@ def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
 
 
 def write_description(description: dict, folder: str, frames: list, expected: list) -> None:
-    """Write `inference.yaml`, with oneDNN on if the network computes what it should with it, else off.
+    """Write `inference.yaml`; enable oneDNN in it if the export computes the expected logits with oneDNN.
 
     Raises:
-        ValueError: it computes something else without oneDNN too.
+        ValueError: the logits differ without oneDNN too.
     """
     for onednn, tolerance in ((True, ONEDNN_TOLERANCE), (False, TOLERANCE)):
         with files.write_atomically(os.path.join(folder, f"{exported_model.STEM}.yaml"), "w") as file:
@@ -177,27 +177,27 @@ def write_description(description: dict, folder: str, frames: list, expected: li
         name = f"Paddle Inference {'with' if onednn else 'without'} oneDNN"
         try:
             difference = compare(name, exported_model.ExportedModel(folder), frames, expected)
-        except (ValueError, RuntimeError) as error:  # an operator of some networks, which only its oneDNN form refuses
+        except (ValueError, RuntimeError) as error:  # oneDNN does not support an operator of some networks
             if not onednn:
                 raise
             print(f"{name}: cannot run this network ({str(error).strip().splitlines()[-1].strip()}); it is left out")
             continue
         if difference <= tolerance:
             return
-    refuse(difference, tolerance)
+    check_difference(difference, tolerance)
 
 
 def compare(name: str, network: Callable, frames: list, expected: list) -> float:
-    """Print and return how far an exported network is from the dynamic one, in parts of the largest logit."""
-    got, spent_s = run_timed(network, frames)
-    pairs = zip(got, expected, strict=True)
-    difference = np.max([np.abs(one - other).max() / np.abs(other).max() for one, other in pairs])
-    print(f"{name}: {BATCHES[-1]} clips in {spent_s:.3f} s, differs by {difference:.1e} of the largest logit")
+    """Print and return the largest difference of two networks, relative to the largest logit."""
+    logits, seconds = run_timed(network, frames)
+    pairs = zip(logits, expected, strict=True)
+    difference = np.max([np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs])
+    print(f"{name}: {BATCHES[-1]} clips in {seconds:.3f} s, differs by {difference:.1e} of the largest logit")
     return float(difference)
 
 
-def refuse(difference: float, tolerance: float) -> None:
-    """Raise ValueError if an exported network differs by more than `tolerance`, or by nan."""
+def check_difference(difference: float, tolerance: float) -> None:
+    """Raise ValueError if `difference` exceeds `tolerance` or is nan."""
     if not difference <= tolerance:
         raise ValueError(
             f"the exported network differs from the dynamic one by {difference:.1e} of the largest logit, at most "
@@ -206,8 +206,8 @@ def refuse(difference: float, tolerance: float) -> None:
 
 
 def write_onnx(paddle2onnx, onnxruntime, folder: str) -> Callable:
-    """Write `inference.onnx`; return a function that runs it on frames."""
-    # Given a file to write, paddle2onnx 2 would also optimise, for which it pip-installs packages by itself.
+    """Write `inference.onnx`; return a function from a batch to its logits."""
+    # If paddle2onnx 2 writes the file itself, it also optimises, for which it pip-installs packages.
     content = paddle2onnx.export(*exported_model.find_files(folder), opset_version=OPSET, verbose=False)
     path = os.path.join(folder, f"{exported_model.STEM}.onnx")
     with files.write_atomically(path) as file:

@@ -1,15 +1,16 @@
-"""Videos to key points, by MediaPipe Pose: `<Class>/<video>.mp4` becomes `<Class>/<video>.json` for skeleton2pkl.py.
+"""Find key points in videos by MediaPipe Pose: `<Class>/<video>.mp4` gives `<Class>/<video>.json` for skeleton2pkl.py.
 
     python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm
     poses/bin/python tools/find_poses.py --videos data/mine/videos --out data/mine/keypoints
 
-MediaPipe and Paddle need different versions of the same packages, hence the environment of its own (Python 3.10 to
-3.12). This version has its network in the wheel, so nothing is downloaded later. It finds one person a frame. Of the 33
-landmarks those 17 that COCO has are kept, in pixels, with MediaPipe's visibility as score. A second run does only what
-is missing. Videos that cannot be read whole, or show nobody, are named with the reason in failed.csv in the folder
---out. Exit status: 0 if there are key points to go on with.
+MediaPipe and Paddle need different versions of the same packages, hence the separate environment (Python 3.10 to 3.12).
+This version has its network in the wheel, so nothing is downloaded later. It finds one person a frame. Of the 33
+landmarks the 17 of COCO are written, in pixels, with MediaPipe's visibility as score. A second run processes only the
+videos that are missing. Videos that cannot be read completely, or show nobody, are listed with the reason in failed.csv
+in the folder --out. Exit status: 0 if there are key points to continue with.
 """
 
+import argparse
 import importlib
 import json
 import os
@@ -32,57 +33,57 @@ from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order
 
 INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm"
-COCO = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
+LANDMARKS = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
 WHEEL_MODEL = 1  # "full"; "lite" (0) and "heavy" (2) are not in the wheel
-FEW_RATIO = 0.5  # a video with a body in fewer of its frames is named
-MOST_NAMED = 5
+FEW_RATIO = 0.5  # a video with a body in fewer of its frames is listed
+MAX_LISTED = 5
 
 
-def parse_flags(words: list[str] | None = None):
-    """Read the command line."""
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/find_poses.py --help`."""
     parser = CommandLine("Find the key points of one person in videos.")
-    parser.add_argument("--videos", required=True, help="folder of videos, or of folders of them, such as <Class>/")
-    parser.add_argument("--out", required=True, help="where the json files go, in folders of the same names")
-    parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
-    flags = parser.parse_args(words)
-    if flags.workers < 0:
+    parser.add_argument("--videos", required=True, help="folder of videos, searched to any depth")
+    parser.add_argument("--out", required=True, help="folder of the json files, in subfolders of the same names")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
+    args = parser.parse_args(argv)
+    if args.workers < 0:
         parser.error("--workers takes 0 or more")
-    return flags
+    return args
 
 
-def main(words: list[str] | None = None) -> int:
-    """Find what is missing, then say in how many frames there was somebody."""
-    flags = parse_flags(words)
+def main(argv: list[str] | None = None) -> int:
+    """Process the missing videos, then print in how many frames a body was found."""
+    args = parse_arguments(argv)
     load_estimator()  # before the workers are forked: each of them needs it
-    jobs, failed = list_jobs(flags.videos, flags.out)
+    jobs, failed = list_jobs(args.videos, args.out)
     missing = {name: job for name, job in jobs.items() if not os.path.isfile(job[1])}
     os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
-    print(f"find_poses: {len(jobs)} videos in {flags.videos}, {len(missing)} to do", flush=True)
-    cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
-    outcomes = run_jobs(find_quietly, missing, flags.workers, "find_poses")
+    print(f"find_poses: {len(jobs)} videos in {args.videos}, {len(missing)} to do", flush=True)
+    cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
+    outcomes = run_jobs(find_quietly, missing, args.workers, "find_poses")
     failed.update(outcomes.failed)
-    csv_path, there = os.path.join(flags.out, "failed.csv"), len(jobs) - len(missing)
+    csv_path, num_present = os.path.join(args.out, "failed.csv"), len(jobs) - len(missing)
     write_failures(failed, csv_path)
-    num_seen, num_frames = (sum(counts) for counts in zip((0, 0), *outcomes.done.values(), strict=True))
-    bodies = f" with a body in {num_seen} of {num_frames} frames" if outcomes.done else ""
-    print(f"find_poses: {len(outcomes.done)} videos done{bodies}, {there} were there", end="")
+    num_found, num_frames = (sum(counts) for counts in zip((0, 0), *outcomes.done.values(), strict=True))
+    bodies = f" with a body in {num_found} of {num_frames} frames" if outcomes.done else ""
+    print(f"find_poses: {len(outcomes.done)} videos done{bodies}, {num_present} were there", end="")
     print(f", {len(failed)} FAILED, see {csv_path}" if failed else "")
     few = {name: counts for name, counts in outcomes.done.items() if counts[0] < FEW_RATIO * counts[1]}
     few = {name: f"a body in only {counts[0]} of {counts[1]} frames" for name, counts in few.items()}
     for reasons in (failed, few):
-        for name in sorted(reasons, key=natural_order)[:MOST_NAMED]:
+        for name in sorted(reasons, key=natural_order)[:MAX_LISTED]:
             print(f"  {name}: {reasons[name]}")
-    if len(few) > MOST_NAMED:
-        print(f"  and {len(few) - MOST_NAMED} more with a body in fewer than half of the frames")
-    return 0 if outcomes.done or there else 1
+    if len(few) > MAX_LISTED:
+        print(f"  and {len(few) - MAX_LISTED} more with a body in fewer than half of the frames")
+    return 0 if outcomes.done or num_present else 1
 
 
 def load_estimator() -> ModuleType:
-    """Import MediaPipe's module of Pose.
+    """Import and return MediaPipe's module of Pose.
 
     Raises:
-        ValueError: this Python has no MediaPipe, or one without the network.
+        ValueError: MediaPipe is missing, or is a version without the network.
     """
     try:
         return importlib.import_module("mediapipe").solutions.pose
@@ -97,10 +98,10 @@ def list_jobs(videos: str, out: str) -> tuple[dict[str, tuple[str, str]], dict[s
     """List the videos below a folder.
 
     Returns:
-        (video, json file to write) by the path below the folder, without suffix; the reason for each file that cannot
-        be taken.
+        {relative path without suffix: (video, json file to write)}, and {video: reason why it is left out}.
+
     Raises:
-        FileNotFoundError: no videos.
+        FileNotFoundError: there are no videos.
     """
     paths = [path for path in pathlib.Path(videos).rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES]
     jobs, failed = {}, {}
@@ -119,48 +120,49 @@ def list_jobs(videos: str, out: str) -> tuple[dict[str, tuple[str, str]], dict[s
 
 
 def find_quietly(job: tuple[str, str]) -> tuple[int, int]:
-    """Run `find_poses` in a process that is a worker: what MediaPipe prints there is for its own developers."""
+    """Run `find_poses` in a worker process without the notes that MediaPipe prints for its developers."""
     cv2.setNumThreads(1)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)  # stderr, as MediaPipe's C++ knows it
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)  # stderr of MediaPipe's C++ code
     return find_poses(*job)
 
 
 def find_poses(path: str, target: str) -> tuple[int, int]:
-    """Write the key points of a video as json in MMPose's form, with the size of its pictures.
+    """Write the key points of a video as json in MMPose's format, with the size of its frames.
 
     Returns:
-        how many frames have a body, how many there are.
+        (number of frames with a body, number of frames).
+
     Raises:
-        ValueError: the video cannot be read whole, or no frame has a body.
+        ValueError: the video cannot be read completely, or no frame has a body.
     """
-    frames, size, num_seen = [], None, 0
+    frames, size, num_found = [], None, 0
     with load_estimator().Pose(model_complexity=WHEEL_MODEL) as estimator:
         for frame in read_frames(path):
             size = [frame.shape[1], frame.shape[0]]
-            found = estimator.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).pose_landmarks
-            instances = [describe(found.landmark, size)] if found else []
+            pose = estimator.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).pose_landmarks
+            instances = [convert_landmarks(pose.landmark, size)] if pose else []
             frames.append({"frame_id": len(frames), "instances": instances})
-            num_seen += len(instances)
-    if not num_seen:
+            num_found += len(instances)
+    if not num_found:
         raise ValueError(f"no body in any of its {len(frames)} frames; show one person whole, or leave the video out")
     with write_atomically(target, "w") as file:
         json.dump({"image_size": size, "instance_info": frames}, file)
-    return num_seen, len(frames)
+    return num_found, len(frames)
 
 
-def describe(landmarks: list, size: list[int]) -> dict:
-    """Put the landmarks of a body, whose x and y are shares of the picture, into MMPose's words."""
-    points = np.array([[landmarks[place].x, landmarks[place].y] for place in COCO]) * size
-    scores = [round(landmarks[place].visibility, 4) for place in COCO]
+def convert_landmarks(landmarks: list, size: list[int]) -> dict:
+    """Convert the landmarks of a body, whose x and y are fractions of the frame's size, to MMPose's format."""
+    points = np.array([[landmarks[index].x, landmarks[index].y] for index in LANDMARKS]) * size
+    scores = [round(landmarks[index].visibility, 4) for index in LANDMARKS]
     return {"keypoints": points.round(2).tolist(), "keypoint_scores": scores}
 
 
 def read_frames(path: str) -> Iterator[np.ndarray]:
-    """Decode a video to (H, W, 3) BGR frames, upright.
+    """Decode a video to upright frames, uint8 (H, W, 3) BGR.
 
     Raises:
-        ValueError: it cannot be read whole.
+        ValueError: the video cannot be read completely.
     """
     capture = open_video(path)
     announced, num_read = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0

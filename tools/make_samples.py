@@ -1,13 +1,14 @@
-"""Make the sample data: videos of an animated figure, and the same clips as skeletons, offline and in seconds.
+"""Make the sample data: videos of an animated figure, and skeletons of the same clips, offline and in seconds.
 
     python tools/make_samples.py --root data/samples
 
-A drawn person performs actions that only pose and motion tell apart; each group is another body. One animation gives
-all forms of a clip: an .avi file and split files as in UCF-101, an NTU RGB+D .skeleton file, and its joints in the
-skeleton pkl (`coco17.pkl` in pixels, `ntu25.pkl` in metres; frame_dir is the video's name). The points are exact, so
-their scores are all 1. The same flags give the same bytes, whatever the number of workers.
+A drawn person performs actions that differ only in pose and motion; each group is another body. One animation gives all
+formats of a clip: an .avi file with split files as in UCF-101, an NTU RGB+D .skeleton file, and the joints in skeleton
+pkl files (`coco17.pkl` in pixels, `ntu25.pkl` in metres; frame_dir is the name of the video). The points are exact, so
+all scores are 1. The same flags give the same bytes, whatever the number of workers.
 """
 
+import argparse
 import os
 import pathlib
 import shlex
@@ -33,7 +34,7 @@ from tools.samples.film import draw_frames, make_clothes, make_scene
 
 NTU25 = LAYOUTS["ntu25"]
 NUM_SPLITS = 3
-LIMITS = {  # flag: (least, most); a name has two digits for the group and two for the clip
+LIMITS = {  # flag -> (minimum, maximum); names have two digits for the group and two for the clip
     "classes": (1, len(ACTIONS)),
     "groups": (2, 99),
     "clips": (1, 99),
@@ -49,7 +50,7 @@ JOINT_FORMAT = "%.7f %.7f %.7f %.4f %.4f %.4f %.4f 1 0 0 0 2\n"  # last: orienta
 
 @dataclass(frozen=True)
 class Clip:
-    """What makes a clip: it holds the same action, label and group in every form."""
+    """Properties of a clip, which all of its formats share."""
 
     action: str
     label: int
@@ -63,17 +64,17 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The name of the video, as in UCF-101."""
+        """Name of the video, as in UCF-101."""
         return f"v_{self.action}_g{self.group:02d}_c{self.number:02d}"
 
     @property
     def skeleton_name(self) -> str:
-        """The name of the skeleton file, as in NTU RGB+D: the performer is the group, actions count from 1."""
+        """Name of the skeleton file, as in NTU RGB+D: the performer is the group, actions count from 1."""
         return f"S001C001P{self.group:03d}R{self.number:03d}A{self.label + 1:03d}"
 
 
 def list_clips(num_classes: int, num_groups: int, num_clips: int, **properties) -> list[Clip]:
-    """List the clips of the first `num_classes` actions, sorted by name; a label is a place among the sorted names."""
+    """List the clips of the first `num_classes` actions; a label is an index into their sorted names."""
     return [
         Clip(action, label, group, number, **properties)
         for label, action in enumerate(sorted(list(ACTIONS)[:num_classes]))
@@ -85,12 +86,13 @@ def list_clips(num_classes: int, num_groups: int, num_clips: int, **properties) 
 def film_clip(clip: Clip, root: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """Animate a clip and write its video and its .skeleton file.
 
-    Chance depends on group and clip only, never on the action: body, camera, room and timing cannot tell classes apart.
+    Random numbers depend on the group and the number of the clip, not on the action, so that body, camera, room and
+    timing contain no information about the class.
 
     Returns:
         COCO key points (T, 17, 2) in pixels of the video and NTU joints (T, 25, 3) in metres, both float32.
     """
-    cv2.setNumThreads(1)  # the clips themselves are made in parallel
+    cv2.setNumThreads(1)  # clips are made in parallel
     group_rng = np.random.default_rng([clip.seed, clip.group])
     body, clothes = make_body(group_rng), make_clothes(group_rng)
     rng = np.random.default_rng([clip.seed, clip.group, clip.number])
@@ -109,10 +111,10 @@ def film_clip(clip: Clip, root: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_video(frames: Iterable[np.ndarray], path: pathlib.Path, clip: Clip) -> None:
-    """Write frames as Motion JPEG: each frame stands alone, so that compression does not tell the direction of time.
+    """Write frames as Motion JPEG, which compresses each frame by itself and so has no trace of the direction of time.
 
     Raises:
-        OSError: the video could not be written, or not whole.
+        OSError: the video could not be written completely.
     """
     unfinished = path.with_name(UNFINISHED + path.name)
     codec = cv2.VideoWriter_fourcc(*"MJPG")
@@ -120,14 +122,14 @@ def write_video(frames: Iterable[np.ndarray], path: pathlib.Path, clip: Clip) ->
     for frame in frames:
         writer.write(frame)
     writer.release()
-    if not _is_whole_avi(unfinished):  # OpenCV does not say when a write fails
+    if not _is_whole_avi(unfinished):  # OpenCV does not report a failed write
         unfinished.unlink(missing_ok=True)
         raise OSError(f"'{path}' could not be written whole; see whether its disk is full or the folder read-only")
     os.replace(unfinished, path)
 
 
 def _is_whole_avi(path: pathlib.Path) -> bool:
-    """Tell whether the length in the header, which is written last, is that of the file."""
+    """Return whether the length in the header, which is written last, is that of the file."""
     if not path.is_file() or path.stat().st_size < 8:
         return False
     with open(path, "rb") as file:
@@ -138,9 +140,9 @@ def format_skeleton(group: int, seen: np.ndarray, pixels: np.ndarray) -> str:
     """Format joints as the text of an NTU RGB+D .skeleton file with one body.
 
     Args:
-        group: gives the body's id.
-        seen: (T, 25, 3) metres, camera axes.
-        pixels: (T, 25, 2) in the video, written as the colour camera's.
+        group: determines the id of the body.
+        seen: (T, 25, 3) metres in camera axes.
+        pixels: (T, 25, 2) in the video, written as those of the color camera.
     """
     depth_x = DEPTH_CENTRE[0] + DEPTH_FOCAL * seen[..., 0] / seen[..., 2]
     depth_y = DEPTH_CENTRE[1] - DEPTH_FOCAL * seen[..., 1] / seen[..., 2]
@@ -152,17 +154,17 @@ def format_skeleton(group: int, seen: np.ndarray, pixels: np.ndarray) -> str:
 
 
 def find_held_out_groups(num_groups: int, split: int) -> set[int]:
-    """The test groups of split 0, 1 or 2: a quarter of all, at least one, other ones in each split while they last."""
+    """Return the test groups of split 0, 1 or 2: a quarter of all, at least one, disjoint if possible."""
     num_held_out = max(1, round(num_groups / 4))
-    return {(split * num_held_out + place) % num_groups + 1 for place in range(num_held_out)}
+    return {(split * num_held_out + index) % num_groups + 1 for index in range(num_held_out)}
 
 
 def write_split_files(clips: list[Clip], folder: pathlib.Path) -> None:
-    """Write classInd.txt, trainlist0N.txt (labels from 1) and testlist0N.txt as UCF-101 has them."""
+    """Write classInd.txt, trainlist0N.txt (labels from 1) and testlist0N.txt in the format of UCF-101."""
     classes = sorted({(clip.label, clip.action) for clip in clips})
     texts = {"classInd.txt": "".join(f"{label + 1} {action}\n" for label, action in classes)}
     for split in range(NUM_SPLITS):
-        train, test = divide_clips(clips, split)
+        train, test = split_clips(clips, split)
         texts[f"trainlist{split + 1:02d}.txt"] = "".join(
             f"{clip.action}/{clip.name}.avi {clip.label + 1}\n" for clip in train
         )
@@ -172,22 +174,22 @@ def write_split_files(clips: list[Clip], folder: pathlib.Path) -> None:
             file.write(text)
 
 
-def divide_clips(clips: list[Clip], split: int) -> tuple[list[Clip], list[Clip]]:
-    """Divide clips into training and test by group."""
+def split_clips(clips: list[Clip], split: int) -> tuple[list[Clip], list[Clip]]:
+    """Split clips into training and test by group."""
     held_out = find_held_out_groups(max(clip.group for clip in clips), split)
     train = [clip for clip in clips if clip.group not in held_out]
     return train, [clip for clip in clips if clip.group in held_out]
 
 
 def write_skeleton_pickles(clips: list[Clip], joints: list, root: pathlib.Path) -> None:
-    """Write coco17.pkl and ntu25.pkl: splits train1, test1, ... and one annotation per clip, one person each.
+    """Write coco17.pkl and ntu25.pkl: splits train1, test1, ... and an annotation of one person for each clip.
 
     Args:
-        joints: for each clip, what `film_clip` returns.
+        joints: what `film_clip` returned for each clip.
     """
     names = {}
     for split in range(NUM_SPLITS):
-        train, test = divide_clips(clips, split)
+        train, test = split_clips(clips, split)
         names[f"train{split + 1}"] = [clip.name for clip in train]
         names[f"test{split + 1}"] = [clip.name for clip in test]
     coco, ntu = [], []
@@ -205,10 +207,10 @@ def write_skeleton_pickles(clips: list[Clip], joints: list, root: pathlib.Path) 
 
 
 def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:
-    """Make all forms of the clips; lists and pickles come last, so a tree that has them is complete.
+    """Make all formats of the clips; split files and pickles are written last, so a folder that has them is complete.
 
     Raises:
-        ValueError: the folder holds videos of other classes, which are not ours to overwrite.
+        ValueError: the folder has videos of other classes, which this tool has not made.
         OSError: a file could not be written.
     """
     make_folder(root)
@@ -220,7 +222,7 @@ def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:
         path.unlink(missing_ok=True)
     for action in {clip.action for clip in clips}:
         make_folder(root / "UCF-101" / action)
-    cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
+    cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
     outcomes = run_jobs(partial(film_clip, root=root), {clip.name: clip for clip in clips}, workers, "samples")
     if outcomes.failed:
         name, reason = next(iter(outcomes.failed.items()))
@@ -229,44 +231,45 @@ def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:
     write_split_files(clips, splits)
 
 
-def parse_flags(words: list[str] | None = None):
-    """Read the command line; a number out of its limits ends the program with one sentence."""
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/make_samples.py --help`."""
     parser = CommandLine("Make sample videos and skeletons of an animated figure.")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("data/samples"), help="folder to fill")
-    parser.add_argument("--seed", type=int, default=0, help="whole number from 0; another seed, other people")
+    parser.add_argument("--seed", type=int, default=0, help="seed of bodies, cameras and timing, from 0")
     parser.add_argument("--classes", type=int, default=len(ACTIONS), help="number of actions")
-    parser.add_argument("--groups", type=int, default=12, help="number of people; a quarter is held out for the test")
+    parser.add_argument("--groups", type=int, default=12, help="number of people; a quarter is held out for testing")
     parser.add_argument("--clips", type=int, default=3, help="clips of each action by each person")
     parser.add_argument("--frames", type=int, default=32, help="frames in a clip")
     parser.add_argument("--width", type=int, default=160, help="pixels")
     parser.add_argument("--height", type=int, default=120, help="pixels")
-    parser.add_argument("--fps", type=int, default=25, help="frames per second that the videos state")
-    parser.add_argument("--workers", type=int, default=0, help="processes; 0 = one per core")
-    flags = parser.parse_args(words)
-    for name, (least, most) in LIMITS.items():
-        if not least <= getattr(flags, name) <= most:
-            parser.error(f"--{name} is {getattr(flags, name)}, expected a number from {least} to {most}")
-    if flags.seed < 0:
-        parser.error(f"--seed is {flags.seed}, expected 0 or more")
-    return flags
+    parser.add_argument("--fps", type=int, default=25, help="frame rate in the header of the videos")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
+    args = parser.parse_args(argv)
+    for name, (minimum, maximum) in LIMITS.items():
+        value = getattr(args, name)
+        if not minimum <= value <= maximum:
+            parser.error(f"--{name} is {value}, expected a number from {minimum} to {maximum}")
+    if args.seed < 0:
+        parser.error(f"--seed is {args.seed}, expected 0 or more")
+    return args
 
 
 def main() -> None:
-    """Make the sample data and say what was made and what comes next."""
-    flags = parse_flags()
+    """Make the sample data; print a summary and the next command."""
+    args = parse_arguments()
     start_s = time.monotonic()
-    properties = {"seed": flags.seed, "num_frames": flags.frames, "fps": flags.fps}
-    clips = list_clips(flags.classes, flags.groups, flags.clips, width=flags.width, height=flags.height, **properties)
-    make_samples(clips, flags.root, flags.workers)
-    held_out = " ".join(f"g{group:02d}" for group in sorted(find_held_out_groups(flags.groups, split=0)))
-    print(f"{flags.root}: {len(clips)} videos with their skeletons made in {time.monotonic() - start_s:.1f} s")
-    print(f"classes: {flags.classes}; groups: {flags.groups}, held out in split 1: {held_out}")
-    files = [*flags.root.glob("UCF-101/*/v_*.avi"), *flags.root.glob("nturgb+d_skeletons/S*.skeleton")]
+    properties = {"seed": args.seed, "num_frames": args.frames, "fps": args.fps}
+    clips = list_clips(args.classes, args.groups, args.clips, width=args.width, height=args.height, **properties)
+    make_samples(clips, args.root, args.workers)
+    held_out = " ".join(f"g{group:02d}" for group in sorted(find_held_out_groups(args.groups, split=0)))
+    print(f"{args.root}: {len(clips)} videos with their skeletons made in {time.monotonic() - start_s:.1f} s")
+    print(f"classes: {args.classes}; groups: {args.groups}, held out in split 1: {held_out}")
+    files = [*args.root.glob("UCF-101/*/v_*.avi"), *args.root.glob("nturgb+d_skeletons/S*.skeleton")]
     if len(files) > 2 * len(clips):
         print(
             f"{len(files) - 2 * len(clips)} files of a run with other flags stay; to be rid of them delete the folder"
         )
-    print(f"next: python avi2jpg.py --root {shlex.quote(str(flags.root))}")
+    print(f"next: python avi2jpg.py --root {shlex.quote(str(args.root))}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Put a trained RGB network and a trained pose network into one RGBPoseConv3D or PCAN, as a start for fine-tuning.
+"""Merge a trained RGB network and a trained pose network into an RGBPoseConv3D or PCAN, to fine-tune it.
 
     python tools/merge_rgbpose.py output/rgb/best output/pose/best --model rgbposeconv3d --out weights/merged
     python tools/merge_rgbpose.py output/rgb/best output/pose/best --config configs/FILE.yaml --out weights/merged
 
-The RGB network is a `slowonly`, the pose network a `posec3d` with temporal_strides [1, 1, 1]. Where a stage sees
-features of the other pathway too, its weights get columns of zeros for them, so that the merged network begins exactly
-as the two apart. What neither has (laterals, and PCAN's gates, coarse classes and prototypes) is drawn from --seed.
-PCAN adds the cosines of prototypes to its logits in evaluation, which are random before its training.
+The RGB network is a `slowonly`, the pose network a `posec3d` with temporal_strides [1, 1, 1]. Weights of stages that
+also take features of the other pathway get zeros for these, so that the merged network first computes the same as the
+two networks. Weights that neither network has (laterals, and PCAN's gates, coarse classes and prototypes) are drawn
+from --seed. In evaluation PCAN adds the cosines of prototypes to its logits, which are random before its training.
 """
 
 import argparse
@@ -31,28 +31,28 @@ from models import build_model
 from tools.torch2paddle import read_config
 
 NETWORKS = ("rgbposeconv3d", "pcan")
-KINDS = {"rgb": "slowonly", "pose": "posec3d"}  # what a pathway is trained as by itself
+KINDS = {"rgb": "slowonly", "pose": "posec3d"}  # network that a pathway is trained as
 DRAWN = ["backbone.*_laterals.*", "backbone.gates.*", "fc_*_coarse.*", "prototypes.*"]
 WIDENED = re.compile(r"backbone\.(rgb|pose)_path\.layer\d+\.0\.(conv1|downsample\.0)\.weight")
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/merge_rgbpose.py --help`."""
     parser = command_line.CommandLine("Merge a trained RGB network and a trained pose network.")
     parser.add_argument("rgb", help="checkpoint of a slowonly")
     parser.add_argument("pose", help="checkpoint of a posec3d with temporal_strides [1, 1, 1]")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--config", help="config text of the merged network; it goes into the checkpoint")
-    what.add_argument("--model", choices=NETWORKS, help="merged network, where no config is to go into the checkpoint")
-    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    what.add_argument("--config", help="config text of the merged network; the checkpoint will contain it")
+    what.add_argument("--model", choices=NETWORKS, help="merged network, for a checkpoint without a config")
+    parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights that are drawn")
     parser.add_argument("--out", required=True, help="checkpoint to write")
-    return parser.parse_args(words)
+    return parser.parse_args(argv)
 
 
-def main(words: list | None = None) -> None:
-    """Merge the checkpoints that the command line names, and say what became of them."""
-    args = parse_arguments(words)
+def main(argv: list | None = None) -> None:
+    """Merge the checkpoints that the command line names; print a summary."""
+    args = parse_arguments(argv)
     config = read_config(args)
     section = config["MODEL"]
     if section["name"] not in NETWORKS:
@@ -85,10 +85,10 @@ def main(words: list | None = None) -> None:
 
 
 def join_class_names(states: dict, paths: dict) -> list:
-    """Return the class names of both checkpoints; one may lack them.
+    """Return the class names of the checkpoints, of which one may have none.
 
     Raises:
-        ValueError: they differ.
+        ValueError: both have names, and they differ.
     """
     listed = [list(state.get("class_names") or []) for state in states.values()]
     if all(listed):
@@ -97,33 +97,33 @@ def join_class_names(states: dict, paths: dict) -> list:
 
 
 def rename_part(name: str, weights: dict, path: str) -> dict:
-    """Give the weights of a network the names that they have in the merged one.
+    """Rename the weights of a network to their names in the merged network.
 
     Raises:
-        ValueError: they are not those of a backbone and a linear classifier.
+        ValueError: they are not the weights of a backbone and a linear classifier.
     """
-    places = {"backbone.": f"backbone.{name}_path.", "fc.": f"fc_{name}."}
+    prefixes = {"backbone.": f"backbone.{name}_path.", "fc.": f"fc_{name}."}
     renamed = {}
     for key, value in weights.items():
-        prefix = next((one for one in places if key.startswith(one)), None)
+        prefix = next((prefix for prefix in prefixes if key.startswith(prefix)), None)
         if prefix is None:
             raise ValueError(
                 f"'{path}' has '{key}', expected the weights of a {KINDS[name]}; train one for this pathway"
             )
-        renamed[places[prefix] + key.removeprefix(prefix)] = value
+        renamed[prefixes[prefix] + key.removeprefix(prefix)] = value
     return renamed
 
 
 def find_section(state: dict) -> dict:
-    """Return the section MODEL that a checkpoint was trained with, or was converted for; {} if it does not tell."""
+    """Return the section MODEL that a checkpoint was trained or converted with; {} if it does not contain one."""
     return state.get("config", {}).get("MODEL") or state.get("source", {}).get("model") or {}
 
 
 def check_plan(name: str, section: dict, plan, path: str) -> None:
-    """Refuse weights that would fit a pathway which computes something else.
+    """Check that a checkpoint was trained with the arguments of its pathway; other weights may fit in shape only.
 
     Raises:
-        ValueError: names the argument that differs.
+        ValueError: an argument differs; the message names it.
     """
     if section and section.get("name") != KINDS[name]:
         raise ValueError(f"'{path}' is a {section.get('name')}, expected a {KINDS[name]} for the {name} pathway")
@@ -137,10 +137,11 @@ def check_plan(name: str, section: dict, plan, path: str) -> None:
 
 
 def widen_inputs(weights: dict, model: paddle.nn.Layer) -> dict:
-    """Return the weights that see features of the other pathway too, with columns of zeros for those.
+    """Return the weights of layers that also take features of the other pathway, with columns of zeros for these.
 
     Args:
         weights: name in `model` -> array.
+        model: the merged network.
     """
     state = model.state_dict()
     widened = {}

@@ -1,16 +1,17 @@
-"""Make the videos of a folder smaller, frame by frame: NTU RGB+D's 1920 x 1080 .avi become 960 x 540 .mp4 (H.264).
+"""Scale down the videos of a folder: NTU RGB+D's 1920 x 1080 .avi files become 960 x 540 .mp4 files (H.264).
 
     python tools/shrink_videos.py data/nturgb+d_full --out data/nturgb+d_rgb
 
-Names and folders stay (`S001C001P001R001A001_rgb.mp4`), and so do the frames, their number and their order: each file
-is read again before it gets its name, and refused if frame k is not frame k of the video it was made from. So key
-points found in the large videos hold for the small ones; the reader `rgbpose` carries them from the size that their
-annotation names to that of the frames. Smaller videos keep their size, sound is left out.
+Names and folders stay the same (`S001C001P001R001A001_rgb.mp4`), and so do the number and the order of the frames:
+each file is read again before it gets its name, and refused if frame k is not frame k of the original. So key points of
+the large videos are valid for the small ones; the reader `rgbpose` scales them from the size in their annotation to
+that of the frames. Videos that are small already keep their size; sound is dropped.
 
-A second run makes only what is missing. Videos that cannot be read whole are left out and named with the reason in
-failed.csv in the folder of --out. Exit status: 1 if there are any.
+A second run makes only the videos that are missing. Videos that cannot be read completely are left out and listed with
+the reason in failed.csv in the folder --out. Exit status: 1 if there are any.
 """
 
+import argparse
 import functools
 import json
 import os
@@ -34,63 +35,70 @@ from dataset.records import natural_order
 from dataset.video_file import UnreadableVideoError, VideoFile
 
 ENCODER = "libx264"
-ENCODING = {"crf": "23", "g": "16"}  # quality; frames in a group of pictures, few: clips take some here and there
-USUAL_FPS = 25  # of a file that does not tell its own
-GIST_SIZE = (96, 54)  # width and height of the gray pictures by which frames are compared
-GIST_PIXELS = GIST_SIZE[0] * GIST_SIZE[1] // 100  # those that differ most count: bodies move, rooms do not
-# Of 255. On 20 videos of UCF-101 encoding alone makes up to 15 and 2; a frame's neighbour is mostly 15 farther off.
-GIST_FAR = 50  # mean difference of those pixels: not the same frame
-GIST_NEARER = 4  # how much nearer a neighbour must be for a frame to count as misplaced
+ENCODING = {"crf": "23", "g": "16"}  # quality; distance of key frames, small for random access
+DEFAULT_FPS = 25  # of a file that does not state it
+THUMBNAIL_SIZE = (96, 54)  # width, height of the gray pictures that are compared
+NUM_COMPARED_PIXELS = THUMBNAIL_SIZE[0] * THUMBNAIL_SIZE[1] // 100  # those that differ most: bodies move, rooms do not
+# Of 255. On 20 videos of UCF-101 encoding causes up to 15 and 2; the next frame mostly differs by 15 more.
+MAX_DIFFERENCE = 50  # mean of those pixels, for the same frame
+MAX_ADVANTAGE = 4  # by which another frame may be more similar
 
 
-def parse_flags(words: list[str] | None = None):
-    """Read the command line."""
-    parser = CommandLine("Make the videos of a folder smaller, their frames the same.")
-    parser.add_argument("videos", help="folder of videos, however deep")
-    parser.add_argument("--out", required=True, help="folder of the small ones")
-    parser.add_argument("--width", type=int, default=960, help="pixels at most; the aspect stays")
-    parser.add_argument("--height", type=int, default=540, help="pixels at most")
-    parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
-    flags = parser.parse_args(words)
-    if flags.width < 16 or flags.height < 16 or flags.workers < 0:
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python tools/shrink_videos.py --help`."""
+    parser = CommandLine("Scale down the videos of a folder, frame by frame.")
+    parser.add_argument("videos", help="folder of videos, searched to any depth")
+    parser.add_argument("--out", required=True, help="folder of the small videos")
+    parser.add_argument("--width", type=int, default=960, help="maximum, in pixels; the aspect ratio is preserved")
+    parser.add_argument("--height", type=int, default=540, help="maximum, in pixels")
+    parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
+    args = parser.parse_args(argv)
+    if args.width < 16 or args.height < 16 or args.workers < 0:
         parser.error("--width and --height take 16 or more, --workers takes 0 or more")
-    return flags
+    return args
 
 
-def main(words: list[str] | None = None) -> int:
-    """Make what is missing, then say what was done."""
-    flags = parse_flags(words)
+def main(argv: list[str] | None = None) -> int:
+    """Make the missing videos, then print a summary; return exit status 1 if videos failed."""
+    args = parse_arguments(argv)
     check_encoder()
-    videos, failed = find_videos(flags.videos, flags.out)
-    prepare_folder(flags.out, {"width": flags.width, "height": flags.height})
-    targets = {name: (path, os.path.join(flags.out, os.path.splitext(name)[0] + ".mp4")) for name, path in videos}
+    videos, failed = find_videos(args.videos, args.out)
+    prepare_folder(args.out, {"width": args.width, "height": args.height})
+    targets = {name: (path, os.path.join(args.out, os.path.splitext(name)[0] + ".mp4")) for name, path in videos}
     missing = {name: job for name, job in targets.items() if not os.path.exists(job[1])}
-    print(f"shrink_videos: {len(targets)} videos in {flags.videos}, {len(missing)} to make in {flags.out}", flush=True)
-    cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
-    shrink = functools.partial(shrink_video, width=flags.width, height=flags.height)
+    print(f"shrink_videos: {len(targets)} videos in {args.videos}, {len(missing)} to make in {args.out}", flush=True)
+    cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
+    shrink = functools.partial(shrink_video, width=args.width, height=args.height)
     try:
-        outcomes = run_jobs(shrink, missing, flags.workers, "shrink_videos")
+        outcomes = run_jobs(shrink, missing, args.workers, "shrink_videos")
     finally:
-        remove_unfinished(flags.out)
+        remove_unfinished(args.out)
     failed.update(outcomes.failed)
-    csv_path = os.path.join(flags.out, "failed.csv")
+    csv_path = os.path.join(args.out, "failed.csv")
     write_failures(failed, csv_path)
-    tell(outcomes.done, len(targets) - len(missing), failed, csv_path)
+    print_summary(outcomes.done, len(targets) - len(missing), failed, csv_path)
     return 1 if failed else 0
 
 
-def tell(done: dict, there: int, failed: dict, csv_path: str) -> None:
-    """Print what was made, how much smaller it is, and the first videos that failed."""
-    before, after, num_frames = (sum(one[place] for one in done.values()) for place in range(3))
+def print_summary(done: dict, num_present: int, failed: dict, csv_path: str) -> None:
+    """Print how many videos were made, their sizes, and the first ones that failed.
+
+    Args:
+        done: name -> what `shrink_video` returned.
+        num_present: number of videos of an earlier run.
+        failed: name -> reason.
+        csv_path: file that lists all of these.
+    """
+    before, after, num_frames = (sum(column) for column in zip((0, 0, 0), *done.values(), strict=True))
     sizes = f", {before / 2**20:.1f} MiB became {after / 2**20:.1f}" if done else ""
-    print(f"shrink_videos: {len(done)} videos made ({num_frames} frames{sizes}), {there} were there", end="")
+    print(f"shrink_videos: {len(done)} videos made ({num_frames} frames{sizes}), {num_present} were there", end="")
     print(f", {len(failed)} FAILED, see {csv_path}" if failed else "")
     for name in sorted(failed, key=natural_order)[:5]:
         print(f"  {name}: {failed[name]}")
 
 
 def check_encoder() -> None:
-    """Refuse a PyAV that cannot write H.264.
+    """Check that PyAV can write H.264.
 
     Raises:
         ValueError: it was built without the encoder.
@@ -108,18 +116,18 @@ def find_videos(folder: str, out: str) -> tuple[list, dict[str, str]]:
     """Find the videos below a folder.
 
     Returns:
-        (path below `folder`, path) of each, sorted, and the reason for each that cannot be taken.
+        Sorted list of (path relative to `folder`, path), and {path: reason why it is left out}.
 
     Raises:
-        FileNotFoundError: there are none.
-        ValueError: one of the folders lies in the other, where a reader would find each video twice.
+        FileNotFoundError: there are no videos.
+        ValueError: one of the folders is inside the other, where a reader would find each video twice.
     """
-    places = [os.path.realpath(place) for place in (folder, out)]
-    if os.path.commonpath(places) in places:
+    folders = [os.path.realpath(path) for path in (folder, out)]
+    if os.path.commonpath(folders) in folders:
         raise ValueError(f"'{out}' and '{folder}': one lies in the other; choose an --out beside the folder of videos")
     found = [
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder, followlinks=True)
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _, names in os.walk(folder, followlinks=True)
         for name in names
         if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith(".")
     ]
@@ -134,10 +142,10 @@ def find_videos(folder: str, out: str) -> tuple[list, dict[str, str]]:
 
 
 def prepare_folder(out: str, settings: dict) -> None:
-    """Make the folder, and refuse to mix sizes.
+    """Make the folder and write the settings of its videos.
 
     Raises:
-        ValueError: it holds videos of another size, or such that this script did not make.
+        ValueError: the folder has videos of other settings, or videos that this script did not make.
     """
     make_folder(out)
     path = os.path.join(out, "settings.json")
@@ -145,51 +153,51 @@ def prepare_folder(out: str, settings: dict) -> None:
         if not os.path.isfile(path):
             raise ValueError(f"'{out}' holds videos that this script did not make; choose another --out")
         with open(path, encoding="utf-8") as file:
-            made_with = json.load(file)
-        if made_with != settings:
-            words = " ".join(f"--{key} {value}" for key, value in made_with.items())
-            raise ValueError(f"'{out}' holds videos made with {words}; use these flags, or choose another --out")
+            earlier = json.load(file)
+        if earlier != settings:
+            flags = " ".join(f"--{key} {value}" for key, value in earlier.items())
+            raise ValueError(f"'{out}' holds videos made with {flags}; use these flags, or choose another --out")
     with write_atomically(path, "w") as file:
         json.dump(settings, file)
 
 
 def remove_unfinished(out: str) -> None:
-    """Remove the temporary files that this run or a killed one left."""
+    """Remove temporary files of this run and of interrupted ones."""
     for path in pathlib.Path(out).rglob(UNFINISHED + "*"):
         path.unlink()
 
 
 def shrink_video(job: tuple[str, str], width: int, height: int) -> tuple[int, int, int]:
-    """Write the video `job[0]` to `job[1]`, which appears only when it is complete and checked.
+    """Write the video `job[0]` to the file `job[1]`, which exists only when it is complete and checked.
 
     Returns:
-        Bytes before and after, and the number of frames.
+        (bytes of the original, bytes of the new file, number of frames).
 
     Raises:
-        ValueError: the video cannot be read whole, or what was written is not the same frames.
+        ValueError: the video cannot be read completely, or the written frames are not the same.
     """
     cv2.setNumThreads(1)
     path, target = job
     try:
         video = VideoFile(path)
         with write_atomically(target) as file:
-            gists = write_frames(file, scale_frames(video, width, height), read_fps(path))
+            thumbnails = write_frames(file, scale_frames(video, width, height), read_fps(path))
             file.flush()
-            check_frames(file.name, gists)
+            check_frames(file.name, thumbnails)
     except UnreadableVideoError as error:
         raise ValueError(str(error).removeprefix(f"{path}: ")) from error
-    return os.path.getsize(path), os.path.getsize(target), len(gists)
+    return os.path.getsize(path), os.path.getsize(target), len(thumbnails)
 
 
 def read_fps(path: str) -> Fraction:
-    """Return the frame rate that a file tells, which matters to people who watch it, and to no reader."""
+    """Return the frame rate that a file states; it matters to players, not to readers."""
     with av.open(path) as container:
         rate = container.streams.video[0].average_rate
-    return Fraction(rate or USUAL_FPS).limit_denominator(1001)
+    return Fraction(rate or DEFAULT_FPS).limit_denominator(1001)
 
 
 def scale_frames(video: VideoFile, width: int, height: int) -> Iterator[np.ndarray]:
-    """Yield the frames of a video, uint8 (H, W, 3) BGR, scaled to fit; both sides even, as H.264 needs them."""
+    """Yield the frames of a video, uint8 (H, W, 3) BGR, scaled to fit; both sides are even, as H.264 requires."""
     for _, frame in video.decode(range(len(video))):
         ratio = min(width / frame.shape[1], height / frame.shape[0], 1)
         size = tuple(max(2, 2 * round(side * ratio / 2)) for side in (frame.shape[1], frame.shape[0]))
@@ -197,8 +205,8 @@ def scale_frames(video: VideoFile, width: int, height: int) -> Iterator[np.ndarr
 
 
 def write_frames(file, frames: Iterator[np.ndarray], fps: Fraction) -> np.ndarray:
-    """Write frames to an open file as mp4; return their gists (T, h, w)."""
-    gists = []
+    """Write frames to an open file as mp4; return their thumbnails (T, h, w)."""
+    thumbnails = []
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream(ENCODER, rate=fps, options=ENCODING)
         stream.codec_context.thread_count = 1  # the workers share the cores already
@@ -206,44 +214,44 @@ def write_frames(file, frames: Iterator[np.ndarray], fps: Fraction) -> np.ndarra
         for number, frame in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = frame.shape[:2]
-            gists.append(take_gist(frame))
+            thumbnails.append(make_thumbnail(frame))
             picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
             picture.pts, picture.time_base = number, 1 / fps
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-    return np.stack(gists)
+    return np.stack(thumbnails)
 
 
-def take_gist(frame: np.ndarray) -> np.ndarray:
+def make_thumbnail(frame: np.ndarray) -> np.ndarray:
     """Return a small gray picture of a frame, int16."""
-    small = cv2.resize(frame, GIST_SIZE, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(frame, THUMBNAIL_SIZE, interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.int16)
 
 
-def compare_gists(gists: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return how much each of several gists (T, h, w) differs from another one (h, w): (T,)."""
-    differences = np.abs(gists - other).reshape(len(gists), -1)
-    return np.sort(differences, axis=1)[:, -GIST_PIXELS:].mean(axis=1)
+def compare_thumbnails(thumbnails: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the difference of each of some thumbnails (T, h, w) from another one (h, w): (T,)."""
+    differences = np.abs(thumbnails - other).reshape(len(thumbnails), -1)
+    return np.sort(differences, axis=1)[:, -NUM_COMPARED_PIXELS:].mean(axis=1)
 
 
-def check_frames(path: str, gists: np.ndarray) -> None:
-    """Refuse a written video whose frames are not those that were given to the encoder, each in its place.
+def check_frames(path: str, thumbnails: np.ndarray) -> None:
+    """Check that the frames of a written video are those that the encoder got, in the same order.
 
     Args:
-        gists: of these frames, (T, h, w).
+        path: the video.
+        thumbnails: of the frames that the encoder got, (T, h, w).
 
     Raises:
-        ValueError: another number of frames, or the first one that is not where it belongs.
+        ValueError: the number of frames differs, or a frame is another one.
     """
     video = VideoFile(path)
-    if len(video) != len(gists):
-        raise ValueError(f"{len(video)} frames were written of {len(gists)}; nothing is kept")
+    if len(video) != len(thumbnails):
+        raise ValueError(f"{len(video)} frames were written of {len(thumbnails)}; nothing is kept")
     for number, frame in video.decode(range(len(video))):
         first = max(number - 1, 0)
-        differences = compare_gists(gists[first : number + 2], take_gist(frame))
-        own = differences[number - first]
-        if own > min(GIST_FAR, differences.min() + GIST_NEARER):
-            raise ValueError(f"frame {number} of {len(gists)} is another one in what was written; nothing is kept")
+        differences = compare_thumbnails(thumbnails[first : number + 2], make_thumbnail(frame))
+        if differences[number - first] > min(MAX_DIFFERENCE, differences.min() + MAX_ADVANTAGE):
+            raise ValueError(f"frame {number} of {len(thumbnails)} is another one in what was written; nothing is kept")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Turn an author's PyTorch checkpoint into a .pdparams file that every script of the project takes, without PyTorch.
+"""Convert a published PyTorch checkpoint to a .pdparams file that every script of the project takes, without PyTorch.
 
     python tools/torch2paddle.py r3d50_K_200ep.pth --source 3d-resnets-pytorch --model resnet -o MODEL.depth=50
     python tools/torch2paddle.py r3d50_K_200ep.pth --source 3d-resnets-pytorch --config configs/resnet.txt
 
-The first makes a file for `train.py --pretrain` and `test.py --config`. The second puts the config in as well, so that
-`test.py` and `predict.py` need nothing else. MODEL_ZOO.md lists public checkpoints with the command for each.
+The first command makes a file for `train.py --pretrain` and `test.py --config`. The second one also stores the config,
+so that `test.py` and `predict.py` need nothing else. MODEL_ZOO.md lists public checkpoints with the command for each.
 
     python tools/torch2paddle.py resnet50.pth --source imagenet --model tpn --out weights/imagenet_tpn
 
-This one takes a 2-D ResNet-50 or -101, a .pth or .safetensors file of torchvision or a .pdparams file of
-`paddle.vision`, as a start for the backbone of SlowOnly, TSM or TPN; the rest of the network stays as it is drawn.
+This one converts a 2-D ResNet-50 or -101 (a .pth or .safetensors file of torchvision or a .pdparams file of
+`paddle.vision`) to first weights for the backbone of SlowOnly, TSM or TPN, without those of the rest of the network.
 """
 
 import argparse
@@ -29,8 +29,8 @@ if __name__ == "__main__":
 import numpy as np
 import paddle
 
-import config as texts
 import recipe
+from config import SECTIONS, apply_overrides, fill_section
 from dataset import annotations, splits
 from engine import checkpoint
 from models import MODELS, build_model
@@ -40,24 +40,29 @@ from tools.weights.torch_files import read_torch_file
 from tools.weights.torch_pickle import Placeholder
 
 SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})
-IMAGENET = "imagenet"  # 2-D weights for a backbone, without neck and classifier
+IMAGENET = "imagenet"  # 2-D weights for a backbone
 COUNTER = "num_batches_tracked"
-WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model")  # where trainers keep the weights, in this order
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+)  # keys of the weights, in this order
 
 
-def parse_arguments(words: list | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/torch2paddle.py --help`."""
-    parser = command_line.CommandLine("Turn a PyTorch checkpoint into .pdparams; PyTorch is not needed.")
-    parser.add_argument("file", help="file of torch.save (.pth, .pt, .tar), .safetensors; of ImageNet also .pdparams")
+    parser = command_line.CommandLine("Convert a PyTorch checkpoint to .pdparams; PyTorch is not needed.")
+    parser.add_argument("file", help="file of torch.save (.pth, .pt, .tar), .safetensors; for ImageNet also .pdparams")
     parser.add_argument("--source", required=True, choices=SOURCES, help="repository that trained it")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--config", help="config text; it goes into the checkpoint, for test.py and predict.py")
-    what.add_argument("--model", choices=list(MODELS), help="network, where no config is to go into the checkpoint")
-    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
-    parser.add_argument("--class_index", help="class names: one a line, or lines 'id name' as in classInd.txt")
-    parser.add_argument("--inflate", choices=WAYS, default=WAYS[0], help="of ImageNet: how kernels get a time axis")
+    what.add_argument("--config", help="config text; the checkpoint will contain it, for test.py and predict.py")
+    what.add_argument("--model", choices=list(MODELS), help="network, for a checkpoint without a config")
+    parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
+    parser.add_argument("--class_index", help="file of class names: one a line, or lines 'id name' as in classInd.txt")
+    parser.add_argument("--inflate", choices=WAYS, default=WAYS[0], help="for ImageNet: how kernels get a time axis")
     parser.add_argument("--out", help="checkpoint to write; default: beside the file, under its name")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     args.out = args.out or str(pathlib.Path(args.file).with_suffix(checkpoint.SUFFIX))
     if pathlib.Path(args.out.removesuffix(checkpoint.SUFFIX) + checkpoint.SUFFIX) == pathlib.Path(args.file):
         parser.error(f"--out: '{args.file}' itself would be written over; name another file")
@@ -66,14 +71,14 @@ def parse_arguments(words: list | None = None) -> argparse.Namespace:
     return args
 
 
-def main(words: list | None = None) -> None:
-    """Convert the file that the command line names, and say what became of it."""
-    args = parse_arguments(words)
+def main(argv: list | None = None) -> None:
+    """Convert the file that the command line names; print a summary."""
+    args = parse_arguments(argv)
     config = read_config(args)
     section = config["MODEL"]
     class_names = read_names(args.class_index) if args.class_index else []
     content = read_content(args.file, args.source)
-    place, state = find_state_dict(content, args.file)
+    key, state = find_state_dict(content, args.file)
     weights = read_arrays(state, args.file)
     named = rename_weights(weights, section["name"], args.source)
     if args.source == IMAGENET:
@@ -91,63 +96,63 @@ def main(words: list | None = None) -> None:
         model.check_source(args.source)
         converted = convert_torch_weights(named, model)
 
-    notes = {key: content[key] for key in ("arch", "epoch") if place and isinstance(content.get(key), (int, str))}
+    notes = {note: content[note] for note in ("arch", "epoch") if key and isinstance(content.get(note), (int, str))}
     source = {"file": pathlib.Path(args.file).name, "sha256": hash_file(args.file), "repository": args.source, **notes}
     written = {"model": converted, "class_names": class_names, "source": {**source, "model": section}}
     if args.config and args.source != IMAGENET:
         written["config"] = config
     checkpoint.save_checkpoint(args.out, written)
-    print(f"{args.file}: {len(weights)} tensors under '{place}'" if place else f"{args.file}: {len(weights)} tensors")
-    print("\n".join(f"{key}: {source[key]}" for key in (*notes, "sha256")))
-    filled = [one for name, one in model.named_parameters() if name in converted and not one.stop_gradient]
-    num_parameters = sum(math.prod(one.shape) for one in filled)
+    print(f"{args.file}: {len(weights)} tensors under '{key}'" if key else f"{args.file}: {len(weights)} tensors")
+    print("\n".join(f"{note}: {source[note]}" for note in (*notes, "sha256")))
+    parameters = [weight for name, weight in model.named_parameters() if name in converted and not weight.stop_gradient]
+    num_parameters = sum(math.prod(weight.shape) for weight in parameters)
     print(f"converted: {len(converted)} tensors into {type(model).__name__}, {num_parameters:,} parameters")
     print(f"skipped: {describe_skipped(state, weights, section['name'], args.source)}")
-    advise(args, model, converted, class_names)
+    print_next_commands(args, model, converted, class_names)
 
 
 def read_config(args: argparse.Namespace) -> dict:
-    """Return the config of the checkpoint; without --config only its section MODEL is resolved.
+    """Return the config of the checkpoint; without --config only its section MODEL.
 
-    MODEL.num_classes is missing where neither the text nor -o sets it.
+    MODEL.num_classes is missing if neither the config nor -o sets it.
     """
     if args.config:
-        return recipe.read_recipe(args.config, {}, args.override)[0]
-    config = {section: {} for section in texts.SECTIONS}
-    texts.apply_overrides(config, args.override)
+        return recipe.read_recipe(args.config, {}, args.overrides)[0]
+    config = {section: {} for section in SECTIONS}
+    apply_overrides(config, args.overrides)
     others = [name for name, values in config.items() if values and name != "MODEL"]
     if others:
         raise ValueError(f"-o {others[0]}: only MODEL keys go without --config; name the config text to change")
     values = {**config["MODEL"], "name": args.model}
-    return {"MODEL": texts.fill_section(f"--model {args.model} -o MODEL", values, [MODELS[args.model]])}
+    return {"MODEL": fill_section(f"--model {args.model} -o MODEL", values, [MODELS[args.model]])}
 
 
 def read_names(path: str) -> list[str]:
-    """Read class names by label: one a line, or `id name` with ids from 1."""
+    """Read class names in the order of their labels: one a line, or `id name` with ids from 1."""
     names = annotations.read_class_names(path)
     is_index = bool(names) and names[0].split()[0].isdecimal()
     return splits.read_class_index(path) if is_index else names
 
 
 def read_content(path: str, source: str):
-    """Read a file of PyTorch's, or of `paddle.save` where Paddle too has such networks."""
+    """Read a file of PyTorch, or for ImageNet also one of `paddle.save`."""
     if source == IMAGENET and path.endswith(checkpoint.SUFFIX):
         return checkpoint.load_checkpoint(path)["model"]
     return read_torch_file(path)
 
 
 def find_state_dict(content, path: str) -> tuple:
-    """Find the state dict in what a file holds.
+    """Find the state dict in the content of a file.
 
     Args:
-        content: of `read_torch_file`.
-        path: what errors name.
+        content: result of `read_torch_file`.
+        path: file that errors name.
 
     Returns:
-        The key that it stands under ("" if it is all that the file holds), and the dict.
+        (key of the state dict, "" if it is the whole content; state dict).
 
     Raises:
-        ValueError: there is none.
+        ValueError: the content has no state dict.
     """
     if isinstance(content, Placeholder):
         raise ValueError(
@@ -165,23 +170,21 @@ def find_state_dict(content, path: str) -> tuple:
 
 
 def _has_arrays(value) -> bool:
-    return isinstance(value, dict) and any(isinstance(one, np.ndarray) for one in value.values())
+    return isinstance(value, dict) and any(isinstance(entry, np.ndarray) for entry in value.values())
 
 
 def read_arrays(state: dict, path: str) -> dict:
-    """Return {name: array} of a state dict, without the `module.` that DataParallel puts before names.
-
-    Floating point numbers become float32.
+    """Return {name: array} of a state dict, floating point numbers as float32, without DataParallel's prefix `module.`.
 
     Raises:
-        ValueError: values that are no numbers.
+        ValueError: an array has infinite or undefined values.
     """
     weights = {}
     for name, value in state.items():
         if not isinstance(value, np.ndarray):
             continue
         if value.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # what does not fit is told below
+            with np.errstate(over="ignore"):  # infinite values are reported below
                 value = value.astype(np.float32, copy=False)
             if not np.isfinite(value).all():
                 raise ValueError(f"'{path}': {name} has infinite or undefined values; download the file again")
@@ -194,10 +197,10 @@ def _clean(name) -> str:
 
 
 def rename_weights(weights: dict, model_name: str, source: str) -> dict:
-    """Give the weights the names of our network, by the mapping that stands in its own file.
+    """Rename weights to the names of our network, by its `TORCH_SOURCES`.
 
     Raises:
-        ValueError: the network has no mapping from that repository.
+        ValueError: the network takes no weights of that repository.
     """
     model_class = MODELS[model_name]
     if source not in model_class.TORCH_SOURCES:
@@ -209,10 +212,10 @@ def rename_weights(weights: dict, model_name: str, source: str) -> dict:
 
 
 def find_classes(named: dict) -> int:
-    """Return the number of classes: the rows of the file's last matrix.
+    """Return the number of classes: the rows of the last matrix.
 
     Raises:
-        ValueError: the file has no matrix.
+        ValueError: there is no matrix.
     """
     matrices = [value for value in named.values() if value.ndim == 2]
     if not matrices:
@@ -221,14 +224,15 @@ def find_classes(named: dict) -> int:
 
 
 def convert_backbone(named: dict, model, way: str) -> dict:
-    """Turn weights of a 2-D network into those of a model's backbone; see `models.inflate.inflate`."""
+    """Convert weights of a 2-D network to those of a model's backbone; see `models.parts.inflate.inflate`."""
     return {f"backbone.{name}": value for name, value in inflate(named, model.backbone, way).items()}
 
 
 def describe_skipped(state: dict, weights: dict, model_name: str, source: str) -> str:
-    """Name the entries of a state dict that no layer takes; the step counters of batch norm are only counted.
+    """List the entries of a state dict that no layer uses; of batch norm's step counters only the number.
 
-    Each array is replaced by its own number and renamed again: what arrives was used, joined and turned or not.
+    To find them, each array is filled with its own number and renamed again: the numbers in the result were used,
+    whether joined and transposed or not.
     """
     numbered = {name: np.full(value.shape, number, np.int32) for number, (name, value) in enumerate(weights.items())}
     named = rename_weights(numbered, model_name, source)
@@ -236,12 +240,12 @@ def describe_skipped(state: dict, weights: dict, model_name: str, source: str) -
     unused = {name for number, name in enumerate(weights) if number not in used}
     counters = [name for name in named if name.endswith(COUNTER)]
     others = [str(name) for name in state if _clean(name) in unused or _clean(name) not in weights]
-    told = [f"{len(counters)} counters ({COUNTER}), which Paddle's batch norm does not have"] if counters else []
-    return ", ".join([*told, *others]) or "nothing"
+    notes = [f"{len(counters)} counters ({COUNTER}), which Paddle's batch norm does not have"] if counters else []
+    return ", ".join([*notes, *others]) or "nothing"
 
 
 def hash_file(path: str) -> str:
-    """Return the SHA-256 of a file, by which two downloads are told to be the same."""
+    """Return the SHA-256 of a file, which identifies a download."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -249,8 +253,8 @@ def hash_file(path: str) -> str:
     return digest.hexdigest()
 
 
-def advise(args, model, converted: dict, class_names: list) -> None:
-    """Print where the checkpoint is and what it is good for."""
+def print_next_commands(args, model, converted: dict, class_names: list) -> None:
+    """Print the path of the checkpoint and commands that use it."""
     out = args.out.removesuffix(checkpoint.SUFFIX)
     print(f"written: {out}{checkpoint.SUFFIX}")
     if args.source == IMAGENET:

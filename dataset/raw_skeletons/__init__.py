@@ -1,7 +1,7 @@
-"""Raw skeletons in the forms people have them: `FORMATS` holds every one by name.
+"""Raw skeleton formats: `FORMATS` has all of them by name.
 
 A format is a module of two functions: `find_samples(args)` lists what there is and its splits, `read_sample(sample,
-args)` reads one sample in a worker process; `pyskl`, whose samples lie in one pickle, reads them at once.
+args)` reads one sample in a worker process; `pyskl`, whose samples are in one pickle, reads them at once.
 """
 
 from dataset.raw_skeletons import arrays, coco, kinetics, mediapipe, ntu, openpose, pyskl, ucla

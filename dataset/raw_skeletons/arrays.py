@@ -1,7 +1,7 @@
-"""Arrays (N, C, T, V, M) with labels, as PaddleVideo, ST-GCN, 2s-AGCN and MS-G3D keep a whole split in one npy file.
+"""Arrays (N, C, T, V, M) with labels, one npy file per split, as in PaddleVideo, ST-GCN, 2s-AGCN and MS-G3D.
 
 `train_data.npy` (or `train_data_joint.npy`) with `train_label.pkl`, a pickle of (names, labels), or `train_label.npy`;
-what stands before `_data` is the name of the split. Frames that are zero at the end are padding and are cut off.
+the part before `_data` is the name of the split. Frames that are zero at the end are padding and are cut off.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_an
 
 LAYOUTS_2D = ("coco17", "openpose18", "openpose25")  # their third channel is a score
 LAYOUTS = {17: "coco17", 18: "openpose18", 20: "ucla20", 31: "hdm05", 33: "mediapipe33"}  # 25 joints can be either
-LIMIT = 1e6  # of any unit
+MAX_VALUE = 1e6  # in any unit
 
 
 def find_samples(args: argparse.Namespace) -> RawSet:
@@ -51,7 +51,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
 
 
 def find_layout(num_joints: dict[int, str]) -> str:
-    """Tell the layout by the number of joints, of which the arrays must have one and the same."""
+    """Return the layout by the number of joints, which must be the same in all arrays."""
     for count, path in num_joints.items():
         if count not in LAYOUTS or len(num_joints) > 1:
             raise ValueError(f"'{path}' has {count} joints; say which with --layout, such as ntu25 or openpose25")
@@ -107,5 +107,5 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     keypoint = keypoint[:, : filled[-1] + 1 if len(filled) else 0]
     layout = args.layout or LAYOUTS.get(keypoint.shape[2])
     if layout in LAYOUTS_2D and keypoint.shape[-1] == 3:
-        return make_annotation(sample, sample.label, keypoint[..., :2], LIMIT, keypoint_score=keypoint[..., 2])
-    return make_annotation(sample, sample.label, keypoint, LIMIT)
+        return make_annotation(sample, sample.label, keypoint[..., :2], MAX_VALUE, keypoint_score=keypoint[..., 2])
+    return make_annotation(sample, sample.label, keypoint, MAX_VALUE)

@@ -59,7 +59,7 @@ def measure_spread(person: np.ndarray) -> float:
 
 
 def select_ctrgcn(recording: Recording) -> np.ndarray:
-    """Follow the body ids, drop what is short or too wide, put the others together to two actors (CTR-GCN, InfoGCN).
+    """Follow the body ids, drop short or wide tracks, assign the others to two actors (CTR-GCN, InfoGCN).
 
     Frames without a body are dropped. Of two tracks of one actor the last and the first frame may be the same.
     """
@@ -73,7 +73,7 @@ def select_ctrgcn(recording: Recording) -> np.ndarray:
 def select_pyskl(recording: Recording) -> np.ndarray:
     """Like `select_ctrgcn`, but the tracks of one actor share no frame and only the ends are cut (PYSKL).
 
-    A person who is there from the start comes before one who is not.
+    A person who is present from the start comes first.
     """
     tracks, num_frames = follow_ids(recording)
     tracks = choose_tracks(tracks) if len(tracks) > 1 else tracks
@@ -107,7 +107,7 @@ def follow_ids(recording: Recording) -> tuple[list[Track], int]:
 def choose_tracks(tracks: list[Track]) -> list[Track]:
     """Drop short tracks and bodies that are too wide, and sort the others by motion, most first.
 
-    Where the references stop with an error, because all tracks are short, all stay; the last one stays, however wide.
+    If all tracks are short, where the references stop with an error, all stay; the last one stays, however wide.
     """
     tracks = [track for track in tracks if len(track.joints) >= MIN_TRACK_FRAMES] or tracks
     if len(tracks) == 1:
@@ -133,7 +133,7 @@ def measure_motion(joints: np.ndarray) -> float:
 
 
 def assign_actors(tracks: list[Track], num_frames: int, num_shared: int) -> np.ndarray:
-    """Put tracks together to two actors: each goes to the first one that is absent at that time, or to none.
+    """Assign tracks to two actors: each goes to the first one that is absent at that time, or to none.
 
     Args:
         tracks: most motion first; the first one is the first actor.

@@ -30,25 +30,25 @@ def label_by_folder(paths: list[str], args: argparse.Namespace, layout: str) -> 
     Raises:
         ValueError: a sample in no class folder, a class that --classes does not name, one group only.
     """
-    words = {path: os.path.splitext(os.path.relpath(path, args.raw))[0].split(os.sep) for path in paths}
-    has_splits = all(len(parts) > 2 and parts[0] in SPLITS for parts in words.values())
-    for path, parts in words.items():
+    parts_of = {path: os.path.splitext(os.path.relpath(path, args.raw))[0].split(os.sep) for path in paths}
+    has_splits = all(len(parts) > 2 and parts[0] in SPLITS for parts in parts_of.values())
+    for path, parts in parts_of.items():
         if len(parts) < 2:
             raise ValueError(f"'{path}' lies in no class folder; put it at <Class>/{os.path.basename(path)}")
-    count = Counter(parts[-1] for parts in words.values())
-    names = {path: parts[-1] if count[parts[-1]] == 1 else "/".join(parts) for path, parts in words.items()}
-    class_names = find_class_names(args) or sorted({parts[-2] for parts in words.values()}, key=natural_order)
+    count = Counter(parts[-1] for parts in parts_of.values())
+    names = {path: parts[-1] if count[parts[-1]] == 1 else "/".join(parts) for path, parts in parts_of.items()}
+    class_names = find_class_names(args) or sorted({parts[-2] for parts in parts_of.values()}, key=natural_order)
     labels = index_classes(class_names)
     samples, splits = [], {}
     for path in sorted(paths, key=lambda path: natural_order(names[path])):
-        class_name = words[path][-2]
+        class_name = parts_of[path][-2]
         if class_name.casefold() not in labels:
             raise ValueError(
                 f"'{path}' is of the class '{class_name}', which the class list does not name; add it there"
             )
         samples.append(RawSample(names[path], path, labels[class_name.casefold()]))
         if has_splits:
-            splits.setdefault(words[path][0], []).append(names[path])
+            splits.setdefault(parts_of[path][0], []).append(names[path])
     if not has_splits:
         splits = divide_by_groups(samples, args)
     return RawSet(samples, splits, class_names, layout)

@@ -6,7 +6,7 @@
 - PaddleDetection: `[[image id, boxes, [[[[x, y, score], ...], ...], [score, ...]]]]`, which
   det_keypoint_unite_infer.py --save_res writes.
 
-Classes and splits are read off the folders above, see `class_folders`.
+Classes and splits come from the folders above, see `class_folders`.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 `kinetics_train/`, `kinetics_val/`: a file per video, `{"data": [{"frame_index", "skeleton": [{"pose": [x, y, ...],
 "score": [...]}]}], "label", "label_index"}`. `kinetics_train_label.json`, `kinetics_val_label.json`: `{video:
-{"has_skeleton", "label", "label_index"}}`. x and y are 0 to 1 in the picture; a frame's place is its frame_index, as in
-both repositories.
+{"has_skeleton", "label", "label_index"}}`. x and y are 0 to 1 in the picture; frames are ordered by frame_index, as
+in both repositories.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_fil
 
 NUM_JOINTS = 18
 MAX_FRAMES = 100_000
-LIMIT = 5  # in widths of the picture; points outside it are possible
+MAX_VALUE = 5  # picture widths; points may be outside the picture
 OFFICIAL_SIZES = {"train": 240436, "val": 19796}
 
 
@@ -72,11 +72,11 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     if file.get(("label_index",), int) != sample.label:
         raise file.make_error(("label_index",), f"is not {sample.label}, as the label file says; correct one of them")
     poses = stack_persons([frames.get(index, []) for index in range(max(frames, default=-1) + 1)], NUM_JOINTS)
-    return make_pose_annotation(sample, PERSONS[args.persons or "sorted"](poses), LIMIT, (1, 1))
+    return make_pose_annotation(sample, PERSONS[args.persons or "sorted"](poses), MAX_VALUE, (1, 1))
 
 
 def read_person(file: JsonFile, keys: tuple) -> np.ndarray:
     """Read x, y and score of a person's joints, (18, 3)."""
-    pose = np.array(file.get_numbers((*keys, "pose"), 2 * NUM_JOINTS, LIMIT), np.float64).reshape(NUM_JOINTS, 2)
+    pose = np.array(file.get_numbers((*keys, "pose"), 2 * NUM_JOINTS, MAX_VALUE), np.float64).reshape(NUM_JOINTS, 2)
     score = np.array(file.get_numbers((*keys, "score"), NUM_JOINTS, MAX_SCORE), np.float64)
     return np.column_stack([pose * (score[:, None] != 0), score])

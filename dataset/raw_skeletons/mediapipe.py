@@ -3,7 +3,7 @@
 Two forms are read. Wide: a row per frame, columns `x0 y0 z0 v0 x1 ...` in any order (counted from 0 or 1, `_` or
 `visibility` allowed, other columns ignored), or no header and 99 or 132 numbers; a row of empty cells is a frame
 without a body. Long: a row per landmark, columns `frame, landmark, x, y, z` and perhaps `visibility`. Classes and
-splits are read off the folders above, see `class_folders`.
+splits come from the folders above, see `class_folders`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
 
 NUM_JOINTS = 33
-LIMIT = 20_000  # coordinates are shares of the picture, metres or, by users' own scaling, pixels
+MAX_VALUE = 20_000  # coordinates are fractions of the picture, metres or pixels
 WIDE = re.compile(r"(x|y|z|v|vis|visibility)_?(\d+)", re.IGNORECASE)
 AXES = {"x": 0, "y": 1, "z": 2, "v": 3, "vis": 3, "visibility": 3}
 LONG = {"frame": 0, "frame_id": 0, "frame_index": 0, "landmark": 1, "landmark_id": 1, "landmark_index": 1}
@@ -53,7 +53,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
         read_long(sample, rows[first:], names) if "x" in names else read_wide(sample, rows[first:], names, first)
     )
     more = {"keypoint_score": landmarks[None, ..., 3]} if landmarks.shape[-1] == 4 else {}
-    return make_annotation(sample, sample.label, landmarks[None, ..., :3], LIMIT, **more)
+    return make_annotation(sample, sample.label, landmarks[None, ..., :3], MAX_VALUE, **more)
 
 
 def read_wide(sample: RawSample, rows: list[list[str]], names: list[str], first: int) -> np.ndarray:
@@ -118,8 +118,8 @@ def _name_columns(sample: RawSample, count: int) -> list[str]:
 
 
 def _read_number(sample: RawSample, line: int, name: str, cell: str) -> float:
-    if not _is_number(cell) or not abs(float(cell)) <= LIMIT:  # nan compares false
-        raise _make_error(sample, line, f"{name} is '{cell[:40]}', expected a number from {-LIMIT} to {LIMIT}")
+    if not _is_number(cell) or not abs(float(cell)) <= MAX_VALUE:  # nan compares false
+        raise _make_error(sample, line, f"{name} is '{cell[:40]}', expected a number from {-MAX_VALUE} to {MAX_VALUE}")
     return float(cell)
 
 

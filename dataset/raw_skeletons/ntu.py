@@ -1,9 +1,9 @@
 """NTU RGB+D 60 and 120 (Shahroudy et al., CVPR 2016; Liu et al., TPAMI 2019): which files there are, and their splits.
 
 `SsssCcccPpppRrrrAaaa.skeleton`: setup, camera, performer, replication, action, from 1. Splits, each as `_train` and
-`_val`: `xsub` by performer, `xview` by camera, `xset` by setup. A set of one's own in the same form, such as the sample
-data, has its classInd.txt in the folder above, in `ucfTrainTestlist/`, or named with --classes; then the official names
-and lists of bad samples are not for it.
+`_val`: `xsub` by performer, `xview` by camera, `xset` by setup. A custom set in the same form, such as the sample data,
+has its classInd.txt in the folder above, in `ucfTrainTestlist/`, or named with --classes; the
+official names and lists of bad samples do not apply to it.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         if not match or match[5] == "000":
             skipped[path] = "its name is not that of a sample, such as S001C001P001R001A001.skeleton"
         elif name in paths:
-            skipped[path] = f"the sample stands in '{paths[name]}' too"
+            skipped[path] = f"the sample is in '{paths[name]}' too"
         else:
             numbers[name], paths[name] = tuple(int(number) for number in match.groups()), path
     version = choose_version(args.format, list(numbers.values()))
@@ -73,7 +73,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
 
 
 def choose_version(format_name: str, numbers: list[tuple]) -> str:
-    """Tell NTU RGB+D 60 from 120 by the setups and actions there are, unless the user has said it."""
+    """Return which of NTU RGB+D 60 and 120 it is, by setups and actions unless the user has chosen."""
     if format_name != "ntu":
         return format_name
     is_60 = all(setup <= NUM_SETUPS_60 and action <= NUM_ACTIONS_60 for setup, _, _, _, action in numbers)
@@ -93,7 +93,7 @@ def read_official_classes(version: str) -> list[str]:
 
 
 def divide(names: list[str], numbers: dict[str, tuple], train_subjects: tuple[int, ...]) -> dict[str, list[str]]:
-    """Divide samples by performer, camera and setup; a protocol that leaves one side empty is left out."""
+    """Divide samples by performer, camera and setup; a protocol is left out if train or val would be empty."""
     trains = {
         "xsub": {name for name in names if numbers[name][2] in train_subjects},
         "xview": {name for name in names if numbers[name][1] in TRAIN_CAMERAS},
@@ -111,7 +111,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """Read one file.
 
     Returns:
-        annotation of one or two persons, (M, T, 25, 3) metres, chosen in the way `args.bodies`.
+        annotation of one or two persons, (M, T, 25, 3) metres, chosen by the method `args.bodies`.
     Raises:
         ValueError: a damaged file, with its line; no body in it.
     """

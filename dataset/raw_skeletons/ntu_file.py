@@ -2,7 +2,7 @@
 
 The number of frames; per frame the number of bodies; per body a line of 10 numbers (the id first), the number of
 joints, and a line of 12 numbers for each: x, y, z (metres), depth and colour pixel, orientation, tracking state. Only
-ids and x, y, z are kept, but every row must be there: a file that is cut off, or has a row or number too many, is
+ids and x, y, z are used, but every row must be there: a file that is cut off, or has a row or number too many, is
 refused, and so is a number with a digit more or less where all others have as many decimals.
 """
 
@@ -20,7 +20,7 @@ USED_COLUMNS = (0, 1, 2, 11)  # of a joint's line: x, y, z, and the tracking sta
 MAX_ODD_RATIO = 0.01  # writers that drop zeros at the end have shorter numbers in a tenth of all
 MAX_METRES = 20  # Kinect v2 sees eight metres far; more is damage
 BLANKS = np.isin(np.arange(256), list(b" \t\n\r\v\f"))
-POINT, SIGN, OTHER = 1 << 10, 1 << 15, 1 << 20  # a digit counts 1; summed over a word they say what it is made of
+POINT, SIGN, OTHER = 1 << 10, 1 << 15, 1 << 20  # a digit counts 1; summed over a word they count its parts
 WEIGHTS = np.full(256, OTHER, np.int32)
 WEIGHTS[BLANKS] = 0
 WEIGHTS[list(b"0123456789")] = 1
@@ -99,7 +99,7 @@ class _Text:
         self.missing = self.check_words()
 
     def check_words(self) -> list[int]:
-        """Refuse words that are no numbers; those by which a program says that it has no number are returned."""
+        """Refuse words that are no numbers; return the indices of those that mean a missing number, such as nan."""
         counts = np.add.reduceat(WEIGHTS[self.raw], self.starts)
         signed = WEIGHTS[self.raw[self.starts]] == SIGN
         self.is_plain = (counts % POINT > 0) & (counts // POINT % 32 <= 1) & (counts // SIGN == signed)
@@ -118,7 +118,7 @@ class _Text:
         return ValueError(f"'{self.path}' line {line + 1}: {what}; the file is damaged, get it again")
 
     def check_line(self, line: int, num_words: int, what: str) -> None:
-        """Refuse a line that is not there or holds another number of words."""
+        """Refuse a line that is missing or has another number of words."""
         if line >= len(self.sizes):
             raise self.make_error(line, f"the file ends here, expected {what}")
         if self.sizes[line] != num_words:

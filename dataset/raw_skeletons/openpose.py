@@ -1,7 +1,7 @@
 """OpenPose's output: a folder per video with a `<video>_000000000000_keypoints.json` for each frame.
 
-`{"people": [{"pose_keypoints_2d": [x, y, score, ...]}]}`, 25 joints (BODY_25) or 18 (COCO). Classes and splits are read
-off the folders above, see `class_folders`.
+`{"people": [{"pose_keypoints_2d": [x, y, score, ...]}]}`, 25 joints (BODY_25) or 18 (COCO). Classes and splits come
+from the folders above, see `class_folders`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ MAX_PIXELS = 20_000
 
 
 def find_samples(args: argparse.Namespace) -> RawSet:
-    """List the folders below `args.raw` that hold frames; the joints of the first person say the layout of all."""
+    """List the folders below `args.raw` that hold frames; the joints of the first person decide the layout."""
     folders = {}
     for path in list_files(args.raw, SUFFIX, "run OpenPose with --write_json"):
         folders.setdefault(os.path.dirname(path), []).append(path)
@@ -32,7 +32,7 @@ def find_num_joints(paths: list[str]) -> int:
     """Count the joints of the first person there is.
 
     Raises:
-        ValueError: neither 18 nor 25; nobody in any file.
+        ValueError: neither 18 nor 25, or no person in any file.
     """
     for path in paths:
         file = JsonFile(path)
@@ -42,7 +42,7 @@ def find_num_joints(paths: list[str]) -> int:
             if size % 3 or size // 3 not in LAYOUTS:
                 raise file.make_error(keys, f"has {size} values, expected 75 or 54; run OpenPose with BODY_25 or COCO")
             return size // 3
-    raise ValueError(f"'{paths[0]}' and {len(paths) - 1} more files show nobody; there is nothing to learn from")
+    raise ValueError(f"'{paths[0]}' and {len(paths) - 1} more files show no person; there is nothing to learn from")
 
 
 def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:

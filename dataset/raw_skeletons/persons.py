@@ -1,6 +1,6 @@
-"""Who is who in 2-D poses that were found frame by frame: `PERSONS` holds the ways by name.
+"""Identities of persons in 2-D poses found frame by frame: `PERSONS` has the methods by name.
 
-Poses are (M, T, V, 3), x, y and score, zero where a frame has fewer than M persons; each way puts the persons in order.
+Poses are (M, T, V, 3), x, y and score, zero where a frame has fewer than M persons; each method orders the persons.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ MAX_CANDIDATES = 5  # persons of a frame that are looked at, as in ST-GCN
 
 
 def stack_persons(frames: list[list[np.ndarray]], num_joints: int) -> np.ndarray:
-    """Put lists of persons, each (V, 3), into one array (M, T, V, 3) with M from 1 to 5, the first ones."""
+    """Stack the first five persons, each (V, 3), of every frame to an array (M, T, V, 3) with M from 1 to 5."""
     num_persons = min(max((len(persons) for persons in frames), default=0), MAX_CANDIDATES)
     poses = np.zeros((max(num_persons, 1), len(frames), num_joints, 3))
     for frame, persons in enumerate(frames):
@@ -27,7 +27,7 @@ def sort_persons(poses: np.ndarray) -> np.ndarray:
 
 
 def match_persons(poses: np.ndarray) -> np.ndarray:
-    """Follow each person to the nearest one of the next frame, each one taken once (ST-GCN's openpose_match).
+    """Match each person to the nearest one of the next frame, each one once (ST-GCN's openpose_match).
 
     The persons are then sorted by their scores of all frames together.
     """

@@ -12,7 +12,7 @@ from common.files import load_pickle
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
 
-LIMIT = 1e6  # of any unit
+MAX_VALUE = 1e6  # in any unit
 LAYOUTS = {(17, 2): "coco17", (25, 3): "ntu25", (20, 3): "ucla20"}
 
 
@@ -53,12 +53,12 @@ def find_samples(args: argparse.Namespace) -> RawSet:
 
 
 def find_layout(annotation: dict) -> str | None:
-    """Tell the layout by the joints and coordinates, where there is no doubt; 2-D points of 18 or 25 need --layout."""
+    """Return the layout by joints and coordinates, where there is only one; 18 or 25 2-D points need --layout."""
     return LAYOUTS.get(annotation["keypoint"].shape[2:])
 
 
 def check_annotation(raw: dict, sample: RawSample) -> dict:
-    """Check one annotation and give it back."""
+    """Check one annotation and return it."""
     where = f"'{sample.path}' annotation {sample.index} ({sample.name})"
     keypoint, label, score = (raw.get(key) for key in ("keypoint", "label", "keypoint_score"))
     if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
@@ -74,12 +74,12 @@ def check_annotation(raw: dict, sample: RawSample) -> dict:
         if not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3] or score.dtype.kind != "f":
             raise ValueError(f"{where}: keypoint_score is {describe(score)}, expected {keypoint.shape[:3]} numbers")
         more["keypoint_score"] = score
-    make_annotation(sample, label, keypoint, LIMIT, **more)  # for its checks; what is passed on is the sample as it was
+    make_annotation(sample, label, keypoint, MAX_VALUE, **more)  # only for its checks
     return {**raw, "label": int(label), "total_frames": keypoint.shape[1]}
 
 
 def describe(value) -> str:
-    """Say what an array is, or that a value is none."""
+    """Return shape and type of an array, or the type of another value."""
     return (
         f"of the shape {value.shape}, {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
     )

@@ -1,4 +1,4 @@
-"""What every raw format gives: samples to read, their splits, and annotations of checked key points."""
+"""What every raw format provides: samples to read, their splits, and annotations of checked key points."""
 
 import os
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ MAX_SCORE = 10  # networks overshoot 1 a little
 
 
 class EmptyBodiesError(ValueError):
-    """A sample without a single body: nothing is wrong with the file, but there is nothing to see."""
+    """A sample without any body, in a file that is whole."""
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,22 @@ class RawSample:
 
     name: str  # its frame_dir in the pkl
     path: str
-    label: int | None = None  # None: its file says it
+    label: int | None = None  # None: stated in its file
     index: int | None = None  # of the sample in the file, where the file holds many
     num_bytes: int | None = None  # None: the size of its file
 
 
 @dataclass
 class RawSet:
-    """All that a folder or file of raw skeletons holds, before anything is read but names and lists.
+    """The content of a folder or file of raw skeletons, of which only names and lists have been read.
 
     Attributes:
         samples: what will be read, in the order of the pkl.
         splits: sample names by split, official where there are official ones.
-        class_names: in label order; None where nobody names them.
+        class_names: in label order; None if not known.
         layout: name of the joint layout (`layouts.LAYOUTS`); None where it is not known.
         skipped: what will not be read, and why.
-        annotations: those of a format that needs no reading, else None; `failed` says which of its samples are bad.
+        annotations: of a format that reads all samples at once, else None; `failed` has its bad samples.
         official_sizes: how many samples an official split has, for the report.
     """
 
@@ -88,7 +88,7 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
     Args:
         keypoint: (M, T, V, C); the last persons are left out if they are zero in all frames. float16 stays, all else
             becomes float32.
-        limit: largest absolute value that can be true, in the unit of the data.
+        limit: largest plausible absolute value, in the unit of the data.
         more: further fields: keypoint_score (M, T, V), img_shape, original_shape.
     Raises:
         EmptyBodiesError: no frames, or not one point that is not zero.
@@ -107,7 +107,7 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
 
 
 def check_values(sample: RawSample, values: np.ndarray, limit: float, what: str) -> None:
-    """Refuse values, (M, T, V) or (M, T, V, C), that are no numbers from -limit to limit."""
+    """Refuse values, (M, T, V) or (M, T, V, C), that are not numbers from -limit to limit."""
     sizes = np.abs(values).astype(np.promote_types(values.dtype, np.float32))  # float16 does not hold every limit
     wrong = np.argwhere(~(sizes <= limit))  # nan compares false
     if len(wrong):

@@ -42,7 +42,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         if not match or int(match[1]) not in LABELS or not 1 <= int(match[4]) <= 3:
             skipped[path] = "its name is not that of a sequence, such as a01_s01_e00_v01.json"
         elif name in samples:
-            skipped[path] = f"the sequence stands in '{samples[name].path}' too"
+            skipped[path] = f"the sequence is in '{samples[name].path}' too"
         else:
             samples[name] = RawSample(name, path, LABELS[int(match[1])])
             splits["xview_train" if int(match[4]) in TRAINING_VIEWS else "xview_val"].append(name)

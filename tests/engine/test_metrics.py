@@ -25,9 +25,9 @@ def test_of_many_equal_scores_the_lowest_ids_come_first(num_classes):
     """NumPy's default sort keeps the order of a few equal numbers by chance, of many it does not."""
     labels = np.arange(num_classes)
     scores = np.full((num_classes, num_classes), 1 / num_classes)
-    assert np.flatnonzero(metrics.top_k_hits(scores, labels, 5)).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(metrics.top_k_correct(scores, labels, 5)).tolist() == [0, 1, 2, 3, 4]
     steps = np.tile(labels % 3 / num_classes, (num_classes, 1))  # 2, 5, 8, ... are best, then 1, 4, 7, ...
-    assert np.flatnonzero(metrics.top_k_hits(steps, labels, 5)).tolist() == [2, 5, 8, 11, 14]
+    assert np.flatnonzero(metrics.top_k_correct(steps, labels, 5)).tolist() == [2, 5, 8, 11, 14]
 
 
 def test_confusion_rows_are_labels():

@@ -90,7 +90,8 @@ def test_training_and_inference_are_measured_each_in_its_mode():
     _, config = read("model", *TINY_CLIPS, *TINY_MODEL, *words, "--batch_size", "3")
     step, reader = timing.build_step(config)
     inputs, labels = timing.draw_batch(config, reader)
-    assert inputs.shape == (3, 6, 32, 32, 3) and inputs.dtype == np.uint8 and set(labels) <= {0, 1, 2, 3}
+    frames = inputs["rgb"]
+    assert frames.shape == (3, 6, 32, 32, 3) and frames.dtype == np.uint8 and set(labels) <= {0, 1, 2, 3}
     before = {name: value.numpy() for name, value in step.model.state_dict().items()}
 
     has_graph = []
@@ -197,21 +198,22 @@ def test_noise_is_of_the_reader_s_kind():
     _, config = read("model", "-o", "READER.name=skeletons", "-o", "READER.num_clips=3", "-o", "READER.clip_len=5")
     reader = timing.open_training_reader(config)
     batch, labels = timing.draw_batch(config, reader)
-    assert batch.shape == (8, 2, 5, 25, 3) and batch.dtype == np.float32 and len(labels) == 8
+    skeletons = batch["skeleton"]
+    assert skeletons.shape == (8, 2, 5, 25, 3) and skeletons.dtype == np.float32 and len(labels) == 8
     views, labels = benchmark.draw_video(config, reader)
-    assert views.shape == (3, 2, 5, 25, 3) and len(labels) == 3
+    assert views["skeleton"].shape == (3, 2, 5, 25, 3) and len(labels) == 3
 
 
 def slow_down(monkeypatch, num_slow):
     """Let clips of a list take 20 ms to read, the first `num_slow` ones 80 ms; return the list of those read."""
     seen = []
 
-    def draw_clip(self, index, rng):
+    def read_sample(self, index, rng):
         seen.append(self.entries[index].name)
         time.sleep(0.08 if len(seen) <= num_slow else 0.02)
-        return {"inputs": np.zeros((1, 4, 32, 32, 3), np.uint8), "label": 0, "name": seen[-1]}
+        return {"inputs": {"rgb": np.zeros((1, 4, 32, 32, 3), np.uint8)}, "label": 0, "name": seen[-1]}
 
-    monkeypatch.setattr(Clips, "_draw_clip", draw_clip)
+    monkeypatch.setattr(Clips, "_read_sample", read_sample)
     return seen
 
 

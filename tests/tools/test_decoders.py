@@ -19,7 +19,7 @@ def test_another_frame_is_wrong(samples):
     path = str(next((samples / "UCF-101").rglob("*.avi")))
     whole = decoders.read_all(path)
     assert len(whole) == 20
-    clip = decoders.read_here(path, [5, 6])
+    clip = decoders.read_by_pyav(path, [5, 6])
     assert not decoders.is_wrong(clip, whole[[5, 6]])
     assert decoders.is_wrong(clip, whole[[15, 16]])
     assert decoders.is_wrong(clip[:1], whole[[5, 6]])

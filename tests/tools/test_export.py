@@ -214,12 +214,12 @@ def test_the_largest_difference_in_any_batch_counts(batch, capsys):
 
 
 def test_what_is_not_near_enough_is_refused():
-    export.refuse(9e-6, 1e-5)
+    export.check_difference(9e-6, 1e-5)
     for difference in (1.1e-5, np.nan, np.inf):
         with pytest.raises(
             ValueError, match=f"differs from the dynamic one by {difference:.1e} of .* at most 1e-05 is"
         ):
-            export.refuse(difference, 1e-5)
+            export.check_difference(difference, 1e-5)
 
 
 def test_weights_that_give_nan_are_not_exported(tmp_path):

@@ -180,7 +180,7 @@ def test_without_mediapipe_a_sentence_says_how_to_get_it(tmp_path, monkeypatch, 
 
 def test_workers_are_counted_from_zero(capsys):
     with pytest.raises(SystemExit):
-        find_poses.parse_flags(["--videos", "a", "--out", "b", "--workers", "-1"])
+        find_poses.parse_arguments(["--videos", "a", "--out", "b", "--workers", "-1"])
     assert "--workers takes 0 or more" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ import pytest
 from paths import ROOT
 
 from layouts import LAYOUTS
-from tools.make_samples import divide_clips, find_held_out_groups, list_clips, parse_flags, write_video
+from tools.make_samples import find_held_out_groups, list_clips, parse_arguments, split_clips, write_video
 from tools.samples.figure import ACTIONS
 
 SCRIPT = "tools/make_samples.py"
@@ -188,7 +188,7 @@ def test_labels_are_places_among_the_sorted_names_of_the_first_actions():
         (3, "Wave"),
     ]
     assert clips[5].name == "v_Clap_g03_c02" and clips[5].skeleton_name == "S001C001P003R002A001"
-    train, test = divide_clips(clips, split=1)
+    train, test = split_clips(clips, split=1)
     assert {clip.group for clip in test} == {2} and {clip.group for clip in train} == {1, 3}
 
 
@@ -236,7 +236,7 @@ def test_a_folder_with_videos_of_other_classes_is_left_alone(tmp_path, run_scrip
 )
 def test_flags_out_of_their_limits_are_refused(words, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        parse_flags(words)
+        parse_arguments(words)
     assert stop.value.code == 2 and message in capsys.readouterr().err
 
 

@@ -83,6 +83,16 @@ def test_a_module_that_cannot_be_collected_has_caught_nothing(run):
     assert "NOT CAUGHT: tests/room/test_double.py cannot be collected, no test has seen the fault" in rows[1]
 
 
+def test_the_tests_of_the_list_itself_catch_nothing(run, project):
+    own = project / mutate.OWN_TESTS
+    own.parent.mkdir()
+    own.write_text(
+        "import pathlib\ndef test_text(): assert '2 * number' in pathlib.Path('room/double.py').read_text()\n"
+    )
+    status, rows = run(entry("return 2 * number", "return number * 2"))
+    assert status == 1 and "| NOT CAUGHT |" in rows[0]
+
+
 def test_a_test_that_fails_anyway_catches_nothing(run, project):
     (project / "tests/room/test_broken.py").write_text("def test_broken(): assert False\n")
     nobody = entry("return 2 * number", "return number * 2")

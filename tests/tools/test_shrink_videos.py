@@ -164,7 +164,7 @@ def test_what_was_written_is_compared_with_the_video(tmp_path, monkeypatch, faul
     def write_badly(file, frames, fps):
         frames = list(frames)
         write_frames(file, iter(spoil(frames)), fps)
-        return np.stack([shrink_videos.take_gist(frame) for frame in frames])
+        return np.stack([shrink_videos.make_thumbnail(frame) for frame in frames])
 
     monkeypatch.setattr(shrink_videos, "write_frames", write_badly)
     assert shrink(tmp_path) == 1
@@ -176,14 +176,14 @@ def test_a_small_faint_movement_tells_the_order(tmp_path):
     frames = [np.full((64, 96, 3), 100, np.uint8) for _ in range(8)]
     for number, frame in enumerate(frames):
         frame[20:28, 10 * number : 10 * number + 8] += 20
-    gists = np.stack([shrink_videos.take_gist(frame) for frame in frames])
+    thumbnails = np.stack([shrink_videos.make_thumbnail(frame) for frame in frames])
     for order in ([0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 3, 2, 4, 5, 6, 7]):
         with open(tmp_path / "faint.mp4", "wb") as file:
             shrink_videos.write_frames(file, iter([frames[place] for place in order]), Fraction(25))
         if order[2] == 2:
-            shrink_videos.check_frames(str(tmp_path / "faint.mp4"), gists)
+            shrink_videos.check_frames(str(tmp_path / "faint.mp4"), thumbnails)
     with pytest.raises(ValueError, match="frame 2 of 8 is another one in what was written; nothing is kept"):
-        shrink_videos.check_frames(str(tmp_path / "faint.mp4"), gists)
+        shrink_videos.check_frames(str(tmp_path / "faint.mp4"), thumbnails)
 
 
 def test_a_killed_run_leaves_no_half_file(tmp_path):
@@ -228,5 +228,5 @@ def test_what_cannot_be_done_is_refused_at_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize("words", [["--width", "8"], ["--height", "0"], ["--workers", "-1"]])
 def test_numbers_out_of_range_are_refused(words, capsys):
     with pytest.raises(SystemExit):
-        shrink_videos.parse_flags(["big", "--out", "small", *words])
+        shrink_videos.parse_arguments(["big", "--out", "small", *words])
     assert "--width and --height take 16 or more, --workers takes 0 or more" in capsys.readouterr().err

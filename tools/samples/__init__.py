@@ -1,1 +1,1 @@
-"""What make_samples.py draws."""
+"""The animated figure of the sample data and its drawing."""

@@ -1,4 +1,4 @@
-"""The human figure of the sample data: a body of rigid limbs, the actions it can perform, and its joints over time.
+"""The human figure of the sample data: a body of rigid limbs, its actions, and its joints over time.
 
 Body axes: x to the person's left, y up, z forward, in metres; the floor is y = 0.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from layouts import LAYOUTS
 
-# name: (parent, segment that turns it, part whose build scales it, offset from the parent when standing at attention).
+# name: (parent, segment that rotates it, part that scales it, offset from the parent in a standing pose).
 # A person of 1.78 m, middle and left side; the right side is the mirror image. Parents come before children.
 BONES = {
     "spine_mid": ("spine_base", "spine", "trunk", (0, 0.22, 0)),
@@ -34,7 +34,7 @@ BONES = {
 }
 PARTS = ("trunk", "shoulders", "arms", "hips", "legs")
 
-# What a figure's array holds: the 25 joints in NTU order, the five COCO points of the head, two points for drawing.
+# Points of a figure: the 25 joints in NTU order, the five COCO points of the head, two points for drawing.
 NTU25, COCO17 = LAYOUTS["ntu25"], LAYOUTS["coco17"]
 POINTS = (*NTU25.joints, *COCO17.joints[:5], "face", "crown")
 COCO_POINTS = [POINTS.index(name) for name in COCO17.joints]
@@ -44,7 +44,7 @@ TRAVEL = 0.8  # metres walked in a clip, whatever its length, so that the walker
 
 @dataclass(frozen=True)
 class Body:
-    """A person: one per group.
+    """A person, the same for all clips of a group.
 
     Attributes:
         scales: for each of `PARTS`, its length in units of the 1.78 m person's.
@@ -76,13 +76,13 @@ class Body:
 
 @dataclass(frozen=True)
 class Timing:
-    """When things happen in a clip.
+    """Timing of an action in a clip.
 
     Attributes:
         num_frames: frames in the clip.
         period: frames in one cycle of a repeated movement.
         phase: where in the cycle the clip begins, in radians.
-        start, end: when a movement made once begins and ends, as fractions of the clip.
+        start, end: start and end of a movement that is not repeated, as fractions of the clip.
     """
 
     num_frames: int
@@ -92,18 +92,18 @@ class Timing:
     end: float
 
     def cycle(self) -> np.ndarray:
-        """(num_frames,) angle of the cycle, in radians."""
+        """Return the angle of the cycle in each frame (num_frames,), in radians."""
         return self.phase + 2 * np.pi * np.arange(self.num_frames) / self.period
 
     def progress(self) -> np.ndarray:
-        """(num_frames,) from 0 (not begun) to 1 (done), smooth at both ends."""
+        """Return the progress in each frame (num_frames,), from 0 to 1, smooth at both ends."""
         clock = np.linspace(0, 1, self.num_frames)
         done = np.clip((clock - self.start) / (self.end - self.start), 0, 1)
         return done * done * (3 - 2 * done)
 
 
 def make_body(rng: np.random.Generator) -> Body:
-    """Draw a person's proportions, build and manner."""
+    """Draw the proportions and the way of moving of a person."""
     height = rng.uniform(0.90, 1.08)
     scales = {part: height * rng.uniform(0.94, 1.06) for part in PARTS}
     return Body(scales, girth=rng.uniform(0.9, 1.2), pace=rng.uniform(0.94, 1.06), vigour=rng.uniform(0.92, 1.06))
@@ -117,8 +117,8 @@ def make_timing(num_frames: int, body: Body, rng: np.random.Generator) -> Timing
     )
 
 
-# The actions. Each takes a Timing and gives joint angles in degrees, a number or (num_frames,), by name; a missing one
-# is 0. flex: forward; abduct: sideways, away from the body; rotate: of the upper arm about its own axis, outward.
+# The actions. Each takes a Timing and returns joint angles in degrees by name, a number or (num_frames,); 0 by default.
+# flex: forward; abduct: sideways, away from the body; rotate: of the upper arm about its own axis, outward.
 
 
 def _wave(timing: Timing) -> dict:
@@ -218,35 +218,35 @@ REVERSED = {
 
 
 def animate(action: str, body: Body, timing: Timing, is_left_handed: bool = False) -> np.ndarray:
-    """Let a body perform an action.
+    """Animate an action.
 
     Returns:
         (num_frames, len(POINTS), 3) metres in body axes; all bones keep their lengths.
     """
     pose = ACTIONS[action](timing)
-    points = _place(body, {name: np.broadcast_to(angle, timing.num_frames) for name, angle in pose.items()})
+    points = _pose_points(body, {name: np.broadcast_to(angle, timing.num_frames) for name, angle in pose.items()})
     if is_left_handed:
         points = points[:, _mirror_indices()] * [-1, 1, 1]
     return points[::-1] if action in REVERSED else points
 
 
-def _place(body: Body, pose: dict) -> np.ndarray:
-    """Forward kinematics: angles -> (num_frames, len(POINTS), 3), standing on the floor."""
+def _pose_points(body: Body, pose: dict) -> np.ndarray:
+    """Compute the points (num_frames, len(POINTS), 3) of joint angles by forward kinematics, standing on the floor."""
     turns = _segment_turns(pose, body.vigour)
-    places = {"spine_base": np.zeros((len(turns["pelvis"]), 3))}
+    positions = {"spine_base": np.zeros((len(turns["pelvis"]), 3))}
     for name, (parent, segment, part, offset) in _all_bones().items():
-        places[name] = places[parent] + turns[segment] @ (body.scales[part] * np.array(offset))
-    points = np.stack([places[name] for name in POINTS], axis=1)
+        positions[name] = positions[parent] + turns[segment] @ (body.scales[part] * np.array(offset))
+    points = np.stack([positions[name] for name in POINTS], axis=1)
     feet = [POINTS.index(name) for name in ("left_foot", "right_foot", "left_ankle", "right_ankle")]
     points[..., 1] += (SOLE + pose.get("lift", 0) - points[:, feet, 1].min(axis=1))[:, None]
-    # The left foot bears the body in every action but walking, where the trunk moves evenly.
+    # The left foot stays in place in every action but walking, where the trunk moves evenly.
     forward = pose.get("travel", -points[:, POINTS.index("left_ankle"), 2])
     points[..., 2] += forward[:, None]
     return points
 
 
 def _all_bones() -> dict:
-    """`BONES` with the right side."""
+    """Return `BONES` with the right side."""
     mirror = {
         name.replace("left", "right"): (
             parent.replace("left", "right"),
@@ -261,7 +261,7 @@ def _all_bones() -> dict:
 
 
 def _segment_turns(pose: dict, vigour: float) -> dict:
-    """Rotation matrices (num_frames, 3, 3) that carry each segment from its rest position."""
+    """Return the rotation matrices (num_frames, 3, 3) of each segment from its rest position."""
     num_frames = len(next(iter(pose.values())))
 
     def turn(axis: str, name: str, sign: int = 1) -> np.ndarray:
@@ -282,7 +282,7 @@ def _segment_turns(pose: dict, vigour: float) -> dict:
 
 
 def _rotation(axis: str, degrees: np.ndarray) -> np.ndarray:
-    """(T,) degrees -> (T, 3, 3) right-handed rotations about one axis."""
+    """Return right-handed rotations (T, 3, 3) about an axis by degrees (T,)."""
     first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
     matrices = np.tile(np.eye(3), (len(degrees), 1, 1))
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))

@@ -1,4 +1,4 @@
-"""Filming the figure of the sample data: camera, clothes, a plain room, and the drawing of frames."""
+"""Drawing of the sample data's figure: camera, clothes, a plain room, and frames."""
 
 import colorsys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from tools.samples.figure import POINTS, Body
 
 # part: (material, nearer, discs). A part is the convex hull of discs (point, radius in metres); parts farther from the
-# camera are drawn first, `nearer` metres moving a part towards it, so that parts at one depth keep their order.
+# camera are drawn first; `nearer` moves a part towards it by metres, so that parts at one depth have a fixed order.
 PARTS = {
     "hips": ("trousers", 0.00, (("left_hip", 0.10), ("right_hip", 0.10), ("spine_base", 0.10))),
     "torso": (
@@ -44,10 +44,11 @@ WALL_Z = -1.3  # metres behind the performer
 
 @dataclass(frozen=True)
 class Camera:
-    """A pin-hole camera that looks at the performer from `yaw` degrees to the side and `pitch` degrees above.
+    """A pinhole camera that looks at the performer from `yaw` degrees to the side and `pitch` degrees above.
 
     Attributes:
-        distance: metres to the point looked at, which is `target` in body axes.
+        distance: metres to `target`.
+        target: point in the center of the view, in body axes.
         focal: focal length in pixels.
         centre: (x, y) pixel where the target appears.
     """
@@ -60,7 +61,7 @@ class Camera:
     centre: tuple[float, float]
 
     def view(self, points: np.ndarray) -> np.ndarray:
-        """Body axes (..., 3) -> camera axes (..., 3) as in NTU RGB+D: x right, y up, z away from the camera, metres."""
+        """Map body axes (..., 3) to camera axes of NTU RGB+D (..., 3): x right, y up, z forward; metres."""
         yaw, pitch = np.radians(self.yaw), np.radians(self.pitch)
         x, y, z = np.moveaxis(points - np.array(self.target), -1, 0)
         x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
@@ -68,14 +69,14 @@ class Camera:
         return np.stack([x, y, self.distance - z], axis=-1)
 
     def project(self, seen: np.ndarray) -> np.ndarray:
-        """Camera axes (..., 3) -> pixels (..., 2): x right, y down, (0, 0) in the middle of the first pixel."""
+        """Map camera axes (..., 3) to pixels (..., 2): x right, y down, (0, 0) in the middle of the first pixel."""
         scale = self.focal / seen[..., 2]
         return np.stack([self.centre[0] + scale * seen[..., 0], self.centre[1] - scale * seen[..., 1]], axis=-1)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a clip looks like, apart from the figure; `noise` is larger than a frame by 16 pixels each way."""
+    """Look of a clip without the figure; `noise` is 16 pixels larger than a frame in both directions."""
 
     camera: Camera
     background: np.ndarray
@@ -84,7 +85,7 @@ class Scene:
 
 
 def make_clothes(rng: np.random.Generator) -> dict:
-    """Draw the colours of a person, BGR from 0 to 255, by material; clothes are never skin-coloured or pale."""
+    """Draw the colors of a person, BGR from 0 to 255, by material; clothes are never pale or of the color of skin."""
     tone = rng.uniform(0, 1)
     return {
         "skin": _bgr(rng.uniform(0.05, 0.08), 0.35 + 0.25 * tone, 0.92 - 0.40 * tone),
@@ -96,7 +97,7 @@ def make_clothes(rng: np.random.Generator) -> dict:
 
 
 def make_scene(width: int, height: int, body: Body, rng: np.random.Generator) -> Scene:
-    """Draw a camera and a room for a clip; the performer, standing, fills two thirds of the picture's height."""
+    """Draw a camera and a room for a clip; a standing performer fills two thirds of the picture's height."""
     size = min(width, height)
     camera = Camera(
         yaw=rng.choice([-1, 1]) * rng.uniform(10, 30),
@@ -122,6 +123,7 @@ def draw_frames(
 
     Args:
         points: (T, len(POINTS), 3) in body axes.
+
     Yields:
         (height, width, 3) uint8 BGR.
     """
@@ -156,7 +158,7 @@ def _depth_of(seen: np.ndarray, discs: tuple) -> np.ndarray:
 
 
 def _outline_parts(seen: np.ndarray, body: Body, camera: Camera) -> list[np.ndarray]:
-    """For each part, (T, points, 2) fixed-point pixels on the rims of its discs."""
+    """Return fixed-point pixels (T, points, 2) on the rims of the discs of each part."""
     pixels, scale = camera.project(seen), camera.focal / seen[..., 2]
     outlines = []
     for name, (_, _, discs) in PARTS.items():
@@ -170,20 +172,20 @@ def _outline_parts(seen: np.ndarray, body: Body, camera: Camera) -> list[np.ndar
 
 
 def _outline_shadow(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """(T, points, 2) fixed-point pixels of a disc on the floor under the hips."""
+    """Return fixed-point pixels (T, points, 2) of a disc on the floor under the hips."""
     on_floor = points[:, :1] * [1, 0, 1] + 0.3 * np.insert(DISC, 1, 0, axis=1)
     return _fixed_point(camera.project(camera.view(on_floor)))
 
 
 def _shade_parts(behind: np.ndarray, clothes: dict) -> np.ndarray:
-    """(T, parts) metres behind the hips -> (T, parts, 3) colours; what is nearer is brighter."""
+    """Return the colors (T, parts, 3) of parts by their metres behind the hips (T, parts); nearer ones are brighter."""
     brightness = np.clip(1 - 0.5 * behind, 0.7, 1.3)
     base = np.array([clothes[material] for material, _, _ in PARTS.values()])
     return np.clip(brightness[..., None] * base, 0, 255)
 
 
 def _draw_room(camera: Camera, width: int, height: int, wall: tuple, floor: tuple) -> np.ndarray:
-    """A wall that grows darker towards the floor, and the floor."""
+    """Draw a wall, darker towards the floor, and the floor."""
     fall = np.linspace(1.05, 0.92, height)[:, None, None]
     image = np.clip(np.tile(fall * np.array(wall), (1, width, 1)), 0, 255).astype(np.uint8)
     left, right = camera.project(camera.view(np.array([(-0.5, 0, WALL_Z), (0.5, 0, WALL_Z)])))
@@ -194,7 +196,7 @@ def _draw_room(camera: Camera, width: int, height: int, wall: tuple, floor: tupl
 
 
 def _draw_stool(image: np.ndarray, camera: Camera, body: Body, colour: tuple) -> None:
-    """A box behind the performer, in every clip of every action, on which SitDown ends and StandUp begins."""
+    """Draw the stool of SitDown and StandUp behind the performer; all clips have it."""
     back, front = -body.thigh - 0.22, -body.thigh + 0.12
     plan = [(-0.23, back), (0.23, back), (0.23, front), (-0.23, front)]
     top = np.array([(x, body.seat_height, z) for x, z in plan])

@@ -79,7 +79,7 @@ def test_foreign_names_and_second_files_are_named(tmp_path):
     reasons = {pathlib.Path(path).name: reason for path, reason in found.skipped.items()}
     assert reasons["notes.skeleton"].startswith("its name is not that of a sample")
     assert reasons["S001C001P001R001A000.skeleton"].startswith("its name is not that of a sample")
-    assert reasons["S001C001P001R001A001.skeleton"].startswith("the sample stands in '")
+    assert reasons["S001C001P001R001A001.skeleton"].startswith("the sample is in '")
     assert reasons["S001C001P002R001A121"] == "action 121, expected one of the 120 classes"
 
 

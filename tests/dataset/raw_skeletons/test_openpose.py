@@ -83,5 +83,5 @@ def test_damage_is_named(tmp_path):
 
 def test_sets_without_anybody(tmp_path):
     write(tmp_path, "Wave/a_g01", [[], []])
-    with pytest.raises(ValueError, match="a_g01_000000000000_keypoints.json' and 1 more files show nobody"):
+    with pytest.raises(ValueError, match="a_g01_000000000000_keypoints.json' and 1 more files show no person"):
         find(tmp_path)

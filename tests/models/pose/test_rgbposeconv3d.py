@@ -238,6 +238,15 @@ def test_each_modality_has_logits_and_a_weighted_loss():
     assert list(only.compute_losses(only(inputs), labels, criterion)) == ["pose_loss_cls"]
 
 
+@pytest.mark.parametrize(
+    "components, expected", [(["rgb", "pose"], [0.5, 0.5]), (["rgb"], [0.75, 0.25]), (["pose"], [0.25, 0.75])]
+)
+def test_scores_are_fused_by_the_mean_of_the_trained_modalities(components, expected):
+    model = make_model(loss_components=components, loss_weights=[1.0] * len(components))
+    fused = model.fuse({"rgb": np.array([[0.75, 0.25]]), "pose": np.array([[0.25, 0.75]])})
+    assert fused.tolist() == [expected]  # of a mean of probabilities: they sum to 1
+
+
 def test_initialisation_has_the_published_spread():
     paddle.seed(0)
     model = RGBPoseConv3D(400, rgb_stage_blocks=[1] * 4, pose_stage_blocks=[1] * 3)
