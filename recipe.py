@@ -238,6 +238,7 @@ def build_training(config: dict, loader) -> tuple:
     """
     run, section = config["RUN"], dict(config["OPTIMIZER"])
     model = build_model(**config["MODEL"])
+    model.check_inputs(list(loader.input_shape))
     if run["sync_bn"]:
         model = synchronize_batch_norm(model)
     frozen = optimizer.freeze(model, run["freeze_until"], run["train_from"])

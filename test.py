@@ -50,6 +50,7 @@ def main(argv: list | None = None) -> int | None:
     if "num_classes" not in config["MODEL"]:  # a --config that leaves it to the list
         config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
+    model.check_inputs(list(loader.input_shape))
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
     network = recipe.use_onednn_where_possible(model, config)
     result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval)

@@ -20,6 +20,7 @@ from engine import checkpoint, evaluator
 from inference import sources
 from layouts import get_layout
 from models import build_model
+from models.parts.action_model import ActionModel
 from tools import export
 
 CLASSES = ["Down", "Side", "Up", "Über kopf"]
@@ -163,22 +164,23 @@ def test_videos_with_key_points_get_the_scores_that_test_py_gives_them(tmp_path,
     assert np.abs(result["heads"]["rgb"] - result["heads"]["pose"]).max() > 0.01
 
 
-class Answers:
+class Answers(ActionModel):
     """A network that knows one class by RGB and another by pose, and coarse classes as well."""
 
-    modalities = ["rgb", "pose"]
+    modalities = ("rgb", "pose")
 
-    def __call__(self, inputs):
-        """Give the logits of two views."""
+    def forward(self, skeletons):
+        """Return the logits of two views."""
         heads = {"rgb": [[2, 0, 0]] * 2, "pose": [[0, 1, 0], [0, 3, 0]], "rgb_coarse": [[1, 0]] * 2}
         return {name: paddle.to_tensor(logits, dtype="float32") for name, logits in heads.items()}
 
-    def fuse(self, scores):
-        """Give the mean."""
-        return (scores["rgb"] + scores["pose"]) / 2
+    def name_outputs(self, outputs):
+        """Return them as they are."""
+        return outputs
 
-    def eval(self):
-        """Do nothing."""
+    def fuse(self, scores):
+        """Return the mean."""
+        return (scores["rgb"] + scores["pose"]) / 2
 
 
 class OneWindow:
@@ -186,7 +188,7 @@ class OneWindow:
 
     def read_windows(self):
         """Give them."""
-        return sources.Windows([(0, 5, np.zeros((2, 1)))])
+        return sources.Windows([(0, 5, {"skeleton": np.zeros((2, 1))})])
 
 
 def test_logits_become_probabilities_after_they_are_fused_and_coarse_classes_are_left_out():

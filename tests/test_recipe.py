@@ -11,12 +11,15 @@ from engine.amp import FullPrecision
 from engine.run_settings import RunSettings
 from models import MODELS
 
+INPUTS = {"clips": ["rgb"], "skeletons": ["skeleton"], "heatmaps": ["pose"], "rgbpose": ["rgb", "pose"]}
+
 
 class Batches:
     """What a training loader tells of itself."""
 
-    def __init__(self, num_samples, num_batches):
+    def __init__(self, num_samples, num_batches, inputs=("rgb",)):
         self.num_samples, self.num_batches = num_samples, num_batches
+        self.input_shape = {name: [3, 8, 32, 32] for name in inputs}
 
     def __len__(self):
         return self.num_batches
@@ -69,7 +72,7 @@ def test_every_config_builds_its_model_and_optimizer(path):
     if "widen_factor" in config["MODEL"]:
         config["MODEL"]["widen_factor"] = 0.125
     config["MODEL"].setdefault("num_classes", 4)
-    model, optimizer, schedule, _ = recipe.build_training(config, Batches(100, 10))
+    model, optimizer, schedule, _ = recipe.build_training(config, Batches(100, 10, INPUTS[config["READER"]["name"]]))
     assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
     assert type(model) is model_class
     assert recipe.open_reader(config).mode == "test"  # what TEST takes from VALID must go together

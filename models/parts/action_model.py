@@ -18,6 +18,7 @@ class ActionModel(nn.Layer):
 
     Attributes:
         TORCH_SOURCES: name of a PyTorch repository -> function that turns its weights {name: array} into ours.
+        input_names: the inputs of a network that takes several, in the order of `forward`; () for one of any name.
         modalities: heads whose answers are shown beside the fused one, such as `rgb` and `pose`; () for one head.
         groups: int64 (num_classes,), the coarse class of each class, or None.
         loss_weights: name of a head -> weight of its loss; {}: one loss.
@@ -25,10 +26,25 @@ class ActionModel(nn.Layer):
     """
 
     TORCH_SOURCES: dict = {}
+    input_names: tuple = ()
     modalities: tuple = ()
     groups = None
     loss_weights: dict = {}
     skips_layers = False
+
+    def check_inputs(self, names: list) -> None:
+        """Refuse the inputs of a reader, by their names, that this network does not take.
+
+        Raises:
+            ValueError: which inputs it takes, and what to set.
+        """
+        if len(names) == 1 if not self.input_names else tuple(names) == self.input_names:
+            return
+        takes = " and ".join(self.input_names) or "one input"
+        readers = "rgbpose" if self.input_names else "clips, skeletons or heatmaps"
+        raise ValueError(
+            f"{type(self).__name__} takes {takes}, the reader gives {' and '.join(names)}; set READER.name={readers}"
+        )
 
     def name_outputs(self, outputs) -> dict:
         """Return what `forward` returned as {name: tensor}; the logits of the only head are called `logits`."""

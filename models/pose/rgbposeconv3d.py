@@ -60,6 +60,7 @@ class RGBPoseConv3D(ActionModel):
     """
 
     TORCH_SOURCES = {"pyskl": read_two_pathways, "mmaction2": read_two_pathways}
+    input_names = MODALITIES
 
     def __init__(
         self, num_classes: int, speed_ratio: int = 4, channel_ratio: int = 4,

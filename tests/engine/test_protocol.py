@@ -29,7 +29,8 @@ def test_ten_clips_of_three_crops_are_thirty_views_averaged(tmp_path, average_cl
         for start in STARTS:
             for left in LEFTS:
                 view = frames[start : start + 15 : 2, :, left : left + HEIGHT]
-                logits = model(loader.prepare(np.ascontiguousarray(view[None]))).numpy()[0].astype(np.float64)
+                prepared = loader.prepare({"rgb": np.ascontiguousarray(view[None])})
+                logits = model(prepared["rgb"]).numpy()[0].astype(np.float64)
                 by_hand.append(np.exp(logits) / np.exp(logits).sum() if average_clips == "prob" else logits)
         assert len(by_hand) == 30 and np.ptp(by_hand, axis=0).max() > 1e-3  # the views differ
         np.testing.assert_allclose(found, np.mean(by_hand, axis=0), rtol=1e-5, atol=1e-6)

@@ -183,6 +183,7 @@ command_line.start_paddle()
 import numpy as np
 import paddle
 from engine import distributed, train_step
+from engine.losses import CrossEntropy
 from models import build_model
 distributed.connect()
 paddle.seed(0)

@@ -242,7 +242,7 @@ def test_a_gate_begins_closed_so_that_the_network_is_two_pathways_with_laterals(
     assert kept == []
     model.eval(), plain.eval()
     inputs = draw_inputs(2, 2)
-    expected, ours = plain(inputs), model(**inputs)
+    expected, ours = plain(**inputs), model(**inputs)
     for name in ("rgb", "pose"):
         np.testing.assert_allclose(ours[name].numpy(), expected[name].numpy(), rtol=1e-5, atol=1e-6)
     for gate in model.backbone.gates.values():

@@ -14,6 +14,7 @@ from rgbpose_networks import NAMES, SMALL, assert_features_match, draw_golden, d
 from engine.losses import CrossEntropy
 from models.parts.pathway import average_frames
 from models.parts.two_pathways import Lateral
+from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
 from tools.golden import vectors
 
@@ -235,7 +236,7 @@ def test_each_modality_has_logits_and_a_weighted_loss():
     ours = {name: loss.item() for name, loss in losses.items()}
     assert ours == pytest.approx({"rgb_loss_cls": rgb, "pose_loss_cls": 1.5 * pose})
     only = make_model(loss_components=["pose"], loss_weights=[2.0])
-    assert list(only.compute_losses(only(inputs), labels, criterion)) == ["pose_loss_cls"]
+    assert list(only.compute_losses(only(**inputs), labels, criterion)) == ["pose_loss_cls"]
 
 
 @pytest.mark.parametrize(
@@ -342,10 +343,21 @@ def test_bad_argument_is_named(arguments, message):
 )
 def test_heat_maps_that_do_not_fit_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
-        make_model()({**draw_inputs(), "pose": draw(*shape)})
+        make_model()(**{**draw_inputs(), "pose": draw(*shape)})
 
 
-@pytest.mark.parametrize("inputs, told", [({"rgb": 0}, r"\['rgb'\]"), (draw(2, 3, 3, 32, 32), "Tensor")])
-def test_one_input_alone_is_refused(inputs, told):
-    with pytest.raises(ValueError, match=rf"expected inputs {{'rgb': clips, 'pose': heat maps}}, got {told}; set READ"):
-        make_model()(inputs)
+@pytest.mark.parametrize("names", [["rgb"], ["pose"], ["pose", "rgb"]])
+def test_other_inputs_are_refused(names):
+    given = " and ".join(names)
+    message = f"RGBPoseConv3D takes rgb and pose, the reader gives {given}; set READER.name=rgbpose"
+    with pytest.raises(ValueError, match=message):
+        make_model().check_inputs(names)
+    assert make_model().check_inputs(["rgb", "pose"]) is None
+
+
+def test_a_network_of_one_input_refuses_two():
+    model = PoseC3D(4, base_channels=8, stage_blocks=[1, 1, 1])
+    assert model.check_inputs(["pose"]) is None and model.check_inputs(["rgb"]) is None
+    message = "PoseC3D takes one input, the reader gives rgb and pose; set READER.name=clips, skeletons or heatmaps"
+    with pytest.raises(ValueError, match=message):
+        model.check_inputs(["rgb", "pose"])

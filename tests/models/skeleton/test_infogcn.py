@@ -181,7 +181,7 @@ def test_training_adds_noise_and_evaluation_none():
     logits = model(x)
     np.testing.assert_array_equal(model(x).numpy(), logits.numpy())
     np.testing.assert_allclose(logits.numpy(), model.decoder(model.fc_mu(model.encode(x))).numpy(), atol=1e-6)
-    assert list(model.compute_losses(logits, paddle.to_tensor([0, 1, 2]), F.cross_entropy)) == ["loss_cls"]
+    assert list(model.compute_losses({"logits": logits}, paddle.to_tensor([0, 1, 2]), F.cross_entropy)) == ["loss_cls"]
 
 
 def test_attention_weighs_joints_frame_by_frame():
@@ -280,11 +280,11 @@ def test_a_batch_is_learnt_by_heart_with_all_three_losses():
     step.begin_epoch()
     rows = []
     for index in range(60):
-        told = {name: value.item() for name, value in step(x, labels, 0.05, index).items()}
-        assert told["loss"] == pytest.approx(
-            sum(told[name] for name in ("loss_cls", "loss_mmd", "loss_mean")), rel=1e-5
+        values = {name: value.item() for name, value in step({"skeleton": x}, labels, 0.05, index).items()}
+        assert values["loss"] == pytest.approx(
+            sum(values[name] for name in ("loss_cls", "loss_mmd", "loss_mean")), rel=1e-5
         )
-        rows.append(told)
-    assert rows[-1]["hits"] == 4
+        rows.append(values)
+    assert rows[-1]["num_correct"] == 4
     assert rows[-1]["loss_cls"] < 0.6 < rows[0]["loss_cls"]  # at least 0.35: labels are smoothed
     np.testing.assert_array_equal(model.z_prior.numpy(), prior)
