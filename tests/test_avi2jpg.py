@@ -14,8 +14,8 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from numbered_videos import HEIGHT, WIDTH, set_display_matrix, write_numbered_video
 from paths import ROOT
-from tiny_films import HEIGHT, WIDTH, set_display_matrix, write_film
 
 import avi2jpg
 from dataset.records import list_frames
@@ -278,7 +278,7 @@ def test_one_frame_and_odd_sizes(tmp_path):
 
 
 def test_a_phone_video_is_upright(tmp_path):
-    film = write_film(tmp_path / "UCF-101" / "A" / "phone.mp4", num_frames=2)
+    film = write_numbered_video(tmp_path / "UCF-101" / "A" / "phone.mp4", num_frames=2)
     set_display_matrix(film, (0, 1, -1, 0))
     assert extract(tmp_path) == 0
     picture = read_picture(tmp_path / "UCF-101_jpg" / "A" / "phone" / "00002.jpg")

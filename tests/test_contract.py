@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from contract import find_differing, look_up, parse, read, resolve
 from paths import ROOT
-from tiny import CONFIG, write_config
+from small_dataset import CONFIG, write_config
 
 import avi2jpg
 import config as texts

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from contract import find_differing, find_moved, look_up, parse, read, read_header, read_row, resolve
 from paths import ROOT
-from tiny_streams import write_pkl
+from small_skeletons import write_pkl
 
 import config as texts
 import ensemble

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from contract import find_differing, find_moved, look_up, parse, read, read_header, read_row, resolve
 from paths import ROOT
-from tiny import make_tree, write_config
+from small_dataset import make_tree, write_config
 
 import test
 import train

@@ -8,8 +8,8 @@ import shutil
 import zlib
 
 import pytest
-from tiny_films import write_film
-from tiny_videos import ramp_frame, write_frames
+from numbered_videos import write_numbered_video
+from ramp_videos import ramp_frame, write_frames
 
 import data_list_gener
 from dataset.records import read_list, read_record, write_record
@@ -306,7 +306,7 @@ def test_flags_out_of_range(tree, flags, capsys):
 def films(root, *names, codec="mpeg4", num_frames=4):
     """Write tiny films below a folder; return it."""
     for name in names:
-        write_film(root / name, codec, num_frames=num_frames)
+        write_numbered_video(root / name, codec, num_frames=num_frames)
     return root
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from saved_models import CLASSES, PROTOCOLS, save_model
-from tiny_footage import make_frames, read_back, write_avi, write_folder
+from small_videos import make_frames, read_back, write_avi, write_folder
 
 import predict
 import recipe

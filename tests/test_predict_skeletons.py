@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import paddle
 import pytest
-import tiny_poses
-import tiny_skeletons
-import tiny_streams
-from tiny_footage import make_frames, read_back, write_avi, write_folder
+import raw_skeleton_files
+import small_poses
+import small_skeletons
+from small_videos import make_frames, read_back, write_avi, write_folder
 
 import config as texts
 import predict
@@ -100,10 +100,10 @@ def soften(scores, average_clips):
 def write_films(root, *names, num_frames=20, **changes):
     """Write videos and a pkl of their key points; return its path."""
     for seed, name in enumerate(names):
-        frames = make_frames(num_frames, tiny_poses.HEIGHT, tiny_poses.WIDTH, seed)
+        frames = make_frames(num_frames, small_poses.HEIGHT, small_poses.WIDTH, seed)
         write_avi(root / "films" / f"{name}.avi", frames)
-    annotations = [tiny_poses.make_annotation(name, seed % 3) for seed, name in enumerate(names)]
-    return tiny_poses.write_poses(root / "poses.pkl", [{**one, **changes} for one in annotations])
+    annotations = [small_poses.make_annotation(name, seed % 3) for seed, name in enumerate(names)]
+    return small_poses.write_poses(root / "poses.pkl", [{**one, **changes} for one in annotations])
 
 
 # Scores.
@@ -118,7 +118,7 @@ def write_films(root, *names, num_frames=20, **changes):
 )
 def test_skeletons_get_the_scores_that_test_py_gives_them(tmp_path, test, average_clips, reader):
     save_model("skeletons", test, average_clips, **reader)
-    tiny_streams.write_pkl(tmp_path / "all.pkl", per_class=1)
+    small_skeletons.write_pkl(tmp_path / "all.pkl", per_class=1)
     assert run("--input", "all.pkl", "--split", "test") == 0
     result = score_as_test_does("all.pkl", "test")
     assert len(os.listdir("out")) == 3 * 3
@@ -134,8 +134,8 @@ def test_skeletons_get_the_scores_that_test_py_gives_them(tmp_path, test, averag
 @pytest.mark.parametrize("test", [{"num_clips": 2, "flip": True}, {"kind": "limbs"}])
 def test_heat_maps_get_the_scores_that_test_py_gives_them(tmp_path, test):
     save_model("heatmaps", test)
-    path = tiny_poses.write_poses(
-        tmp_path / "poses.pkl", [tiny_poses.make_annotation("a", 0), tiny_poses.make_annotation("b", 2, 2, 7)]
+    path = small_poses.write_poses(
+        tmp_path / "poses.pkl", [small_poses.make_annotation("a", 0), small_poses.make_annotation("b", 2, 2, 7)]
     )
     assert run("--input", path) == 0
     result = score_as_test_does(path, "all")
@@ -202,7 +202,7 @@ def test_logits_become_probabilities_after_they_are_fused_and_coarse_classes_are
 
 def test_an_export_gives_the_scores_of_its_checkpoint(tmp_path):
     save_model("skeletons", {"num_clips": 3})
-    tiny_streams.write_pkl(tmp_path / "all.pkl", per_class=1)
+    small_skeletons.write_pkl(tmp_path / "all.pkl", per_class=1)
     assert run("--input", "all.pkl", "--split", "test") == 0
     expected = read_json("v_Up_g50_c01")
     export.main(["network", "--out", "exported"])
@@ -215,7 +215,7 @@ def test_an_export_gives_the_scores_of_its_checkpoint(tmp_path):
 
 def test_labels_need_not_be_known(tmp_path):
     save_model("heatmaps")
-    known = tiny_poses.make_annotation("known", 2)
+    known = small_poses.make_annotation("known", 2)
     others = {"minus": -1, "large": 99, "text": "Bow", "none": None}
     annotations = [known, *({**known, "frame_dir": name, "label": label} for name, label in others.items())]
     del annotations[-1]["label"]
@@ -236,11 +236,11 @@ def write_coco(path, annotation):
 
 def test_coco_results_are_scored_as_the_same_points_of_a_pkl(tmp_path, capsys):
     save_model("heatmaps")
-    annotation = tiny_poses.make_annotation("one")
+    annotation = small_poses.make_annotation("one")
     (tmp_path / "found").mkdir()
     write_coco(tmp_path / "found" / "my video.json", annotation)
-    path = tiny_poses.write_poses(tmp_path / "poses.pkl", [annotation])
-    size = f"{tiny_poses.WIDTH}x{tiny_poses.HEIGHT}"
+    path = small_poses.write_poses(tmp_path / "poses.pkl", [annotation])
+    size = f"{small_poses.WIDTH}x{small_poses.HEIGHT}"
     assert run("--input", "found", path, "--image-size", size) == 0
     assert read_json("my video")["top_k"] == read_json("one")["top_k"]
     assert read_json("my video")["input"] == "found/my video.json"
@@ -255,12 +255,12 @@ def test_coco_results_are_scored_as_the_same_points_of_a_pkl(tmp_path, capsys):
 
 def test_ntu_videos_frame_folders_and_key_points_of_other_sizes(tmp_path):
     save_model("rgbpose")
-    annotation = tiny_poses.make_annotation("S001C001P001R001A002")
-    frames = make_frames(20, tiny_poses.HEIGHT, tiny_poses.WIDTH)
+    annotation = small_poses.make_annotation("S001C001P001R001A002")
+    frames = make_frames(20, small_poses.HEIGHT, small_poses.WIDTH)
     write_folder(tmp_path / "films" / "S001C001P001R001A002_rgb", frames)
     write_folder(tmp_path / "films" / "large", [cv2.resize(frame, None, fx=2, fy=2) for frame in frames])
     unsized = {**annotation, "frame_dir": "Class/large.mp4", "keypoint": 2 * annotation["keypoint"], "img_shape": None}
-    path = tiny_poses.write_poses(tmp_path / "poses.pkl", [annotation, unsized])
+    path = small_poses.write_poses(tmp_path / "poses.pkl", [annotation, unsized])
     assert run("--input", "films", "--poses", path) == 0
     small, large = read_json("S001C001P001R001A002_rgb"), read_json("large")
     assert (small["recording"], large["recording"]) == ("S001C001P001R001A002", "Class/large.mp4")
@@ -272,13 +272,13 @@ def test_ntu_videos_frame_folders_and_key_points_of_other_sizes(tmp_path):
 def test_the_skeleton_stands_on_the_body_in_the_video(tmp_path):
     save_model("rgbpose")
     path = write_films(tmp_path, "a")
-    gray = [np.full((tiny_poses.HEIGHT, tiny_poses.WIDTH, 3), 100, np.uint8)] * 20
+    gray = [np.full((small_poses.HEIGHT, small_poses.WIDTH, 3), 100, np.uint8)] * 20
     write_avi(tmp_path / "films" / "a.avi", gray)
     assert run("--input", "films/a.avi", "--poses", path) == 0
     shown, _, _ = read_back("out/a_predict.webm")
     assert len(shown) == 20
-    layout, keypoint = get_layout("coco17"), tiny_poses.make_annotation("a")["keypoint"][0]
-    scale = shown[0].shape[0] / tiny_poses.HEIGHT
+    layout, keypoint = get_layout("coco17"), small_poses.make_annotation("a")["keypoint"][0]
+    scale = shown[0].shape[0] / small_poses.HEIGHT
     is_drawn = np.abs(shown[19].astype(int) - 100).max(axis=2) > 40
     for joint in map(layout.joints.index, ("right_ankle", "left_ankle", "right_knee")):
         x, y = np.round(keypoint[19, joint] * scale).astype(int)
@@ -293,18 +293,18 @@ def test_the_skeleton_stands_on_the_body_in_the_video(tmp_path):
 
 def test_bad_recordings_are_named_and_the_others_are_predicted(tmp_path, capsys):
     save_model("heatmaps")
-    good = tiny_poses.make_annotation("good")
+    good = small_poses.make_annotation("good")
     nobody = {**good, "frame_dir": "nobody", "keypoint": np.zeros((0, 20, 17, 2)), "keypoint_score": None}
     zeros = {**good, "frame_dir": "zeros", "keypoint": np.zeros((1, 20, 17, 2))}
     nans = {**good, "frame_dir": "nans", "keypoint": np.full((1, 20, 17, 2), np.nan)}
     scores = {**good, "frame_dir": "scores", "keypoint_score": np.ones((1, 20, 16))}
     deep = {**good, "frame_dir": "deep", "keypoint": np.ones((1, 20, 17, 3))}
     other = {**good, "frame_dir": "other", "keypoint": np.ones((1, 20, 25, 2))}
-    tiny_poses.write_poses(tmp_path / "poses.pkl", [nobody, zeros, nans, scores, deep, other, good])
-    tiny_streams.write_pkl(tmp_path / "ntu.pkl", per_class=1)
+    small_poses.write_poses(tmp_path / "poses.pkl", [nobody, zeros, nans, scores, deep, other, good])
+    small_skeletons.write_pkl(tmp_path / "ntu.pkl", per_class=1)
     content = files.load_pickle("ntu.pkl")
     files.dump_pickle({**content, "layout": "ntu25"}, "stated.pkl")
-    tiny_skeletons.write_ntu(tmp_path / "kinect.skeleton", [[(1, tiny_skeletons.draw_person(1)[0])]] * 3)
+    raw_skeleton_files.write_ntu(tmp_path / "kinect.skeleton", [[(1, raw_skeleton_files.draw_person(1)[0])]] * 3)
     (tmp_path / "broken.pkl").write_bytes(b"\x80\x04broken")
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     names = ("poses.pkl", "ntu.pkl", "stated.pkl", "kinect.skeleton", "broken.pkl", "notes.txt", "none.json")
@@ -331,7 +331,7 @@ def test_bad_recordings_are_named_and_the_others_are_predicted(tmp_path, capsys)
 def test_videos_without_their_key_points_are_named(tmp_path, capsys):
     save_model("rgbpose")
     path = write_films(tmp_path, "good", "short", "twice")
-    write_avi(tmp_path / "films" / "short.avi", make_frames(9, tiny_poses.HEIGHT, tiny_poses.WIDTH))
+    write_avi(tmp_path / "films" / "short.avi", make_frames(9, small_poses.HEIGHT, small_poses.WIDTH))
     write_avi(tmp_path / "films" / "other.avi", make_frames(9))
     (tmp_path / "films" / "broken.avi").write_bytes(b"RIFF" + b"\0" * 400)
     content = files.load_pickle(path)
@@ -364,8 +364,8 @@ def test_flags_of_other_networks_are_refused(reader_name, words, message):
 
 def test_a_split_that_is_not_there_is_told(tmp_path, capsys):
     save_model("heatmaps")
-    path = tiny_poses.write_pose(tmp_path)
-    write_coco(tmp_path / "a.json", tiny_poses.make_annotation("one"))
+    path = small_poses.write_pose(tmp_path)
+    write_coco(tmp_path / "a.json", small_poses.make_annotation("one"))
     assert run("--input", path, "a.json", "--split", "xsub") == 1
     printed = capsys.readouterr().out
     assert "there is no split 'xsub', the file has all" in printed

@@ -3,7 +3,7 @@
 import paddle
 import pytest
 from paths import ROOT
-from tiny import CONFIG, write_config
+from small_dataset import CONFIG, write_config
 
 import config as texts
 import recipe

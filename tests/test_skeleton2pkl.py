@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
-from tiny_skeletons import draw_person, write_ntu
+from raw_skeleton_files import draw_person, write_ntu
 
 import skeleton2pkl
 from common.files import load_pickle

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import visualdl
 from paths import ROOT
-from tiny import CLASSES, make_tree, write_config
+from small_dataset import CLASSES, make_tree, write_config
 
 import test
 import train

@@ -13,7 +13,7 @@ import paddle
 import pytest
 import visualdl
 from paths import ROOT
-from tiny import CONFIG, make_tree, write_config
+from small_dataset import CONFIG, make_tree, write_config
 
 import test
 import train

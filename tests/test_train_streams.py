@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tiny_streams import write_config, write_pkl
+from small_skeletons import write_config, write_pkl
 
 import ensemble
 import train_streams

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import paddle
 import pytest
-from tiny import make_tree, write_config
+from small_dataset import make_tree, write_config
 
 import test
 import train

@@ -5,8 +5,8 @@ import struct
 import av
 import numpy as np
 import pytest
-from tiny_films import (
-    FILMS,
+from numbered_videos import (
+    ENCODINGS,
     HEIGHT,
     NUM_FRAMES,
     WIDTH,
@@ -15,7 +15,7 @@ from tiny_films import (
     draw_frame,
     read_number,
     set_display_matrix,
-    write_film,
+    write_numbered_video,
 )
 
 from dataset.video_file import UnreadableVideoError, VideoFile
@@ -23,15 +23,15 @@ from dataset.video_file import UnreadableVideoError, VideoFile
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """A function that gives the path of a film of `FILMS`, made when it is first asked for."""
+    """A function that gives the path of a film of `ENCODINGS`, made when it is first asked for."""
     root = tmp_path_factory.mktemp("films")
 
     def find(name):
-        codec, options, group = FILMS[name]
+        codec, options, group = ENCODINGS[name]
         if codec not in av.codecs_available:
             pytest.skip(f"this PyAV has no encoder {codec}")
         path = root / name
-        return path if path.exists() else write_film(path, codec, options, group)
+        return path if path.exists() else write_numbered_video(path, codec, options, group)
 
     return find
 
@@ -58,7 +58,7 @@ def is_exact(video, sequence, seed=0):
 # Which frames.
 
 
-@pytest.mark.parametrize("name", FILMS)
+@pytest.mark.parametrize("name", ENCODINGS)
 def test_every_frame_is_that_of_decoding_in_order(films, name):
     sequence = decode_in_order(films(name))
     assert [read_number(frame) for frame in sequence] == list(range(NUM_FRAMES))
@@ -68,7 +68,7 @@ def test_every_frame_is_that_of_decoding_in_order(films, name):
 @pytest.mark.parametrize("name", ["rate.mp4", "rate.mkv"])
 def test_frames_of_a_variable_rate_are_counted_not_timed(tmp_path, name):
     times_ms = [40 * number + 3 * number**2 for number in range(NUM_FRAMES)]
-    path = write_film(tmp_path / name, options={"bf": "3"}, times_ms=times_ms)
+    path = write_numbered_video(tmp_path / name, options={"bf": "3"}, times_ms=times_ms)
     video = VideoFile(str(path))
     assert is_exact(video, decode_in_order(path))
     assert [read_number(picture) for picture in read(video, 0, 20, 40, 47)[1]] == [0, 20, 40, 47]
@@ -207,7 +207,7 @@ TURNS = {
 
 @pytest.mark.parametrize("matrix", TURNS)
 def test_the_display_matrix_is_honoured(tmp_path, matrix):
-    path = write_film(tmp_path / "phone.mp4", num_frames=4)
+    path = write_numbered_video(tmp_path / "phone.mp4", num_frames=4)
     stored = decode_in_order(path)
     video = VideoFile(str(set_display_matrix(path, matrix)))
     for picture, frame in zip(read(video, 0, 3)[1], (stored[0], stored[3]), strict=True):
@@ -215,7 +215,7 @@ def test_the_display_matrix_is_honoured(tmp_path, matrix):
 
 
 def test_colours_are_blue_green_red(tmp_path):
-    path = write_film(tmp_path / "a.mp4", num_frames=2)
+    path = write_numbered_video(tmp_path / "a.mp4", num_frames=2)
     picture = read(VideoFile(str(path)), 1)[1][0]
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
     assert np.abs(picture.astype(int) - draw_frame(1)).mean(axis=(0, 1)).max() < 12
@@ -341,5 +341,5 @@ def test_damaged_frames_are_refused_and_those_before_are_not(films, tmp_path, na
 
 
 def test_whole_films_pass_the_check(films):
-    for name in FILMS:
+    for name in ENCODINGS:
         VideoFile(str(films(name))).check()

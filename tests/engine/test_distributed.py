@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 from paths import ROOT
-from processes_of_tests import finish, launch, start
-from tiny import CONFIG, make_tree, write_config
+from small_dataset import CONFIG, make_tree, write_config
+from training_processes import finish, launch, start
 
 from common import files
 from engine import checkpoint, distributed

@@ -28,7 +28,7 @@ avi2jpg.main(["--videos", "videos", "--frames", "frames", "--workers", "2"])
 READ = """
 import pathlib
 from reader import build_loader
-from tiny_videos import write_ramps
+from ramp_videos import write_ramps
 filelist = write_ramps(pathlib.Path("."), num_videos=8)
 loader = build_loader(filelist=filelist, num_workers=2, batch_size=2, clip_len=4, crop_size=16)
 print(sum(len(batch["names"]) for batch in loader), "samples")

@@ -4,7 +4,7 @@ import json
 
 import paddle
 import pytest
-from tiny import make_tree, write_config
+from small_dataset import make_tree, write_config
 
 MOST_GROWTH = 1.02  # of the peak of a third of the epochs
 

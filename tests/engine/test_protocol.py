@@ -3,7 +3,7 @@
 import numpy as np
 import paddle
 import pytest
-from tiny_films import HEIGHT, decode_in_order, write_film
+from numbered_videos import HEIGHT, decode_in_order, write_numbered_video
 
 from engine import evaluator
 from models import build_model
@@ -15,7 +15,7 @@ LEFTS = [0, 16, 32]  # of a square as high as the frame, in its width of 96
 
 @pytest.mark.parametrize("average_clips", ["prob", "score"])
 def test_ten_clips_of_three_crops_are_thirty_views_averaged(tmp_path, average_clips):
-    films = [write_film(tmp_path / name) for name in ("one.mp4", "two.avi")]
+    films = [write_numbered_video(tmp_path / name) for name in ("one.mp4", "two.avi")]
     (tmp_path / "test.list").write_text("one.mp4 0\ntwo.avi 1\n")
     views = {"clip_len": 8, "frame_interval": 2, "crop_size": HEIGHT, "num_clips": 10, "crops": "three"}
     loader = build_loader(mode="test", filelist=str(tmp_path / "test.list"), batch_size=2, num_workers=0, **views)

@@ -6,9 +6,9 @@ import numpy as np
 import paddle
 import pytest
 from paths import ROOT
-from processes_of_tests import finish, launch
-from tiny_poses import make_annotation, write_poses
-from tiny_videos import write_frames
+from ramp_videos import write_frames
+from small_poses import make_annotation, write_poses
+from training_processes import finish, launch
 
 import test as scoring
 import train

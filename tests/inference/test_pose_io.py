@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-import tiny_poses
-import tiny_skeletons
+import raw_skeleton_files
+import small_poses
 
 from common import files
 from inference import pose_io
@@ -56,8 +56,8 @@ def test_a_folder_of_openpose(tmp_path, layout):
 
 
 def test_kinect_and_mediapipe(tmp_path):
-    person = tiny_skeletons.draw_person(3)
-    tiny_skeletons.write_ntu(tmp_path / "S1.skeleton", [[(7, frame)] for frame in person])
+    person = raw_skeleton_files.draw_person(3)
+    raw_skeleton_files.write_ntu(tmp_path / "S1.skeleton", [[(7, frame)] for frame in person])
     ((name, annotation),) = read(tmp_path / "S1.skeleton", "ntu25")
     assert name == "S1" and np.allclose(annotation["keypoint"][0], person, atol=1e-6)
     ((name, annotation),) = read(write_mediapipe(tmp_path / "one.csv"), "mediapipe33")
@@ -65,7 +65,7 @@ def test_kinect_and_mediapipe(tmp_path):
 
 
 def test_a_pkl_gives_all_or_a_split_in_its_order(tmp_path):
-    annotations = [tiny_poses.make_annotation(name) for name in "abc"]
+    annotations = [small_poses.make_annotation(name) for name in "abc"]
     files.dump_pickle({"annotations": annotations, "split": {"few": ["c", "a"], "odd": ["z"]}}, tmp_path / "p.pkl")
     assert [name for name, _ in read(tmp_path / "p.pkl", "coco17")] == ["a", "b", "c"]
     assert [name for name, _ in read(tmp_path / "p.pkl", "coco17", "few")] == ["c", "a"]
@@ -75,17 +75,17 @@ def test_a_pkl_gives_all_or_a_split_in_its_order(tmp_path):
 
 
 def test_the_size_of_pictures_that_a_file_states_goes_before_the_flag(tmp_path):
-    stated, unstated = tiny_poses.make_annotation("a"), tiny_poses.make_annotation("b")
+    stated, unstated = small_poses.make_annotation("a"), small_poses.make_annotation("b")
     del unstated["img_shape"]
-    path = tiny_poses.write_poses(tmp_path / "p.pkl", [stated, unstated])
+    path = small_poses.write_poses(tmp_path / "p.pkl", [stated, unstated])
     assert [one["img_shape"] for _, one in read(path, "coco17", size=(1, 2))] == [(90, 160), (1, 2)]
 
 
 def test_a_large_pkl_is_mapped_and_needs_no_labels(tmp_path):
-    annotation = tiny_poses.make_annotation("a")
+    annotation = small_poses.make_annotation("a")
     expected = annotation["keypoint"].copy()
     del annotation["label"]
-    path = tiny_poses.write_poses(tmp_path / "p.pkl", [annotation])
+    path = small_poses.write_poses(tmp_path / "p.pkl", [annotation])
     ((_, found),) = pose_io.read_annotations(path, None, get_layout("coco17"), None, 1e-9)
     assert isinstance(found["keypoint"], np.memmap)
     recording = pose_io.make_recording("here", found, get_layout("coco17"))

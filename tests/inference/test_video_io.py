@@ -6,8 +6,8 @@ import resource
 import cv2
 import numpy as np
 import pytest
-from tiny_films import decode_in_order, set_display_matrix, write_film
-from tiny_footage import make_frames, read_back, write_avi, write_folder
+from numbered_videos import decode_in_order, set_display_matrix, write_numbered_video
+from small_videos import make_frames, read_back, write_avi, write_folder
 
 from inference import video_io
 from reader.transforms import scale_short_side
@@ -61,7 +61,7 @@ def test_frames_of_a_video_are_rgb_and_scaled_as_the_reader_scales(tmp_path):
 
 
 def test_a_phone_video_is_upright(tmp_path):
-    film = set_display_matrix(write_film(tmp_path / "phone.mp4", num_frames=3), (0, 1, -1, 0))
+    film = set_display_matrix(write_numbered_video(tmp_path / "phone.mp4", num_frames=3), (0, 1, -1, 0))
     stored = [frame[:, :, ::-1] for frame in decode_in_order(film)]
     assert np.array_equal(list(video_io.read_frames(str(film))), [np.rot90(frame, -1) for frame in stored])
 

@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from networks import CASES, NUM_CLASSES, build, draw_batch, list_heads, move_statistics, score
+from small_networks import CASES, NUM_CLASSES, build, draw_batch, list_heads, move_statistics, score
 
 import models
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from paths import ROOT
-from tiny import CONFIG, write_config
+from small_dataset import CONFIG, write_config
 
 from dataset import records
 from engine import checkpoint

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from paths import REAL_DATA, ROOT
-from tiny import CONFIG, write_config
+from small_dataset import CONFIG, write_config
 
 from common import files
 from dataset import records, splits

@@ -5,7 +5,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
-from tiny_videos import frame_numbers, ramp_frame, write_frames, write_ramps, write_video
+from ramp_videos import frame_numbers, ramp_frame, write_frames, write_ramps, write_video
 
 import reader.frames
 from common.files import dump_pickle

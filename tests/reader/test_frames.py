@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
-from tiny_films import HEIGHT, NUM_FRAMES, WIDTH, decode_in_order, read_number, set_display_matrix, write_film
-from tiny_videos import write_frames, write_video
+from numbered_videos import (
+    HEIGHT,
+    NUM_FRAMES,
+    WIDTH,
+    decode_in_order,
+    read_number,
+    set_display_matrix,
+    write_numbered_video,
+)
+from ramp_videos import write_frames, write_video
 
 from dataset.records import ListEntry, read_list
 from reader.clips import Clips
@@ -26,7 +34,7 @@ def centre(frame):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     """A film whose frames depend on others, before and behind them."""
-    return write_film(tmp_path_factory.mktemp("film") / "v_A_g01_c01.mp4", options={"bf": "3"})
+    return write_numbered_video(tmp_path_factory.mktemp("film") / "v_A_g01_c01.mp4", options={"bf": "3"})
 
 
 def test_views_of_a_video_are_cut_from_its_frames(film, tmp_path):
@@ -51,7 +59,7 @@ def test_training_clips_of_a_video_are_those_of_its_pictures(film, tmp_path):
 
 
 def test_a_video_shorter_than_the_clip_starts_again_from_its_first_frame(tmp_path):
-    film = write_film(tmp_path / "short.webm", "libvpx", num_frames=5)
+    film = write_numbered_video(tmp_path / "short.webm", "libvpx", num_frames=5)
     frames = [centre(frame) for frame in decode_in_order(film)]
     for mode in ("train", "test"):
         clips = Clips(write_list(tmp_path, "short.webm 1"), mode, clip_len=12, augment=False, **WHOLE)
@@ -60,7 +68,7 @@ def test_a_video_shorter_than_the_clip_starts_again_from_its_first_frame(tmp_pat
 
 
 def test_a_phone_video_is_upright_when_it_is_cut(tmp_path):
-    film = set_display_matrix(write_film(tmp_path / "phone.mp4", num_frames=4), (0, 1, -1, 0))
+    film = set_display_matrix(write_numbered_video(tmp_path / "phone.mp4", num_frames=4), (0, 1, -1, 0))
     video = open_video(ListEntry(str(film), 0, None, 1))
     assert EncodedClip(video.frames, np.array([2])).frame_size == (WIDTH, HEIGHT)
     frames = decode_whole(video, [2])

@@ -3,7 +3,7 @@
 import numpy as np
 import paddle
 import pytest
-from tiny_poses import make_annotation, write_pose, write_poses
+from small_poses import make_annotation, write_pose, write_poses
 
 from layouts import get_layout
 from reader import READERS, boxes, build_loader, draw_heatmaps

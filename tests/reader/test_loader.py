@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
-from tiny_videos import frame_numbers, ramp_frame, write_ramps, write_video
+from ramp_videos import frame_numbers, ramp_frame, write_ramps, write_video
 
 from dataset.records import write_list
 from reader import READERS, build_loader

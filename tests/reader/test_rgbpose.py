@@ -3,9 +3,9 @@
 import numpy as np
 import paddle
 import pytest
-from tiny_films import decode_in_order, write_film
-from tiny_poses import HEIGHT, WIDTH, make_annotation, write_poses
-from tiny_videos import write_frames
+from numbered_videos import decode_in_order, write_numbered_video
+from ramp_videos import write_frames
+from small_poses import HEIGHT, WIDTH, make_annotation, write_poses
 
 from reader import READERS, build_loader, sampling, transforms
 from reader.rgbpose import RGBPose
@@ -210,7 +210,7 @@ def test_prepare_normalizes_rgb(tmp_path):
 
 
 def test_video_files_by_name_and_ntus_ending(tmp_path):
-    film = write_film(tmp_path / "videos" / "deep" / "one_rgb.mp4")
+    film = write_numbered_video(tmp_path / "videos" / "deep" / "one_rgb.mp4")
     zeros = np.zeros((1, 48, 17, 2), np.float32)  # the whole picture, of which the centre is cut
     annotation = make_annotation("one", num_frames=48, keypoint=zeros, img_shape=(64, 96))
     path = write_poses(tmp_path / "poses.pkl", [annotation])

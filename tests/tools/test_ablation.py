@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 from paths import ROOT
-from tiny_poses import HEIGHT, WIDTH, make_annotation
-from tiny_videos import write_frames
+from ramp_videos import write_frames
+from small_poses import HEIGHT, WIDTH, make_annotation
 
 import ensemble
 import recipe

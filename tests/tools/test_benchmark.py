@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import paddle
 import pytest
-from tables import read_spread, read_table
-from tiny import make_tree
-from tiny_films import write_film
-from tiny_videos import write_ramps
+from numbered_videos import write_numbered_video
+from printed_tables import read_spread, read_table
+from ramp_videos import write_ramps
+from small_dataset import make_tree
 
 from reader.clips import Clips
 from tools import benchmark, gpu_check
@@ -152,8 +152,8 @@ def test_something_is_called_after_each_repeat(tmp_path):
 
 
 def test_the_extraction_table(tmp_path, monkeypatch, capsys):
-    write_film(tmp_path / "UCF-101" / "A" / "v_A_g01_c01.avi", "mpeg4", num_frames=6)
-    write_film(tmp_path / "UCF-101" / "B" / "v_B_g01_c01.avi", "mpeg4", num_frames=4)
+    write_numbered_video(tmp_path / "UCF-101" / "A" / "v_A_g01_c01.avi", "mpeg4", num_frames=6)
+    write_numbered_video(tmp_path / "UCF-101" / "B" / "v_B_g01_c01.avi", "mpeg4", num_frames=4)
     monkeypatch.setenv("PATH", str(tmp_path))  # no ffmpeg
     benchmark.main(["extraction", "--root", str(tmp_path), "--processes", "1", "2", "--repeats", "1"])
     titles, *rows = read_table(capsys.readouterr().out)
@@ -164,7 +164,7 @@ def test_the_extraction_table(tmp_path, monkeypatch, capsys):
 
 
 def test_both_ways_write_the_same_frames(tmp_path):
-    film = str(write_film(tmp_path / "a.avi", "mpeg4", num_frames=5))
+    film = str(write_numbered_video(tmp_path / "a.avi", "mpeg4", num_frames=5))
     assert extraction_speed.extract_by_opencv((film, str(tmp_path / "bare"))) == 5
     assert extraction_speed.extract_by_avi2jpg((film, str(tmp_path / "all" / "A" / "a"))) == 5
     bare, here = (sorted(folder.glob("*.jpg")) for folder in (tmp_path / "bare", tmp_path / "all" / "A" / "a"))
@@ -240,7 +240,7 @@ def test_a_tree_of_ones_own_tells_what_it_holds(tmp_path):
     )
     write_ramps(paths)
     make_tree(packed)
-    film = write_film(packed / "UCF-101" / "Down" / "v_Down_g01_c01.AVI", "mpeg4", num_frames=6)
+    film = write_numbered_video(packed / "UCF-101" / "Down" / "v_Down_g01_c01.AVI", "mpeg4", num_frames=6)
     for place in (folders, films, lists):
         place.mkdir()
     folder = next((paths / "jpg" / "A").iterdir())

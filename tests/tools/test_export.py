@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import paddle
 import pytest
-from networks import CASES, NUM_CLASSES, build, move_statistics
 from saved_models import PROTOCOLS, save_model
+from small_networks import CASES, NUM_CLASSES, build, move_statistics
 
 import config as texts
 import recipe

@@ -12,9 +12,9 @@ import av
 import cv2
 import numpy as np
 import pytest
+from numbered_videos import ENCODINGS, NUM_FRAMES, copy_packets, decode_in_order, read_number, write_numbered_video
 from paths import ROOT
-from tiny_films import FILMS, NUM_FRAMES, copy_packets, decode_in_order, read_number, write_film
-from tiny_poses import make_annotation, write_poses
+from small_poses import make_annotation, write_poses
 
 from dataset.video_file import VideoFile
 from reader.rgbpose import RGBPose
@@ -47,8 +47,8 @@ def read_reasons(root):
 
 @pytest.mark.parametrize("name", ["xvid.avi", "xvid_b.avi", "h264_open_groups.mp4", "mjpeg.avi"])
 def test_every_frame_is_kept_in_its_place(tmp_path, name):
-    codec, options, group = FILMS[name]
-    old = write_film(tmp_path / "big" / "s01" / f"{NTU_NAME}{name[-4:]}", codec, options, group)
+    codec, options, group = ENCODINGS[name]
+    old = write_numbered_video(tmp_path / "big" / "s01" / f"{NTU_NAME}{name[-4:]}", codec, options, group)
     assert shrink(tmp_path) == 0
     new = tmp_path / "small" / "s01" / f"{NTU_NAME}.mp4"
     assert list_files(tmp_path / "small") == [f"s01/{NTU_NAME}.mp4", "settings.json"]
@@ -82,14 +82,14 @@ def test_ntus_size_becomes_a_quarter_and_colours_stay(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("size, expected", [((96, 40), (40, 60)), ((51, 64), (34, 52)), ((960, 540), (64, 96))])
 def test_the_aspect_stays_and_nothing_grows(tmp_path, size, expected):
-    write_film(tmp_path / "big" / "a.mp4", num_frames=4)
+    write_numbered_video(tmp_path / "big" / "a.mp4", num_frames=4)
     assert shrink(tmp_path, size=size) == 0
     assert read_frames(tmp_path / "small" / "a.mp4")[0].shape[:2] == expected
 
 
 def test_key_points_hold_for_the_small_video(tmp_path):
     """The reader gives the same pose, and nearly the same picture, from either."""
-    film = write_film(tmp_path / "big" / "one_rgb.avi", "mpeg4", {"qmin": "1", "qmax": "2"})
+    film = write_numbered_video(tmp_path / "big" / "one_rgb.avi", "mpeg4", {"qmin": "1", "qmax": "2"})
     steps = np.array([0.5, 0.25], np.float32) * np.arange(NUM_FRAMES, dtype=np.float32)[:, None, None]
     body = np.random.default_rng(0).uniform([20, 10], [60, 50], (17, 2)).astype(np.float32)
     annotation = make_annotation("one", num_frames=NUM_FRAMES, keypoint=(body + steps)[None], img_shape=(64, 96))
@@ -108,7 +108,7 @@ def test_key_points_hold_for_the_small_video(tmp_path):
 
 def test_a_second_run_makes_only_what_is_missing(tmp_path, capsys):
     for name in ("a", "b"):
-        write_film(tmp_path / "big" / f"{name}.avi", "mpeg4", num_frames=6)
+        write_numbered_video(tmp_path / "big" / f"{name}.avi", "mpeg4", num_frames=6)
     assert shrink(tmp_path) == 0
     assert "2 videos made (12 frames, " in capsys.readouterr().out
     kept, gone = (tmp_path / "small" / f"{name}.mp4" for name in "ab")
@@ -124,16 +124,16 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path, capsys):
 
 
 def test_damaged_videos_are_named_and_stop_nothing(tmp_path, capsys):
-    good = write_film(tmp_path / "big" / "good.avi", "mpeg4")
+    good = write_numbered_video(tmp_path / "big" / "good.avi", "mpeg4")
     (tmp_path / "big" / "cut.avi").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     (tmp_path / "big" / "empty.avi").write_bytes(b"")
     (tmp_path / "big" / "text.mp4").write_bytes(b"no video")
-    write_film(tmp_path / "big" / "good.mov", "mpeg4", num_frames=2)
+    write_numbered_video(tmp_path / "big" / "good.mov", "mpeg4", num_frames=2)
 
     def spoil(number, packet):
         return av.Packet(b"\0" * packet.size) if number == 20 else packet
 
-    copy_packets(write_film(tmp_path / "whole.mp4"), tmp_path / "big" / "hole.mp4", spoil)
+    copy_packets(write_numbered_video(tmp_path / "whole.mp4"), tmp_path / "big" / "hole.mp4", spoil)
     assert shrink(tmp_path) == 1
     told = capsys.readouterr().out
     assert "1 videos made" in told and "5 FAILED, see " in told and "  empty.avi: the file is empty (0 bytes)" in told
@@ -158,7 +158,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_was_written_is_compared_with_the_video(tmp_path, monkeypatch, fault):
     spoil, reason = FAULTS[fault]
-    write_film(tmp_path / "big" / "a.avi", "mpeg4")
+    write_numbered_video(tmp_path / "big" / "a.avi", "mpeg4")
     write_frames = shrink_videos.write_frames
 
     def write_badly(file, frames, fps):
@@ -188,7 +188,7 @@ def test_a_small_faint_movement_tells_the_order(tmp_path):
 
 def test_a_killed_run_leaves_no_half_file(tmp_path):
     for number in range(4):
-        write_film(tmp_path / "big" / f"v{number}.avi", "mjpeg", group=1)
+        write_numbered_video(tmp_path / "big" / f"v{number}.avi", "mjpeg", group=1)
     words = [sys.executable, ROOT / "tools" / "shrink_videos.py", tmp_path / "big", "--out", tmp_path / "small"]
     slow = "import runpy, sys, time\nfrom dataset import video_file as v\nold = v.VideoFile._convert\n"
     slow += "v.VideoFile._convert = lambda *one: (time.sleep(0.01), old(*one))[1]\n"
@@ -212,11 +212,11 @@ def test_a_killed_run_leaves_no_half_file(tmp_path):
 def test_what_cannot_be_done_is_refused_at_once(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="no videos .*name the folder that has them"):
         shrink(tmp_path)
-    write_film(tmp_path / "big" / "a.mp4", num_frames=2)
+    write_numbered_video(tmp_path / "big" / "a.mp4", num_frames=2)
     for out in ("big", "big/small", "."):
         with pytest.raises(ValueError, match="one lies in the other; choose an --out beside the folder"):
             shrink(tmp_path, "--out", tmp_path / out)
-    write_film(tmp_path / "small" / "b.mp4", num_frames=2)
+    write_numbered_video(tmp_path / "small" / "b.mp4", num_frames=2)
     with pytest.raises(ValueError, match="holds videos that this script did not make; choose another --out"):
         shrink(tmp_path)
     monkeypatch.setattr(shrink_videos, "ENCODER", "no_such_encoder")

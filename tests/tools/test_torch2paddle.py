@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 import pytest
 from paths import ROOT
-from tiny import CLASSES, draw_frames, make_tree, write_config
+from small_dataset import CLASSES, draw_frames, make_tree, write_config
 
 import predict
 import recipe

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from tiny_skeletons import draw_person
+from raw_skeleton_files import draw_person
 
 from dataset.raw_skeletons import arrays
 

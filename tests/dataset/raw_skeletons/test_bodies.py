@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from paths import GOLDEN_DATA
-from tiny_skeletons import draw_person, write_ntu
+from raw_skeleton_files import draw_person, write_ntu
 
 from dataset.raw_skeletons.bodies import BODIES, follow_ids, measure_motion, select_ctrgcn, select_pyskl
 from dataset.raw_skeletons.ntu_file import Recording, read_recording

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 from paths import GOLDEN_DATA
-from tiny_skeletons import draw_person, write_ntu
+from raw_skeleton_files import draw_person, write_ntu
 
 from dataset.raw_skeletons import ntu
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from paths import GOLDEN_DATA
-from tiny_skeletons import draw_person, write_ntu
+from raw_skeleton_files import draw_person, write_ntu
 
 from dataset.raw_skeletons.ntu_file import read_recording
 

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 from paths import REAL_DATA
-from tiny_skeletons import draw_person
+from raw_skeleton_files import draw_person
 
 from dataset.raw_skeletons import ucla
 

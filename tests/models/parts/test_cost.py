@@ -4,10 +4,10 @@ import subprocess
 import sys
 from collections import Counter
 
-import networks
 import numpy as np
 import paddle
 import pytest
+import small_networks
 from paths import ROOT
 
 from models import MODELS, build_model
@@ -47,7 +47,7 @@ print(estimate, peaks[1] - peaks[0])
     assert 0.7 * measured < estimate < 1.1 * measured
 
 
-# Multiply-adds of the small networks of tests/fixtures/networks.py, as counted in a traced program and by patching
+# Multiply-adds of the networks of tests/fixtures/small_networks.py, as counted in a traced program and by patching
 # Paddle's functions: a product that forward hooks do not see would be missing.
 NUM_MACS = {
     "resnet": 39_944_704,
@@ -73,4 +73,4 @@ NUM_MACS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_product_of_a_network_is_missed(name):
-    assert networks.build(name).measure_cost(networks.CASES[name].input_shape).num_macs == NUM_MACS[name]
+    assert small_networks.build(name).measure_cost(small_networks.CASES[name].input_shape).num_macs == NUM_MACS[name]

@@ -1,6 +1,6 @@
 """PCAN against the authors' network (golden vectors), and its losses and prototypes against hand-made answers."""
 
-import authors
+import golden_networks
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -127,7 +127,7 @@ def test_heads_losses_and_prototypes_are_those_of_the_authors_over_two_steps(nam
         monkeypatch.setattr("models.pose.pcan.measure_tree", measure_port_tree)
     assert_answers_match(model, lambda: model.score(as_maps(steps[0])), reference["logits"])
     for features, expected in zip(steps, (reference, reference["step2"]), strict=True):
-        authors.train_as_the_authors_did(model)
+        golden_networks.train_as_the_authors_did(model)
         losses = model.compute_losses(model.score(as_maps(features)), labels, CrossEntropy())
         assert_losses_match(losses, expected["loss"])
         if expected is reference:
@@ -211,7 +211,7 @@ def test_outputs_losses_gradients_and_prototypes_are_those_of_the_authors_networ
     model = vectors.build(reference)
     inputs = draw_golden(reference)
     assert_answers_match(model, lambda: model(**inputs), reference["logits"])
-    authors.train_as_the_authors_did(model)
+    golden_networks.train_as_the_authors_did(model)
     maps = []
     model.backbone.register_forward_post_hook(lambda _layer, _inputs, output: maps.append(output))
     outputs, labels = model(**inputs), paddle.to_tensor(reference["labels"])

@@ -2,7 +2,7 @@
 
 import math
 
-import authors
+import golden_networks
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -30,7 +30,7 @@ def test_both_repositories_have_a_file():
 
 @pytest.mark.parametrize("name", FILES)
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
-    authors.assert_names_and_sizes(name)
+    golden_networks.assert_names_and_sizes(name)
 
 
 LONG = [pytest.param(FILES[1], marks=pytest.mark.long)]  # the numbers of FILES[2]
@@ -49,7 +49,7 @@ def test_outputs_and_gradients_are_those_of_the_authors_network(name):
     values = features[0].numpy().astype(np.float64)
     assert [values.mean(), values.std()] == pytest.approx([reference["feature"][key] for key in ("mean", "std")], 1e-4)
     assert_logits_match(logits.numpy(), reference["logits"]["cls"])
-    loss = authors.find_loss(logits, reference["labels"])
+    loss = golden_networks.find_loss(logits, reference["labels"])
     assert loss.item() == pytest.approx(reference["loss"]["cls"], rel=1e-4)
     loss.backward()
     assert_parameter_gradients_match(reference, model, reference["grad_norms"]["params"])

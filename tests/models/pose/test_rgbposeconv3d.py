@@ -2,7 +2,7 @@
 
 import inspect
 
-import authors
+import golden_networks
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -35,7 +35,7 @@ def test_three_files_are_there():
 
 @pytest.mark.parametrize("name", FILES)
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
-    authors.assert_names_and_sizes(name)
+    golden_networks.assert_names_and_sizes(name)
 
 
 @pytest.mark.parametrize(

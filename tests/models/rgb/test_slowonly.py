@@ -2,7 +2,7 @@
 
 import math
 
-import authors
+import golden_networks
 import numpy as np
 import paddle
 import pytest
@@ -18,12 +18,12 @@ SMALL = {"depth": 14, "widen_factor": 0.125}
 
 @pytest.mark.parametrize("name", vectors.list_names("mm_slowonly_*"))
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
-    authors.assert_names_and_sizes(name)
+    golden_networks.assert_names_and_sizes(name)
 
 
-@pytest.mark.parametrize("name, gain", authors.list_runs("mm_slowonly_*", quick=["mm_slowonly_r50_8x8"]))
+@pytest.mark.parametrize("name, gain", golden_networks.list_runs("mm_slowonly_*", quick=["mm_slowonly_r50_8x8"]))
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
-    authors.assert_outputs_match(name, gain)
+    golden_networks.assert_outputs_match(name, gain)
 
 
 def test_the_temporal_convolution_is_a_3x1x1_one():

@@ -2,7 +2,7 @@
 
 import math
 
-import authors
+import golden_networks
 import numpy as np
 import paddle
 import pytest
@@ -21,19 +21,19 @@ SMALL = {"depth": 14, "widen_factor": 0.125}
 TWO_TO_ONE = {"downsample_scale": [2, 1, 1], "fusion_scales": [[2, 1, 1], [1, 1, 1]]}  # the scales of ResNet-101
 FILES = [*vectors.list_names("mm_tpn_*"), *vectors.list_names("orig_tpn_*")]
 RUNS = [
-    *authors.list_runs("mm_tpn_*", quick=["mm_tpn_slowonly_r50"]),
-    *authors.list_runs("orig_tpn_*", quick=[]),
+    *golden_networks.list_runs("mm_tpn_*", quick=["mm_tpn_slowonly_r50"]),
+    *golden_networks.list_runs("orig_tpn_*", quick=[]),
 ]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
-    authors.assert_names_and_sizes(name)
+    golden_networks.assert_names_and_sizes(name)
 
 
 @pytest.mark.parametrize("name, gain", RUNS)
 def test_outputs_losses_and_gradients_are_those_of_the_authors_network(name, gain):
-    authors.assert_outputs_match(name, gain)
+    golden_networks.assert_outputs_match(name, gain)
 
 
 @pytest.fixture(scope="module")

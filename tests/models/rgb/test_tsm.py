@@ -1,6 +1,6 @@
 """TSM against the authors' networks (golden vectors), and its shift against hand-made answers."""
 
-import authors
+import golden_networks
 import numpy as np
 import paddle
 import pytest
@@ -15,19 +15,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always tra
 SMALL = {"depth": 14, "widen_factor": 0.125}
 FILES = [*vectors.list_names("mm_tsm_*"), *vectors.list_names("orig_tsm_*")]
 RUNS = [
-    *authors.list_runs("mm_tsm_*", quick=["mm_tsm_r50"]),
-    *authors.list_runs("orig_tsm_*", quick=["orig_tsm_r50_sthv1_baseline"]),
+    *golden_networks.list_runs("mm_tsm_*", quick=["mm_tsm_r50"]),
+    *golden_networks.list_runs("orig_tsm_*", quick=["orig_tsm_r50_sthv1_baseline"]),
 ]
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_names_shapes_and_size_are_those_of_the_authors_network(name):
-    authors.assert_names_and_sizes(name)
+    golden_networks.assert_names_and_sizes(name)
 
 
 @pytest.mark.parametrize("name, gain", RUNS)
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, gain):
-    authors.assert_outputs_match(name, gain)
+    golden_networks.assert_outputs_match(name, gain)
 
 
 def test_an_eighth_comes_from_the_next_frame_and_an_eighth_from_the_previous_one():

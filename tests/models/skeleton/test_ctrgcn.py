@@ -2,7 +2,7 @@
 
 import re
 
-import golden_runs
+import golden_skeletons
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -31,11 +31,11 @@ def draw_skeletons(*shape, seed=0):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_network_is_the_authors(name):
-    golden_runs.assert_size_is_the_authors(name)
-    run = golden_runs.run_golden(name)
-    golden_runs.assert_inner_outputs_match(run, find_layer)
-    golden_runs.assert_outputs_match(run)
-    golden_runs.assert_gradients_match(run, ties=True)
+    golden_skeletons.assert_size_is_the_authors(name)
+    run = golden_skeletons.run_golden(name)
+    golden_skeletons.assert_inner_outputs_match(run, find_layer)
+    golden_skeletons.assert_outputs_match(run)
+    golden_skeletons.assert_gradients_match(run, ties=True)
 
 
 @pytest.mark.parametrize("aggregation", ["rows", "columns"])

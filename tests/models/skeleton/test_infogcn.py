@@ -4,7 +4,7 @@ import inspect
 import math
 import re
 
-import golden_runs
+import golden_skeletons
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -48,15 +48,15 @@ def draw_batch(num_samples, num_frames=8, seed=0):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_outputs_and_gradients_are_those_of_the_authors_network(name):
-    run = golden_runs.run_golden(name)
-    golden_runs.assert_inner_outputs_match(run, find_layer)
-    golden_runs.assert_outputs_match(run)
-    golden_runs.assert_gradients_match(run, ties=True)
+    run = golden_skeletons.run_golden(name)
+    golden_skeletons.assert_inner_outputs_match(run, find_layer)
+    golden_skeletons.assert_outputs_match(run)
+    golden_skeletons.assert_gradients_match(run, ties=True)
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_size_and_vectors_are_those_of_the_authors_network(name):
-    golden_runs.assert_size_is_the_authors(name)
+    golden_skeletons.assert_size_is_the_authors(name)
     reference = vectors.load(name)
     model = InfoGCN(**{**vectors.describe(reference)[1], **SMALL})
     np.testing.assert_array_equal(model.embedding.vectors.numpy(), reference["constants"]["A_vector"])
@@ -85,8 +85,8 @@ def test_losses_are_those_of_the_authors(name):
     total = sum(losses.values())
     assert total.item() == pytest.approx(expected["total = lambda_2*mmd + lambda_1*l2_z_mean + ce"], rel=1e-4)
     total.backward()
-    run = golden_runs.Run(reference, model, None, None, None, {})
-    norms = {key: norm for key, norm in golden_runs.collect_gradient_norms(run).items() if norm is not None}
+    run = golden_skeletons.Run(reference, model, None, None, None, {})
+    norms = {key: norm for key, norm in golden_skeletons.collect_gradient_norms(run).items() if norm is not None}
     theirs = {key: norm for key, norm in expected["total_grad_norms"].items() if norm is not None}
     assert norms == pytest.approx(theirs, rel=1e-2)
 

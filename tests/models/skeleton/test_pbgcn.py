@@ -2,7 +2,7 @@
 
 import inspect
 
-import golden_runs
+import golden_skeletons
 import numpy as np
 import paddle
 import pytest
@@ -77,11 +77,11 @@ def draw_signals(reference):
 def test_outputs_and_gradients_are_those_of_the_authors_network(name, monkeypatch):
     if name == END_TO_END:
         monkeypatch.setattr(vectors, "draw_input", draw_signals)
-    run = golden_runs.run_golden(name)
-    golden_runs.assert_inner_outputs_match(run, find_layer)
-    golden_runs.assert_outputs_match(run)
+    run = golden_skeletons.run_golden(name)
+    golden_skeletons.assert_inner_outputs_match(run, find_layer)
+    golden_skeletons.assert_outputs_match(run)
     run.reference = drop_unused(run.reference)
-    golden_runs.assert_gradients_match(run)
+    golden_skeletons.assert_gradients_match(run)
     trainable = [param for param in run.model.parameters() if not param.stop_gradient]
     assert sum(param.size for param in trainable) == run.reference["params"]
 

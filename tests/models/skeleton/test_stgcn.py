@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from golden_runs import (
+from golden_skeletons import (
     assert_gradients_match,
     assert_inner_outputs_match,
     assert_outputs_match,

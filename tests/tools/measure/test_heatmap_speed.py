@@ -1,7 +1,7 @@
 """tools/benchmark.py heatmaps: its bodies, its clock, its table."""
 
 import numpy as np
-from tables import read_spread, read_table
+from printed_tables import read_spread, read_table
 
 from reader import draw_heatmaps
 from tools import benchmark
