@@ -211,10 +211,8 @@ ACTIONS = {
     "Bow": _bow,
     "Jump": _jump,
 }
-REVERSED = {
-    "StandUp",
-    "WalkBackward",
-}  # the action above played backwards: only the order of frames tells the two apart
+# The action before it in ACTIONS, played backwards: the two differ only in the order of the frames.
+REVERSED = {"StandUp", "WalkBackward"}
 
 
 def animate(action: str, body: Body, timing: Timing, is_left_handed: bool = False) -> np.ndarray:
