@@ -214,12 +214,13 @@ def test_a_command_that_cannot_be_typed_is_seen(line, fault):
 
 @functools.cache
 def list_flags():
-    """Return every flag that some script knows, from the scripts' own `--help`."""
+    """Return every flag that some script knows, from the scripts' own `--help` and the head of runtests.sh."""
     helps = io.StringIO()
     for parse in PARSERS.values():
         with contextlib.redirect_stdout(helps), contextlib.suppress(SystemExit):
             parse(["--help"])
-    return set(re.findall(r"(?<![\w-])--\w+", helps.getvalue()))
+    of_tests = re.findall(r"^# +bash runtests.sh (--\w+)", read("runtests.sh"), re.MULTILINE)
+    return {*re.findall(r"(?<![\w-])--\w+", helps.getvalue()), *of_tests}
 
 
 def test_every_flag_and_key_in_the_prose_exists():
