@@ -93,7 +93,7 @@ def load_config(path: str) -> dict:
     """
     file = pathlib.Path(path)
     if not file.is_file():
-        neighbours = [str(one) for one in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
+        neighbours = [str(path) for path in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
         raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
     text = read_text(file)
     if file.suffix in (".yaml", ".yml"):
@@ -122,12 +122,12 @@ def rename_keys(config: dict) -> None:
         config: {SECTION: {key: value}} of a text or a checkpoint; sections may be missing. Where it has both names of
             a key, the new one is used.
     """
-    for place, new_place in RENAMED_KEYS.items():
-        (section, key), (new_section, new_key) = place.split("."), new_place.split(".")
+    for old_name, current_name in RENAMED_KEYS.items():
+        (section, key), (new_section, new_key) = old_name.split("."), current_name.split(".")
         for name in (section, *MODES) if section == "READER" else (section,):
             if key in config.get(name, {}):
                 value = config[name].pop(key)
-                for old_value, new_value in RENAMED_VALUES.get(place, {}).items():
+                for old_value, new_value in RENAMED_VALUES.get(old_name, {}).items():
                     value = new_value if value == old_value else value
                 new_name = name if new_section == section else new_section
                 config.setdefault(new_name, {}).setdefault(new_key, value)
@@ -184,9 +184,9 @@ def parse_value(text: str):
 
 
 def _parse_bare(text: str):
-    words = {"true": True, "false": False, "none": None, "null": None, "": None}
-    if text.lower() in words:
-        return words[text.lower()]
+    constants = {"true": True, "false": False, "none": None, "null": None, "": None}
+    if text.lower() in constants:
+        return constants[text.lower()]
     if text[0] not in "[{":
         return text
     try:
@@ -195,16 +195,16 @@ def _parse_bare(text: str):
         raise ValueError(f"cannot read the value {text!r}; put text in quotes or close the bracket") from error
 
 
-def apply_overrides(config: dict, words: list) -> None:
-    """Set `SECTION.key=value` words (the `-o` flag) in `config`."""
-    for word in words:
-        place, equals, value = word.partition("=")
-        section, dot, key = place.strip().partition(".")
+def apply_overrides(config: dict, overrides: list) -> None:
+    """Set `SECTION.key=value` of the `-o` flag in `config`."""
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            raise ValueError(f"-o {word}: expected SECTION.key=value, such as RUN.epochs=65")
+            raise ValueError(f"-o {override}: expected SECTION.key=value, such as RUN.epochs=65")
         if section.upper() not in SECTIONS:
             known = f"{suggest(section.upper(), SECTIONS)} (known: {', '.join(SECTIONS)})"
-            raise ValueError(f"-o {word}: unknown section{known}")
+            raise ValueError(f"-o {override}: unknown section{known}")
         given = {section.upper(): {key: parse_value(value)}}
         rename_keys(given)
         for name, values in given.items():
@@ -315,12 +315,12 @@ def _fits(value, hint) -> bool:
         return False
     arguments = typing.get_args(hint)
     if kind is list and arguments:
-        return all(_fits(one, arguments[0]) for one in value)
+        return all(_fits(item, arguments[0]) for item in value)
     return True
 
 
 def name_samples(config: dict, mode: str) -> str:
-    """Return what tells the samples of a mode from others: its list, or its file of skeletons and the split."""
+    """Return the name of the samples of a mode: its list, or its file of skeletons and the split."""
     section = {**config["READER"], **config[mode]}
     return f"{section['filelist']} split {section['split']}" if "split" in section else section["filelist"]
 

@@ -223,10 +223,11 @@ def compare_classes(trained: list, listed: list | None, filelist: str) -> None:
         return
     size = max(len(trained), len(listed))
     padded = zip([*trained, *[None] * size], [*listed, *[None] * size], strict=False)
-    label, (own, other) = next((label, pair) for label, pair in enumerate(padded) if pair[0] != pair[1])
+    label, (expected, found) = next((label, pair) for label, pair in enumerate(padded) if pair[0] != pair[1])
     raise ValueError(
-        f"{filelist}: class {label} is {other!r} there and {own!r} in the weights ({len(listed)} and {len(trained)} "
-        "classes); a score over mixed-up classes means nothing: make the list again with the class file of training"
+        f"{filelist}: class {label} is {found!r} there and {expected!r} in the weights ({len(listed)} and "
+        f"{len(trained)} classes); a score over mixed-up classes means nothing: make the list again with the class "
+        "file of training"
     )
 
 

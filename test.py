@@ -54,16 +54,16 @@ def main(argv: list | None = None) -> int | None:
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))
     network = recipe.use_onednn_where_possible(model, config)
     result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval)
-    if distributed.rank():  # rank 0 has the scores of all, and tells
+    if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
     summary = summarize(args, config, state, loader, result, evaluator.summarize(model, result))
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
-    tell(args, summary, confusion, class_names)
+    log_summary(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    write(args, save_dir, state, summary, result, confusion, class_names)
+    write_results(args, save_dir, state, summary, result, confusion, class_names)
 
 
 def read_config(args: argparse.Namespace, state: dict) -> dict:
@@ -110,7 +110,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
 
 
 def describe_choice(weights: str, state: dict, filelist: str) -> str:
-    """Tell which epoch the weights are of and which list chose it; best-on-test and last epoch stand side by side."""
+    """Return which epoch the weights are of and which list chose it, with the best and the last epoch side by side."""
     if "history" not in state:
         return "weights without a history: which list chose them is not known"
     epoch, best, history, is_best = state["epoch"] - 1, state["best"], state["history"], state.get("role") == "best"
@@ -127,7 +127,7 @@ def describe_choice(weights: str, state: dict, filelist: str) -> str:
     return f"epoch {epoch}, {chosen}; {last}" if is_best else f"epoch {epoch}, no list chose it; {chosen}; {last}"
 
 
-def tell(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_names: list) -> None:
+def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_names: list) -> None:
     """Log the figures."""
     logging.info(f"验证集准确率为:{summary['top1']}")
     figures = []
@@ -153,7 +153,7 @@ def tell(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_n
         logging.warning("this is about chance: were the frames, records and lists made by one run of the data scripts?")
 
 
-def write(
+def write_results(
     args, save_dir: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list
 ) -> None:
     """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""

@@ -39,9 +39,9 @@ def load_checkpoint(path: str) -> dict:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.
         ValueError: truncated, not a checkpoint, or a file that would run code.
     """
-    found = next((one for one in (path, _with_suffix(path)) if pathlib.Path(one).is_file()), None)
+    found = next((file for file in (path, _with_suffix(path)) if pathlib.Path(file).is_file()), None)
     if found is None:
-        beside = sorted(str(one) for one in pathlib.Path(path).parent.glob("*" + SUFFIX))
+        beside = sorted(str(file) for file in pathlib.Path(path).parent.glob("*" + SUFFIX))
         there = f"that folder has {', '.join(beside)}" if beside else "run train.py first"
         raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'; {there}")
     state = None if zipfile.is_zipfile(found) else files.load_pickle(found)
@@ -85,35 +85,36 @@ def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = (), allo
     """Load `weights` into `model`; every name and shape must agree but for what is allowed to differ.
 
     Args:
-        ignore: name patterns such as `fc.*`; what matches is left out, and the model keeps its own values.
-        allow_missing: name patterns such as `neck.*`; what matches keeps the model's own values if `weights` lacks it.
+        ignore: name patterns such as `fc.*`; what matches is left out, and the model keeps its initial values.
+        allow_missing: name patterns such as `neck.*`; what `weights` lacks of these keeps its initial values.
 
     Returns:
-        The names that keep the model's own values.
+        The names that keep their initial values.
 
     Raises:
         ValueError: missing, left-over or mismatched names, with the first few of each.
     """
     weights = {name: value for name, value in weights.items() if not _matches(name, ignore)}
     state = model.state_dict()
-    kept = [name for name in state if _matches(name, ignore)]
-    kept += [name for name in state if name not in {**weights, **dict.fromkeys(kept)} and _matches(name, allow_missing)]
-    own = {name: list(value.shape) for name, value in state.items() if name not in kept}
+    initialized = [name for name in state if _matches(name, ignore)]
+    known = {*weights, *initialized}
+    initialized += [name for name in state if name not in known and _matches(name, allow_missing)]
+    expected = {name: list(value.shape) for name, value in state.items() if name not in initialized}
     faults = {
-        "missing": [name for name in own if name not in weights],
-        "left over": [name for name in weights if name not in own],
+        "missing": [name for name in expected if name not in weights],
+        "left over": [name for name in weights if name not in expected],
         "of another shape": [
             f"{name} {list(weights[name].shape)} for {shape}"
-            for name, shape in own.items()
+            for name, shape in expected.items()
             if name in weights and list(weights[name].shape) != shape
         ],
     }
-    told = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in faults.items() if names]
-    if told:
-        raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(told)}")
+    listed = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in faults.items() if names]
+    if listed:
+        raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(listed)}")
     for name, value in weights.items():
         state[name].set_value(value)
-    return kept
+    return initialized
 
 
 def _matches(name: str, patterns: list) -> bool:
@@ -140,7 +141,7 @@ def optimizer_state(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimize
 
 
 def restore_optimizer(model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, state: dict) -> None:
-    """Give `optimizer` the tensors that `optimizer_state` returned for the same model."""
+    """Load the tensors into `optimizer` that `optimizer_state` returned for the same model."""
     names = {name: parameter.name for name, parameter in model.named_parameters()}
     unknown = [name for name in state if name not in names]
     if unknown:

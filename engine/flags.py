@@ -32,7 +32,7 @@ def shared_settings(args: argparse.Namespace, mode: str) -> dict:
     }
 
 
-def parse_train(words: list | None = None) -> argparse.Namespace:
+def parse_train(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train.py --help`."""
     parser = command_line.CommandLine("Train a network as a config text says.")
     parser.add_argument("config_text", nargs="?", help="the same as --config")
@@ -50,12 +50,12 @@ def parse_train(words: list | None = None) -> argparse.Namespace:
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
     parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     args.config = args.config_text or args.config
     return args
 
 
-def parse_test(words: list | None = None) -> argparse.Namespace:
+def parse_test(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python test.py --help`."""
     parser = command_line.CommandLine("Score a trained network on a list.")
     parser.add_argument("paths", nargs="*", metavar="PATH", help="[CONFIG] CHECKPOINT, as --config and --weights")
@@ -74,7 +74,7 @@ def parse_test(words: list | None = None) -> argparse.Namespace:
         "--flip", nargs="?", const=True, type=command_line.parse_bool, help="score mirrored views as well"
     )
     parser.add_argument("--out", help="result file: .json, .pkl or .csv")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     if len(args.paths) > 2:
         parser.error(f"expected CHECKPOINT or CONFIG CHECKPOINT, got {' '.join(args.paths)}")
     *config, checkpoint_path = args.paths or [args.weights]
@@ -84,7 +84,7 @@ def parse_test(words: list | None = None) -> argparse.Namespace:
     return args
 
 
-def parse_predict(words: list | None = None) -> argparse.Namespace:
+def parse_predict(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python predict.py --help`."""
     parser = command_line.CommandLine("Say what is done in videos or by skeletons.")
     network = parser.add_mutually_exclusive_group()
@@ -108,7 +108,7 @@ def parse_predict(words: list | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--window_s", type=float, help=window_help)
     parser.add_argument("--fps", type=float, default=25, help="of frame folders, skeletons, and videos that state none")
-    args = parser.parse_args(words)
+    args = parser.parse_args(argv)
     args.weights = args.checkpoint or args.weights
     if args.top_k < 1 or args.fps <= 0 or (args.window_s is not None and args.window_s <= 0):
         parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")

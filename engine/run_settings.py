@@ -105,7 +105,7 @@ class RunSettings:
     save_scores: bool = False
 
     def check(self) -> None:
-        """Refuse values that no run can use; each with a sentence of its own.
+        """Refuse values that no run can use; each with its sentence.
 
         Raises:
             ValueError: the key, what it may be, and what it is.
@@ -116,7 +116,7 @@ class RunSettings:
         choices.update(amp_level=AMP_LEVELS, cpu_backend=CPU_BACKENDS)
         for key, known in choices.items():
             if getattr(self, key) not in known:
-                named = ", ".join(str(one) for one in known)
+                named = ", ".join(map(str, known))
                 raise ValueError(f"RUN.{key}: expected one of {named}, got '{getattr(self, key)}'")
         for key in ("eval_interval", "log_interval", "max_keep", "accumulate"):
             if getattr(self, key) < 1:

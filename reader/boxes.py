@@ -1,7 +1,7 @@
 """Crop boxes: drawn or placed from the size of a frame alone, before a pixel is decoded.
 
-A box is (top, left, height, width) in pixels. The reader decodes at the smallest scale that serves the box, cuts it
-out, and resizes only what it cut.
+A box is (top, left, height, width) in pixels. The reader decodes at the smallest scale that is sufficient for the
+box, cuts it out, and resizes only that.
 """
 
 import math

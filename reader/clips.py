@@ -125,12 +125,16 @@ class Clips(FaultTolerantDataset):
         """Shape of one view for the model: `rgb` [3, T, H, W]."""
         return {"rgb": [3, self.num_segments * self.clip_len, self.crop_size, self.crop_size]}
 
-    def sample_bytes(self) -> int:
-        """Return about how much memory one sample takes, in bytes; windows are counted as 16 views."""
+    @property
+    def num_views(self) -> int:
+        """Views of a sample; with protocol "windows", whose number is that of the frames, those of 16 windows."""
         num_clips = NUM_WINDOWS if self.protocol == "windows" else self.num_clips
         num_flips = 2 if self.flip or self.crops == "ten" else 1
-        num_views = num_clips * num_flips * EVALUATION_CROPS[self.crops]
-        return num_views * self.num_segments * self.clip_len * self.crop_size**2 * 3
+        return num_clips * num_flips * EVALUATION_CROPS[self.crops]
+
+    def sample_bytes(self) -> int:
+        """Return how much memory one sample takes, in bytes."""
+        return self.num_views * self.num_segments * self.clip_len * self.crop_size**2 * 3
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""

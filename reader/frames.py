@@ -1,4 +1,4 @@
-"""From a list entry to decoded frames: only those that a clip needs, at the smallest scale that serves, in one buffer.
+"""From a list entry to decoded frames: only those of a clip, at the smallest sufficient scale, in one buffer.
 
 A video's frames are picture files, pictures packed in its record, or those of a video file (`dataset/video_file.py`).
 All three have a length, a `path` (a folder, a file, or None for packed pictures) and `read(indices)`, which yields for
@@ -23,7 +23,7 @@ from reader.boxes import rescale_box
 from reader.fault_tolerant import DamagedSampleError
 from reader.transforms import resize_into
 
-# OpenCV turns pictures by their EXIF orientation unless it is told not to; the header has the size before that.
+# OpenCV rotates pictures by their EXIF orientation by default; the header has the size before that.
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"

@@ -145,7 +145,7 @@ class Heatmaps(Recordings):
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
-        return self._num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
+        return self.num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
@@ -155,7 +155,8 @@ class Heatmaps(Recordings):
         return {"pose": noise}
 
     @property
-    def _num_views(self) -> int:
+    def num_views(self) -> int:
+        """Views of a sample."""
         return self.num_clips * (2 if self.flip else 1) * len(self._sizes)
 
     @property

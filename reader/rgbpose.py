@@ -95,7 +95,7 @@ class RGBPose(Heatmaps):
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
-        return super().sample_bytes() + self._num_views * self.rgb_clip_len * self.crop_size**2 * 3
+        return super().sample_bytes() + self.num_views * self.rgb_clip_len * self.crop_size**2 * 3
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""

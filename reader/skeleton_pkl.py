@@ -1,7 +1,7 @@
-"""The skeleton pkl, `split` and `annotations` as PYSKL and MMAction2 have it: the checked recordings of one split.
+"""The skeleton pkl with `split` and `annotations`, as of PYSKL and MMAction2: the checked recordings of one split.
 
-A large file is unpacked once to <file>.npy beside it, with <file>.index, and mapped from there: the system then keeps
-in memory what is read, once for all processes.
+The arrays of a large file are written once to <file>.npy beside it, with <file>.index, and memory-mapped from there, so
+that all processes share one copy in memory.
 """
 
 import os
@@ -13,7 +13,7 @@ from common.files import dump_pickle, load_pickle, write_atomically
 from layouts import LAYOUTS, Layout
 
 GIB = 2**30
-NEEDED = ("frame_dir", "label", "keypoint")  # of an annotation
+REQUIRED = ("frame_dir", "label", "keypoint")  # fields of an annotation
 
 
 @dataclass
@@ -39,7 +39,7 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
     """Read the recordings of a split, in its order.
 
     Args:
-        layout: what the joints must be.
+        layout: that the joints must have.
         memory_limit_gib: a larger file is memory-mapped.
 
     Returns:
@@ -47,7 +47,7 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is of another form or layout, has no such split, or the split names what is not there.
+        ValueError: the file has another form or layout or no such split, or a sample of the split has no annotation.
     """
     content = read_content(path, memory_limit_gib)
     splits = content.get("split") or {}
@@ -70,35 +70,35 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
     return recordings, None if names is None else [str(name) for name in names]
 
 
-def read_content(path: str, memory_limit_gib: float, needed: tuple = NEEDED) -> dict:
-    """Read the whole file, whose annotations are checked no further than for what is `needed`.
+def read_content(path: str, memory_limit_gib: float, required: tuple = REQUIRED) -> dict:
+    """Read the whole file; of its annotations only the presence of the `required` fields is checked.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is of another form, or an annotation lacks a field.
+        ValueError: the file has another form, or an annotation lacks a field.
     """
     is_mapped = os.path.isfile(path) and os.path.getsize(path) > memory_limit_gib * GIB
-    return _map(path, needed) if is_mapped else _load(path, needed)
+    return _map(path, required) if is_mapped else _load(path, required)
 
 
-def _load(path: str, needed: tuple) -> dict:
+def _load(path: str, required: tuple) -> dict:
     content = load_pickle(path)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise ValueError(f"{path}: expected a dict of 'split' and 'annotations'; run skeleton2pkl.py to make one")
-    for place, annotation in enumerate(content["annotations"]):
-        lacking = set(needed) - (annotation if isinstance(annotation, dict) else {}).keys()
+    for index, annotation in enumerate(content["annotations"]):
+        lacking = set(required) - (annotation if isinstance(annotation, dict) else {}).keys()
         if lacking:
             raise ValueError(
-                f"{path}: annotation {place} lacks {', '.join(sorted(lacking))}; run skeleton2pkl.py again"
+                f"{path}: annotation {index} lacks {', '.join(sorted(lacking))}; run skeleton2pkl.py again"
             )
     return content
 
 
 def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
-    """Check an annotation that has what is `NEEDED`.
+    """Make a recording of an annotation that has the `REQUIRED` fields.
 
     Raises:
-        ValueError: arrays of another shape or layout, a label that is no number.
+        ValueError: arrays of another shape or layout, a label that is no whole number.
     """
     shape, score = np.shape(annotation["keypoint"]), annotation.get("keypoint_score")
     if len(shape) != 4 or shape[3] not in (2, 3):
@@ -121,12 +121,12 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
     )
 
 
-def _map(path: str, needed: tuple) -> dict:
-    """Return the content of a pkl, its arrays mapped from the disk; unpack it first where that is not done yet."""
+def _map(path: str, required: tuple) -> dict:
+    """Return the content of a pkl with memory-mapped arrays; unpack it first if that is not done yet."""
     index_path, state = f"{path}.index", os.stat(path)
     stamp = [state.st_size, state.st_mtime_ns]
     if not os.path.exists(index_path) or load_pickle(index_path)["stamp"] != stamp:
-        _unpack(path, index_path, stamp, needed)
+        _unpack(path, index_path, stamp, required)
     content = load_pickle(index_path)["content"]
     numbers = np.load(f"{path}.npy", mmap_mode="r")
     for annotation in content["annotations"]:
@@ -137,9 +137,9 @@ def _map(path: str, needed: tuple) -> dict:
     return content
 
 
-def _unpack(path: str, index_path: str, stamp: list, needed: tuple) -> None:
-    """Write all arrays of a pkl one after the other to <path>.npy, then the rest of it, with their places."""
-    content = _load(path, needed)
+def _unpack(path: str, index_path: str, stamp: list, required: tuple) -> None:
+    """Write all arrays of a pkl one after the other to <path>.npy, and the rest with their offsets to the index."""
+    content = _load(path, required)
     arrays, size = [], 0
     for annotation in content["annotations"]:
         for key in ("keypoint", "keypoint_score"):
@@ -147,10 +147,10 @@ def _unpack(path: str, index_path: str, stamp: list, needed: tuple) -> None:
                 arrays.append(np.asarray(annotation[key]))
                 annotation[key] = (size, arrays[-1].shape)
                 size += arrays[-1].size
-    kind = np.float16 if all(array.dtype == np.float16 for array in arrays) else np.float32
+    dtype = np.float16 if all(array.dtype == np.float16 for array in arrays) else np.float32
     with write_atomically(f"{path}.npy") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (size,)}
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (size,)}
         np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
-            file.write(array.astype(kind).tobytes())
+            file.write(array.astype(dtype).tobytes())
     dump_pickle({"stamp": stamp, "content": content}, index_path)

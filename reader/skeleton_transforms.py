@@ -50,7 +50,7 @@ def center(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
 def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True) -> np.ndarray:
     """PYSKL's PreNormalize3D: frames without the first person go, the body is put at the origin and upright.
 
-    The second person becomes the first one where it is there in more frames. PYSKL's centre is the last joint in
+    The second person becomes the first one where it is present in more frames. PYSKL's centre is the last joint in
     layouts other than NTU RGB+D's; ours is the centre of the layout.
 
     Args:
@@ -83,7 +83,7 @@ def normalize_msg3d(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def _fill_end(person: np.ndarray) -> np.ndarray:
-    """Repeat a person (T, V, C) over its empty end; of one that starts late, all empty frames go to the end first."""
+    """Repeat a person (T, V, C) over its empty end; if the first frame is empty, drop all empty frames before."""
     used = find_present(person).any(axis=1)
     if not used.any():
         return person
@@ -92,7 +92,7 @@ def _fill_end(person: np.ndarray) -> np.ndarray:
 
 
 def normalize_infogcn(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
-    """InfoGCN's alignment of centred persons: in each one's own axes of the first frame.
+    """InfoGCN's alignment of centred persons: each is rotated to the axes of its body in the first frame.
 
     The third axis is the spine, the first one the hips as far as they are at right angles to it. A person without
     a spine in the first frame becomes zero, and so does one without hips, of which InfoGCN makes NaN.
@@ -122,7 +122,7 @@ def normalize_box(keypoint: np.ndarray) -> np.ndarray:
 
 
 def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple) -> np.ndarray:
-    """PYSKL's PreNormalize2D: the picture becomes -1 ... 1; joints that are hardly seen go to zero, their score stays.
+    """PYSKL's PreNormalize2D: the picture becomes -1 ... 1; joints of a low score go to zero, their score stays.
 
     Args:
         keypoint: (M, T, V, 3): x, y in pixels, score.
@@ -135,7 +135,7 @@ def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple) -> np.ndarray:
 
 
 def normalize_pyskl_2d_auto(keypoint: np.ndarray) -> np.ndarray:
-    """PYSKL's PreNormalize2D in mode auto: the range of the joints that are seen becomes -1 ... 1."""
+    """PYSKL's PreNormalize2D in mode auto: the range of the joints of sufficient score becomes -1 ... 1."""
     seen = keypoint[..., 2] > MIN_SCORE
     normalized = keypoint.copy()
     if seen.any():
@@ -159,7 +159,7 @@ def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False)
 
 
 # Each takes key points, the layout, and the (height, width) of the picture or None. The first ones take any number of
-# coordinates, the next ones three, the last ones x, y and a score. "box" is not done yet: it follows the rotation.
+# coordinates, the next ones three, the last ones x, y and a score. "box" only centres; it is scaled after the rotation.
 ANY_NORMALIZATIONS: dict[str, Callable] = {
     None: lambda keypoint, *_: keypoint,
     "center": lambda keypoint, layout, _: center(keypoint, layout),

@@ -125,9 +125,14 @@ class Skeletons(Recordings):
         """Shape of one view for the model: `skeleton` [C, T, V, M]."""
         return {"skeleton": [self.num_channels, self.clip_len, self.layout.num_joints, self.num_persons]}
 
+    @property
+    def num_views(self) -> int:
+        """Views of a sample."""
+        return self.num_clips
+
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
-        return self.num_clips * 4 * int(np.prod(self.input_shape["skeleton"]))
+        return self.num_views * 4 * int(np.prod(self.input_shape["skeleton"]))
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""

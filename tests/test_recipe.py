@@ -72,7 +72,9 @@ def test_every_config_builds_its_model_and_optimizer(path):
     if "widen_factor" in config["MODEL"]:
         config["MODEL"]["widen_factor"] = 0.125
     config["MODEL"].setdefault("num_classes", 4)
-    model, optimizer, schedule, _ = recipe.build_training(config, Batches(100, 10, INPUTS[config["READER"]["name"]]))
+    reader = config["READER"]
+    inputs = ["rgb"] if reader.get("rgb_only") else INPUTS[reader["name"]]
+    model, optimizer, schedule, _ = recipe.build_training(config, Batches(100, 10, inputs))
     assert dropped == [] and schedule.value(0, 0) > 0 and optimizer.state_dict() is not None
     assert type(model) is model_class
     assert recipe.open_reader(config).mode == "test"  # what TEST takes from VALID must go together

@@ -198,7 +198,7 @@ KILLS = [  # each goes on from what the one before left
     {"owner": "common.files.os", "function": "replace", "at": 2, "before": True},
     {"owner": "common.files.os", "function": "fsync", "at": 1, "before": True},  # best checkpoint half-way
     {"owner": "engine.train_step.TrainStep", "function": "__call__", "at": 5, "before": False},  # within an epoch
-    {"owner": "engine.trainer", "function": "validate", "at": 1, "before": False},  # between training and writing
+    {"owner": "engine.evaluator", "function": "validate", "at": 1, "before": False},  # between training and writing
 ]
 
 

@@ -149,7 +149,7 @@ def prepare_inference(step, inputs: dict, labels: np.ndarray) -> Callable:
 
     def score():
         with paddle.no_grad():
-            step.model(step.prepare(to_tensors(inputs)))
+            step.model(*step.prepare(to_tensors(inputs)).values())
 
     return score
 
@@ -164,7 +164,7 @@ def draw_video(config: dict, _) -> tuple:
         size = (VIDEO_FRAMES, reader.short_size, reader.short_size * 4 // 3, 3)
         views = reader.make_views(rng.integers(0, 256, size, np.uint8))
     else:
-        views = reader.draw_noise(reader.num_clips * (1 + getattr(reader, "flip", False)), rng)
+        views = reader.draw_noise(reader.num_views, rng)
     return views, np.zeros(len(next(iter(views.values()))), np.int64)
 
 

@@ -10,6 +10,7 @@ from --seed. In evaluation PCAN adds the cosines of prototypes to its logits, wh
 """
 
 import argparse
+import dataclasses
 import pathlib
 import re
 import sys
@@ -127,8 +128,9 @@ def check_plan(name: str, section: dict, plan, path: str) -> None:
     """
     if section and section.get("name") != KINDS[name]:
         raise ValueError(f"'{path}' is a {section.get('name')}, expected a {KINDS[name]} for the {name} pathway")
+    arguments = dataclasses.asdict(plan)
     for key, value in section.items():
-        wanted = getattr(plan, key, value)
+        wanted = arguments.get(key, value)
         if isinstance(value, list | tuple) and list(value) != list(wanted):
             raise ValueError(
                 f"'{path}' was trained with {key} {list(value)}, the {name} pathway has {list(wanted)}; "

@@ -15,7 +15,7 @@ MEAN, VARIANCE = 3, 4  # of the batch: which results of Paddle's batch-norm oper
 
 
 class Programs:
-    """A network's programs, one for each shape of what it is fed; any number of samples is one shape."""
+    """The programs of a network, one for each shape of its inputs; the number of samples does not matter."""
 
     def __init__(self, model: paddle.nn.Layer, trace: Callable):
         self.model, self.trace, self.programs = model, trace, {}
@@ -43,55 +43,68 @@ class StaticProgram:
         self.program, self.scope = paddle.static.Program(), paddle.static.global_scope()
         self.executor, self.has_run = paddle.static.Executor(paddle.CPUPlace()), False
         network = copy.deepcopy(model)
-        parameters, buffers = list_tensors(network, "named_parameters"), list_tensors(network, "named_buffers")
+        parameters = list_tensors(network, "named_parameters")
         with static_graph(), paddle.static.program_guard(self.program, paddle.static.Program()):
             warnings.filterwarnings("ignore", message="Tensor do not have 'place'")
-            self.names = {key: f"{key}_{id(self)}" for key in parameters}
-            for key, (layer, name, tensor) in parameters.items():
-                value = paddle.static.create_parameter(tensor.shape, "float32", self.names[key])
-                value.stop_gradient = tensor.stop_gradient
-                replace_tensor(layer, name, value)
-            for layer, name, tensor in buffers.values():
-                replace_tensor(layer, name, paddle.to_tensor(tensor.numpy()))
+            self.variables = {name: f"{name}_{id(self)}" for name in parameters}
+            self._replace_tensors(network, parameters)
             apply_onednn_workarounds(network)
-            normed = watch_batch_norms(network)
-            given = {
+            norm_outputs = watch_batch_norms(network)
+            inputs = {
                 name: paddle.static.data(name, [None, *array.shape[1:]], array.dtype.name)
                 for name, array in feed.items()
             }
             with replaced_operators(), hide_prints(descriptor=2):
-                found = trace(network, given)
-            self.keys, fetched = list(found), list(found.values())
-            trained = {self.names[key]: key for key, (_, _, tensor) in parameters.items() if not tensor.stop_gradient}
-            pairs = paddle.static.append_backward(fetched[0]) if trained and network.training else []
-            pairs = [(trained[one.name], gradient) for one, gradient in pairs if gradient is not None]
-            self.trained = [key for key, _ in pairs]
-            self.moments = [(key, one.get_defining_op()) for key, one in normed.items()]
-            statistics = [one.results()[index] for _, one in self.moments for index in (MEAN, VARIANCE)]
-            self.fetched = [*fetched, *(gradient for _, gradient in pairs), *statistics]
+                results = trace(network, inputs)
+            self.result_names = list(results)
+            trained = {self.variables[key]: key for key, (*_, tensor) in parameters.items() if not tensor.stop_gradient}
+            loss = next(iter(results.values()))
+            pairs = paddle.static.append_backward(loss) if trained and network.training else []
+            gradients = {trained[weight.name]: gradient for weight, gradient in pairs if gradient is not None}
+            self.trained = list(gradients)
+            self.norms = [(name, output.get_defining_op()) for name, output in norm_outputs.items()]
+            statistics = [operator.results()[index] for _, operator in self.norms for index in (MEAN, VARIANCE)]
+            self.fetched = [*results.values(), *gradients.values(), *statistics]
+
+    def _replace_tensors(self, network: paddle.nn.Layer, parameters: dict) -> None:
+        """Let a copy of the network compute with variables of the program, and with constants for its buffers."""
+        for key, (layer, name, tensor) in parameters.items():
+            variable = paddle.static.create_parameter(tensor.shape, "float32", self.variables[key])
+            variable.stop_gradient = tensor.stop_gradient
+            replace_tensor(layer, name, variable)
+        for layer, name, tensor in list_tensors(network, "named_buffers").values():
+            replace_tensor(layer, name, paddle.to_tensor(tensor.numpy()))
 
     def run(self, feed: dict) -> dict:
-        """Return {name: tensor} of what `trace` built; add the gradients and follow the statistics of batch norm."""
-        shared = {name: as_numpy_view(self.weights[key]) for key, name in self.names.items()}
+        """Return {name: tensor} of what `trace` built; add the gradients and update the statistics of batch norm."""
         quiet = contextlib.nullcontext() if self.has_run else hide_prints(descriptor=1)
+        arrays = {variable: as_numpy_view(self.weights[name]) for name, variable in self.variables.items()}
         with static_graph(), quiet:
-            for name, array in shared.items():
-                self.scope.var(name).get_tensor().set(array, paddle.CPUPlace(), True)  # True: no copy
-            found = self.executor.run(
+            for variable, array in arrays.items():
+                self.scope.var(variable).get_tensor().set(array, paddle.CPUPlace(), True)  # True: no copy
+            values = self.executor.run(
                 self.program, feed=feed, fetch_list=self.fetched, scope=self.scope, return_numpy=False
             )
         self.has_run = True
-        found = [paddle.to_tensor(one) for one in found]  # no copies: the next run writes to the same memory
-        num_keys, num_trained = len(self.keys), len(self.trained)
-        for key, gradient in zip(self.trained, found[num_keys : num_keys + num_trained], strict=True):
-            weight = self.weights[key]
+        tensors = [paddle.to_tensor(value) for value in values]  # no copies: the next run writes to the same memory
+        num_results, num_trained = len(self.result_names), len(self.trained)
+        self._add_gradients(tensors[num_results : num_results + num_trained])
+        self._update_statistics(tensors[num_results + num_trained :])
+        return {name: tensor.clone() for name, tensor in zip(self.result_names, tensors, strict=False)}
+
+    def _add_gradients(self, gradients: list) -> None:
+        for name, gradient in zip(self.trained, gradients, strict=True):
+            weight = self.weights[name]
             weight.grad = gradient if weight.grad is None else weight.grad + gradient
-        moments = iter(found[num_keys + num_trained :])
-        for key, one in self.moments:
+
+    def _update_statistics(self, statistics: list) -> None:
+        """Update the running statistics by those of the batch: mean and variance of one norm after the other."""
+        batch = iter(statistics)
+        for norm, operator in self.norms:
+            momentum = operator.attrs()["momentum"]
             for name in ("_mean", "_variance"):
-                running, momentum = self.weights[f"{key}.{name}"], one.attrs()["momentum"]
-                running.set_value(momentum * running + (1 - momentum) * next(moments))
-        return {key: one.clone() for key, one in zip(self.keys, found, strict=False)}
+                running = self.weights[f"{norm}.{name}"]
+                running.set_value(momentum * running + (1 - momentum) * next(batch))
 
 
 @contextlib.contextmanager
@@ -107,7 +120,7 @@ def static_graph() -> Iterator[None]:
 
 
 def list_tensors(network: paddle.nn.Layer, kind: str) -> dict:
-    """Return {whole name: (layer, its own name, tensor)} of a network's `named_parameters` or `named_buffers`."""
+    """Return {full name: (layer, name in the layer, tensor)} of a network's `named_parameters` or `named_buffers`."""
     found = {}
     for prefix, layer in network.named_sublayers(include_self=True):
         for name, tensor in getattr(layer, kind)(include_sublayers=False):

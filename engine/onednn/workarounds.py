@@ -9,6 +9,8 @@
 - Batch norm does not write its running statistics: what it returns of the batch is used instead.
 - Cross-entropy overwrites its logits: it gets a float64 copy (`engine.onednn.step`).
 - A 3-D convolution computes every frame of its kernel, those that meet nothing but padding included: they are left out.
+  Of three only the middle one meets a clip of one frame, which is what 16 are in the last stage of a 3D-ResNet, where
+  most of its weights are.
 """
 
 import contextlib
@@ -23,13 +25,7 @@ BATCH_NORMS = (paddle.nn.BatchNorm1D, paddle.nn.BatchNorm2D, paddle.nn.BatchNorm
 
 
 def apply_onednn_workarounds(network: paddle.nn.Layer) -> None:
-    """Keep a network clear of what Paddle's oneDNN operators do slowly or wrongly (3.3).
-
-    Convolutions work in memory orders of their own, forward in another than backward. Where two orders meet, ReLU and
-    batch norm fall back to reference code, several times as slow; so every convolution takes and gives copies in plain
-    order. A linear layer's bias gets gradient 0; so that layer is one operator that oneDNN does not have. A transposed
-    convolution has no gradient at all; so it computes in float64, which oneDNN leaves alone.
-    """
+    """Let the layers of a network compute with what works; the reasons are at the top of this file."""
     for layer in network.sublayers():
         if isinstance(layer, CONVOLUTIONS):
             layer.register_forward_pre_hook(lambda _, inputs: (paddle.assign(inputs[0]), *inputs[1:]))
@@ -44,11 +40,7 @@ def apply_onednn_workarounds(network: paddle.nn.Layer) -> None:
 
 @contextlib.contextmanager
 def replaced_operators() -> Iterator[None]:
-    """Let networks pad in float64, which oneDNN leaves alone: its own padding writes beyond its memory.
-
-    And let a 3-D convolution leave out the frames of its kernel that meet nothing but padding: of three only the middle
-    one meets a clip of one frame, which is what 16 are in the last stage of a 3D-ResNet, with most of its weights.
-    """
+    """Let networks pad and convolve with what works, while a program is traced."""
     pad, conv3d = F.pad, F.conv3d
     F.pad = lambda x, *sizes, **options: pad(x.astype("float64"), *sizes, **options).astype("float32")
     F.conv3d = functools.partial(convolve_with_used_frames, conv3d)
@@ -61,7 +53,7 @@ def replaced_operators() -> Iterator[None]:
 def convolve_with_used_frames(conv3d: Callable, x, weight, *, stride: list, padding: list, **options):
     """Do for a layer without dilation what `conv3d` does, with less of the kernel if that will do."""
     used, around = find_used_frames(x.shape[2], weight.shape[2], stride[0], padding[0])
-    sides = [*around, *(one for one in padding[1:] for _ in range(2))]
+    sides = [*around, *(pad for pad in padding[1:] for _ in range(2))]
     if len(used) < weight.shape[2]:
         weight = weight[:, :, used.start : used.stop]
     return conv3d(x, weight, stride=stride, padding=sides, **options)

@@ -3,7 +3,7 @@
 import numpy as np
 import paddle
 import pytest
-from plain_models import Chain, as_tensors
+from small_networks import Chain, as_tensors
 
 from engine import trainer
 from engine.amp import MixedPrecision

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import paddle
 import pytest
-from plain_models import Chain, as_tensors
+from small_networks import Chain, as_tensors
 
 from engine import evaluator, memory, trainer
 from engine.losses import CrossEntropy

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from predictions import MODALITIES, is_color, make_prediction
+from saved_models import MODALITIES, is_color, make_prediction
 
 from inference import contact_sheet
 from inference.drawing import Prediction

@@ -214,13 +214,12 @@ def test_a_command_that_cannot_be_typed_is_seen(line, fault):
 
 @functools.cache
 def list_flags():
-    """Return every flag that some script knows, from the scripts' own `--help` and the head of runtests.sh."""
+    """Return every flag that some script knows, from the scripts' own `--help`."""
     helps = io.StringIO()
     for parse in PARSERS.values():
         with contextlib.redirect_stdout(helps), contextlib.suppress(SystemExit):
             parse(["--help"])
-    of_tests = re.findall(r"^# +bash runtests.sh (--\w+)", read("runtests.sh"), re.MULTILINE)
-    return {*re.findall(r"(?<![\w-])--\w+", helps.getvalue()), *of_tests}
+    return set(re.findall(r"(?<![\w-])--\w+", helps.getvalue() + read("runtests.sh")))
 
 
 def test_every_flag_and_key_in_the_prose_exists():
@@ -254,7 +253,8 @@ def test_every_file_that_is_named_exists(name):
 def test_the_map_is_whole(text):
     named = [span for row in find_tables(text)[-1][2:] for span in find_spans(row[0])]
     assert [path for path in named if not (ROOT / path).exists()] == []
-    assert {path.name for path in ROOT.glob("*.py")} - set(named) == set()
+    rooms = {f"{path.parent.name}/" for path in ROOT.glob("*/__init__.py")}
+    assert {*rooms, "tests/", *(path.name for path in ROOT.glob("*.py"))} - set(named) == set()
     assert len(named) == len(set(named))
 
 

@@ -222,6 +222,12 @@ def test_floors_are_floors():
             assert upper not in find_rooms_below(lower), f"{upper} and {lower} may import each other"
 
 
+def test_the_floors_of_the_guide_are_these():
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    floors = {int(number): set(re.findall(r"`(\w+)(?:/|\.py)`", rooms)) for number, rooms in rows}
+    assert [floors[number] for number in range(1, len(FLOORS) + 1)] == FLOORS
+
+
 @every_file
 def test_file_is_not_too_long(path):
     num_lines = len(path.read_text(encoding="utf-8").splitlines())

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from mmaction2_cases import read_cases, to_corners
+from golden_checks import read_cases, to_corners
 
 from reader import boxes, pose_transforms
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from mmaction2_cases import read_cases, to_corners
+from golden_checks import read_cases, to_corners
 
 from layouts import get_layout
 from reader import boxes, sampling

@@ -147,7 +147,7 @@ def time_reading(
     num_samples = batch_size * (warmup + args.repeats * args.batches)
     config["TRAIN"]["filelist"] = str(source)
     dataset = recipe.open_loader(config, "TRAIN").dataset
-    dataset.keep([index % len(dataset) for index in range(num_samples)])
+    dataset.subset([index % len(dataset) for index in range(num_samples)])
     batches = iter(Loader(dataset, batch_size, shuffle=True, num_workers=num_workers))
     for _ in range(warmup):
         next(batches)
