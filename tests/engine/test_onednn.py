@@ -22,7 +22,7 @@ from tools.measure.timing import build_step, draw_batch, to_tensors
 
 pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
 RATE = 1e-4
-NUM_UPDATES = 5
+NUM_UPDATES = 3
 
 
 def make_config(name, **run):
@@ -32,21 +32,22 @@ def make_config(name, **run):
     return config
 
 
-def train_small(config, num_updates, changes=0.0):
+def train_small(config, num_updates, noise=0.0, seed=0):
     """Give the losses, and the weights and their averages, of some updates by a batch of 9.
 
     Args:
-        changes: standard deviation of the relative noise on its clips; the same factor everywhere would be lost in
-            the first batch norm.
+        noise: standard deviation of what is added to its clips, relative to each value; a factor for all of them
+            would be lost in the first batch norm.
+        seed: of the noise.
     """
     step, reader = build_step(config)
     assert isinstance(step, OneDNNStep) == (config["RUN"]["cpu_backend"] != "dynamic")
     inputs, labels = draw_batch({**config, "TRAIN": {**config["TRAIN"], "batch_size": 9}}, reader)
     prepare, losses = step.prepare, []
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
 
     def add_noise(clips):
-        return clips * paddle.to_tensor(1 + changes * rng.standard_normal(clips.shape), "float32")
+        return clips * paddle.to_tensor(1 + noise * rng.standard_normal(clips.shape), "float32")
 
     step.prepare = lambda batch: {name: add_noise(clips) for name, clips in prepare(batch).items()}
     step.begin_epoch()
@@ -72,13 +73,14 @@ def measure_distance(ours, theirs):
 @pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_losses_and_weights_are_those_of_the_dynamic_step(name):
-    """The measure is what noise of the size of rounding does to the dynamic step.
+    """The measure is the most that noise of the size of rounding does to the dynamic step.
 
     Update by update it grows: where a ReLU is at zero, rounding decides whether its gradient passes.
     """
     config = make_config(name)
     dynamic = train_small(config, NUM_UPDATES)
-    near = measure_distance(train_small(config, NUM_UPDATES, changes=1e-6), dynamic)
+    noisy = [train_small(config, NUM_UPDATES, noise=1e-6, seed=seed) for seed in range(3)]
+    near = np.max([measure_distance(one, dynamic) for one in noisy], axis=0)
     config["RUN"]["cpu_backend"] = "onednn"
     losses, weights = measure_distance(train_small(config, NUM_UPDATES), dynamic)
     assert losses <= 1e-4 + 5 * near[0]
