@@ -66,7 +66,7 @@ def main(argv: list | None = None) -> None:
     paddle.seed(args.seed)
     model = build_model(**section)
     for name, state in states.items():
-        check_plan(name, find_section(state), model.backbone.plans[name], paths[name])
+        check_plan(name, find_section(state), model.backbone.configs[name], paths[name])
     weights = {**parts["rgb"], **parts["pose"]}
     widened = widen_inputs(weights, model)
     drawn = checkpoint.restore_model(model, {**weights, **widened}, allow_missing=DRAWN)

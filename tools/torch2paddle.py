@@ -34,7 +34,7 @@ from config import SECTIONS, apply_overrides, fill_section
 from dataset import annotations, splits
 from engine import checkpoint
 from models import MODELS, build_model
-from models.parts.inflate import WAYS, inflate
+from models.parts.inflate import MODES, inflate
 from models.parts.weights import convert_torch_weights
 from tools.weights.torch_files import read_torch_file
 from tools.weights.torch_pickle import Placeholder
@@ -60,7 +60,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     what.add_argument("--model", choices=list(MODELS), help="network, for a checkpoint without a config")
     parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
     parser.add_argument("--class_index", help="file of class names: one a line, or lines 'id name' as in classInd.txt")
-    parser.add_argument("--inflate", choices=WAYS, default=WAYS[0], help="for ImageNet: how kernels get a time axis")
+    parser.add_argument("--inflate", choices=MODES, default=MODES[0], help="for ImageNet: how kernels get a time axis")
     parser.add_argument("--out", help="checkpoint to write; default: beside the file, under its name")
     args = parser.parse_args(argv)
     args.out = args.out or str(pathlib.Path(args.file).with_suffix(checkpoint.SUFFIX))
@@ -223,9 +223,9 @@ def find_classes(named: dict) -> int:
     return matrices[-1].shape[0]
 
 
-def convert_backbone(named: dict, model, way: str) -> dict:
+def convert_backbone(named: dict, model, mode: str) -> dict:
     """Convert weights of a 2-D network to those of a model's backbone; see `models.parts.inflate.inflate`."""
-    return {f"backbone.{name}": value for name, value in inflate(named, model.backbone, way).items()}
+    return {f"backbone.{name}": value for name, value in inflate(named, model.backbone, mode).items()}
 
 
 def describe_skipped(state: dict, weights: dict, model_name: str, source: str) -> str:

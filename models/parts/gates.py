@@ -1,7 +1,7 @@
-"""Gates of PCAN: two pathways weigh their features by what they say to each other.
+"""Gates of PCAN: cross-attention between two pathways that scales the features of both.
 
-Official repository: https://github.com/kunli-cs/PCAN (commit 873788a); the paper, arXiv:2412.14719, does not tell of
-them. Where we differ: any number of frames is taken, and gates begin closed.
+Official repository: https://github.com/kunli-cs/PCAN (commit 873788a); the paper, arXiv:2412.14719, does not describe
+them. Where we differ: clips of any number of frames are taken, and gates start at 0, so that features pass unchanged.
 """
 
 import paddle
@@ -13,10 +13,10 @@ from models.parts.products import Product
 
 
 class CrossAttention(nn.Layer):
-    """Multi-head attention of some tokens to others; no residual, no norm.
+    """Multi-head cross-attention without residual connection and norm.
 
     Args:
-        num_channels: of tokens, a multiple of the heads.
+        num_channels: of the tokens, a multiple of `num_heads`.
         num_heads: of the attention.
         dropout_ratio: of its weights.
     """
@@ -28,31 +28,31 @@ class CrossAttention(nn.Layer):
         self.dropout = nn.Dropout(dropout_ratio)
         self.compare, self.gather = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
 
-    def split(self, x):
-        """Map (N, T, C) to (N, heads, T, C/heads)."""
+    def split_heads(self, x):
+        """Map (N, T, C) to (N, num_heads, T, C/num_heads)."""
         return x.reshape([0, 0, self.num_heads, -1]).transpose([0, 2, 1, 3])
 
-    def forward(self, tokens, others):
-        """Map `tokens` (N, T, C), which ask, and `others` (N, T', C), which are asked, to (N, T, C)."""
-        queries, keys = self.split(self.queries(tokens)), self.split(self.keys(others))
-        weights = F.softmax(self.compare(queries, keys) * self.scale)
-        found = self.gather(self.dropout(weights), self.split(self.values(others)))
-        return self.out(found.transpose([0, 2, 1, 3]).flatten(2))
+    def forward(self, tokens, context):
+        """Map queries of `tokens` (N, T, C), with keys and values of `context` (N, T', C), to (N, T, C)."""
+        queries, keys = self.split_heads(self.queries(tokens)), self.split_heads(self.keys(context))
+        attention = self.dropout(F.softmax(self.compare(queries, keys) * self.scale))
+        attended = self.gather(attention, self.split_heads(self.values(context)))
+        return self.out(attended.transpose([0, 2, 1, 3]).flatten(2))
 
 
 class CrossModalGate(nn.Layer):
-    """Weighs the features of both pathways, by channel and frame, by what they say to each other.
+    """Scale the features of both pathways, by channel and frame, with factors from the attention to the other one.
 
     Args:
         rgb_channels: of the RGB pathway.
         pose_channels: of the pose pathway.
-        speed_ratio: frames of heat maps for each of RGB.
+        speed_ratio: frames of heat maps for each frame of RGB.
         num_heads: of the attention.
-        dropout_ratio: of its weights.
-        num_channels: of the tokens; None: those of the pose pathway.
+        dropout_ratio: of the attention weights.
+        num_channels: of the tokens; None: `pose_channels`.
 
     Raises:
-        ValueError: channels that the heads do not divide.
+        ValueError: num_heads does not divide the channels of the tokens.
     """
 
     def __init__(
@@ -73,27 +73,27 @@ class CrossModalGate(nn.Layer):
         self.pose_tokens = nn.Conv2D(pose_channels, num_channels, (speed_ratio, 1), stride=[speed_ratio, 1])
         self.rgb_attention = CrossAttention(num_channels, num_heads, dropout_ratio)
         self.pose_attention = CrossAttention(num_channels, num_heads, dropout_ratio)
-        closed = nn.initializer.Constant(0.0)
-        self.rgb_gate = nn.Linear(num_channels, rgb_channels, weight_attr=closed)
+        zeros = nn.initializer.Constant(0.0)  # all factors start at 1
+        self.rgb_gate = nn.Linear(num_channels, rgb_channels, weight_attr=zeros)
         self.pose_gate = nn.Conv1DTranspose(
-            num_channels, pose_channels, speed_ratio, stride=speed_ratio, weight_attr=closed
+            num_channels, pose_channels, speed_ratio, stride=speed_ratio, weight_attr=zeros
         )
 
-    def forward(self, maps: dict) -> dict:
-        """Map {"rgb": (frames (N*T, C, H, W), T), "pose": (frames (N*T', C', H, W), T')} to the same, weighed.
+    def forward(self, features: dict) -> dict:
+        """Map {"rgb": (frames (N*T, C, H, W), T), "pose": (frames (N*T', C', H, W), T')} to the same shapes.
 
         Raises:
             ValueError: T' is not speed_ratio * T.
         """
-        (rgb, num_frames), (pose, num_maps) = maps["rgb"], maps["pose"]
-        if num_maps != self.speed_ratio * num_frames:
+        (rgb, num_frames), (pose, num_pose_frames) = features["rgb"], features["pose"]
+        if num_pose_frames != self.speed_ratio * num_frames:
             raise ValueError(
-                f"PCAN: a gate takes {self.speed_ratio} frames of heat maps for each of RGB, got {num_maps} for "
+                f"PCAN: a gate takes {self.speed_ratio} frames of heat maps for each of RGB, got {num_pose_frames} for "
                 f"{num_frames}; set the clip lengths of the reader so"
             )
         rgb_tokens, pose_tokens = (
             F.adaptive_max_pool2d(tokens, 1).reshape([-1, num_frames, tokens.shape[1]])
-            for tokens in (self.rgb_tokens(rgb), convolve_in_time(self.pose_tokens, pose, num_maps))
+            for tokens in (self.rgb_tokens(rgb), convolve_in_time(self.pose_tokens, pose, num_pose_frames))
         )  # -> (N, T, channels)
         rgb_tokens = self.rgb_attention(rgb_tokens, pose_tokens)
         pose_tokens = self.pose_attention(pose_tokens, rgb_tokens)
@@ -101,5 +101,5 @@ class CrossModalGate(nn.Layer):
         pose_gate = self.pose_gate(pose_tokens.transpose([0, 2, 1])).transpose([0, 2, 1])  # -> (N, T', C')
         return {
             "rgb": (rgb * (1.0 + rgb_gate.reshape([-1, rgb.shape[1], 1, 1])), num_frames),
-            "pose": (pose * (1.0 + pose_gate.reshape([-1, pose.shape[1], 1, 1])), num_maps),
+            "pose": (pose * (1.0 + pose_gate.reshape([-1, pose.shape[1], 1, 1])), num_pose_frames),
         }

@@ -42,7 +42,7 @@ def build_adjacency(layout: Layout, strategy: str, **options) -> np.ndarray:
     return np.stack(function(layout, **options)).astype(np.float32)
 
 
-def link(edges, num_joints: int) -> np.ndarray:
+def directed_adjacency(edges, num_joints: int) -> np.ndarray:
     """Make the binary (V, V) matrix in which the edge (joint, next) lets `next` send to `joint`."""
     matrix = np.zeros((num_joints, num_joints))
     for joint, inward in edges:
@@ -50,9 +50,9 @@ def link(edges, num_joints: int) -> np.ndarray:
     return matrix
 
 
-def link_both(edges, num_joints: int) -> np.ndarray:
+def undirected_adjacency(edges, num_joints: int) -> np.ndarray:
     """Make the symmetric binary (V, V) matrix of the edges."""
-    matrix = link(edges, num_joints)
+    matrix = directed_adjacency(edges, num_joints)
     return np.maximum(matrix, matrix.T)
 
 
@@ -72,16 +72,16 @@ def normalize_columns(matrix: np.ndarray) -> np.ndarray:
     return matrix / np.where(sums == 0, 1, sums)
 
 
-def normalize_symmetrically(matrix: np.ndarray) -> np.ndarray:
+def normalize_symmetric(matrix: np.ndarray) -> np.ndarray:
     """Divide by the roots of the sums of row and column, D^-1/2 A D^-1/2; rows of zeros stay."""
     sums = matrix.sum(axis=0)
     roots = np.sqrt(np.where(sums == 0, 1, sums))
     return matrix / roots[:, None] / roots
 
 
-def _split_hops(layout, max_hop, dilation):
+def _select_hops(layout, max_hop, dilation):
     """Give the hops (V, V), infinite beyond max_hop, those that count, and the normalised matrix of these."""
-    hops = count_hops(link_both(layout.edges, layout.num_joints))
+    hops = count_hops(undirected_adjacency(layout.edges, layout.num_joints))
     hops[hops > max_hop] = np.inf
     valid = range(0, max_hop + 1, dilation)
     return hops, valid, normalize_columns(np.isin(hops, valid).astype(float))
@@ -89,12 +89,12 @@ def _split_hops(layout, max_hop, dilation):
 
 def uniform(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
     """One subset: a joint and its neighbours up to `max_hop` edges away, each with the same weight."""
-    return [_split_hops(layout, max_hop, dilation)[2]]
+    return [_select_hops(layout, max_hop, dilation)[2]]
 
 
 def distance(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
     """ST-GCN's: the matrix of `uniform`, one subset per distance."""
-    hops, valid, weights = _split_hops(layout, max_hop, dilation)
+    hops, valid, weights = _select_hops(layout, max_hop, dilation)
     return [np.where(hops == hop, weights, 0) for hop in valid]
 
 
@@ -103,7 +103,7 @@ def spatial(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
 
     As in its code, joints further than `max_hop` from the centre count as equally far.
     """
-    hops, valid, weights = _split_hops(layout, max_hop, dilation)
+    hops, valid, weights = _select_hops(layout, max_hop, dilation)
     to_centre = hops[layout.centre]
     nearer = to_centre[:, None] < to_centre  # [sender, receiver]
     subsets = []
@@ -115,46 +115,46 @@ def spatial(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
 
 def inward_outward(layout: Layout) -> list:
     """The three subsets of 2s-AGCN, CTR-GCN and PYSKL's "spatial": a joint itself, along the edges, against them."""
-    along = link(layout.edges, layout.num_joints)
+    along = directed_adjacency(layout.edges, layout.num_joints)
     return [np.eye(layout.num_joints), normalize_columns(along), normalize_columns(along.T)]
 
 
 def neighbours(layout: Layout) -> list:
     """PB-GCN's "distance": a joint itself, and its neighbours, each subset normalised by itself."""
-    return [np.eye(layout.num_joints), normalize_columns(link_both(layout.edges, layout.num_joints))]
+    return [np.eye(layout.num_joints), normalize_columns(undirected_adjacency(layout.edges, layout.num_joints))]
 
 
 def difference(layout: Layout) -> list:
     """PB-GCN's "distance*": a joint minus the mean of its neighbours."""
-    return [np.eye(layout.num_joints) - normalize_columns(link_both(layout.edges, layout.num_joints))]
+    return [np.eye(layout.num_joints) - normalize_columns(undirected_adjacency(layout.edges, layout.num_joints))]
 
 
 def symmetric(layout: Layout) -> list:
     """PB-GCN's "DAD": a joint and its neighbours, normalised symmetrically."""
-    return [normalize_symmetrically(link_both(layout.edges, layout.num_joints) + np.eye(layout.num_joints))]
+    return [normalize_symmetric(undirected_adjacency(layout.edges, layout.num_joints) + np.eye(layout.num_joints))]
 
 
 def laplacian(layout: Layout) -> list:
     """PB-GCN's "DLD": the symmetric graph Laplacian."""
-    return [np.eye(layout.num_joints) - normalize_symmetrically(link_both(layout.edges, layout.num_joints))]
+    return [np.eye(layout.num_joints) - normalize_symmetric(undirected_adjacency(layout.edges, layout.num_joints))]
 
 
 def binary(layout: Layout) -> list:
     """One subset: 1 between neighbours, not normalised."""
-    return [link_both(layout.edges, layout.num_joints)]
+    return [undirected_adjacency(layout.edges, layout.num_joints)]
 
 
 def parts(layout: Layout, num_parts: int = 4) -> list:
     """PB-GCN's: a joint itself, then the edges of each body part, normalised symmetrically."""
-    matrices = [link_both(edges, layout.num_joints) for edges in layout.group_parts(num_parts)]
-    return [np.eye(layout.num_joints), *map(normalize_symmetrically, matrices)]
+    matrices = [undirected_adjacency(edges, layout.num_joints) for edges in layout.group_parts(num_parts)]
+    return [np.eye(layout.num_joints), *map(normalize_symmetric, matrices)]
 
 
 def directed_parts(layout: Layout, num_parts: int = 4) -> list:
     """PB-GCN's "parts+spatial": a joint itself, then for each body part along its edges and against them."""
     subsets = [np.eye(layout.num_joints)]
     for edges in layout.group_parts(num_parts):
-        along = link(edges, layout.num_joints)
+        along = directed_adjacency(edges, layout.num_joints)
         subsets += [normalize_columns(along), normalize_columns(along.T)]
     return subsets
 
@@ -195,14 +195,14 @@ def disentangled_adjacency(
         raise ValueError(
             f"disentangled_adjacency: normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}"
         )
-    graph = link_both(layout.edges, layout.num_joints) + np.eye(layout.num_joints)
+    graph = undirected_adjacency(layout.edges, layout.num_joints) + np.eye(layout.num_joints)
     hops = count_hops(np.tile(graph, (window, window)))
     diagonal = np.eye(len(hops), dtype=bool)
     scales = [NORMALIZATIONS[normalization]((diagonal | (hops == k)).astype(float)) for k in range(num_scales)]
     return np.stack(scales).astype(np.float32)
 
 
-NORMALIZATIONS = {"symmetric": normalize_symmetrically, "column": normalize_columns}
+NORMALIZATIONS = {"symmetric": normalize_symmetric, "column": normalize_columns}
 
 
 def vector_adjacency(layout: Layout, k: int) -> np.ndarray:

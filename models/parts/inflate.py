@@ -1,9 +1,10 @@
-"""Weights of 2-D ImageNet networks as a start for networks that look at clips.
+"""Inflate the weights of 2-D ImageNet networks to initialise networks for clips.
 
 Paper: "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", J. Carreira, A. Zisserman, CVPR 2017,
-arXiv:1705.07750, section 2.4: a kernel is repeated along time and divided by its length, so that where nothing moves
-a clip gives what its picture gave, but for the frames near its ends, beyond which there are zeros. With "centre" the
-kernel stands in the middle between zeros, so that at first every frame gives what it gave alone.
+arXiv:1705.07750, section 2.4: with "repeat" a kernel is repeated along time and divided by its length, so that a clip
+without motion has the activations of its image, except near its first and last frame, where the zero padding is seen.
+With "centre" the kernel is the middle frame of one that is zero elsewhere, so that each frame has the activations that
+it has alone.
 """
 
 import numpy as np
@@ -11,48 +12,41 @@ from paddle import nn
 
 from models.parts.weights import convert_torch_weights
 
-WAYS = ("repeat", "centre")
+MODES = ("repeat", "centre")
 
 
-def read_imagenet(weights: dict) -> dict:
-    """Take the weights of a ResNet-50 or -101 of torchvision or `paddle.vision` without the classifier.
-
-    Args:
-        weights: their names -> arrays.
-
-    Returns:
-        The names that our backbones have too -> the same arrays.
-    """
+def convert_imagenet_weights(weights: dict) -> dict:
+    """Return the weights of a ResNet-50 or -101 of torchvision or `paddle.vision` without its classifier."""
     return {name: value for name, value in weights.items() if not name.startswith("fc.")}
 
 
-def inflate(weights: dict, backbone: nn.Layer, way: str = "repeat") -> dict:
-    """Turn 2-D weights into those of a backbone, all of it and nothing else.
+def inflate(weights: dict, backbone: nn.Layer, mode: str = "repeat") -> dict:
+    """Convert 2-D weights to those of a backbone.
 
     Args:
-        weights: of `read_imagenet`.
+        weights: as `convert_imagenet_weights` returns them.
         backbone: `model.backbone` of SlowOnly, TSM or TPN; it is not changed.
-        way: "repeat" or "centre", how a kernel of a picture becomes one of several frames.
+        mode: "repeat" or "centre", how an image kernel gets a time axis; see above.
 
     Returns:
-        Name in `backbone` -> array.
+        Name in `backbone` -> array, for exactly the entries of its state dict.
 
     Raises:
-        ValueError: entries that are missing, left over or of another shape, by name; or an unknown way.
+        ValueError: entries are missing, left over or of another shape (the message names them), or an unknown mode.
     """
-    if way not in WAYS:
-        raise ValueError(f"inflate: way must be one of {', '.join(WAYS)}, got {way!r}")
+    if mode not in MODES:
+        raise ValueError(f"inflate: mode must be one of {', '.join(MODES)}, got {mode!r}")
     state = backbone.state_dict()
     inflated = {}
     for name, value in weights.items():
         shape = list(state[name].shape) if name in state else list(value.shape)
         if value.ndim == 4 and value.shape[2:] == (1, 1) and shape[2:] == [3, 1]:
-            value = _spread(value, way)
+            value = _inflate_kernel(value, mode)
         inflated[name] = value
     return convert_torch_weights(inflated, backbone)
 
 
-def _spread(kernel, way):
-    if way == "repeat":
+def _inflate_kernel(kernel, mode):
+    if mode == "repeat":
         return np.repeat(kernel / 3, 3, axis=2)
     return np.pad(kernel, [(0, 0), (0, 0), (1, 1), (0, 0)])

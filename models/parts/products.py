@@ -1,4 +1,4 @@
-"""Products of two tensors as layers: forward hooks see them, so that the multiply-adds of a network can be counted."""
+"""Products of two tensors as layers, so that forward hooks see them and `cost` counts their multiply-adds."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-# What of two operands is summed to one number of the result.
+# function -> number of products that are summed to one element of its output.
 NUM_TERMS = {
     paddle.matmul: lambda x, y, transpose_x=False, **_: x.shape[-2 if transpose_x else -1],
     F.linear: lambda x, weight, *_: weight.shape[0],
@@ -16,7 +16,7 @@ NUM_TERMS = {
 
 
 class Product(nn.Layer):
-    """A matrix product or a convolution whose operands are both computed; it has no weights of its own.
+    """A matrix product or convolution of computed operands, without weights.
 
     Args:
         function: a key of `NUM_TERMS`.
@@ -32,5 +32,5 @@ class Product(nn.Layer):
         return self.function(*operands, **self.options)
 
     def count_terms(self, *operands) -> int:
-        """Return how many products are summed to one number of the result."""
+        """Return the number of products that are summed to one element of the output."""
         return NUM_TERMS[self.function](*operands, **self.options)

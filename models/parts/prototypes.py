@@ -1,12 +1,12 @@
-"""Prototypes: a vector for each class that follows the features of right answers, and losses that draw features to it.
+"""Prototypes: a vector for each class, a moving average of its samples' features, and the losses that use them.
 
 Papers: "Learning Discriminative Representations for Skeleton Based Action Recognition", H. Zhou, Q. Liu, Y. Wang,
 CVPR 2023, arXiv:2303.03729, the feature refinement head; "Prototypical Calibrating Ambiguous Samples for Micro-Action
 Recognition", K. Li et al., AAAI 2025, arXiv:2412.14719, which has it for fine and coarse classes. Official repository:
 https://github.com/kunli-cs/PCAN (commit 873788a).
 
-Where we differ: prototypes are saved with the weights, move once an update whatever its number of parts and processes,
-and the term that drives them apart has a gradient; in the official code it has none.
+Where we differ: prototypes are saved with the weights and are updated once an update of the weights, whatever its
+number of accumulated parts and of processes; the diversity loss has a gradient, which it has not in the official code.
 """
 
 from collections.abc import Callable
@@ -15,23 +15,24 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 
 TEMPERATURE = 0.125  # of cosines
-DOUBT = 0.125  # how far an ambiguous set moves the cosine of a sample that is told with no certainty
+AMBIGUITY_SHIFT = 0.125  # largest shift of a cosine for each unit of distance, at a score of 0
 MOMENTUM = 0.9  # of the prototypes
-MISSED = (1.0, 0.1, 0.5)  # what multiplies cosines of right coarse answers only, of right fine ones only, of neither
-SMALL = 1e-24
+# Factors of the logits of false negatives whose coarse class alone is right, whose fine class alone is, or neither.
+FALSE_NEGATIVE_SCALES = (1.0, 0.1, 0.5)
+EPSILON = 1e-24
 
 
 def normalize(x):
-    """Give vectors the length 1; a zero vector stays one, and has a gradient."""
-    return x / (x.square().sum(axis=-1, keepdim=True) + SMALL).sqrt()
+    """Scale vectors to length 1; a zero vector stays zero and has a finite gradient."""
+    return x / (x.square().sum(axis=-1, keepdim=True) + EPSILON).sqrt()
 
 
 class Prototypes(nn.Layer):
-    """A vector for each class, in a space that a linear layer maps features to.
+    """A vector for each class, in the space to which a linear layer embeds features.
 
     Args:
         in_channels: of the features.
@@ -41,99 +42,102 @@ class Prototypes(nn.Layer):
 
     def __init__(self, in_channels: int, num_channels: int, num_classes: int):
         super().__init__()
-        spread = spread_by_inputs(in_channels)
-        self.embed = nn.Linear(in_channels, num_channels, weight_attr=spread, bias_attr=spread)
+        initializer = uniform_by_fan_in(in_channels)
+        self.embed = nn.Linear(in_channels, num_channels, weight_attr=initializer, bias_attr=initializer)
         self.product = Product(paddle.matmul, transpose_y=True)
         self.register_buffer("vectors", paddle.randn([num_classes, num_channels]))
-        # What this update has seen of each class: the sum of its right answers, and how many they are.
-        self.register_buffer("seen", paddle.zeros([num_classes, num_channels + 1]), persistable=False)
+        # Since the last update, for each class: the sum of its members' vectors, and their number in the last column.
+        self.register_buffer("sums", paddle.zeros([num_classes, num_channels + 1]), persistable=False)
 
-    def compare(self, embedded):
-        """Give the cosines (N, num_classes) of vectors (N, num_channels) and prototypes."""
+    def compute_cosines(self, embedded):
+        """Return the cosines (N, num_classes) of vectors (N, num_channels) and prototypes."""
         return self.product(normalize(embedded), normalize(self.vectors))
 
-    def follow(self, embedded, members):
-        """Give the prototypes as they will be after a batch, and keep what it adds to the update.
+    def accumulate(self, embedded, members):
+        """Add a batch to `sums`, and return the prototypes updated by that batch alone.
 
         Args:
             embedded: (N, num_channels).
-            members: (N, num_classes), 1 where a sample is a right answer of that class.
+            members: (N, num_classes), 1 where a sample counts for that class.
 
         Returns:
             (num_classes, num_channels); gradients flow into `embedded`, not into the prototypes.
         """
         ones = paddle.ones([embedded.shape[0], 1], dtype=embedded.dtype)
-        seen = paddle.matmul(members, paddle.concat([embedded, ones], axis=1), transpose_x=True)
+        sums = paddle.matmul(members, paddle.concat([embedded, ones], axis=1), transpose_x=True)
         with paddle.no_grad():
-            paddle.assign(self.seen + seen, self.seen)
-        return self.move(seen)
+            paddle.assign(self.sums + sums, self.sums)
+        return self.average(sums)
 
-    def move(self, seen):
-        """Give the prototypes after right answers of `seen`; those of classes without any stay."""
-        sums, counts = seen[:, :-1], seen[:, -1:]
-        rates = (1.0 - MOMENTUM) * (counts > 0).astype(sums.dtype)
-        return self.vectors * (1.0 - rates) + sums / counts.clip(min=1.0) * rates
+    def average(self, sums):
+        """Return the moving average of the prototypes and the class means of `sums`; without members it stays."""
+        totals, counts = sums[:, :-1], sums[:, -1:]
+        rates = (1.0 - MOMENTUM) * (counts > 0).astype(totals.dtype)
+        return self.vectors * (1.0 - rates) + totals / counts.clip(min=1.0) * rates
 
     @paddle.no_grad()
     def end_update(self, all_reduce_sum: Callable) -> None:
-        """Move the prototypes by what all batches of an update have shown.
+        """Update the prototypes by all batches since the last update.
 
         Args:
-            all_reduce_sum: sums a tensor over the processes that train together; then their prototypes stay equal.
+            all_reduce_sum: sums a tensor over the processes that train together, so that their prototypes stay equal.
         """
-        paddle.assign(self.move(all_reduce_sum(self.seen.clone())), self.vectors)
-        paddle.assign(paddle.zeros_like(self.seen), self.seen)
+        paddle.assign(self.average(all_reduce_sum(self.sums.clone())), self.vectors)
+        paddle.assign(paddle.zeros_like(self.sums), self.sums)
 
 
-def contrast(embedded, labels, scores, guesses, prototypes, missed: list, scales: tuple):
-    """Measure how far samples are from their prototypes, by the cross-entropy of cosines.
+def compute_contrastive_loss(embedded, labels, scores, predictions, prototypes, false_negatives: list, scales: tuple):
+    """Return the cross-entropy of the cosines of samples and prototypes, summed over sets of ambiguous samples, 0-D.
 
-    It is measured once for each set of ambiguous samples. In a set of `missed`, wrong answers, a sample that is not
-    told with certainty has to be nearer to its class the farther it is from the centre of those that were missed; in
-    that of the false ones, taken for its class, the nearer it is to their centre.
+    The sets are those of `false_negatives` and, last, that of the false positives. In each, the cosine of a sample and
+    its class's prototype is lowered, the more the lower its score: by the distance to the centre of the class's false
+    negatives, or by the nearness to the centre of its false positives.
 
     Args:
         embedded: (N, C).
         labels: (N,).
-        scores: (N,), the probability that the classifier gives the label.
-        guesses: (N,), its answers.
+        scores: (N,), the probability of the label by the classifier.
+        predictions: (N,), the classes predicted by the classifier.
         prototypes: (K, C).
-        missed: for each set, which samples are in it, (N,) bool.
-        scales: for each of those sets, what multiplies the cosines.
-
-    Returns:
-        The sum of the sets' losses, 0-D.
+        false_negatives: for each set, which samples are in it, (N,) bool.
+        scales: for each of those sets, the factor of the logits.
     """
     num_classes = prototypes.shape[0]
-    own = F.one_hot(labels, num_classes)
-    false = F.one_hot(guesses, num_classes) * (guesses != labels).astype(own.dtype).unsqueeze(1)
-    # False ones count as opposites: of their centre turned round a sample has to be near.
-    members = paddle.stack([*(own * one.astype(own.dtype).unsqueeze(1) for one in missed), -false])  # (S, N, K)
+    one_hot = F.one_hot(labels, num_classes)
+    false_positives = F.one_hot(predictions, num_classes) * (predictions != labels).astype(one_hot.dtype).unsqueeze(1)
+    masks = [is_member.astype(one_hot.dtype).unsqueeze(1) for is_member in false_negatives]
+    # False positives count negatively: their centre points away from them.
+    members = paddle.stack([*(one_hot * mask for mask in masks), -false_positives])  # (S, N, K)
     centres = paddle.matmul(members, embedded, transpose_x=True)  # -> (S, K, C)
-    # What each sample has to do with the centre of its own class, if that has one.
-    direction = normalize(embedded)
-    nearness = (paddle.matmul(own, normalize(centres)) * direction).sum(axis=2)  # -> (S, N)
-    has_centre = paddle.matmul((members != 0).any(axis=1).astype(own.dtype), own, transpose_y=True)
-    shift = DOUBT * (1.0 - scores) * (nearness - 1.0) * has_centre
-    cosines = paddle.matmul(direction, normalize(prototypes), transpose_y=True)
-    logits = (cosines + own * shift.unsqueeze(2)) / TEMPERATURE  # (S, N, K)
-    factors = (*scales, 1.0)
-    return sum(F.cross_entropy(factor * one, labels) for factor, one in zip(factors, logits.unbind(), strict=True))
+    directions = normalize(embedded)
+    # The cosine of each sample and the centre of its class, if that class has members in the set.
+    centre_cosines = (paddle.matmul(one_hot, normalize(centres)) * directions).sum(axis=2)  # -> (S, N)
+    has_centre = paddle.matmul((members != 0).any(axis=1).astype(one_hot.dtype), one_hot, transpose_y=True)
+    shift = AMBIGUITY_SHIFT * (1.0 - scores) * (centre_cosines - 1.0) * has_centre
+    cosines = paddle.matmul(directions, normalize(prototypes), transpose_y=True)
+    logits = (cosines + one_hot * shift.unsqueeze(2)) / TEMPERATURE  # (S, N, K)
+    set_scales = (*scales, 1.0)
+    return sum(
+        F.cross_entropy(scale * set_logits, labels)
+        for scale, set_logits in zip(set_scales, logits.unbind(), strict=True)
+    )
 
 
-def measure_diversity(prototypes):
-    """Measure how alike prototypes (K, C) are: the Frobenius norm of their cosines, 0-D."""
+def compute_diversity(prototypes):
+    """Return the diversity loss of prototypes (K, C): the Frobenius norm of the matrix of their cosines, 0-D."""
     directions = normalize(prototypes)
     return paddle.matmul(directions, directions, transpose_y=True).square().sum().sqrt()
 
 
-def score_states(fine, coarse, groups):
-    """Score the nodes of the tree of classes, coarse ones first: v, then u + v of the parent.
+def score_tree_nodes(fine, coarse, groups):
+    """Score the nodes of the tree of classes, coarse ones first.
+
+    With u and v the sigmoids of the logits, a coarse class has the score v, a fine one u + v of its coarse class.
 
     Args:
-        fine: logits (N, C), u their sigmoids.
-        coarse: logits (N, K), v their sigmoids.
-        groups: (C,), each fine class's coarse one.
+        fine: logits (N, C).
+        coarse: logits (N, K).
+        groups: (C,), the coarse class of each fine one.
 
     Returns:
         (N, K + C); the soft-max of a row is the probability of each node.
@@ -142,6 +146,6 @@ def score_states(fine, coarse, groups):
     return paddle.concat([coarse, F.sigmoid(fine) + coarse.index_select(groups, axis=1)], axis=1)
 
 
-def measure_tree(fine, coarse, labels, groups):
-    """Give the mean negative log probability of the samples' fine nodes in the tree, 0-D; see `score_states`."""
-    return F.cross_entropy(score_states(fine, coarse, groups), labels + coarse.shape[1])
+def compute_tree_loss(fine, coarse, labels, groups):
+    """Return the mean negative log-probability of the fine classes in the tree, 0-D; see `score_tree_nodes`."""
+    return F.cross_entropy(score_tree_nodes(fine, coarse, groups), labels + coarse.shape[1])

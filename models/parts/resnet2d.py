@@ -1,19 +1,19 @@
-"""2-D residual networks that look at the frames of a clip side by side: what SlowOnly and TSM share.
+"""2-D residual networks on the frames of clips: what SlowOnly and TSM share.
 
 Paper: "Deep Residual Learning for Image Recognition", K. He, X. Zhang, S. Ren, J. Sun, CVPR 2016, arXiv:1512.03385; as
-in torchvision and `paddle.vision`, the 3x3 convolution strides. Parameter names are theirs.
+in torchvision and `paddle.vision`, the 3x3 convolution strides. Parameter names are those of torchvision.
 
-The frames of all clips stand in the batch axis, (N*T, C, H, W), so that all but few convolutions are 2-D. The authors
-of SlowOnly write them as 3-D ones with kernels 1 x k x k. The numbers are the same. On a CPU so is the time, 2.6 s for
-the four stages of a ResNet-50 on 8 x 224 x 224 (one core); on GPUs cuDNN has more and faster algorithms in 2-D, mixed
-precision and export know 2-D convolutions best, and ImageNet weights fit as they are.
+The frames of all clips are in the batch axis, (N*T, C, H, W), so that all but few convolutions are 2-D. The authors of
+SlowOnly write them as 3-D ones with kernels 1 x k x k. The outputs are the same. On a CPU so is the time, 2.6 s for the
+four stages of a ResNet-50 on 8 x 224 x 224 (one core); on GPUs cuDNN has more and faster algorithms in 2-D, mixed
+precision and export support 2-D convolutions best, and ImageNet weights load unchanged.
 """
 
 import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.layers import check_clips, conv2d
-from models.parts.weights import rename
+from models.parts.weights import rename_weights
 
 PLANES = (64, 128, 256, 512)  # width of the 3x3 convolutions in each stage
 NUM_BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth: blocks in each stage
@@ -37,7 +37,7 @@ class Bottleneck(nn.Layer):
     def __init__(self, in_channels: int, planes: int, stride: int, zero_init_residual: bool):
         super().__init__()
         self.out_channels = 4 * planes
-        self.conv1 = self.make_first(in_channels, planes)
+        self.conv1 = self.make_conv1(in_channels, planes)
         self.bn1 = nn.BatchNorm2D(planes)
         self.conv2 = conv2d(planes, planes, (3, 3), stride)
         self.bn2 = nn.BatchNorm2D(planes)
@@ -49,20 +49,20 @@ class Bottleneck(nn.Layer):
             shortcut = conv2d(in_channels, self.out_channels, (1, 1), stride)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2D(self.out_channels))
 
-    def make_first(self, in_channels: int, planes: int) -> nn.Layer:
-        """Make the first convolution."""
+    def make_conv1(self, in_channels: int, planes: int) -> nn.Layer:
+        """Make the first convolution, 1x1."""
         return conv2d(in_channels, planes, (1, 1))
 
     def forward(self, x, num_frames: int):
         """Map (N*T, in_channels, H, W) to (N*T, 4 planes, H/stride, W/stride), sizes rounded up."""
-        return self.join(self.conv1(x), self.shorten(x))
+        return self.run_after_conv1(self.conv1(x), self.run_shortcut(x))
 
-    def shorten(self, x):
-        """Take the shortcut."""
+    def run_shortcut(self, x):
+        """Map the block's input to what is added to its output."""
         return x if self.downsample is None else self.downsample(x)
 
-    def join(self, x, shortcut):
-        """Go on from the output of the first convolution to that of the block."""
+    def run_after_conv1(self, x, shortcut):
+        """Map the output of the first convolution to that of the block."""
         x = F.relu(self.bn1(x))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
@@ -73,11 +73,11 @@ class FrameResNet(nn.Layer):
     """Stem, max pool and four stages of blocks, without pool and classifier.
 
     Args:
-        make_block: makes a block of (stage, index in it, *arguments of `Bottleneck`); both numbers from 0.
-        depth: 50 or 101; 14 and 26 are small ones for trials, with one and two blocks in each stage.
+        make_block: (stage, index of the block in it, *arguments of `Bottleneck`) -> block; both count from 0.
+        depth: 50 or 101; also 14 and 26, small ones for trials with one and two blocks in each stage.
         widen_factor: multiplies all widths, rounded down.
         in_channels: channels of a frame.
-        zero_init_residual: begin with the last batch norm of every block at 0, so that the block adds nothing.
+        zero_init_residual: initialise the scale of each block's last batch norm as 0: the block starts as identity.
 
     Raises:
         ValueError: an unknown depth, or a factor that leaves no channels.
@@ -106,12 +106,12 @@ class FrameResNet(nn.Layer):
             self.out_channels.append(channels)
 
     def check_source(self, source: str) -> None:
-        """Take the weights of any repository: what they compute here, they compute there."""
+        """Accept the weights of every repository: all compute the same; TSM overrides this."""
 
     def forward(self, x) -> list:
-        """Give the outputs of the four stages for clips (N, in_channels, T, H, W).
+        """Return the outputs of the four stages for clips (N, in_channels, T, H, W).
 
-        Frames of 224 x 224 give (N*T, 256, 56, 56), (N*T, 512, 28, 28), (N*T, 1024, 14, 14), (N*T, 2048, 7, 7).
+        For frames of 224 x 224 they are (N*T, 256, 56, 56), (N*T, 512, 28, 28), (N*T, 1024, 14, 14), (N*T, 2048, 7, 7).
 
         Raises:
             ValueError: the input has another number of axes or channels.
@@ -128,10 +128,10 @@ class FrameResNet(nn.Layer):
         return outputs
 
 
-# What became of the names of a backbone and its classifier: the rules of `models.weights.rename`.
+# The authors' names of a backbone and its classifier -> ours; see `weights.apply_rules`.
 MMACTION2_RULES = [
     (r"^cls_head\.fc_cls\.", "fc."),
-    (r"\.conv(\d)\.conv(\.net)?\.weight$", r".conv\1.weight"),  # `.net`: the layer that TSM wraps
+    (r"\.conv(\d)\.conv(\.net)?\.weight$", r".conv\1.weight"),  # `.net`: the convolution that TSM wraps
     (r"\.conv(\d)\.bn\.", r".bn\1."),
     (r"\.downsample\.conv\.", ".downsample.0."),
     (r"\.downsample\.bn\.", ".downsample.1."),
@@ -139,28 +139,27 @@ MMACTION2_RULES = [
 TPN_RULES = [(r"^cls_head\.fc_cls\.", "fc.")]
 
 
-def read_mmaction2(weights: dict, rules: list = MMACTION2_RULES) -> dict:
-    """Rename the weights of an MMAction2 recognizer with a 2-D network, or a 3-D one that is 2-D but for its first
-    convolutions.
+def convert_mmaction2_weights(weights: dict, rules: list = MMACTION2_RULES) -> dict:
+    """Convert the weights of a SlowOnly, TSM or TPN recognizer of MMAction2.
 
-    A recognizer that was tested fully convolutionally has a copy of its classifier, `cls_head.new_cls`, in its file. It
-    is left out.
+    The file of a recognizer that was tested fully convolutionally has a copy of its classifier, `cls_head.new_cls`; it
+    is dropped.
     """
-    kept = {name: value for name, value in weights.items() if not name.startswith("cls_head.new_cls.")}
-    return rename(flatten_kernels(kept), rules)
+    weights = {name: value for name, value in weights.items() if not name.startswith("cls_head.new_cls.")}
+    return rename_weights(flatten_kernels(weights), rules)
 
 
-def read_tpn(weights: dict, rules: list = TPN_RULES) -> dict:
-    """Rename the weights of a recognizer of the TPN repository."""
-    return rename(flatten_kernels(weights), rules)
+def convert_tpn_weights(weights: dict, rules: list = TPN_RULES) -> dict:
+    """Convert the weights of a recognizer of the TPN repository."""
+    return rename_weights(flatten_kernels(weights), rules)
 
 
 def flatten_kernels(weights: dict) -> dict:
-    """Take an axis out of the backbone's 3-D kernels: 1 x k x k become k x k, t x 1 x 1 become t x 1."""
-    return {name: _flatten(value) if name.startswith("backbone.") else value for name, value in weights.items()}
+    """Remove an axis of the backbone's 3-D kernels: 1 x k x k become k x k, t x 1 x 1 become t x 1."""
+    return {name: _flatten_kernel(value) if name.startswith("backbone.") else value for name, value in weights.items()}
 
 
-def _flatten(value):
+def _flatten_kernel(value):
     if value.ndim != 5:
         return value
     return value.squeeze(axis=2) if value.shape[2] == 1 else value.squeeze(axis=4)

@@ -14,11 +14,11 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.skeleton_layers import SkeletonConv2D
 
 
-def spread_by_outputs(num_outputs: int) -> nn.initializer.Normal:
+def he_normal_by_fan_out(num_outputs: int) -> nn.initializer.Normal:
     """Make the He-normal initializer by fan-out."""
     return nn.initializer.Normal(0.0, math.sqrt(2.0 / num_outputs))
 
@@ -49,9 +49,9 @@ def branch_conv(
     def order(along, across):
         return [along, across] if time_axis == 2 else [across, along]
 
-    spread = spread_by_outputs(out_channels // num_layers * kernel_size)
+    spread = he_normal_by_fan_out(out_channels // num_layers * kernel_size)
     if uniform:
-        spread = spread_by_inputs(in_channels * kernel_size)
+        spread = uniform_by_fan_in(in_channels * kernel_size)
     return SkeletonConv2D(
         in_channels,
         out_channels,
@@ -127,7 +127,7 @@ class MultiScaleTemporalConv(nn.Layer):
         return F.relu(y) if self.relu else y
 
 
-def place_branch(name: str, num_branches: int) -> tuple:
+def map_branch_name(name: str, num_branches: int) -> tuple:
     """Find the place of a tensor of an official temporal unit in a `MultiScaleTemporalConv`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The backbone of RGBPoseConv3D and PCAN: two pathways, side by side, and what they exchange; see `RGBPoseConv3D`."""
+"""The backbone of RGBPoseConv3D and PCAN: an RGB and a pose pathway with lateral connections; see `RGBPoseConv3D`."""
 
 import random
 
@@ -13,14 +13,15 @@ MODALITIES = ("rgb", "pose")
 
 
 class Lateral(nn.Layer):
-    """Brings features of the other pathway to the frames of this one, by a kernel in time.
+    """A lateral connection: convolve features of the other pathway over time, to the frame rate of this one.
 
     Args:
         in_channels: of the other pathway's features.
-        out_channels: of what this pathway gets.
+        out_channels: of the output.
         kernel_size: in frames.
-        speed_ratio: frames of the one pathway for each of the other.
-        is_inverse: make more frames, by a transposed convolution, batch norm and ReLU; else fewer, by a convolution.
+        speed_ratio: frames of the faster pathway for each frame of the slower one.
+        is_inverse: multiply the frames, by a transposed convolution, batch norm and ReLU; else divide them, by a
+            convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, speed_ratio: int, is_inverse: bool):
@@ -48,107 +49,143 @@ class Lateral(nn.Layer):
 
 
 class TwoPathways(nn.Layer):
-    """Both pathways and the laterals between them, without pool and classifiers.
+    """Both pathways and the laterals between them, without global pool and classifiers.
+
+    The last stages of both pathways run side by side.
 
     Args:
-        plans: {"rgb": plan, "pose": plan}; the last stages of both run side by side.
-        speed_ratio: frames of heat maps for each of RGB.
-        channel_ratio: see `Plan.lateral_channels`.
-        detach: {"rgb": flag, "pose": flag}, no gradient flows back through the laterals into that pathway.
-        drop_path: {"rgb": rate, "pose": rate}, share of the batches in which that pathway gets zeros.
-        zero_init_residual: begin with the last batch norm of every block at 0.
+        configs: {"rgb": PathwayConfig, "pose": PathwayConfig}.
+        speed_ratio: frames of heat maps for each frame of RGB.
+        channel_ratio: see `PathwayConfig.get_lateral_channels`.
+        detach: {"rgb": bool, "pose": bool}, whether laterals into that pathway stop the gradient.
+        drop_path: {"rgb": rate, "pose": rate}, share of the training batches in which laterals into that pathway are
+            replaced by zeros.
+        zero_init_residual: initialise the scale of each block's last batch norm as 0.
 
     Attributes:
-        gates: layers by the RGB stage before which they stand, such as "layer3"; each maps what `exchange` is given.
+        gates: layers by the RGB stage before which they run, such as "layer3"; they map `features` of `exchange`.
 
     Raises:
         ValueError: fewer RGB stages than pose stages, or a lateral where the other pathway has no features yet.
     """
 
-    def __init__(self, plans: dict, speed_ratio: int, channel_ratio: int, detach, drop_path, zero_init_residual: bool):
+    def __init__(
+        self, configs: dict, speed_ratio: int, channel_ratio: int, detach, drop_path, zero_init_residual: bool
+    ):
         super().__init__()
-        self.plans, self.speed_ratio, self.detach, self.drop_path = plans, speed_ratio, detach, drop_path
-        self.num_stages = plans["rgb"].num_stages
-        self.delay = {"rgb": 0, "pose": self.num_stages - plans["pose"].num_stages}
-        _check(plans, self.delay, speed_ratio, channel_ratio, drop_path)
-        for name, other in zip(MODALITIES, reversed(MODALITIES), strict=True):
-            plan, laterals, extra = plans[name], nn.LayerDict(), []
-            for stage in range(plan.num_stages):
-                extra.append(plan.lateral_channels(stage, channel_ratio))
-                if extra[-1]:
-                    before = plans[other].channels_before(stage + self.delay[name] - self.delay[other])
-                    sizes = (before, extra[-1], plan.fusion_kernel, speed_ratio)
-                    laterals[f"layer{stage + 1}"] = Lateral(*sizes, plan.lateral_inv)
-            setattr(self, f"{name}_path", Pathway(plan, extra, zero_init_residual))
-            setattr(self, f"{name}_laterals", laterals)
+        self.configs, self.speed_ratio, self.detach, self.drop_path = configs, speed_ratio, detach, drop_path
+        self.num_stages = configs["rgb"].num_stages
+        # The RGB stage beside which a pathway's first stage runs.
+        self.first_stages = {"rgb": 0, "pose": self.num_stages - configs["pose"].num_stages}
+        _check_arguments(configs, self.first_stages["pose"], speed_ratio, channel_ratio, drop_path)
+        self.rgb_path, self.rgb_laterals = self._make_pathway("rgb", channel_ratio, zero_init_residual)
+        self.pose_path, self.pose_laterals = self._make_pathway("pose", channel_ratio, zero_init_residual)
         self.gates = nn.LayerDict()
+
+    def _make_pathway(self, name: str, channel_ratio: int, zero_init_residual: bool) -> tuple:
+        """Make a pathway and the laterals into it, by its stage."""
+        other = _get_other(name)
+        config, laterals, extra_channels = self.configs[name], nn.LayerDict(), []
+        for stage in range(config.num_stages):
+            extra_channels.append(config.get_lateral_channels(stage, channel_ratio))
+            if extra_channels[-1]:
+                other_stage = stage + self.first_stages[name] - self.first_stages[other]
+                laterals[f"layer{stage + 1}"] = Lateral(
+                    in_channels=self.configs[other].get_in_channels(other_stage),
+                    out_channels=extra_channels[-1],
+                    kernel_size=config.fusion_kernel,
+                    speed_ratio=self.speed_ratio,
+                    is_inverse=config.lateral_inv,
+                )
+        return Pathway(config, extra_channels, zero_init_residual), laterals
+
+    @property
+    def pathways(self) -> dict:
+        """The pathways by name."""
+        return {"rgb": self.rgb_path, "pose": self.pose_path}
+
+    @property
+    def laterals(self) -> dict:
+        """For each pathway, the laterals into it by its stage, such as "layer3"."""
+        return {"rgb": self.rgb_laterals, "pose": self.pose_laterals}
 
     def forward(self, clips: dict) -> dict:
         """Map {"rgb": (N, 3, T, H, W), "pose": (N, V, T', H', W')} to {name: (frames (N*T, C, H, W), T)}."""
         dropped = [name for name, rate in self.drop_path.items() if self.training and rate and random.random() < rate]
-        maps = {name: getattr(self, f"{name}_path").begin(clips[name]) for name in MODALITIES}
+        features = {name: pathway.run_stem(clips[name]) for name, pathway in self.pathways.items()}
         for stage in range(self.num_stages):
-            if stage >= self.delay["pose"]:
-                maps = self.exchange(stage, maps, dropped)
-            for name in MODALITIES:
-                if stage >= self.delay[name]:
-                    maps[name] = getattr(self, f"{name}_path").run_stage(stage - self.delay[name], *maps[name])
-        return maps
+            if stage >= self.first_stages["pose"]:
+                features = self.exchange(stage, features, dropped)
+            for name, pathway in self.pathways.items():
+                if stage >= self.first_stages[name]:
+                    features[name] = pathway.run_stage(stage - self.first_stages[name], *features[name])
+        return features
 
     def list_exchanges(self) -> list:
-        """List (RGB stage, channels of both pathways before it) where features are exchanged."""
-        found = []
-        for stage in range(self.delay["pose"], self.num_stages):
-            at = {name: stage - self.delay[name] for name in MODALITIES}
-            if any(f"layer{at[name] + 1}" in getattr(self, f"{name}_laterals") for name in MODALITIES):
-                found.append((stage, [self.plans[name].channels_before(at[name]) for name in MODALITIES]))
-        return found
+        """List (RGB stage, [RGB channels, pose channels] before it) for each stage with a lateral."""
+        exchanges = []
+        for stage in range(self.first_stages["pose"], self.num_stages):
+            stages = {name: stage - self.first_stages[name] for name in MODALITIES}
+            if any(f"layer{stages[name] + 1}" in laterals for name, laterals in self.laterals.items()):
+                exchanges.append((stage, [self.configs[name].get_in_channels(stages[name]) for name in MODALITIES]))
+        return exchanges
 
-    def exchange(self, stage: int, maps: dict, dropped: list) -> dict:
-        """Give each pathway what it sees before a stage: its own features, then those of the other one.
+    def exchange(self, stage: int, features: dict, dropped: list) -> dict:
+        """Concatenate each pathway's features with those of its lateral, if it has one before this stage.
 
         Args:
             stage: of the RGB pathway, from 0.
-            maps: {"rgb": (frames, T), "pose": (frames, T)}, the pathways' own.
-            dropped: pathways that get zeros of the other one.
+            features: {"rgb": (frames, T), "pose": (frames, T)}.
+            dropped: pathways whose laterals are replaced by zeros.
         """
-        sides = {name: self.bring(name, stage - self.delay[name], maps, dropped) for name in MODALITIES}
-        if f"layer{stage + 1}" in self.gates:  # laterals see features that are not gated
-            maps = self.gates[f"layer{stage + 1}"](maps)
+        lateral_features = {
+            name: self.run_lateral(name, stage - self.first_stages[name], features, dropped) for name in MODALITIES
+        }
+        if f"layer{stage + 1}" in self.gates:  # laterals get features before the gate
+            features = self.gates[f"layer{stage + 1}"](features)
         joined = {}
-        for name, (x, num_frames) in maps.items():
-            joined[name] = x if sides[name] is None else paddle.concat([x, sides[name]], axis=1), num_frames
+        for name, (x, num_frames) in features.items():
+            if lateral_features[name] is not None:
+                x = paddle.concat([x, lateral_features[name]], axis=1)
+            joined[name] = x, num_frames
         return joined
 
-    def bring(self, name: str, stage: int, maps: dict, dropped: list):
-        """Give what a pathway gets from the other one before one of its stages, or None.
+    def run_lateral(self, name: str, stage: int, features: dict, dropped: list):
+        """Return the output of the lateral into a pathway before one of its stages, or None if there is no lateral.
 
         Raises:
-            ValueError: the other pathway's features have other frames, or another size.
+            ValueError: its frames or its size are not those of the pathway.
         """
-        laterals, key = getattr(self, f"{name}_laterals"), f"layer{stage + 1}"
+        laterals, key = self.laterals[name], f"layer{stage + 1}"
         if key not in laterals:
             return None
-        own, num_frames = maps[name]
+        x, num_frames = features[name]
         if name in dropped:
-            return paddle.zeros([own.shape[0], laterals[key].out_channels, *own.shape[2:]], dtype=own.dtype)
-        other, num_other = maps["pose" if name == "rgb" else "rgb"]
-        side = laterals[key](other.detach() if self.detach[name] else other, num_other)
-        if own.shape[0] != side.shape[0] or own.shape[2:] != side.shape[2:]:
-            per_sample = own.shape[0] // num_frames
+            return paddle.zeros([x.shape[0], laterals[key].out_channels, *x.shape[2:]], dtype=x.dtype)
+        other, num_other_frames = features[_get_other(name)]
+        y = laterals[key](other.detach() if self.detach[name] else other, num_other_frames)
+        if x.shape[0] != y.shape[0] or x.shape[2:] != y.shape[2:]:
+            num_samples = x.shape[0] // num_frames
             raise ValueError(
                 f"RGBPoseConv3D: before its {key} the {name} pathway has {num_frames} frames of "
-                f"{own.shape[2]} x {own.shape[3]}, the lateral gives it {side.shape[0] // per_sample} of "
-                f"{side.shape[2]} x {side.shape[3]}; heat maps take speed_ratio times the frames of RGB, and of its "
-                "height and width a quarter where strides are as published"
+                f"{x.shape[2]} x {x.shape[3]}, its lateral {y.shape[0] // num_samples} of {y.shape[2]} x {y.shape[3]}; "
+                "heat maps must have speed_ratio times the frames of RGB and, with the published strides, a quarter of "
+                "its height and width"
             )
-        return side
+        return y
 
 
-def _check(plans: dict, delay: dict, speed_ratio: int, channel_ratio: int, drop_path: dict) -> None:
-    """Refuse what makes no network."""
-    if delay["pose"] < 0:
-        numbers = [plans[name].num_stages for name in MODALITIES]
+def _get_other(name: str) -> str:
+    """Return the name of the other pathway."""
+    return {"rgb": "pose", "pose": "rgb"}[name]
+
+
+def _check_arguments(
+    configs: dict, first_pose_stage: int, speed_ratio: int, channel_ratio: int, drop_path: dict
+) -> None:
+    """Raise a ValueError for the first invalid argument."""
+    if first_pose_stage < 0:
+        numbers = [configs[name].num_stages for name in MODALITIES]
         raise ValueError(f"RGBPoseConv3D: rgb_num_stages must be at least pose_num_stages, got {numbers}")
     for name, value in (("speed_ratio", speed_ratio), ("channel_ratio", channel_ratio)):
         if value < 1:
@@ -156,9 +193,8 @@ def _check(plans: dict, delay: dict, speed_ratio: int, channel_ratio: int, drop_
     for name, rate in drop_path.items():
         if not 0 <= rate <= 1:
             raise ValueError(f"RGBPoseConv3D: {name}_drop_path must be from 0 to 1, got {rate}")
-    first = delay["pose"]
-    if plans["rgb"].lateral and any(plans["rgb"].lateral_activate[:first]):
+    if configs["rgb"].lateral and any(configs["rgb"].lateral_activate[:first_pose_stage]):
         raise ValueError(
-            f"RGBPoseConv3D: rgb_lateral_activate must begin with {first} zeros, as many as RGB has stages before the "
-            f"first one of the pose pathway, got {plans['rgb'].lateral_activate}"
+            f"RGBPoseConv3D: rgb_lateral_activate must begin with {first_pose_stage} zeros, as many as RGB has stages "
+            f"before the first one of the pose pathway, got {configs['rgb'].lateral_activate}"
         )

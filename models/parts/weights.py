@@ -1,4 +1,4 @@
-"""Weights of the authors' PyTorch networks: what became of their names and layouts in ours."""
+"""Convert the weights of the authors' PyTorch networks: rename them and change their layout."""
 
 import re
 from collections.abc import Callable
@@ -8,31 +8,33 @@ from paddle import nn
 
 
 def keep_names(weights: dict) -> dict:
-    """Return `weights` as they are: the entry of `TORCH_SOURCES` where our layers bear the authors' names."""
+    """Return `weights` unchanged; for `TORCH_SOURCES` where our layers have the authors' names."""
     return weights
 
 
-def rename(weights: dict, rules: list) -> dict:
-    """Give weights other names; none is left out.
+def apply_rules(name: str, rules: list | tuple) -> str:
+    """Rename one weight.
 
     Args:
-        weights: the authors' name -> anything.
-        rules: (pattern, replacement) of `re.sub`, applied to each name one after the other.
+        name: the authors' name.
+        rules: (pattern, replacement) pairs for `re.sub`, applied in order.
     """
-    named = {}
-    for name, value in weights.items():
-        for pattern, replacement in rules:
-            name = re.sub(pattern, replacement, name)
-        named[name] = value
-    return named
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
-def join_weights(weights: dict, place: Callable) -> dict:
-    """Rename the authors' tensors, and join those that are one of ours along their first axis.
+def rename_weights(weights: dict, rules: list | tuple) -> dict:
+    """Rename all weights {name: value} by `apply_rules`; none is dropped."""
+    return {apply_rules(name, rules): value for name, value in weights.items()}
+
+
+def merge_weights(weights: dict, map_name: Callable) -> dict:
+    """Rename the authors' tensors, and concatenate those that get the same name along their first axis.
 
     Args:
         weights: the authors' name -> array in PyTorch's layout.
-        place: the authors' name -> (our torch-style name, what its parts are sorted by).
+        map_name: the authors' name -> (our torch-style name, sort key among the tensors of that name).
 
     Returns:
         Our name -> array in PyTorch's layout.
@@ -40,8 +42,8 @@ def join_weights(weights: dict, place: Callable) -> dict:
     parts = {}
     for name, value in weights.items():
         if not name.endswith("num_batches_tracked"):  # a step counter that Paddle's batch norm does not have
-            ours, position = place(name)
-            parts.setdefault(ours, []).append((position, value))
+            our_name, sort_key = map_name(name)
+            parts.setdefault(our_name, []).append((sort_key, value))
     return {
         name: np.concatenate([value for _, value in sorted(group, key=lambda part: part[0])])
         for name, group in parts.items()
@@ -49,27 +51,27 @@ def join_weights(weights: dict, place: Callable) -> dict:
 
 
 def convert_torch_weights(weights: dict, model: nn.Layer) -> dict:
-    """Turn a PyTorch state dict that bears our layers' names into one that `model.set_state_dict` takes.
+    """Convert a PyTorch state dict with our layers' names to one that `model.set_state_dict` takes.
 
     Args:
-        weights: our layer's name and PyTorch's own (`weight`, `bias`, `running_mean`) -> array in PyTorch's layout; a
-            function of the model's `TORCH_SOURCES` makes it from the authors' names.
-        model: the network the weights are for; it is not changed.
+        weights: our layer's name followed by PyTorch's (`weight`, `bias`, `running_mean`) -> array in PyTorch's layout,
+            as a function of the model's `TORCH_SOURCES` returns it.
+        model: the network that the weights are for; it is not changed.
 
     Returns:
         Our name -> array, for exactly the entries of `model.state_dict()`.
 
     Raises:
-        ValueError: entries that are missing, left over or of another shape, by name.
+        ValueError: entries are missing, left over or of another shape; the message names them.
     """
-    linear = {f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
+    linear_weights = {f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
     converted = {}
     for name, value in weights.items():
         if name.endswith("num_batches_tracked"):  # a step counter that Paddle's batch norm does not have
             continue
         name = name.replace("running_mean", "_mean").replace("running_var", "_variance")
-        converted[name] = np.ascontiguousarray(value.T if name in linear else value)
-    faults = _find_misfits(converted, model)
+        converted[name] = np.ascontiguousarray(value.T if name in linear_weights else value)
+    faults = _find_mismatches(converted, model)
     if faults:
         raise ValueError(
             f"convert_torch_weights: {len(faults)} entries do not fit this {type(model).__name__}: "
@@ -79,7 +81,7 @@ def convert_torch_weights(weights: dict, model: nn.Layer) -> dict:
     return converted
 
 
-def _find_misfits(weights: dict, model: nn.Layer) -> list:
+def _find_mismatches(weights: dict, model: nn.Layer) -> list:
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     faults = [f"{name} is missing" for name in shapes if name not in weights]
     for name, value in weights.items():

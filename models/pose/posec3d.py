@@ -1,18 +1,18 @@
-"""PoseC3D: a SlowOnly network that looks at heat maps of joints or limbs.
+"""PoseC3D: a SlowOnly network for heat maps of joints or limbs.
 
 Paper: "Revisiting Skeleton-based Action Recognition", H. Duan, Y. Zhao, K. Chen, D. Lin, B. Dai, CVPR 2022,
 arXiv:2104.13586. Repositories whose checkpoints fit: https://github.com/kennymckormick/pyskl (commit 3f6795f) and
 https://github.com/open-mmlab/mmaction2 (commit 4d6c934).
 
-A clip has a channel for each joint or limb. Maps are small already, so stem and pool do not stride, and three narrow
-stages do. Where we differ: in nothing but how it is written, see `models/parts/pathway.py`.
+A clip has a channel for each joint or limb. Heat maps are small, so the stem and its pool have stride 1, and there are
+three narrow stages with stride 2. Where we differ: only in the implementation, see `models/parts/pathway.py`.
 """
 
 from paddle import nn
 
 from models.parts.action_model import ActionModel
 from models.parts.layers import make_classifier
-from models.parts.pathway import Pathway, Plan, average_frames, read_pathways
+from models.parts.pathway import Pathway, PathwayConfig, average_frames, convert_pathway_weights
 
 
 class PoseC3D(ActionModel):
@@ -20,20 +20,20 @@ class PoseC3D(ActionModel):
 
     Args:
         num_classes: number of logits.
-        in_channels: channels of a heat map, 17 for the joints as for the limbs of COCO.
-        base_channels: of the stem; the stages give 4, 8 and 16 times as many.
+        in_channels: channels of a clip, 17 for the joints and for the limbs of COCO.
+        base_channels: of the stem; the stages' outputs have 4, 8 and 16 times as many.
         stage_blocks: blocks in each stage; [3, 4, 6] for Kinetics-400.
-        inflate: 1 for each stage that convolves in time too.
+        inflate: for each stage 1 if its blocks begin with a 3x1x1 convolution, 0 if with a 1x1x1 one.
         spatial_strides: of each stage, in rows and columns.
-        temporal_strides: of each stage, in frames; [1, 1, 1] to train the pose pathway of RGBPoseConv3D by itself.
+        temporal_strides: of each stage, in frames; [1, 1, 1] to pre-train the pose pathway of RGBPoseConv3D.
         dropout_ratio: of the features, before the classifier.
-        zero_init_residual: begin with the last batch norm of every block at 0.
+        zero_init_residual: initialise the scale of each block's last batch norm as 0.
 
     Raises:
-        ValueError: lists of unequal length, or a number that is too small.
+        ValueError: the lists have unequal lengths, or a number is too small.
     """
 
-    TORCH_SOURCES = {"pyskl": read_pathways, "mmaction2": read_pathways}
+    TORCH_SOURCES = {"pyskl": convert_pathway_weights, "mmaction2": convert_pathway_weights}
 
     def __init__(
         self,
@@ -49,16 +49,24 @@ class PoseC3D(ActionModel):
     ):
         super().__init__()
         num_stages = len(stage_blocks)
-        dilations = [1] * num_stages
-        sizes = (in_channels, base_channels, stage_blocks, num_stages)
-        plan = Plan("PoseC3D: ", *sizes, inflate, spatial_strides, temporal_strides, dilations)
-        self.backbone = Pathway(plan, [0] * num_stages, zero_init_residual)
+        config = PathwayConfig(
+            error_prefix="PoseC3D: ",
+            in_channels=in_channels,
+            base_channels=base_channels,
+            stage_blocks=stage_blocks,
+            num_stages=num_stages,
+            inflate=inflate,
+            spatial_strides=spatial_strides,
+            temporal_strides=temporal_strides,
+            dilations=[1] * num_stages,
+        )
+        self.backbone = Pathway(config, [0] * num_stages, zero_init_residual)
         self.dropout = nn.Dropout(dropout_ratio)
-        self.fc = make_classifier(plan.channels_before(num_stages), num_classes, std=0.01)
+        self.fc = make_classifier(config.get_in_channels(num_stages), num_classes, std=0.01)
 
     def forward(self, x):
         """Map heat maps (N, in_channels, T, H, W) to logits (N, num_classes)."""
-        x, num_frames = self.backbone.begin(x)  # (N, V, T, H, W) -> (N*T, 32, H, W)
-        for stage in range(self.backbone.plan.num_stages):
+        x, num_frames = self.backbone.run_stem(x)  # (N, V, T, H, W) -> (N*T, 32, H, W)
+        for stage in range(self.backbone.config.num_stages):
             x, num_frames = self.backbone.run_stage(stage, x, num_frames)
         return self.fc(self.dropout(average_frames(x, num_frames)))  # (N*T', 512, H/8, W/8) -> (N, classes)

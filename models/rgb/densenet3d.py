@@ -12,12 +12,12 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.action_model import ActionModel
-from models.parts.layers import check_clips, conv3d, spread_by_inputs
+from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
 
 NUM_LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}  # of each block
 BOTTLENECK_RATIO = 4  # width of a layer's 1x1x1 convolution, in growth rates
-LEAST_BLOCK_SIZE = 8  # frames, rows and columns of the first block that survive three halvings
+MIN_BLOCK_SIZE = 8  # frames, rows and columns of the first block that survive three halvings
 
 
 class DenseLayer(nn.Layer):
@@ -101,7 +101,7 @@ class DenseNet3D(ActionModel):
                 f"got {growth_rate!r} and {num_init_features!r}"
             )
         self.in_channels = in_channels
-        self.least_size = _find_least_size((conv1_t_size, 7, 7), (conv1_t_stride, 2, 2), no_max_pool)
+        self.min_size = _find_min_size((conv1_t_size, 7, 7), (conv1_t_stride, 2, 2), no_max_pool)
         width = num_init_features
         self.features = nn.Sequential(
             ("conv1", conv3d(in_channels, width, (conv1_t_size, 7, 7), (conv1_t_stride, 2, 2))),
@@ -117,7 +117,7 @@ class DenseNet3D(ActionModel):
                 self.features.add_sublayer(f"transition{number}", Transition(width))
                 width //= 2
         self.features.add_sublayer("norm5", nn.BatchNorm3D(width))
-        self.classifier = nn.Linear(width, num_classes, weight_attr=spread_by_inputs(width))  # its bias starts at 0
+        self.classifier = nn.Linear(width, num_classes, weight_attr=uniform_by_fan_in(width))  # its bias starts at 0
 
     def forward(self, x):
         """Map clips (N, in_channels, T, H, W) to logits (N, num_classes).
@@ -134,7 +134,7 @@ class DenseNet3D(ActionModel):
         return self.classifier(x)
 
     def _check_size(self, x):
-        got, (frames, height, width) = x.shape[2:], self.least_size
+        got, (frames, height, width) = x.shape[2:], self.min_size
         if got[0] < frames or got[1] < height or got[2] < width:
             raise ValueError(
                 f"DenseNet3D: expected clips of at least {frames} frames of {height} x {width}, got {got[0]} frames of "
@@ -142,6 +142,6 @@ class DenseNet3D(ActionModel):
             )
 
 
-def _find_least_size(kernel_size: tuple, stride: tuple, no_max_pool: bool) -> list:
-    before_pool = LEAST_BLOCK_SIZE if no_max_pool else 2 * LEAST_BLOCK_SIZE - 1
+def _find_min_size(kernel_size: tuple, stride: tuple, no_max_pool: bool) -> list:
+    before_pool = MIN_BLOCK_SIZE if no_max_pool else 2 * MIN_BLOCK_SIZE - 1
     return [(before_pool - 1) * step + size - 2 * (size // 2) for size, step in zip(kernel_size, stride, strict=True)]

@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.layers import conv3d
-from models.rgb.resnet3d import PLANES, ResidualPlan, make_shortcut
+from models.rgb.resnet3d import PLANES, VideoResNet, make_shortcut
 
 
 class PreBasicBlock(nn.Layer):
@@ -64,7 +64,7 @@ class PreBottleneck(nn.Layer):
 BLOCKS = {**dict.fromkeys((10, 18, 34), PreBasicBlock), **dict.fromkeys((50, 101, 152, 200), PreBottleneck)}
 
 
-class PreResNet3D(ResidualPlan):
+class PreResNet3D(VideoResNet):
     """Pre-activation 3D-ResNet.
 
     Args:

@@ -12,7 +12,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.layers import conv3d
-from models.rgb.resnet3d import PLANES, ResidualPlan, make_shortcut
+from models.rgb.resnet3d import PLANES, VideoResNet, make_shortcut
 
 
 def count_mid_channels(in_channels: int, out_channels: int) -> int:
@@ -78,7 +78,7 @@ class Bottleneck2Plus1D(nn.Layer):
 BLOCKS = {**dict.fromkeys((10, 18, 34), BasicBlock2Plus1D), **dict.fromkeys((50, 101, 152, 200), Bottleneck2Plus1D)}
 
 
-class R2Plus1D(ResidualPlan):
+class R2Plus1D(VideoResNet):
     """R(2+1)D.
 
     Args:

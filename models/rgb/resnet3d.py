@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.action_model import ActionModel
-from models.parts.layers import check_clips, conv3d, spread_by_inputs
+from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
 
 PLANES = (64, 128, 256, 512)  # width of the 3x3x3 convolutions in each stage
@@ -116,7 +116,7 @@ def make_stage(block, in_channels: int, planes: int, num_blocks: int, stride: in
     return nn.Sequential(*blocks)
 
 
-class ResidualPlan(ActionModel):
+class VideoResNet(ActionModel):
     """What the family shares: stem, four stages of residual blocks, global average pool, linear.
 
     Args:
@@ -162,7 +162,7 @@ class ResidualPlan(ActionModel):
         self.layer3 = make_stage(block, self.layer2[-1].out_channels, widths[2], num_blocks[2], 2, shortcut)
         self.layer4 = make_stage(block, self.layer3[-1].out_channels, widths[3], num_blocks[3], 2, shortcut)
         num_features = self.layer4[-1].out_channels
-        spread = spread_by_inputs(num_features)
+        spread = uniform_by_fan_in(num_features)
         self.fc = nn.Linear(num_features, num_classes, weight_attr=spread, bias_attr=spread)
 
     def make_stem(self, in_channels: int, width: int, t_size: int, t_stride: int) -> None:
@@ -199,7 +199,7 @@ class ResidualPlan(ActionModel):
         return self.fc(x)
 
 
-class ResNet3D(ResidualPlan):
+class ResNet3D(VideoResNet):
     """3D-ResNet.
 
     Args:

@@ -11,7 +11,7 @@ of the gradient; ours lets the gradient pass.
 
 import functools
 
-from models.rgb.resnet3d import Bottleneck, ResidualPlan
+from models.rgb.resnet3d import Bottleneck, VideoResNet
 
 PLANES = (128, 256, 512, 1024)
 
@@ -31,7 +31,7 @@ def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str, c
     return Bottleneck(in_channels, mid_channels, stride, shortcut, out_channels=2 * planes, groups=cardinality)
 
 
-class ResNeXt3D(ResidualPlan):
+class ResNeXt3D(VideoResNet):
     """3D-ResNeXt.
 
     Args:

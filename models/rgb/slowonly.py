@@ -1,26 +1,25 @@
-"""SlowOnly: a residual network that is 2-D in its lower half and convolves in time, 3x1x1, in its upper half.
+"""SlowOnly: a residual network with 2-D stages 1 and 2, and with 3x1x1 convolutions over time in stages 3 and 4.
 
 Paper: "SlowFast Networks for Video Recognition", C. Feichtenhofer, H. Fan, J. Malik, K. He, ICCV 2019,
 arXiv:1812.03982; this is its slow pathway. Repositories whose checkpoints fit: https://github.com/open-mmlab/mmaction2
 (commit 4d6c934) and https://github.com/decisionforce/TPN (commit 117a4d1).
 
-Where we differ: in nothing but how it is written, see `models/parts/resnet2d.py`; kernels have one axis less
-than there.
+Where we differ: only in the implementation, see `models/parts/resnet2d.py`; kernels have one axis less.
 """
 
 from paddle import nn
 
 from models.parts.action_model import ActionModel
-from models.parts.inflate import read_imagenet
+from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import conv2d, make_classifier
-from models.parts.resnet2d import Bottleneck, FrameResNet, read_mmaction2, read_tpn
+from models.parts.resnet2d import Bottleneck, FrameResNet, convert_mmaction2_weights, convert_tpn_weights
 
 
 class TemporalBottleneck(Bottleneck):
     """A bottleneck whose first convolution is 3x1x1."""
 
-    def make_first(self, in_channels: int, planes: int) -> nn.Layer:
-        """Make the first convolution; rows and columns are one axis for it, so that it is a 2-D one."""
+    def make_conv1(self, in_channels: int, planes: int) -> nn.Layer:
+        """Make the first convolution, 3x1x1, as a 2-D one over frames and flattened positions."""
         return conv2d(in_channels, planes, (3, 1))
 
     def forward(self, x, num_frames: int):
@@ -28,9 +27,9 @@ class TemporalBottleneck(Bottleneck):
         _, channels, height, width = x.shape
         clips = x.reshape([-1, num_frames, channels, height * width])
         clips = clips.transpose([0, 2, 1, 3])  # (N*T, C, H, W) -> (N, C, T, H*W)
-        first = self.conv1(clips).transpose([0, 2, 1, 3])
-        first = first.reshape([-1, first.shape[2], height, width])  # -> (N*T, planes, H, W)
-        return self.join(first, self.shorten(x))
+        y = self.conv1(clips).transpose([0, 2, 1, 3])
+        y = y.reshape([-1, y.shape[2], height, width])  # -> (N*T, planes, H, W)
+        return self.run_after_conv1(y, self.run_shortcut(x))
 
 
 class SlowOnlyResNet(FrameResNet):
@@ -44,14 +43,14 @@ class SlowOnlyResNet(FrameResNet):
 
 
 class SlowOnly(ActionModel):
-    """SlowOnly: T frames in, T frames through all stages, global average pool, dropout, linear.
+    """SlowOnly: four stages that keep all T frames, global average pool, dropout, linear.
 
     Args:
         num_classes: number of logits.
-        depth: 50 or 101; 14 and 26 are small ones for trials.
+        depth: 50 or 101; also 14 and 26, small ones for trials.
         dropout_ratio: of the features, before the classifier.
-        zero_init_residual: begin with the last batch norm of every block at 0, as MMAction2 does and the TPN repository
-            does not.
+        zero_init_residual: initialise the scale of each block's last batch norm as 0, as MMAction2 does and the TPN
+            repository does not.
         widen_factor: multiplies all widths, rounded down.
         in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
 
@@ -59,7 +58,12 @@ class SlowOnly(ActionModel):
         ValueError: an unknown depth, or a factor that leaves no channels.
     """
 
-    TORCH_SOURCES = {"mmaction2": read_mmaction2, "pyskl": read_mmaction2, "tpn": read_tpn, "imagenet": read_imagenet}
+    TORCH_SOURCES = {
+        "mmaction2": convert_mmaction2_weights,
+        "pyskl": convert_mmaction2_weights,
+        "tpn": convert_tpn_weights,
+        "imagenet": convert_imagenet_weights,
+    }
 
     def __init__(
         self,

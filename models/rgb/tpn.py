@@ -1,19 +1,18 @@
 """TPN: a temporal pyramid network over the last stages of a SlowOnly or TSM backbone.
 
 Paper: "Temporal Pyramid Network for Action Recognition", C. Yang, Y. Xu, J. Shi, B. Dai, B. Zhou, CVPR 2020,
-arXiv:2004.03548. Official repository: https://github.com/decisionforce/TPN (commit 117a4d1); it stands in
-https://github.com/open-mmlab/mmaction2 (commit 4d6c934) too, and the checkpoints of both fit.
+arXiv:2004.03548. Official repository: https://github.com/decisionforce/TPN (commit 117a4d1);
+https://github.com/open-mmlab/mmaction2 (commit 4d6c934) has it too, and the checkpoints of both fit.
 
-Each level is brought to the size of the top one (spatial modulation), then pooled in time at a rate of its own
-(temporal modulation). The levels are summed from the top down and from the bottom up; either way they are fused, and
-both results are fused into one map.
+Each level is brought to the size of the top one (spatial modulation), then pooled in time at its own rate (temporal
+modulation). The levels are summed top-down and bottom-up; each pass is fused to one map, and both maps to one.
 
-The published configurations, T frames: ResNet-50 has temporal_scales [T, T] and all other scales 1. ResNet-101 has
+The published configurations, for T frames: ResNet-50 has temporal_scales [T, T] and all other scales 1. ResNet-101 has
 temporal_scales [T/2, T], downsample_scale [2, 1, 1] and fusion_scales [[2, 1, 1], [1, 1, 1]]; the upper level, one
 frame, is then added to both frames of the lower one.
 
-Where we differ: nothing is asked of the number of frames after the neck. What remains of time and space is averaged,
-where MMAction2 takes a window from the first input that its TSM variant ever sees.
+Where we differ: any number of frames may remain after the neck. Time and space are averaged, where MMAction2's TSM
+variant fixes the pooling window by its first input.
 """
 
 import functools
@@ -23,21 +22,27 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.action_model import ActionModel
-from models.parts.inflate import read_imagenet
+from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
-from models.parts.resnet2d import MMACTION2_RULES, TPN_RULES, read_mmaction2, read_tpn, split_frames
+from models.parts.resnet2d import (
+    MMACTION2_RULES,
+    TPN_RULES,
+    convert_mmaction2_weights,
+    convert_tpn_weights,
+    split_frames,
+)
 from models.rgb.slowonly import SlowOnlyResNet
 from models.rgb.tsm import ShiftResNet
 
 GROUPS = 32  # of the temporal modulation, and of each level's convolution before a fusion
 FLOWS = ("cascade", "parallel")
-ONCE = [1, 1, 1]  # leaves T, H and W as they are
-EIGHT_FRAMES = [8, 8]  # of two levels nothing but one frame each
+NO_SCALING = [1, 1, 1]  # of T, H and W
+DEFAULT_TEMPORAL_SCALES = [8, 8]  # two levels; 8 frames become 1
 BACKBONES = ("slowonly", "tsm")
 
 
 def neck_conv(in_channels: int, out_channels: int, kernel_size: tuple, stride=1, groups: int = 1) -> nn.Conv3D:
-    """Make a convolution without bias that keeps the size (but for `stride`), drawn by Xavier's rule."""
+    """Make a convolution without bias, padded to keep the size (divided by `stride`), Xavier-uniform."""
     return nn.Conv3D(
         in_channels,
         out_channels,
@@ -51,15 +56,15 @@ def neck_conv(in_channels: int, out_channels: int, kernel_size: tuple, stride=1,
 
 
 def pool(x, scale: list):
-    """Take the maximum in windows of `scale` = [T, H, W]; a window that juts out counts, with what it holds."""
-    if list(scale) == ONCE:
+    """Max-pool with kernel and stride `scale` = [T, H, W], sizes rounded up."""
+    if list(scale) == NO_SCALING:
         return x
     return F.max_pool3d(x, kernel_size=list(scale), stride=list(scale), ceil_mode=True)
 
 
 def upsample(x, scale: list):
     """Repeat each voxel `scale` = [T, H, W] times."""
-    if list(scale) == ONCE:
+    if list(scale) == NO_SCALING:
         return x
     return F.interpolate(x, scale_factor=list(scale), mode="nearest", data_format="NCDHW")
 
@@ -91,22 +96,24 @@ class ConvPool(nn.Layer):
 
 
 class LevelFusion(nn.Layer):
-    """Pools and convolves each level, concatenates them, low ones first, and convolves that."""
+    """Pool and convolve each level, concatenate them, low ones first, and convolve the result."""
 
     def __init__(self, num_levels: int, in_channels: int, out_channels: int, scales: list):
         super().__init__()
-        one = (1, 1, 1)
+        kernel_size = (1, 1, 1)
         self.scales = scales
-        self.levels = nn.LayerList([ConvNorm(in_channels, in_channels, one, groups=GROUPS) for _ in range(num_levels)])
-        self.fusion = ConvNorm(num_levels * in_channels, out_channels, one)
+        self.levels = nn.LayerList(
+            [ConvNorm(in_channels, in_channels, kernel_size, groups=GROUPS) for _ in range(num_levels)]
+        )
+        self.fusion = ConvNorm(num_levels * in_channels, out_channels, kernel_size)
 
     def forward(self, levels: list):
         """Map levels (N, in_channels, T, H, W), of equal size after their pools, to (N, out_channels, T', H', W')."""
-        parts = [self.levels[i](pool(x, self.scales[i])) for i, x in enumerate(levels)]
-        return self.fusion(paddle.concat(parts, axis=1))
+        levels = [self.levels[i](pool(x, self.scales[i])) for i, x in enumerate(levels)]
+        return self.fusion(paddle.concat(levels, axis=1))
 
 
-def make_spatial(channels: int, out_channels: int) -> nn.Sequential:
+def make_spatial_modulation(channels: int, out_channels: int) -> nn.Sequential:
     """Make the spatial modulation of a level: each step halves H and W and doubles the channels."""
     steps = []
     while 2 * channels <= out_channels:
@@ -116,7 +123,7 @@ def make_spatial(channels: int, out_channels: int) -> nn.Sequential:
 
 
 class AuxHead(nn.Layer):
-    """Classifies the level below the top one as the backbone left it, in training only."""
+    """The auxiliary head: classify the backbone's output for the level below the top one, in training only."""
 
     def __init__(self, in_channels: int, num_classes: int, dropout_ratio: float):
         super().__init__()
@@ -134,7 +141,7 @@ class Neck(nn.Layer):
     """The pyramid.
 
     Args:
-        channels: of the levels, low ones first; the top level's are those of the output.
+        channels: of the levels, low ones first; the output has those of the top level.
 
     The other arguments are those of `TPN`.
     """
@@ -151,8 +158,8 @@ class Neck(nn.Layer):
         super().__init__()
         top, num_levels = channels[-1], len(channels)
         self.upsample_scale, self.flow = upsample_scale, flow
-        self.spatial = nn.LayerList([make_spatial(one, top) for one in channels])
-        self.temporal = nn.LayerList([ConvPool(top, top // 2, [one, 1, 1], GROUPS) for one in temporal_scales])
+        self.spatial = nn.LayerList([make_spatial_modulation(width, top) for width in channels])
+        self.temporal = nn.LayerList([ConvPool(top, top // 2, [scale, 1, 1], GROUPS) for scale in temporal_scales])
         self.top_down_fusion = LevelFusion(num_levels, top // 2, top, fusion_scales)
         self.bottom_up = nn.LayerList([ConvPool(top // 2, top // 2, downsample_scale) for _ in range(num_levels - 1)])
         self.bottom_up_fusion = LevelFusion(num_levels, top // 2, top, fusion_scales)
@@ -161,21 +168,21 @@ class Neck(nn.Layer):
     def forward(self, levels: list):
         """Map the backbone's levels (N, C, T, H, W), low ones first, to (N, top C, T', H', W').
 
-        A level may be one frame where its neighbour is several; it is added to each of them.
+        A level of one frame is added to each frame of its neighbour.
         """
         levels = [self.temporal[i](self.spatial[i](x)) for i, x in enumerate(levels)]
-        down = list(levels)
-        for i in range(len(down) - 1, 0, -1):
-            down[i - 1] = down[i - 1] + upsample(down[i], self.upsample_scale)
-        up = list(down if self.flow == "cascade" else levels)
-        for i, shrink in enumerate(self.bottom_up):
-            up[i + 1] = up[i + 1] + shrink(up[i])
-        both = [self.top_down_fusion(down), self.bottom_up_fusion(up)]
-        return self.pyramid_fusion(paddle.concat(both, axis=1))
+        top_down = list(levels)
+        for i in range(len(levels) - 1, 0, -1):
+            top_down[i - 1] = top_down[i - 1] + upsample(top_down[i], self.upsample_scale)
+        bottom_up = list(top_down if self.flow == "cascade" else levels)
+        for i, downsample in enumerate(self.bottom_up):
+            bottom_up[i + 1] = bottom_up[i + 1] + downsample(bottom_up[i])
+        fused = [self.top_down_fusion(top_down), self.bottom_up_fusion(bottom_up)]
+        return self.pyramid_fusion(paddle.concat(fused, axis=1))
 
 
-# What became of the names of a neck. The two repositories number the level fusions crosswise: TPN's `level_fusion_op2`
-# is for the top-down pass. Since their shapes are equal, crossed weights would load, and give wrong logits.
+# The authors' names of a neck -> ours. The two repositories number the level fusions in opposite order: TPN's
+# `level_fusion_op2` is for the top-down pass. Their shapes are equal: swapped weights would load and give wrong logits.
 NECK_MMACTION2_RULES = [
     (r"^neck\.spatial_modulation\.spatial_modulation\.", "neck.spatial."),
     (r"^neck\.temporal_modulation_ops\.(\d+)\.conv\.", r"neck.temporal.\1."),
@@ -205,35 +212,35 @@ NECK_TPN_RULES = [
 class TPN(ActionModel):
     """Temporal pyramid network.
 
-    In training it gives {"logits": (N, num_classes), "aux": (N, num_classes)}, and `loss_weights` says how much the
-    loss of the latter counts.
+    In training it returns {"logits": (N, num_classes), "aux": (N, num_classes)}; `loss_weights` has the weight of the
+    auxiliary loss.
 
     Args:
         num_classes: number of logits.
         backbone: "slowonly" or "tsm".
-        depth: 50 or 101; 14 and 26 are small ones for trials.
-        temporal_scales: a number for each level, low ones first: its frames are pooled by that. There are as many
-            levels, from 2 to 4; the top one is the last stage.
-        upsample_scale: [T, H, W], by which a level is repeated before it is added to the one below.
-        downsample_scale: [T, H, W], by which a level is pooled before it is added to the one above.
-        fusion_scales: [T, H, W] for each level, by which it is pooled before a fusion; None: not at all.
-        flow: "cascade", in which the bottom-up pass goes on from the sums of the top-down one, or "parallel", in which
-            it begins anew.
-        aux_weight: of the auxiliary loss; 0 leaves its head out.
+        depth: 50 or 101; also 14 and 26, small ones for trials.
+        temporal_scales: for each level, low ones first, the pooling factor of its frames. Its length, 2 to 4, is the
+            number of levels; the top one is the last stage.
+        upsample_scale: [T, H, W], the factor by which a level is repeated before it is added to the one below.
+        downsample_scale: [T, H, W], the factor by which a level is pooled before it is added to the one above.
+        fusion_scales: for each level [T, H, W], the factor by which it is pooled before a fusion; None: no pooling.
+        flow: "cascade", the bottom-up pass starts from the sums of the top-down pass, or "parallel", both start from
+            the levels.
+        aux_weight: of the auxiliary loss; 0 for no auxiliary head.
         shift: of a TSM backbone, see `TSM`.
         dropout_ratio: of the features, before each classifier.
-        zero_init_residual: begin with the last batch norm of every block at 0, as MMAction2 does with SlowOnly.
+        zero_init_residual: initialise the scale of each block's last batch norm as 0, as MMAction2 does with SlowOnly.
         widen_factor: multiplies all widths; a multiple of 1/32.
         in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
 
     Raises:
-        ValueError: a value that is not one of the above.
+        ValueError: an argument is not as described.
     """
 
     TORCH_SOURCES = {
-        "mmaction2": functools.partial(read_mmaction2, rules=NECK_MMACTION2_RULES + MMACTION2_RULES),
-        "tpn": functools.partial(read_tpn, rules=NECK_TPN_RULES + TPN_RULES),
-        "imagenet": read_imagenet,
+        "mmaction2": functools.partial(convert_mmaction2_weights, rules=NECK_MMACTION2_RULES + MMACTION2_RULES),
+        "tpn": functools.partial(convert_tpn_weights, rules=NECK_TPN_RULES + TPN_RULES),
+        "imagenet": convert_imagenet_weights,
     }
 
     def __init__(
@@ -241,9 +248,9 @@ class TPN(ActionModel):
         num_classes: int,
         backbone: str = "slowonly",
         depth: int = 50,
-        temporal_scales: list[int] = EIGHT_FRAMES,
-        upsample_scale: list[int] = ONCE,
-        downsample_scale: list[int] = ONCE,
+        temporal_scales: list[int] = DEFAULT_TEMPORAL_SCALES,
+        upsample_scale: list[int] = NO_SCALING,
+        downsample_scale: list[int] = NO_SCALING,
         fusion_scales: list[list] | None = None,
         flow: str = "cascade",
         aux_weight: float = 0.5,
@@ -254,8 +261,8 @@ class TPN(ActionModel):
         in_channels: int = 3,
     ):
         super().__init__()
-        fusion_scales = fusion_scales or [ONCE] * len(temporal_scales)
-        _check(backbone, temporal_scales, upsample_scale, downsample_scale, fusion_scales, flow, widen_factor)
+        fusion_scales = fusion_scales or [NO_SCALING] * len(temporal_scales)
+        _check_arguments(backbone, temporal_scales, upsample_scale, downsample_scale, fusion_scales, flow, widen_factor)
         sizes = (depth, widen_factor, in_channels, zero_init_residual)
         self.backbone = SlowOnlyResNet(*sizes) if backbone == "slowonly" else ShiftResNet(shift, *sizes)
         channels = self.backbone.out_channels[-len(temporal_scales) :]
@@ -267,7 +274,7 @@ class TPN(ActionModel):
         self.loss_weights = {"aux": aux_weight} if aux_weight else {}
 
     def check_source(self, source: str) -> None:
-        """Refuse weights that were trained with another shift; see `ShiftResNet`."""
+        """Check that the weights were trained with the same shift; see `ShiftResNet`."""
         self.backbone.check_source(source)
 
     def forward(self, x):
@@ -282,7 +289,7 @@ class TPN(ActionModel):
 
     @property
     def has_auxiliary_output(self) -> bool:
-        """Whether `forward` returns the auxiliary head's logits too: in training, if that head has a weight."""
+        """Whether `forward` returns the auxiliary logits too: in training, if aux_weight is not 0."""
         return self.training and bool(self.loss_weights)
 
     def name_outputs(self, outputs) -> dict:
@@ -297,8 +304,10 @@ class TPN(ActionModel):
         return losses
 
 
-def _check(backbone, temporal_scales, upsample_scale, downsample_scale, fusion_scales, flow, widen_factor) -> None:
-    """Refuse arguments that make no network."""
+def _check_arguments(
+    backbone, temporal_scales, upsample_scale, downsample_scale, fusion_scales, flow, widen_factor
+) -> None:
+    """Raise a ValueError for the first invalid argument."""
     triples = {"upsample_scale": upsample_scale, "downsample_scale": downsample_scale}
     triples.update({f"fusion_scales[{level}]": scale for level, scale in enumerate(fusion_scales)})
     faults = [

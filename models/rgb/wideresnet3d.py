@@ -6,7 +6,7 @@ Paper: "Wide Residual Networks", S. Zagoruyko, N. Komodakis, BMVC 2016, arXiv:16
 Where we differ: the official type-A shortcut is cut out of the gradient; ours lets the gradient pass.
 """
 
-from models.rgb.resnet3d import PLANES, Bottleneck, ResidualPlan
+from models.rgb.resnet3d import PLANES, Bottleneck, VideoResNet
 
 
 def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str) -> Bottleneck:
@@ -17,7 +17,7 @@ def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str) -
 BLOCKS = dict.fromkeys((50, 101, 152, 200), make_bottleneck)
 
 
-class WideResNet3D(ResidualPlan):
+class WideResNet3D(VideoResNet):
     """Wide 3D-ResNet.
 
     Args:

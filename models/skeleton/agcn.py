@@ -21,10 +21,10 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from models.skeleton.stgcn import T_SIZE, Aggregate, Shortcut, plan_blocks, rename
+from models.skeleton.stgcn import TEMPORAL_KERNEL_SIZE, Aggregate, Shortcut, list_block_sizes, rename
 
 REDUCTION = 4  # outputs of a layer for one channel of its relations
 
@@ -65,7 +65,7 @@ class AdaptiveGraphConv(nn.Layer):
         self.conv = temporal_conv(num_subsets * in_channels, out_channels, 1, bias=False, initializer=spread)
         self.bias = self.create_parameter([num_subsets, out_channels, 1, 1], is_bias=True)  # the authors': of each
 
-    def weigh_edges(self, x: paddle.Tensor) -> paddle.Tensor:
+    def compute_adjacency(self, x: paddle.Tensor) -> paddle.Tensor:
         """Give the graphs of the bodies of (B, C, T, V) as (B, K, V, V), [v, w] for what joint v sends to joint w."""
         related = self.relate(x).reshape([0, 2, self.num_subsets, -1, self.num_joints])  # -> (B, 2, K, R*T, V)
         senders, receivers = related.unbind(axis=1)
@@ -76,7 +76,7 @@ class AdaptiveGraphConv(nn.Layer):
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
-        return self.conv(self.aggregate(x, self.weigh_edges(x))) + self.bias.sum(axis=0, keepdim=True)
+        return self.conv(self.aggregate(x, self.compute_adjacency(x))) + self.bias.sum(axis=0, keepdim=True)
 
 
 class Attention(nn.Layer):
@@ -88,7 +88,7 @@ class Attention(nn.Layer):
         spread = nn.initializer.Normal(0.0, math.sqrt(2.0 / (size * (num_channels + 1))))
         zeros = nn.initializer.Constant(0.0)
         self.joints = nn.Conv2D(num_channels, 1, (1, size), padding=(0, size // 2), weight_attr=spread)
-        self.frames = temporal_conv(num_channels, 1, T_SIZE, initializer=zeros)
+        self.frames = temporal_conv(num_channels, 1, TEMPORAL_KERNEL_SIZE, initializer=zeros)
         spread = nn.initializer.Normal(0.0, math.sqrt(2.0 / num_channels))
         self.squeeze = temporal_conv(num_channels, num_channels // 2, 1, initializer=spread)
         self.excite = temporal_conv(num_channels // 2, num_channels, 1, initializer=zeros)
@@ -132,7 +132,7 @@ class Block(nn.Layer):
         self.norm1 = nn.BatchNorm2D(out_channels, weight_attr=almost_zero)
         self.gcn_shortcut = Shortcut(in_channels, out_channels)
         self.attention = Attention(out_channels, adjacency.shape[-1]) if attention else None
-        self.conv = temporal_conv(out_channels, out_channels, T_SIZE, stride)
+        self.conv = temporal_conv(out_channels, out_channels, TEMPORAL_KERNEL_SIZE, stride)
         self.norm2 = nn.BatchNorm2D(out_channels)
         self.shortcut = Shortcut(in_channels, out_channels, stride) if residual else None
 
@@ -171,7 +171,7 @@ NAMES = {
 JOINED_ALONG = {"relate.weight": 0, "relate.bias": 0, "conv.weight": 1, "bias": 0}  # of graph_conv: the axis of subsets
 
 
-def convert_authors(weights: dict) -> dict:
+def convert_agcn_weights(weights: dict) -> dict:
     """Turn a state dict of the official repository or of PYSKL into one with our names."""
     groups = {}
     for name in weights:
@@ -217,7 +217,7 @@ class AGCN(ActionModel):
         ValueError: an unknown layout or topology, or a network without blocks or too narrow for relations.
     """
 
-    TORCH_SOURCES = {"2s-agcn": convert_authors, "pyskl": convert_authors}
+    TORCH_SOURCES = {"2s-agcn": convert_agcn_weights, "pyskl": convert_agcn_weights}
 
     def __init__(
         self,
@@ -239,13 +239,13 @@ class AGCN(ActionModel):
         adjacency = build_adjacency(get_layout(layout), "inward_outward")
         self.input_size = (in_channels, adjacency.shape[-1], num_persons)
         self.data_norm = DataNorm(num_persons, adjacency.shape[-1], in_channels, per_person=True)
-        plan = plan_blocks(in_channels, base_channels, num_blocks, "AGCN")
+        plan = list_block_sizes(in_channels, base_channels, num_blocks, "AGCN")
         blocks = [Block(*sizes, adjacency, topology, attention, residual=index > 0) for index, sizes in enumerate(plan)]
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         num_features = plan[-1][1]
         spread = nn.initializer.Normal(0.0, math.sqrt(2.0 / num_classes))
-        self.fc = nn.Linear(num_features, num_classes, weight_attr=spread, bias_attr=spread_by_inputs(num_features))
+        self.fc = nn.Linear(num_features, num_classes, weight_attr=spread, bias_attr=uniform_by_fan_in(num_features))
 
     def forward(self, x):
         """Map skeletons (N, in_channels, T, V, num_persons) to logits (N, num_classes).

@@ -18,14 +18,20 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
-from models.parts.temporal import MultiScaleTemporalConv, branch_conv, place_branch, pointwise_norm, spread_by_outputs
-from models.parts.weights import join_weights
+from models.parts.temporal import (
+    MultiScaleTemporalConv,
+    branch_conv,
+    he_normal_by_fan_out,
+    map_branch_name,
+    pointwise_norm,
+)
+from models.parts.weights import merge_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
-LEAST_RELATIONS = 8  # channels of the relations of a narrow input, the network's above all
+MIN_RELATIONS = 8  # channels of the relations of a narrow input, the network's above all
 KERNEL_SIZE, DILATIONS = 5, (1, 2)  # of the temporal convolutions, in frames
 NUM_BRANCHES = len(DILATIONS) + 2
 
@@ -46,8 +52,8 @@ class TopologyConv(nn.Layer):
     ):
         super().__init__()
         num_subsets, self.num_joints, _ = adjacency.shape
-        wide = in_channels > LEAST_RELATIONS * 2
-        num_relations = in_channels // RELATION_RATIO if wide else LEAST_RELATIONS
+        wide = in_channels > MIN_RELATIONS * 2
+        num_relations = in_channels // RELATION_RATIO if wide else MIN_RELATIONS
         self.sizes = (num_subsets, num_relations, out_channels)
         self.gather = Product(paddle.matmul, transpose_y=aggregation == "rows")
         self.convolve = Product(F.conv2d, groups=num_subsets)
@@ -64,7 +70,7 @@ class TopologyConv(nn.Layer):
             num_subsets * out_channels,
             1,
             groups=num_subsets,
-            weight_attr=spread_by_outputs(out_channels),
+            weight_attr=he_normal_by_fan_out(out_channels),
         )
         self.transform = branch_conv(in_channels, num_subsets * out_channels, num_layers=num_subsets)
         self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
@@ -116,7 +122,7 @@ class TopologyBlock(nn.Layer):
 
 
 SUBSET_LAYERS = {"conv1": "relate", "conv2": "relate", "conv3": "transform", "conv4": "refine"}
-RENAMED = (  # pattern of the authors' or PYSKL's name, ours; in this order
+NAME_RULES = (  # pattern of the authors' or PYSKL's name, ours; in this order
     (r"^backbone\.", ""),
     (r"^cls_head\.fc_cls\.", "fc."),
     (r"^net\.", "blocks."),
@@ -131,10 +137,10 @@ RENAMED = (  # pattern of the authors' or PYSKL's name, ours; in this order
 )
 
 
-def place_ctrgcn(name: str) -> tuple:
-    """Find the place of a tensor of the official CTR-GCN, or PYSKL's, in ours; see `join_weights`."""
+def map_ctrgcn_name(name: str) -> tuple:
+    """Find the place of a tensor of the official CTR-GCN, or PYSKL's, in ours; see `merge_weights`."""
     name = re.sub(r"^l(\d+)\.", lambda found: f"blocks.{int(found[1]) - 1}.", name)
-    for pattern, ours in RENAMED:
+    for pattern, ours in NAME_RULES:
         name = re.sub(pattern, ours, name)
     unit, _, rest = name.partition(".convs.")
     if rest:
@@ -142,14 +148,14 @@ def place_ctrgcn(name: str) -> tuple:
         return f"{unit}.{SUBSET_LAYERS[conv]}.{tensor}", (conv, int(subset))
     unit, _, rest = name.partition(".branches.")
     if rest:
-        layer, branch = place_branch(rest, NUM_BRANCHES)
+        layer, branch = map_branch_name(rest, NUM_BRANCHES)
         return f"{unit}.{layer}", branch
     return name, 0
 
 
-def rename_ctrgcn(weights: dict) -> dict:
+def convert_ctrgcn_weights(weights: dict) -> dict:
     """Give a state dict of the official CTR-GCN, or PYSKL's, our layers' names."""
-    return join_weights(weights, place_ctrgcn)
+    return merge_weights(weights, map_ctrgcn_name)
 
 
 class CTRGCN(ActionModel):
@@ -171,7 +177,7 @@ class CTRGCN(ActionModel):
         ValueError: an unknown layout or aggregation, or a width below 4.
     """
 
-    TORCH_SOURCES = {"ctr-gcn": rename_ctrgcn, "pyskl": rename_ctrgcn}
+    TORCH_SOURCES = {"ctr-gcn": convert_ctrgcn_weights, "pyskl": convert_ctrgcn_weights}
 
     def __init__(
         self,
@@ -215,7 +221,7 @@ class CTRGCN(ActionModel):
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(
-            width, num_classes, weight_attr=spread_by_outputs(num_classes), bias_attr=spread_by_inputs(width)
+            width, num_classes, weight_attr=he_normal_by_fan_out(num_classes), bias_attr=uniform_by_fan_in(width)
         )
 
     def forward(self, x):

@@ -20,15 +20,15 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import vector_adjacency
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import check_skeletons, pool_persons
-from models.parts.temporal import MultiScaleTemporalConv, place_branch, pointwise_norm, spread_by_outputs
-from models.parts.weights import join_weights
+from models.parts.temporal import MultiScaleTemporalConv, he_normal_by_fan_out, map_branch_name, pointwise_norm
+from models.parts.weights import merge_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of a head's queries and keys
 NUM_BRANCHES = 4  # of a temporal unit
-LARGEST_SPREAD = 100.0  # of the noise
+MAX_NOISE_STD = 100.0  # of the noise
 
 
 class AttentionConv(nn.Layer):
@@ -52,12 +52,13 @@ class AttentionConv(nn.Layer):
             in_channels,
             2 * num_heads * self.num_relations,
             weight_attr=nn.initializer.Normal(0.0, 1.0),
-            bias_attr=spread_by_inputs(in_channels),
+            bias_attr=uniform_by_fan_in(in_channels),
         )
         identity = np.stack([np.eye(num_joints, dtype=np.float32)] * num_heads)
         self.topology = self.create_parameter(identity.shape, default_initializer=nn.initializer.Assign(identity))
         self.weight = self.create_parameter(
-            [self.num_gathered, out_channels], default_initializer=spread_by_outputs(out_channels * self.num_gathered)
+            [self.num_gathered, out_channels],
+            default_initializer=he_normal_by_fan_out(out_channels * self.num_gathered),
         )
         self.bias = self.create_parameter([num_heads, out_channels], is_bias=True)
         self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
@@ -114,7 +115,7 @@ class JointEmbedding(nn.Layer):
         self.sizes = [num_persons, num_joints, num_channels]
         self.register_buffer("vectors", paddle.to_tensor(vectors), persistable=False)
         self.subtract = Product(paddle.matmul)
-        spread = spread_by_inputs(in_channels)
+        spread = uniform_by_fan_in(in_channels)
         self.linear = nn.Linear(in_channels, num_channels, weight_attr=spread, bias_attr=spread)
         self.place = self.create_parameter(
             [1, num_joints, num_channels], default_initializer=nn.initializer.Normal(0.0, 1.0)
@@ -149,10 +150,10 @@ def add_noise(mean: paddle.Tensor, log_variance: paddle.Tensor, noise: paddle.Te
 
     The logarithm of the spread is cut, not the spread: of one that overflows there would be no gradient but NaN.
     """
-    return mean + noise * paddle.clip(ratio * log_variance, max=math.log(LARGEST_SPREAD)).exp()
+    return mean + noise * paddle.clip(ratio * log_variance, max=math.log(MAX_NOISE_STD)).exp()
 
 
-def measure_bottleneck(latent: paddle.Tensor, labels: paddle.Tensor, prior: paddle.Tensor) -> tuple:
+def compute_bottleneck_losses(latent: paddle.Tensor, labels: paddle.Tensor, prior: paddle.Tensor) -> tuple:
     """Measure how far latents are from their prior (section 3.2 of the paper, by maximum mean discrepancy).
 
     Args:
@@ -172,7 +173,7 @@ def measure_bottleneck(latent: paddle.Tensor, labels: paddle.Tensor, prior: padd
     return (distances * is_there).sum() / is_there.sum(), paddle.linalg.norm(latent.mean(axis=0))
 
 
-RENAMED = (  # patterns of the authors' names, and ours
+NAME_RULES = (  # patterns of the authors' names, and ours
     (r"^pos_embedding", "embedding.place"),
     (r"^to_joint_embedding", "embedding.linear"),
     (r"^data_bn", "embedding.norm"),
@@ -188,26 +189,26 @@ RENAMED = (  # patterns of the authors' names, and ours
 )
 
 
-def place_infogcn(name: str) -> tuple:
-    """Find the place of a tensor of the official network in ours; see `join_weights`."""
+def map_infogcn_name(name: str) -> tuple:
+    """Find the place of a tensor of the official network in ours; see `merge_weights`."""
     head = re.search(r"\.conv_d\.(\d+)\.", name)
     name = re.sub(r"^l(\d+)\.", lambda found: f"blocks.{int(found[1]) - 1}.", name)
-    for pattern, ours in RENAMED:
+    for pattern, ours in NAME_RULES:
         name = re.sub(pattern, ours, name)
     unit, _, rest = name.partition(".branches.")
     if rest:
-        layer, branch = place_branch(rest, NUM_BRANCHES)
+        layer, branch = map_branch_name(rest, NUM_BRANCHES)
         return f"{unit}.{layer}", branch
     return name, int(head[1]) if head else 0
 
 
-def rename_infogcn(weights: dict) -> dict:
+def convert_infogcn_weights(weights: dict) -> dict:
     """Give a state dict of the official network our layers' names, and a prior, which it does not have."""
     shaped = dict(weights)
     for name, value in weights.items():
         if ".conv_d." in name:
             shaped[name] = value[:, :, 0, 0].T if name.endswith("weight") else value[None]
-    renamed = join_weights(shaped, place_infogcn)
+    renamed = merge_weights(shaped, map_infogcn_name)
     if "decoder.weight" in weights:
         renamed["z_prior"] = draw_prior(*weights["decoder.weight"].shape)
     return renamed
@@ -240,7 +241,7 @@ class InfoGCN(ActionModel):
         ValueError: an unknown layout, or a number that is too small.
     """
 
-    TORCH_SOURCES = {"infogcn": rename_infogcn}
+    TORCH_SOURCES = {"infogcn": convert_infogcn_weights}
 
     def __init__(
         self,
@@ -280,7 +281,7 @@ class InfoGCN(ActionModel):
         self.fc, self.fc_mu, self.fc_logvar = (_make_linear(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
         self.decoder = nn.Linear(
-            width, num_classes, weight_attr=spread_by_outputs(num_classes), bias_attr=spread_by_inputs(width)
+            width, num_classes, weight_attr=he_normal_by_fan_out(num_classes), bias_attr=uniform_by_fan_in(width)
         )
         self.register_buffer("z_prior", paddle.to_tensor(draw_prior(num_classes, width, prior_gain, prior_seed)))
 
@@ -315,7 +316,7 @@ class InfoGCN(ActionModel):
         """
         losses = super().compute_losses(outputs, labels, criterion, is_mixed)
         if "latent" in outputs:
-            distance, length = measure_bottleneck(outputs["latent"], labels, self.z_prior)
+            distance, length = compute_bottleneck_losses(outputs["latent"], labels, self.z_prior)
             losses.update(loss_mmd=self.mmd_weight * distance, loss_mean=self.mean_weight * length)
         return losses
 
@@ -324,4 +325,4 @@ def _make_linear(width: int) -> nn.Linear:
     """Make a square linear layer: Xavier-uniform, for a ReLU, by the authors' initializer."""
     bound = math.sqrt(2.0) * math.sqrt(6.0 / (2 * width))
     spread = nn.initializer.Uniform(-bound, bound)
-    return nn.Linear(width, width, weight_attr=spread, bias_attr=spread_by_inputs(width))
+    return nn.Linear(width, width, weight_attr=spread, bias_attr=uniform_by_fan_in(width))

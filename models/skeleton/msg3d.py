@@ -20,23 +20,23 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import NORMALIZATIONS, disentangled_adjacency
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
-from models.parts.temporal import MultiScaleTemporalConv, place_branch
-from models.parts.weights import join_weights
+from models.parts.temporal import MultiScaleTemporalConv, map_branch_name
+from models.parts.weights import merge_weights
 
 KERNEL_SIZE, DILATIONS = 3, (1, 2, 3, 4)  # of the temporal convolutions, in frames
 NUM_BRANCHES = len(DILATIONS) + 2
-LEAST_CHANGE = 1e-6  # bound of what is first added to the weights of the graph
+INITIAL_RESIDUAL_BOUND = 1e-6  # bound of what is first added to the weights of the graph
 
 
-def mixes_first(in_channels: int, out_channels: int) -> bool:
+def mixes_channels_first(in_channels: int, out_channels: int) -> bool:
     """Whether channels are mixed before joints: gathering costs the same for each channel."""
     return out_channels <= in_channels
 
 
-def order_adjacency(adjacency: np.ndarray, window: int, mix_first: bool) -> np.ndarray:
+def arrange_adjacency(adjacency: np.ndarray, window: int, mix_first: bool) -> np.ndarray:
     """Lay out weights between joints as those of a convolution over time.
 
     Args:
@@ -70,14 +70,14 @@ class MultiScaleGraphConv(nn.Layer):
         super().__init__()
         num_scales, self.num_nodes, _ = adjacency.shape
         self.convolve = Product(F.conv2d, stride=[1, stride], padding=[0, window // 2])
-        self.mix_first = mixes_first(in_channels, out_channels)
+        self.mix_first = mixes_channels_first(in_channels, out_channels)
         self.num_gathered = out_channels if self.mix_first else num_scales * in_channels
         # The matrices weigh what the first joint sends to the second.
-        weights = order_adjacency(adjacency.transpose([0, 2, 1]), window, self.mix_first)
+        weights = arrange_adjacency(adjacency.transpose([0, 2, 1]), window, self.mix_first)
         self.register_buffer("adjacency", paddle.to_tensor(weights), persistable=False)
-        spread = nn.initializer.Uniform(-LEAST_CHANGE, LEAST_CHANGE)
+        spread = nn.initializer.Uniform(-INITIAL_RESIDUAL_BOUND, INITIAL_RESIDUAL_BOUND)
         self.residual = self.create_parameter(weights.shape, default_initializer=spread)
-        spread = spread_by_inputs(num_scales * in_channels)
+        spread = uniform_by_fan_in(num_scales * in_channels)
         sizes = (in_channels, num_scales * out_channels) if self.mix_first else (num_scales * in_channels, out_channels)
         self.mix = SkeletonConv2D(*sizes, 1, weight_attr=spread, bias_attr=False)
         self.bias = self.create_parameter([out_channels], default_initializer=spread)
@@ -123,7 +123,7 @@ class WindowedGraphConv(nn.Layer):
         super().__init__()
         self.graph = MultiScaleGraphConv(in_channels, mid_channels, adjacency, window, stride)
         self.sizes = (window * mid_channels, adjacency.shape[1] // window)
-        spread = spread_by_inputs(window * mid_channels)
+        spread = uniform_by_fan_in(window * mid_channels)
         self.collapse = SkeletonConv2D(window * mid_channels, out_channels, 1, weight_attr=spread, bias_attr=spread)
         self.norm = nn.BatchNorm2D(out_channels)
 
@@ -171,7 +171,7 @@ class MSG3DBlock(nn.Layer):
         return self.last(F.relu(y))
 
 
-RENAMED = (  # pattern of the authors' or PYSKL's name, ours; in this order
+NAME_RULES = (  # pattern of the authors' or PYSKL's name, ours; in this order
     (r"^backbone\.", ""),
     (r"^cls_head\.fc_cls\.", "fc."),
     (r"^data_bn\.", "data_norm.norm."),
@@ -191,21 +191,21 @@ RENAMED = (  # pattern of the authors' or PYSKL's name, ours; in this order
 )
 
 
-def place_msg3d(name: str) -> tuple:
-    """Find the place of a tensor of the official MS-G3D, or PYSKL's, in ours; see `join_weights`."""
-    for pattern, ours in RENAMED:
+def map_msg3d_name(name: str) -> tuple:
+    """Find the place of a tensor of the official MS-G3D, or PYSKL's, in ours; see `merge_weights`."""
+    for pattern, ours in NAME_RULES:
         name = re.sub(pattern, ours, name)
     name = re.sub(r"^(gcn3d|sgcn|tcn)(\d)\.", lambda found: f"blocks.{int(found[2]) - 1}.", name)
     unit, _, rest = name.partition(".branches.")
     if rest:
-        layer, branch = place_branch(rest, NUM_BRANCHES)
+        layer, branch = map_branch_name(rest, NUM_BRANCHES)
         return f"{unit}.{layer}", branch
     return name, 0
 
 
-def rename_msg3d(weights: dict) -> dict:
+def convert_msg3d_weights(weights: dict) -> dict:
     """Give a state dict of the official MS-G3D our layers' names and order of axes."""
-    weights = join_weights(weights, place_msg3d)
+    weights = merge_weights(weights, map_msg3d_name)
     for name in list(weights):
         value = weights[name]
         if ".convs." in name and value.ndim == 4:  # a temporal convolution
@@ -215,21 +215,21 @@ def rename_msg3d(weights: dict) -> dict:
             collapse = weights.get(f"{prefix}collapse.weight")  # (out, mid, 1, window, 1); joints alone have none
             window = 1 if collapse is None else collapse.shape[3]
             mix = f"{prefix}graph.mix.weight"
-            weights[name], weights[mix] = order_graph(value, weights[mix], window)
+            weights[name], weights[mix] = arrange_graph_weights(value, weights[mix], window)
     for name, value in weights.items():
         if name.endswith(".collapse.weight"):
             weights[name] = value.reshape([len(value), -1, 1, 1])
     return weights
 
 
-def rename_pyskl_msg3d(weights: dict) -> dict:
+def convert_pyskl_msg3d_weights(weights: dict) -> dict:
     """Give a state dict of PYSKL's MS-G3D our layers' names and order of axes; its matrices have senders first."""
-    return rename_msg3d(
+    return convert_msg3d_weights(
         {name: value.transpose([0, 2, 1]) if name.endswith(".PA") else value for name, value in weights.items()}
     )
 
 
-def order_graph(residual: np.ndarray, mix: np.ndarray, window: int) -> tuple:
+def arrange_graph_weights(residual: np.ndarray, mix: np.ndarray, window: int) -> tuple:
     """Lay out the authors' tensors of a graph convolution, which stack the scales, as `MultiScaleGraphConv` does.
 
     Args:
@@ -244,12 +244,12 @@ def order_graph(residual: np.ndarray, mix: np.ndarray, window: int) -> tuple:
     residual = residual.reshape([-1, num_nodes, num_nodes])
     mix = mix.reshape([len(mix), len(residual), -1, 1, 1])  # (out_channels, K, in_channels, 1, 1)
     out_channels, num_scales, in_channels = mix.shape[:3]
-    mix_first = mixes_first(in_channels, out_channels)
+    mix_first = mixes_channels_first(in_channels, out_channels)
     if mix_first:
         mix = mix.reshape([out_channels * num_scales, in_channels, 1, 1])
     else:
         mix = mix.swapaxes(1, 2).reshape([out_channels, in_channels * num_scales, 1, 1])
-    return order_adjacency(residual, window, mix_first), mix
+    return arrange_adjacency(residual, window, mix_first), mix
 
 
 class MSG3D(ActionModel):
@@ -271,7 +271,7 @@ class MSG3D(ActionModel):
         ValueError: an unknown layout or normalization, an even window, or a width below 6.
     """
 
-    TORCH_SOURCES = {"ms-g3d": rename_msg3d, "pyskl": rename_pyskl_msg3d}
+    TORCH_SOURCES = {"ms-g3d": convert_msg3d_weights, "pyskl": convert_pyskl_msg3d_weights}
 
     def __init__(
         self,
@@ -316,7 +316,7 @@ class MSG3D(ActionModel):
             MSG3DBlock(in_channels, widths[0], widths[0], 1, adjacency, windows),
             *(MSG3DBlock(width, width, 2 * width, 2, adjacency, windows) for width in widths[:-1]),
         )
-        spread = spread_by_inputs(widths[-1])
+        spread = uniform_by_fan_in(widths[-1])
         self.fc = nn.Linear(widths[-1], num_classes, weight_attr=spread, bias_attr=spread)
 
     def forward(self, x):

@@ -18,10 +18,10 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
-from models.parts.layers import spread_by_inputs
+from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from models.parts.temporal import spread_by_outputs
+from models.parts.temporal import he_normal_by_fan_out
 
 LABELINGS = {  # the authors' names of how neighbours are shared out among subsets, and ours in `graphs.STRATEGIES`
     "uniform": "uniform",
@@ -61,7 +61,7 @@ class PartConv(nn.Layer):
         if mask_learning:
             self.mask = self.create_parameter(self.adjacency.shape, default_initializer=nn.initializer.Constant(1.0))
         self.weight = self.create_parameter(
-            [out_channels, self.num_gathered, 1, 1], default_initializer=spread_by_outputs(out_channels)
+            [out_channels, self.num_gathered, 1, 1], default_initializer=he_normal_by_fan_out(out_channels)
         )
         self.bias = self.create_parameter([num_subsets, out_channels, 1, 1], is_bias=True)
 
@@ -173,7 +173,7 @@ WORDS = {  # the authors' names of layers, and ours
 }
 
 
-def rename_official(weights: dict) -> dict:
+def convert_pbgcn_weights(weights: dict) -> dict:
     """Give our names to the authors' tensors; those of all subsets of a graph convolution become one."""
     renamed, subsets = {}, {}
     for name, value in weights.items():
@@ -215,7 +215,7 @@ class PBGCN(ActionModel):
         ValueError: an unknown layout or labeling mode, channels that do not follow each other, an even kernel.
     """
 
-    TORCH_SOURCES = {"pb-gcn": rename_official}
+    TORCH_SOURCES = {"pb-gcn": convert_pbgcn_weights}
 
     def __init__(
         self,
@@ -265,8 +265,8 @@ class PBGCN(ActionModel):
         self.fc = nn.Linear(
             num_features,
             num_classes,
-            weight_attr=spread_by_outputs(num_classes),
-            bias_attr=spread_by_inputs(num_features),
+            weight_attr=he_normal_by_fan_out(num_classes),
+            bias_attr=uniform_by_fan_in(num_features),
         )
 
     def forward(self, x):

@@ -24,10 +24,10 @@ from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
 ADAPTIVE = ("importance", "offset", "init", "none")
 HOP_STRATEGIES = ("uniform", "distance", "spatial")  # those that take max_hop and dilation
 NUM_BLOCKS = (4, 3, 3)  # in each stage
-T_SIZE = 9  # frames that a temporal convolution sees
+TEMPORAL_KERNEL_SIZE = 9  # frames that a temporal convolution sees
 
 
-def plan_blocks(in_channels: int, base_channels: int, num_blocks: list | None, model_name: str) -> list:
+def list_block_sizes(in_channels: int, base_channels: int, num_blocks: list | None, model_name: str) -> list:
     """List the blocks as (in_channels, out_channels, stride): each stage but the first doubles width, halves time.
 
     Raises:
@@ -100,7 +100,7 @@ class GraphConv(nn.Layer):
         if conv_pos == "pre":
             self.bias = self.create_parameter([1, out_channels, 1, num_subsets], is_bias=True)
 
-    def weigh_edges(self) -> paddle.Tensor:
+    def compute_adjacency(self) -> paddle.Tensor:
         """Give the graph as it is now, (1, K, V, V)."""
         if self.adaptive == "importance":
             return self.adjacency * self.edges
@@ -110,7 +110,7 @@ class GraphConv(nn.Layer):
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
-        graph = self.weigh_edges()
+        graph = self.compute_adjacency()
         x = self.conv(self.aggregate(x, graph.expand([x.shape[0], -1, -1, -1])))
         if self.bias is None:
             return x
@@ -157,7 +157,7 @@ class Block(nn.Layer):
         self.graph_conv = graph_conv
         self.norm1 = nn.BatchNorm2D(out_channels)
         self.gcn_shortcut = Shortcut(in_channels, out_channels, initializer=spread) if gcn_residual else None
-        self.conv = temporal_conv(out_channels, out_channels, T_SIZE, stride, initializer=spread)
+        self.conv = temporal_conv(out_channels, out_channels, TEMPORAL_KERNEL_SIZE, stride, initializer=spread)
         self.norm2 = nn.BatchNorm2D(out_channels)
         self.dropout = nn.Dropout(dropout)
         self.shortcut = Shortcut(in_channels, out_channels, stride, spread) if residual else None
@@ -174,7 +174,7 @@ class Block(nn.Layer):
 
 
 # The authors' name, as a pattern: ours.
-ST_GCN_NAMES = {
+STGCN_RULES = {
     r"^origin_stream\.": "",
     r"^motion_stream\.": "motion.",
     r"data_bn": "data_norm.norm",
@@ -187,7 +187,7 @@ ST_GCN_NAMES = {
     r"residual": "shortcut",
     r"fcn": "fc",
 }
-PYSKL_NAMES = {
+PYSKL_RULES = {
     r"^backbone\.data_bn": "data_norm.norm",
     r"^backbone\.gcn": "blocks",
     r"^cls_head\.fc_cls": "fc",
@@ -209,16 +209,16 @@ def rename(name: str, names: dict) -> str:
     return name
 
 
-def convert_st_gcn(weights: dict) -> dict:
+def convert_stgcn_weights(weights: dict) -> dict:
     """Turn a state dict of the official repository into one with our names; its fixed graphs are dropped."""
-    renamed = {rename(name, ST_GCN_NAMES): value for name, value in weights.items() if name.split(".")[-1] != "A"}
+    renamed = {rename(name, STGCN_RULES): value for name, value in weights.items() if name.split(".")[-1] != "A"}
     return _reorder(renamed)
 
 
-def convert_pyskl(weights: dict) -> dict:
+def convert_pyskl_stgcn_weights(weights: dict) -> dict:
     """Turn a state dict of PYSKL into one with our names; where the edges have weights, the graph itself is dropped."""
     fixed = {name.removesuffix("PA") + "A" for name in weights if name.endswith(".PA")}
-    return _reorder({rename(name, PYSKL_NAMES): value for name, value in weights.items() if name not in fixed})
+    return _reorder({rename(name, PYSKL_RULES): value for name, value in weights.items() if name not in fixed})
 
 
 def _reorder(weights):
@@ -267,7 +267,7 @@ class STGCN(ActionModel):
         ValueError: an unknown layout, strategy or option, or a network without channels or blocks.
     """
 
-    TORCH_SOURCES = {"st-gcn": convert_st_gcn, "pyskl": convert_pyskl}
+    TORCH_SOURCES = {"st-gcn": convert_stgcn_weights, "pyskl": convert_pyskl_stgcn_weights}
 
     def __init__(
         self,
@@ -297,7 +297,9 @@ class STGCN(ActionModel):
         self.num_persons = num_persons
         self.data_norm = DataNorm(num_persons, adjacency.shape[-1], in_channels, per_person_norm)
         blocks = []
-        for index, (inputs, outputs, stride) in enumerate(plan_blocks(in_channels, base_channels, num_blocks, "STGCN")):
+        for index, (inputs, outputs, stride) in enumerate(
+            list_block_sizes(in_channels, base_channels, num_blocks, "STGCN")
+        ):
             graph_conv = GraphConv(inputs, outputs, adjacency, adaptive, conv_pos)
             plain = index == 0  # neither a shortcut past the block nor dropout
             blocks.append(
@@ -321,7 +323,7 @@ class STGCN(ActionModel):
         check_skeletons(x, in_channels, num_joints, num_persons, type(self).__name__)
         features = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
         logits = self.fc(pool_persons(features, num_persons))
-        return logits if self.motion is None else logits + self.motion(differ_from_neighbours(x))
+        return logits if self.motion is None else logits + self.motion(subtract_neighbour_frames(x))
 
 
 def _build_graph(layout, strategy, max_hop, dilation):
@@ -335,7 +337,7 @@ def _build_graph(layout, strategy, max_hop, dilation):
     return build_adjacency(get_layout(layout), strategy)
 
 
-def differ_from_neighbours(x: paddle.Tensor) -> paddle.Tensor:
+def subtract_neighbour_frames(x: paddle.Tensor) -> paddle.Tensor:
     """Subtract the mean of the frames before and after from each frame of (N, C, T, V, M); both ends become 0."""
     inner = x[:, :, 1:-1] - (x[:, :, :-2] + x[:, :, 2:]) / 2
     return F.pad(inner, [0, 0, 0, 0, 1, 1], data_format="NCDHW")  # begin and end of M, V, T

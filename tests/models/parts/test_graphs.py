@@ -12,7 +12,7 @@ from models.parts.graphs import (
     build_adjacency,
     count_hops,
     disentangled_adjacency,
-    link_both,
+    undirected_adjacency,
     vector_adjacency,
 )
 from tools.golden import vectors
@@ -142,7 +142,7 @@ def test_vectors_of_an_own_layout_are_its_bones(tmp_path):
 
 
 def test_hops_of_a_chain_and_of_what_is_apart():
-    hops = count_hops(link_both([(0, 1), (2, 1), (2, 3)], 5))
+    hops = count_hops(undirected_adjacency([(0, 1), (2, 1), (2, 3)], 5))
     np.testing.assert_array_equal(hops[0], [0, 1, 2, 3, np.inf])
     np.testing.assert_array_equal(hops[4], [np.inf] * 4 + [0])
     np.testing.assert_array_equal(hops, hops.T)

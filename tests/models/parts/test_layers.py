@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.parts.layers import check_clips, conv3d, spread_by_inputs
+from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 
 
 def test_convolution_keeps_the_size_and_adds_no_bias():
@@ -23,7 +23,7 @@ def test_groups_do_not_narrow_the_spread_of_a_convolution():
 
 def test_spread_by_inputs_is_uniform():
     paddle.seed(0)
-    values = paddle.nn.Linear(25, 400, weight_attr=spread_by_inputs(25)).weight.numpy()
+    values = paddle.nn.Linear(25, 400, weight_attr=uniform_by_fan_in(25)).weight.numpy()
     assert 0.199 < np.abs(values).max() <= 0.2
     assert np.quantile(values, [0.25, 0.5, 0.75]) == pytest.approx([-0.1, 0, 0.1], abs=0.01)
 

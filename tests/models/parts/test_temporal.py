@@ -6,8 +6,8 @@ import pytest
 from paddle import nn
 
 from models.parts.skeleton_layers import SkeletonConv2D
-from models.parts.temporal import MultiScaleTemporalConv, branch_conv, place_branch
-from models.parts.weights import join_weights
+from models.parts.temporal import MultiScaleTemporalConv, branch_conv, map_branch_name
+from models.parts.weights import merge_weights
 
 
 def draw(*shape, seed=0):
@@ -109,11 +109,11 @@ def test_a_skeleton_convolution_computes_what_paddles_own_does(options):
     ],
 )
 def test_the_authors_branches_have_a_place_in_a_unit_of_four(name, place):
-    assert place_branch(name, 4) == place
+    assert map_branch_name(name, 4) == place
 
 
 def test_parts_are_joined_by_their_position_and_counters_left_out():
     parts = {f"branch{number}.bias": np.full(2, number) for number in (10, 2, 1)}
-    joined = join_weights({**parts, "bn.num_batches_tracked": np.array(7)}, lambda name: ("bias", int(name[6:-5])))
+    joined = merge_weights({**parts, "bn.num_batches_tracked": np.array(7)}, lambda name: ("bias", int(name[6:-5])))
     assert joined.keys() == {"bias"}
     np.testing.assert_array_equal(joined["bias"], [1, 1, 2, 2, 10, 10])

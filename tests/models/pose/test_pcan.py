@@ -11,9 +11,15 @@ from rgbpose_networks import SMALL, assert_features_match, draw_golden, draw_inp
 from engine import checkpoint
 from engine.losses import CrossEntropy
 from models.parts.gates import CrossModalGate
-from models.parts.prototypes import Prototypes, contrast, measure_diversity, measure_tree, score_states
+from models.parts.prototypes import (
+    Prototypes,
+    compute_contrastive_loss,
+    compute_diversity,
+    compute_tree_loss,
+    score_tree_nodes,
+)
 from models.parts.weights import convert_torch_weights
-from models.pose.pcan import GROUPINGS, PCAN, list_groups, read_pcan
+from models.pose.pcan import GROUPINGS, PCAN, convert_pcan_weights, resolve_groups
 from models.pose.rgbposeconv3d import RGBPoseConv3D
 from tools.golden import vectors
 
@@ -82,7 +88,7 @@ def make_head(name):
         pose_stage_blocks=[1, 1, 1],
     )
     weights = {key: value for key, value in checkpoint.model_state(model).items() if key.startswith("backbone.")}
-    named = convert_heads(read_pcan(vectors.draw_weights(reference)), model)
+    named = convert_heads(convert_pcan_weights(vectors.draw_weights(reference)), model)
     checkpoint.restore_model(model, {**weights, **named})
     drawn = vectors.draw_input(reference)
     steps = [
@@ -114,7 +120,7 @@ def measure_port_tree(fine, coarse, labels, _groups):
     nodes = np.zeros((68, 68), np.float32)  # state, node: 1 where the state is at the node or below it
     np.fill_diagonal(nodes, 1.0)
     nodes[8 + np.arange(60), PORT_TREE] = 1.0
-    joint = score_states(fine, coarse, paddle.to_tensor(PORT_TREE)).exp()
+    joint = score_tree_nodes(fine, coarse, paddle.to_tensor(PORT_TREE)).exp()
     marginal = (joint * paddle.to_tensor(nodes.T).index_select(labels + 7, axis=0)).sum(axis=1)
     return -(marginal / joint.sum(axis=1)).log().mean()
 
@@ -124,11 +130,11 @@ def test_heads_losses_and_prototypes_are_those_of_the_authors_over_two_steps(nam
     reference, model, steps = make_head(name)
     labels = paddle.to_tensor(reference["labels"])
     if name.endswith("asis"):
-        monkeypatch.setattr("models.pose.pcan.measure_tree", measure_port_tree)
-    assert_answers_match(model, lambda: model.score(as_maps(steps[0])), reference["logits"])
+        monkeypatch.setattr("models.pose.pcan.compute_tree_loss", measure_port_tree)
+    assert_answers_match(model, lambda: model.run_heads(as_maps(steps[0])), reference["logits"])
     for features, expected in zip(steps, (reference, reference["step2"]), strict=True):
         golden_networks.train_as_the_authors_did(model)
-        losses = model.compute_losses(model.score(as_maps(features)), labels, CrossEntropy())
+        losses = model.compute_losses(model.run_heads(as_maps(features)), labels, CrossEntropy())
         assert_losses_match(losses, expected["loss"])
         if expected is reference:
             sum(losses.values()).backward()
@@ -136,9 +142,9 @@ def test_heads_losses_and_prototypes_are_those_of_the_authors_over_two_steps(nam
         model.end_update(alone)
         assert_prototypes_match(model, expected.get("prototypes") or expected["prototypes_after_step1"])
     for head in ("rgb", "pose"):
-        diversity = measure_diversity(model.prototypes[head].vectors).item()
+        diversity = compute_diversity(model.prototypes[head].vectors).item()
         assert diversity == pytest.approx(reference["step2"]["diversity"][PROTOTYPES[head]], rel=1e-5)
-    assert_answers_match(model, lambda: model.score(as_maps(steps[1])), reference["step2"]["logits"])
+    assert_answers_match(model, lambda: model.run_heads(as_maps(steps[1])), reference["step2"]["logits"])
 
 
 def assert_head_gradients_match(reference, model, features):
@@ -187,7 +193,7 @@ def test_gates_are_those_of_the_authors():
 
 def rename_gate(weights):
     """Rename the weights of a gate by itself."""
-    named = read_pcan({f"backbone.featuredifference2.{name}": value for name, value in weights.items()})
+    named = convert_pcan_weights({f"backbone.featuredifference2.{name}": value for name, value in weights.items()})
     return {name.removeprefix("backbone.gates.layer3."): value for name, value in named.items()}
 
 
@@ -200,7 +206,7 @@ def test_names_shapes_and_size_are_those_of_the_authors_network():
     shapes = {**reference["state"], **reference["extra_state"]}
     for state in (reference["state"], shapes):  # the official code does not save its coarse prototypes
         weights = {key: np.empty(shape, np.float32) for key, shape in state.items()}
-        assert set(convert_torch_weights(read_pcan(weights), model)) == set(model.state_dict())
+        assert set(convert_torch_weights(convert_pcan_weights(weights), model)) == set(model.state_dict())
     num_vectors = sum(model.prototypes[head].vectors.size for head in ("rgb", "pose"))
     assert count_params(model) + num_vectors == reference["params"]  # there the fine prototypes are parameters
 
@@ -236,10 +242,10 @@ def make_model(**changes):
 def test_a_gate_begins_closed_so_that_the_network_is_two_pathways_with_laterals():
     model, arguments = make_model(rectify_weights=[0.0, 0.0]), {**SMALL, "pose_base_channels": 8}
     plain = RGBPoseConv3D(6, **arguments)
-    kept = checkpoint.restore_model(
+    unloaded = checkpoint.restore_model(
         plain, {key: value for key, value in checkpoint.model_state(model).items() if key in plain.state_dict()}
     )
-    assert kept == []
+    assert unloaded == []
     model.eval(), plain.eval()
     inputs = draw_inputs(2, 2)
     expected, ours = plain(**inputs), model(**inputs)
@@ -370,8 +376,8 @@ def answer_right(model, outputs, labels):
     """Replace logits by those of right answers."""
     right = {"": labels, "_coarse": paddle.gather(model.groups, labels)}
     for name in ("rgb", "pose"):
-        for kind, guesses in right.items():
-            outputs[name + kind] = 9.0 * F.one_hot(guesses, outputs[name + kind].shape[1])
+        for suffix, predictions in right.items():
+            outputs[name + suffix] = 9.0 * F.one_hot(predictions, outputs[name + suffix].shape[1])
     return outputs
 
 
@@ -380,7 +386,7 @@ def test_prototypes_are_saved_and_not_trained():
     names = [name for name in model.state_dict() if name.startswith("prototypes.") and name.endswith("vectors")]
     assert sorted(names) == sorted(f"prototypes.{head}.vectors" for head in HEADS)
     assert not set(names) & {name for name, _ in model.named_parameters()}
-    assert not [name for name in model.state_dict() if name.endswith("seen") or name == "groups"]
+    assert not [name for name in model.state_dict() if name.endswith("sums") or name == "groups"]
     other = make_model()
     other.prototypes["rgb"].vectors.set_value(paddle.zeros([6, 256]))
     checkpoint.restore_model(other, checkpoint.model_state(model))
@@ -399,7 +405,7 @@ MEMBERS = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [1, 
 def test_prototypes_go_a_tenth_of_the_way_to_the_mean_of_right_answers():
     layer = make_prototypes()
     before, embedded = layer.vectors.numpy(), draw(6, 8)
-    after = layer.follow(embedded, paddle.to_tensor(MEMBERS)).numpy()
+    after = layer.accumulate(embedded, paddle.to_tensor(MEMBERS)).numpy()
     np.testing.assert_array_equal(layer.vectors.numpy(), before)  # they move at the end of the update
     layer.end_update(alone)
     x = embedded.numpy()
@@ -414,20 +420,20 @@ def test_prototypes_go_a_tenth_of_the_way_to_the_mean_of_right_answers():
 
 def test_parts_of_a_batch_and_other_processes_move_prototypes_as_the_whole_batch_does():
     embedded, members = draw(6, 8), paddle.to_tensor(MEMBERS)
-    whole, parts, one, other = (make_prototypes() for _ in range(4))
-    whole.follow(embedded, members)
+    whole, parts, first, second = (make_prototypes() for _ in range(4))
+    whole.accumulate(embedded, members)
     whole.end_update(alone)
     for rows in (slice(0, 2), slice(2, 6)):
-        parts.follow(embedded[rows], members[rows])
+        parts.accumulate(embedded[rows], members[rows])
     parts.end_update(alone)
-    one.follow(embedded[:4], members[:4])
-    other.follow(embedded[4:], members[4:])
-    seen = [one.seen.clone(), other.seen.clone()]
-    for process in (one, other):
-        process.end_update(lambda values: seen[0] + seen[1])
-    for layer in (parts, one, other):
+    first.accumulate(embedded[:4], members[:4])
+    second.accumulate(embedded[4:], members[4:])
+    sums = [first.sums.clone(), second.sums.clone()]
+    for process in (first, second):
+        process.end_update(lambda values: sums[0] + sums[1])
+    for layer in (parts, first, second):
         np.testing.assert_allclose(layer.vectors.numpy(), whole.vectors.numpy(), rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(one.vectors.numpy(), other.vectors.numpy())
+    np.testing.assert_array_equal(first.vectors.numpy(), second.vectors.numpy())
     assert np.abs(whole.vectors.numpy() - make_prototypes().vectors.numpy()).max() > 0.01
 
 
@@ -449,21 +455,21 @@ def cosine(a, b):
 def test_contrast_by_hand():
     rng = np.random.default_rng(5)
     x, prototypes = rng.standard_normal((4, 8)), rng.standard_normal((3, 8))
-    labels, guesses, scores = [0, 0, 1, 2], [1, 0, 1, 0], [0.2, 0.7, 0.6, 0.1]
-    missed = [[True, False, False, False], [False, False, False, True]]
+    labels, predictions, scores = [0, 0, 1, 2], [1, 0, 1, 0], [0.2, 0.7, 0.6, 0.1]
+    false_negatives = [[True, False, False, False], [False, False, False, True]]
     centres = [{0: x[0]}, {2: x[3]}, {1: -x[0], 0: -x[3]}]  # the last ones: false ones, turned round
     expected = 0.0
     for factor, centre in zip([1.0, 0.5, 1.0], centres, strict=True):
         for row, label in enumerate(labels):
-            logits = np.array([cosine(x[row], one) for one in prototypes]) / 0.125
+            logits = np.array([cosine(x[row], prototype) for prototype in prototypes]) / 0.125
             if label in centre:
                 logits[label] += (1 - scores[row]) * (cosine(x[row], centre[label]) - 1)
             expected += (np.log(np.exp(factor * logits).sum()) - factor * logits[label]) / 4
     tensors = [paddle.to_tensor(np.asarray(value, np.float32)) for value in (x, prototypes, scores)]
     embedded, vectors, sure = tensors
-    answers = [paddle.to_tensor(value) for value in (labels, guesses)]
-    sets = [paddle.to_tensor(one) for one in missed]
-    ours = contrast(embedded, answers[0], sure, answers[1], vectors, sets, (1.0, 0.5))
+    answers = [paddle.to_tensor(value) for value in (labels, predictions)]
+    sets = [paddle.to_tensor(members) for members in false_negatives]
+    ours = compute_contrastive_loss(embedded, answers[0], sure, answers[1], vectors, sets, (1.0, 0.5))
     assert ours.item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -474,13 +480,13 @@ def test_tree_loss_by_hand():
     for row, label in enumerate([2, 0]):
         states = [v[row, 0], v[row, 1], *(u[row, c] + v[row, groups[c]] for c in range(3))]
         expected += (np.log(np.exp(states).sum()) - states[2 + label]) / 2
-    ours = measure_tree(fine, coarse, paddle.to_tensor([2, 0]), paddle.to_tensor(groups))
+    ours = compute_tree_loss(fine, coarse, paddle.to_tensor([2, 0]), paddle.to_tensor(groups))
     assert ours.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_diversity_is_the_norm_of_all_cosines():
     vectors = paddle.to_tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
-    assert measure_diversity(vectors).item() == pytest.approx(np.sqrt(3 + 4 * 0.5))
+    assert compute_diversity(vectors).item() == pytest.approx(np.sqrt(3 + 4 * 0.5))
 
 
 def test_a_batch_is_learnt_by_heart():
@@ -514,13 +520,13 @@ def test_published_groupings():
     [
         ("ntu120", (60, None), "PCAN: coarse_groups must be a list or one of ma52, ntu60, got 'ntu120'"),
         ("ntu60", (52, None), "PCAN: coarse_groups must name the coarse class of each of 52 classes, got 60"),
-        ([0, 2], (2, None), "PCAN: coarse_groups must hold all of 0 to 2 and nothing else, got [0, 2]"),
-        ([0, 1, 2], (3, 2), "PCAN: coarse_groups must hold all of 0 to 1 and nothing else, got [0, 1, 2]"),
+        ([0, 2], (2, None), "PCAN: coarse_groups must have all of 0 to 2 and nothing else, got [0, 2]"),
+        ([0, 1, 2], (3, 2), "PCAN: coarse_groups must have all of 0 to 1 and nothing else, got [0, 1, 2]"),
     ],
 )
 def test_bad_groups_are_named(groups, arguments, message):
     with pytest.raises(ValueError) as error:
-        list_groups(groups, *arguments)
+        resolve_groups(groups, *arguments)
     assert str(error.value) == message
 
 
@@ -542,8 +548,8 @@ def test_bad_argument_is_named(arguments, message):
 
 def test_coarse_prototypes_that_the_official_code_did_not_save_are_drawn():
     weights = {"cls_head.fc_rgb_coarse.bias": np.zeros(7, np.float32)}
-    drawn = read_pcan(weights)["prototypes.rgb_coarse.vectors"]
+    drawn = convert_pcan_weights(weights)["prototypes.rgb_coarse.vectors"]
     assert drawn.shape == (7, 128) and drawn.std() == pytest.approx(1, abs=0.1)
-    kept = np.ones([128, 7], np.float32)
-    both = read_pcan({**weights, "cls_head.fr_coarse_rgb.spatio_cl_net.avg_f": kept})
-    np.testing.assert_array_equal(both["prototypes.rgb_coarse.vectors"], kept.T)
+    saved = np.ones([128, 7], np.float32)
+    both = convert_pcan_weights({**weights, "cls_head.fr_coarse_rgb.spatio_cl_net.avg_f": saved})
+    np.testing.assert_array_equal(both["prototypes.rgb_coarse.vectors"], saved.T)

@@ -10,7 +10,15 @@ import pytest
 from golden_checks import assert_logits_match, assert_parameter_gradients_match, draw, l2_norm
 from paddle import nn
 
-from models.parts.pathway import Pathway, PathwayBlock, Plan, flatten_kernel, read_pathways, stack_frames, thin_frames
+from models.parts.pathway import (
+    Pathway,
+    PathwayBlock,
+    PathwayConfig,
+    convert_pathway_weights,
+    flatten_kernel,
+    stack_frames,
+    subsample_frames,
+)
 from models.pose.posec3d import PoseC3D
 from models.rgb.slowonly import SlowOnly
 from tools.golden import vectors
@@ -85,24 +93,24 @@ def run_block_in_3d(block, x, is_inflated, stride, dilation):
 
 def run_in_3d(pathway, x):
     """Run a whole pathway."""
-    plan = pathway.plan
-    strides = [plan.conv1_stride_t, plan.conv1_stride_s, plan.conv1_stride_s]
-    x = F.relu(normalize(convolve(x, pathway.conv1, plan.conv1_kernel, strides), pathway.bn1))
-    x = F.max_pool3d(x, [1, 3, 3], [plan.pool1_stride_t, plan.pool1_stride_s, plan.pool1_stride_s], [0, 1, 1])
-    for stage in range(plan.num_stages):
+    config = pathway.config
+    strides = [config.conv1_stride_t, config.conv1_stride_s, config.conv1_stride_s]
+    x = F.relu(normalize(convolve(x, pathway.conv1, config.conv1_kernel, strides), pathway.bn1))
+    x = F.max_pool3d(x, [1, 3, 3], [config.pool1_stride_t, config.pool1_stride_s, config.pool1_stride_s], [0, 1, 1])
+    for stage in range(config.num_stages):
         for index, block in enumerate(getattr(pathway, f"layer{stage + 1}")):
-            stride = [plan.temporal_strides[stage]] + 2 * [plan.spatial_strides[stage]]
+            stride = [config.temporal_strides[stage]] + 2 * [config.spatial_strides[stage]]
             stride = [1, 1, 1] if index else stride
-            x = run_block_in_3d(block, x, plan.inflate[stage], stride, plan.dilations[stage])
-        if stage == 0 and plan.with_pool2:
+            x = run_block_in_3d(block, x, config.inflate[stage], stride, config.dilations[stage])
+        if stage == 0 and config.with_pool2:
             x = F.max_pool3d(x, [2, 1, 1], [2, 1, 1])
     return x
 
 
 def run(pathway, clips):
     """Run a pathway, and give its output as clips (N, C, T, H, W)."""
-    x, num_frames = pathway.begin(clips)
-    for stage in range(pathway.plan.num_stages):
+    x, num_frames = pathway.run_stem(clips)
+    for stage in range(pathway.config.num_stages):
         x, num_frames = pathway.run_stage(stage, x, num_frames)
     return x.reshape([-1, num_frames, *x.shape[1:]]).transpose([0, 2, 1, 3, 4])
 
@@ -112,10 +120,10 @@ PLAIN = {"inflate": [0, 1], "spatial_strides": [1, 2], "temporal_strides": [1, 1
 
 def make_pathway(**changes):
     """Make a pathway of two stages with random statistics, in evaluation mode."""
-    plan = Plan(
+    config = PathwayConfig(
         "a_", **{"in_channels": 3, "base_channels": 4, "stage_blocks": [2, 1], "num_stages": 2} | PLAIN | changes
     )
-    pathway = Pathway(plan, [0, 0], zero_init_residual=False)
+    pathway = Pathway(config, [0, 0], zero_init_residual=False)
     rng = np.random.default_rng(1)
     for name, value in pathway.state_dict().items():
         if len(value.shape) == 1:
@@ -136,7 +144,7 @@ def make_pathway(**changes):
     ],
 )
 @paddle.no_grad()
-def test_a_pathway_is_a_3d_network_of_its_plan(changes):
+def test_a_pathway_is_a_3d_network_of_its_config(changes):
     pathway = make_pathway(**changes)
     clips = draw(2, 3, 11, 19, 20)
     expected, ours = run_in_3d(pathway, clips).numpy(), run(pathway, clips).numpy()
@@ -148,8 +156,10 @@ def test_a_pathway_is_a_3d_network_of_its_plan(changes):
 def test_the_pathway_of_rgb_is_slowonly_and_takes_its_weights_by_name():
     model = SlowOnly(4, depth=26, widen_factor=0.125)
     model.eval()
-    plan = Plan("", 3, 8, [2, 2, 2, 2], 4, [0, 0, 1, 1], [1, 2, 2, 2], [1] * 4, [1] * 4, (1, 7, 7), 2, 1, 2, 1)
-    pathway = Pathway(plan, [0] * 4, zero_init_residual=True)
+    config = PathwayConfig(
+        "", 3, 8, [2, 2, 2, 2], 4, [0, 0, 1, 1], [1, 2, 2, 2], [1] * 4, [1] * 4, (1, 7, 7), 2, 1, 2, 1
+    )
+    pathway = Pathway(config, [0] * 4, zero_init_residual=True)
     assert pathway.set_state_dict(model.backbone.state_dict()) == ([], [])
     pathway.eval()
     clips = draw(2, 3, 5, 40, 33)
@@ -172,10 +182,10 @@ def test_a_stride_in_time_comes_after_the_first_batch_norm():
     assert seen == {"bn1": 10, "bn2": 6}
 
 
-def test_frames_are_thinned_from_the_first_one_of_each_clip():
+def test_frames_are_subsampled_from_the_first_one_of_each_clip():
     x = paddle.arange(10).reshape([10, 1, 1, 1])
-    assert thin_frames(x, 5, 2).flatten().tolist() == [0, 2, 4, 5, 7, 9]
-    assert thin_frames(x, 5, 1) is x
+    assert subsample_frames(x, 5, 2).flatten().tolist() == [0, 2, 4, 5, 7, 9]
+    assert subsample_frames(x, 5, 1) is x
 
 
 def test_neighbours_become_channels():
@@ -206,7 +216,7 @@ def test_a_kernel_of_several_frames_is_taken_from_3d_weights():
 
 def test_the_second_classifier_of_a_file_that_was_tested_is_left_out():
     weights = {"cls_head.fc_cls.bias": np.zeros(4), "cls_head.new_cls.weight": np.zeros([4, 8, 1, 1, 1])}
-    assert list(read_pathways(weights)) == ["fc.bias"]
+    assert list(convert_pathway_weights(weights)) == ["fc.bias"]
 
 
 def test_features_are_averaged_over_time_and_space_and_half_dropped_in_training():
@@ -225,7 +235,7 @@ def test_features_are_averaged_over_time_and_space_and_half_dropped_in_training(
 
 def test_the_published_network_halves_frames_in_its_last_stage_only():
     backbone = PoseC3D(4, **SMALL).backbone
-    x, num_frames = backbone.begin(draw(1, 17, 6, 16, 16))
+    x, num_frames = backbone.run_stem(draw(1, 17, 6, 16, 16))
     sizes = [(num_frames, x.shape[2])]
     for stage in range(3):
         x, num_frames = backbone.run_stage(stage, x, num_frames)
@@ -249,10 +259,10 @@ def test_initialisation_has_the_published_spread():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"inflate": [0, 1]}, "PoseC3D: inflate must hold a number from 0 for each of 3 stages, got [0, 1]"),
-        ({"temporal_strides": []}, "PoseC3D: temporal_strides must hold a number from 1 for each of 3 stages, got []"),
-        ({"stage_blocks": [1, 0, 1]}, "PoseC3D: stage_blocks must hold a number from 1 for each stage, got [1, 0, 1]"),
-        ({"stage_blocks": []}, "PoseC3D: stage_blocks must hold a number from 1 for each stage, got []"),
+        ({"inflate": [0, 1]}, "PoseC3D: inflate must have a number from 0 for each of 3 stages, got [0, 1]"),
+        ({"temporal_strides": []}, "PoseC3D: temporal_strides must have a number from 1 for each of 3 stages, got []"),
+        ({"stage_blocks": [1, 0, 1]}, "PoseC3D: stage_blocks must have a number from 1 for each stage, got [1, 0, 1]"),
+        ({"stage_blocks": []}, "PoseC3D: stage_blocks must have a number from 1 for each stage, got []"),
         ({"base_channels": 0}, "PoseC3D: base_channels must be at least 1, got 0"),
     ],
 )  # fmt: skip
@@ -265,12 +275,12 @@ def test_bad_argument_is_named(arguments, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"num_stages": 3}, "a_num_stages must be from 1 to 2, which stage_blocks has, got 3"),
+        ({"num_stages": 3}, "a_num_stages must be from 1 to 2, the length of stage_blocks, got 3"),
         ({"conv1_kernel": [1, 2, 7]}, "a_conv1_kernel must be three odd numbers, got [1, 2, 7]"),
         ({"conv1_kernel": [1, 7]}, "a_conv1_kernel must be three odd numbers, got [1, 7]"),
         ({"fusion_kernel": 4}, "a_fusion_kernel must be odd, got 4"),
         ({"pool1_stride_t": 0}, "a_pool1_stride_t must be at least 1, got 0"),
-        ({"dilations": [0, 1]}, "a_dilations must hold a number from 1 for each of 2 stages, got [0, 1]"),
+        ({"dilations": [0, 1]}, "a_dilations must have a number from 1 for each of 2 stages, got [0, 1]"),
     ],
 )
 def test_bad_plan_is_named(changes, message):

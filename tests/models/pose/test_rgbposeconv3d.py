@@ -80,8 +80,8 @@ def record(model):
     """Give a dict that a forward pass fills: "rgb layer3", the stage -> what its first block sees."""
     seen = {}
     for name in NAMES:
-        path = getattr(model.backbone, f"{name}_path")
-        for stage in range(path.plan.num_stages):
+        path = model.backbone.pathways[name]
+        for stage in range(path.config.num_stages):
             key = f"{name} layer{stage + 1}"
             getattr(path, f"layer{stage + 1}")[0].register_forward_pre_hook(
                 lambda _layer, inputs, key=key: seen.update({key: inputs[0]})
@@ -129,10 +129,10 @@ def test_a_pathway_sees_its_own_features_first_then_those_of_the_other_one():
         **{"rgb layer1": 8, "rgb layer2": 32, "rgb layer3": 64 + 16, "rgb layer4": 128 + 32},
         **{"pose layer1": 4, "pose layer2": 16 + 4, "pose layer3": 32 + 8},
     }
-    x, num_frames = model.backbone.rgb_path.begin(inputs["rgb"])
+    x, num_frames = model.backbone.rgb_path.run_stem(inputs["rgb"])
     for stage in (0, 1):
         x, num_frames = model.backbone.rgb_path.run_stage(stage, x, num_frames)
-    y, num_maps = model.backbone.pose_path.run_stage(0, *model.backbone.pose_path.begin(inputs["pose"]))
+    y, num_maps = model.backbone.pose_path.run_stage(0, *model.backbone.pose_path.run_stem(inputs["pose"]))
     from_pose, from_rgb = (
         model.backbone.rgb_laterals["layer3"](y, num_maps),
         model.backbone.pose_laterals["layer2"](x, 3),
@@ -150,8 +150,8 @@ def test_a_detached_pathway_sends_no_gradient_to_the_other_one(name):
         inputs[other].stop_gradient = False
         model(**inputs)[name].sum().backward()
         assert (inputs[other].grad is None) is is_detached
-        lateral = getattr(model.backbone, f"{name}_laterals")
-        assert all(l2_norm(one.conv.weight.grad) > 0 for one in lateral.values())
+        laterals = model.backbone.laterals[name]
+        assert all(l2_norm(lateral.conv.weight.grad) > 0 for lateral in laterals.values())
 
 
 @pytest.mark.parametrize("name", list(NAMES))
@@ -160,11 +160,11 @@ def test_a_dropped_path_brings_zeros_in_training_only(name):
     seen = record(model)
     inputs = draw_inputs()
     widths = {"rgb": {"rgb layer3": 64, "rgb layer4": 128}, "pose": {"pose layer2": 16, "pose layer3": 32}}
-    own = widths.pop(name)
+    changed = widths.pop(name)
     for mode, is_dropped in ((model.train, True), (model.eval, False)):
         mode()
         outputs = model(**inputs)
-        for key, num_own in own.items():
+        for key, num_own in changed.items():
             assert bool((seen[key][:, num_own:] == 0).all()) is is_dropped
         assert all(
             seen[key][:, num_own:].abs().max() > 0 for others in widths.values() for key, num_own in others.items()
@@ -172,7 +172,7 @@ def test_a_dropped_path_brings_zeros_in_training_only(name):
         assert model.skips_layers and not make_model().skips_layers
         if is_dropped:
             sum(outputs.values()).sum().backward()
-            gradients = [one.conv.weight.grad for one in getattr(model.backbone, f"{name}_laterals").values()]
+            gradients = [lateral.conv.weight.grad for lateral in model.backbone.laterals[name].values()]
             assert gradients == [None, None]
 
 
@@ -180,13 +180,15 @@ def test_paths_are_dropped_as_often_as_told_and_each_by_itself():
     model = make_model(rgb_drop_path=0.25, pose_drop_path=0.5)
     model.train()
     drawn = []
-    model.backbone.exchange = lambda _stage, maps, dropped: drawn.append(dropped) or maps
+    model.backbone.exchange = lambda _stage, features, dropped: drawn.append(dropped) or features
     model.backbone.rgb_path.run_stage = model.backbone.pose_path.run_stage = lambda _stage, *pair: pair
     inputs = draw_inputs(1, 1, 16)
     for _ in range(400):
         model.backbone(inputs)
     drawn = drawn[::3]  # a forward pass asks for three exchanges, of which the first has no laterals
-    shares = [np.mean([set(names) <= set(one) for one in drawn]) for names in (["rgb"], ["pose"], ["rgb", "pose"])]
+    shares = [
+        np.mean([set(names) <= set(dropped) for dropped in drawn]) for names in (["rgb"], ["pose"], ["rgb", "pose"])
+    ]
     assert shares == pytest.approx([0.25, 0.5, 0.125], abs=0.08)
 
 
@@ -215,17 +217,23 @@ def test_wide_pathways_are_built_and_train():
         optimizer.clear_grad()
         losses.append(loss.item())
     assert losses[-1] < 0.9 * losses[0]
-    assert [list(one.conv.weight.shape[:2]) for one in model.backbone.rgb_laterals.values()] == [[160, 192], [320, 384]]
-    assert [list(one.conv.weight.shape[:2]) for one in model.backbone.pose_laterals.values()] == [[640, 48], [1280, 96]]
+    assert [list(lateral.conv.weight.shape[:2]) for lateral in model.backbone.rgb_laterals.values()] == [
+        [160, 192],
+        [320, 384],
+    ]
+    assert [list(lateral.conv.weight.shape[:2]) for lateral in model.backbone.pose_laterals.values()] == [
+        [640, 48],
+        [1280, 96],
+    ]
 
 
 def test_each_modality_has_logits_and_a_weighted_loss():
     model = make_model(loss_weights=[1.0, 1.5])
     inputs, labels = draw_inputs(), paddle.to_tensor([1, 2])
     outputs = model(**inputs)
-    assert {name: list(one.shape) for name, one in outputs.items()} == {"rgb": [2, 4], "pose": [2, 4]}
+    assert {name: list(logits.shape) for name, logits in outputs.items()} == {"rgb": [2, 4], "pose": [2, 4]}
     for name, pair in model.backbone(inputs).items():
-        expected = getattr(model, f"fc_{name}")(average_frames(*pair)).numpy()
+        expected = model.classifiers[name](average_frames(*pair)).numpy()
         np.testing.assert_allclose(outputs[name].numpy(), expected, atol=1e-6)
         np.testing.assert_allclose(
             average_frames(*pair).numpy(), as_clips(pair[0]).mean(axis=[2, 3, 4]).numpy(), rtol=1e-4, atol=1e-6
@@ -289,8 +297,8 @@ def test_each_key_reaches_its_pathway():
     arguments = {f"{name}_{key}": value for name, values in keys.items() for key, value in values.items()}
     with paddle.LazyGuard():
         model = RGBPoseConv3D(4, **arguments, pose_out_indices=[1], rgb_drop_path=0.25, pose_detach=True)
-    plans = model.backbone.plans
-    assert {name: {key: getattr(plans[name], key) for key in values} for name, values in keys.items()} == keys
+    configs = model.backbone.configs
+    assert {name: {key: getattr(configs[name], key) for key in values} for name, values in keys.items()} == keys
     assert model.backbone.drop_path == {"rgb": 0.25, "pose": 0.0}
     assert model.backbone.detach == {"rgb": False, "pose": True}
 
@@ -298,16 +306,22 @@ def test_each_key_reaches_its_pathway():
 def test_features_of_both_are_dropped_in_training_only():
     model = make_model(dropout_ratio=0.5)
     inputs = draw_inputs()
-    maps = model.backbone(inputs)
-    assert all((one == two).all() for one, two in zip(*(model.score(maps).values() for _ in range(2)), strict=True))
+    features = model.backbone(inputs)
+    assert all(
+        (first == second).all()
+        for first, second in zip(*(model.run_heads(features).values() for _ in range(2)), strict=True)
+    )
     model.train()
-    assert all((one != two).any() for one, two in zip(*(model.score(maps).values() for _ in range(2)), strict=True))
+    assert all(
+        (first != second).any()
+        for first, second in zip(*(model.run_heads(features).values() for _ in range(2)), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"rgb_inflate": [1]}, "RGBPoseConv3D: rgb_inflate must hold a number from 0 for each of 4 stages, got [1]"),
+        ({"rgb_inflate": [1]}, "RGBPoseConv3D: rgb_inflate must have a number from 0 for each of 4 stages, got [1]"),
         ({"pose_fusion_kernel": 4}, "RGBPoseConv3D: pose_fusion_kernel must be odd, got 4"),
         ({"speed_ratio": 0}, "RGBPoseConv3D: speed_ratio must be at least 1, got 0"),
         ({"pose_drop_path": 1.5}, "RGBPoseConv3D: pose_drop_path must be from 0 to 1, got 1.5"),
@@ -336,8 +350,8 @@ def test_bad_argument_is_named(arguments, message):
 @pytest.mark.parametrize(
     "shape, message",
     [
-        ((2, 17, 8, 8, 8), "before its layer3 the rgb pathway has 3 frames of 4 x 4, the lateral gives it 2 of 4 x 4"),
-        ((2, 17, 12, 16, 16), "pathway has 3 frames of 4 x 4, the lateral gives it 3 of 8 x 8; heat maps take speed"),
+        ((2, 17, 8, 8, 8), "before its layer3 the rgb pathway has 3 frames of 4 x 4, its lateral 2 of 4 x 4"),
+        ((2, 17, 12, 16, 16), "pathway has 3 frames of 4 x 4, its lateral 3 of 8 x 8; heat maps must have speed"),
         ((2, 3, 12, 8, 8), r"RGBPoseConv3D: pose: expected input \(N, 17, T, H, W\), got \(2, 3, 12, 8, 8\)"),
     ],
 )

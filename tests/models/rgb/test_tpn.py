@@ -12,7 +12,7 @@ from paddle import nn
 from engine import checkpoint
 from models.parts.resnet2d import split_frames
 from models.rgb.slowonly import SlowOnly
-from models.rgb.tpn import TPN, LevelFusion, Neck, make_spatial, pool, upsample
+from models.rgb.tpn import TPN, LevelFusion, Neck, make_spatial_modulation, pool, upsample
 from models.rgb.tsm import TSM
 from tools.golden import vectors
 
@@ -141,7 +141,7 @@ def test_upsampling_repeats_voxels():
 
 @pytest.mark.parametrize("channels, widths", [(256, []), (128, [256]), (64, [128, 256])])
 def test_spatial_modulation_halves_the_size_and_doubles_the_channels_until_they_are_those_of_the_top(channels, widths):
-    steps = make_spatial(channels, 256)
+    steps = make_spatial_modulation(channels, 256)
     assert [step.conv.weight.shape[0] for step in steps] == widths
     size = math.ceil(9 / 2 ** len(widths))
     assert list(steps(draw(1, channels, 2, 9, 9)).shape) == [1, 256, 2, size, size]

@@ -18,7 +18,7 @@ import models
 from layouts import get_layout
 from models.parts.graphs import build_adjacency
 from models.parts.weights import convert_torch_weights
-from models.skeleton.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_authors
+from models.skeleton.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_agcn_weights
 from models.skeleton.stgcn import rename
 from tools.golden import vectors
 
@@ -78,7 +78,7 @@ def test_a_graph_follows_from_the_skeleton_as_in_the_paper(topology):
         graph = adjacency + edges + powers / powers.sum(axis=2, keepdims=True)  # a receiver's shares sum to 1
     else:
         graph = edges + layer.alpha.item() * np.tanh(alike)
-    np.testing.assert_allclose(layer.weigh_edges(paddle.to_tensor(x)).numpy(), graph, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(layer.compute_adjacency(paddle.to_tensor(x)).numpy(), graph, rtol=0, atol=1e-5)
     weight = layer.conv.weight.numpy().reshape(8, 3, 2)
     expected = np.einsum("oki,bitv,bkvw->botw", weight, x, graph)
     expected += layer.bias.numpy().sum(axis=0)
@@ -160,7 +160,7 @@ def test_official_files_become_the_same_network_as_pyskl_ones():
     weights = vectors.draw_weights(reference)
     official = rename_as_official(weights)
     assert {"l10.gcn1.conv_ta.weight", "l5.residual.conv.weight", "l1.gcn1.PA", "fc.bias"} <= set(official)
-    ours, theirs = convert_authors(weights), convert_authors(official)
+    ours, theirs = convert_agcn_weights(weights), convert_agcn_weights(official)
     assert list(ours) == list(theirs)
     for name, value in ours.items():
         np.testing.assert_array_equal(theirs[name], value)
@@ -176,7 +176,7 @@ def test_files_of_the_first_paper_fit_too():
     official = rename_as_official(vectors.draw_weights(reference))
     first = {name: value for name, value in official.items() if not name.endswith("alpha")}  # it has no gates
     model = AGCN(60)
-    converted = convert_torch_weights(convert_authors(first), model)
+    converted = convert_torch_weights(convert_agcn_weights(first), model)
     assert set(converted) == set(model.state_dict())
 
 
@@ -186,7 +186,7 @@ def test_a_file_without_a_subset_is_refused():
     with pytest.raises(
         ValueError, match=r"blocks\.2\.graph_conv\.relate\.weight has shape \[80, 64, 1, 1\], the model"
     ):
-        convert_torch_weights(convert_authors(weights), AGCN(60, topology="gated"))
+        convert_torch_weights(convert_agcn_weights(weights), AGCN(60, topology="gated"))
 
 
 @pytest.mark.parametrize("arguments", [{}, {"topology": "gated", "attention": True}])

@@ -14,7 +14,14 @@ from engine import checkpoint
 from engine.losses import CrossEntropy
 from engine.train_step import TrainStep
 from models.parts.weights import convert_torch_weights
-from models.skeleton.infogcn import AttentionConv, InfoGCN, JointEmbedding, add_noise, draw_prior, measure_bottleneck
+from models.skeleton.infogcn import (
+    AttentionConv,
+    InfoGCN,
+    JointEmbedding,
+    add_noise,
+    compute_bottleneck_losses,
+    draw_prior,
+)
 from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
@@ -130,7 +137,7 @@ def test_criterion_of_the_config_is_the_authors():
 def test_bottleneck_compares_class_means_with_their_prior():
     latent = paddle.to_tensor([[1.0, 2.0], [3.0, 4.0], [10.0, 0.0]])
     prior = paddle.to_tensor([[0.0, 0.0], [9.0, 9.0], [9.0, 1.0]])  # nobody is of class 1
-    distance, length = measure_bottleneck(latent, paddle.to_tensor([0, 0, 2]), prior)
+    distance, length = compute_bottleneck_losses(latent, paddle.to_tensor([0, 0, 2]), prior)
     assert distance.item() == pytest.approx(((4 + 9) / 2 + (1 + 1) / 2) / 2)
     assert length.item() == pytest.approx(math.hypot(14 / 3, 6 / 3))
 

@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from models.skeleton.msg3d import MSG3D, MultiScaleGraphConv, WindowedGraphConv, order_graph
+from models.skeleton.msg3d import MSG3D, MultiScaleGraphConv, WindowedGraphConv, arrange_graph_weights
 from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
@@ -60,7 +60,7 @@ def test_graphs_are_the_authors(name):
         scales = np.array(reference["constants"][reference["constants_alias"].get(key, key)]).reshape(13, 25, 25)
         if name.startswith("pyskl"):
             scales = scales.swapaxes(1, 2)
-        ours, _ = order_graph(scales, np.zeros((6, 13 * (3 if place == "sgcn1.0" else 6), 1, 1)), window=1)
+        ours, _ = arrange_graph_weights(scales, np.zeros((6, 13 * (3 if place == "sgcn1.0" else 6), 1, 1)), window=1)
         np.testing.assert_allclose(layer.adjacency.numpy(), ours, atol=1e-6)
 
 
@@ -73,7 +73,7 @@ def test_a_window_gathers_from_its_own_frames_and_zeros_outside(in_channels, out
         in_channels, out_channels, np.zeros((num_scales, 6, 6), np.float32), window=window, stride=stride
     )
     weights, mix = draw(num_scales, 6, 6), draw(out_channels, num_scales * in_channels, 1, 1, seed=1)
-    residual, mix_weight = order_graph(weights, mix, window)
+    residual, mix_weight = arrange_graph_weights(weights, mix, window)
     assert list(layer.mix.weight.shape) == mix_shape  # whichever order is less work
     layer.residual.set_value(residual)
     layer.mix.weight.set_value(mix_weight)

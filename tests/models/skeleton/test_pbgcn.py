@@ -16,7 +16,7 @@ from models.skeleton.pbgcn import (
     PartConv,
     PartUnit,
     ResidualPartUnit,
-    rename_official,
+    convert_pbgcn_weights,
 )
 from tools.golden import vectors
 
@@ -216,7 +216,7 @@ def test_leftover_weights_are_refused_but_step_counters():
     with pytest.raises(
         ValueError, match=r"1 entries do not fit this PBGCN: units\.9\.branches\.0\.graph\.mask is left"
     ):
-        convert_torch_weights(rename_official(weights), model)
+        convert_torch_weights(convert_pbgcn_weights(weights), model)
 
 
 @pytest.mark.parametrize(

@@ -18,16 +18,16 @@ from layouts import get_layout
 from models.parts.graphs import build_adjacency
 from models.parts.weights import convert_torch_weights
 from models.skeleton.stgcn import (
-    PYSKL_NAMES,
-    ST_GCN_NAMES,
+    PYSKL_RULES,
     STGCN,
+    STGCN_RULES,
     Aggregate,
     GraphConv,
-    convert_pyskl,
-    convert_st_gcn,
-    differ_from_neighbours,
-    plan_blocks,
+    convert_pyskl_stgcn_weights,
+    convert_stgcn_weights,
+    list_block_sizes,
     rename,
+    subtract_neighbour_frames,
 )
 from tools.golden import vectors
 
@@ -64,7 +64,7 @@ def test_there_are_golden_files_of_both_repositories():
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long if n in LONG else ()) for n in GOLDEN])
 def test_outputs_and_gradients_are_those_of_the_authors_network(name):
     run = run_golden(name)
-    names = PYSKL_NAMES if name.startswith("pyskl") else ST_GCN_NAMES
+    names = PYSKL_RULES if name.startswith("pyskl") else STGCN_RULES
 
     def find_layer(layer):
         ours = rename(layer, names)
@@ -83,8 +83,8 @@ def test_size_is_that_of_the_authors_network(name):
 
 def test_each_stage_but_the_first_doubles_width_and_halves_time():
     widths = [(64, 64, 1)] * 3 + [(64, 128, 2)] + [(128, 128, 1)] * 2 + [(128, 256, 2)] + [(256, 256, 1)] * 2
-    assert plan_blocks(3, 64, None, "") == [(3, 64, 1), *widths]
-    assert plan_blocks(2, 5, [1, 2], "") == [(2, 5, 1), (5, 10, 2), (10, 10, 1)]
+    assert list_block_sizes(3, 64, None, "") == [(3, 64, 1), *widths]
+    assert list_block_sizes(2, 5, [1, 2], "") == [(2, 5, 1), (5, 10, 2), (10, 10, 1)]
     model = build(num_blocks=[1, 1, 1])
     features = model.blocks(draw(2, 3, 13, 25))
     assert list(features.shape) == [2, 16, 4, 25]  # 13 frames, 7, 4
@@ -134,7 +134,7 @@ def test_a_new_network_has_the_graph_of_its_layout_and_the_published_spread():
     adjacency = build_adjacency(get_layout("ucla20"), "spatial")
     for adaptive in ("importance", "offset", "init", "none"):
         block = STGCN(3, layout="ucla20", adaptive=adaptive, num_persons=1, num_blocks=[2]).blocks[1]
-        graph = block.graph_conv.weigh_edges().numpy()
+        graph = block.graph_conv.compute_adjacency().numpy()
         np.testing.assert_allclose(graph, adjacency[None], rtol=0, atol=1.1e-6)
         assert (graph == adjacency).all() == (adaptive != "offset")
         for layer in (block.conv, block.graph_conv.conv):
@@ -188,7 +188,7 @@ def test_a_missing_person_counts_as_one_at_zero():
 def test_the_second_stream_sees_how_far_a_joint_leaves_the_way_between_its_neighbours():
     track = np.array([0, 1, 2, 5, 3], np.float32)  # straight on for two steps, then there and back
     x = paddle.to_tensor(np.broadcast_to(track[:, None, None], (1, 2, 5, 3, 2)).copy())
-    motion = differ_from_neighbours(x).numpy()
+    motion = subtract_neighbour_frames(x).numpy()
     expected = np.broadcast_to(np.array([0, 0, -1, 2.5, 0])[:, None, None], motion.shape)
     np.testing.assert_array_equal(motion, expected)
 
@@ -196,7 +196,7 @@ def test_the_second_stream_sees_how_far_a_joint_leaves_the_way_between_its_neigh
 def test_two_streams_add_their_logits():
     model = build(two_stream=True)
     x = draw(2, 3, 8, 25, 2)
-    second = model.motion(differ_from_neighbours(x)).numpy()
+    second = model.motion(subtract_neighbour_frames(x)).numpy()
     assert np.abs(second).max() > 1e-2
     total = model(x).numpy()
     model.motion = None
@@ -235,7 +235,7 @@ def test_files_name_what_does_not_fit():
         model = models.build_model("stgcn", **vectors.describe(reference)[1])
     counter = {"st_gcn_networks.0.tcn.0.num_batches_tracked": np.array(9)}
     with pytest.raises(ValueError) as error:
-        convert_torch_weights(convert_st_gcn({**weights, **counter, "extra": np.zeros(1)}), model)
+        convert_torch_weights(convert_stgcn_weights({**weights, **counter, "extra": np.zeros(1)}), model)
     assert "3 entries do not fit" in str(error.value)
     for said in ("blocks.3.norm2.weight is missing", "blocks.9.graph_conv.edges is missing", "extra is left over"):
         assert said in str(error.value)
@@ -243,11 +243,11 @@ def test_files_name_what_does_not_fit():
 
 def test_fixed_graphs_in_files_are_dropped_and_learnt_ones_kept():
     graph = np.ones((3, 25, 25), np.float32)
-    assert convert_st_gcn({"A": graph, "motion_stream.A": graph}) == {}
-    both = convert_pyskl({"backbone.gcn.0.gcn.A": graph, "backbone.gcn.0.gcn.PA": 2 * graph})
+    assert convert_stgcn_weights({"A": graph, "motion_stream.A": graph}) == {}
+    both = convert_pyskl_stgcn_weights({"backbone.gcn.0.gcn.A": graph, "backbone.gcn.0.gcn.PA": 2 * graph})
     assert list(both) == ["blocks.0.graph_conv.edges"]
     np.testing.assert_array_equal(both["blocks.0.graph_conv.edges"], 2 * graph[None])
-    learnt = convert_pyskl({"backbone.gcn.0.gcn.A": graph})
+    learnt = convert_pyskl_stgcn_weights({"backbone.gcn.0.gcn.A": graph})
     assert list(learnt) == ["blocks.0.graph_conv.edges"]
 
 
