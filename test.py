@@ -79,11 +79,11 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
         "RUN.overfit": 0,
     }
     if args.config:
-        return recipe.read_recipe(args.config, given, args.override, args.root)[0]
+        return recipe.read_recipe(args.config, given, args.overrides, args.root)[0]
     if "config" not in state:
         raise ValueError(f"'{args.weights}' holds weights only; name the config they were trained with: --config FILE")
     state["config"]["RUN"]["use_gpu"] = None  # the machine that trained may have been another
-    return recipe.resolve(recipe.override(state["config"], given, args.override, args.root), args.weights)
+    return recipe.resolve(recipe.override(state["config"], given, args.overrides, args.root), args.weights)
 
 
 def summarize(args: argparse.Namespace, config: dict, state: dict, loader, result: dict, figures: dict) -> dict:

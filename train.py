@@ -58,7 +58,7 @@ def read_recipe(args: argparse.Namespace) -> tuple:
         "RUN.deterministic": args.deterministic,
         "RUN.overfit": args.overfit,
     }
-    return recipe.read_recipe(args.config, given, args.override, args.root)
+    return recipe.read_recipe(args.config, given, args.overrides, args.root)
 
 
 def train(config: dict, settings: RunSettings) -> None:

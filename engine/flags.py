@@ -19,7 +19,7 @@ def add_shared_flags(parser: command_line.CommandLine) -> None:
     parser.add_argument(
         "--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos"
     )
-    parser.add_argument("-o", dest="override", action="append", default=[], help="SECTION.key=value, repeatable")
+    parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
 
 
 def shared_settings(args: argparse.Namespace, mode: str) -> dict:

@@ -248,10 +248,10 @@ def test_files_without_usable_weights(write, tmp_path, weights, monkeypatch):
         return str(caught.value)
 
     class Net:
-        __module__, __qualname__ = "tiny", "Net"
+        __module__, __qualname__ = "small_dataset", "Net"
 
-    monkeypatch.setattr("tiny.Net", Net, raising=False)
-    assert "holds a whole 'tiny.Net' object, which only its own code" in refusal(
+    monkeypatch.setattr("small_dataset.Net", Net, raising=False)
+    assert "holds a whole 'small_dataset.Net' object, which only its own code" in refusal(
         fake_torch.write_zip(tmp_path / "a.pth", Net())
     )
     assert (
@@ -361,7 +361,7 @@ def test_every_command_of_the_zoo_can_be_typed():
     for words in scripts:
         args = PARSERS[words[1]](words[2:])
         if getattr(args, "config", None):
-            recipe.read_recipe(str(ROOT / args.config), {}, args.override)
+            recipe.read_recipe(str(ROOT / args.config), {}, args.overrides)
     (keys,) = [words for words in lines if words[0] == "-o"]
     assert recipe.read_recipe(str(ROOT / "configs/resnet.txt"), {}, keys[1::2])[0]["READER"]["std"] == 3 * [0.0039216]
 
