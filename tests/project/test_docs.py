@@ -172,7 +172,7 @@ def find_command_fault(line):
     try:
         with contextlib.redirect_stderr(heard):
             args = PARSERS[words[0]](words[1:])
-        if hasattr(args, "override"):
+        if hasattr(args, "overrides"):
             resolve(args.overrides, args.config if hasattr(args, "config") else ablation.BASE)
     except (SystemExit, ValueError, OSError) as error:
         return heard.getvalue() or str(error)
