@@ -1,4 +1,4 @@
-"""The networks by the name that a config's MODEL.name takes."""
+"""The networks, by their names in a config's MODEL.name."""
 
 from common.suggestions import suggest
 from models.pose.pcan import PCAN
@@ -43,10 +43,14 @@ MODELS = {
 
 
 def build_model(name: str, **arguments):
-    """Build the network called `name`; the other arguments are its class's own.
+    """Build a network.
+
+    Args:
+        name: a key of `MODELS`.
+        arguments: those of its class.
 
     Raises:
-        ValueError: no network has that name.
+        ValueError: an unknown name; the message has the nearest one.
     """
     if name not in MODELS:
         raise ValueError(f"build_model: unknown model '{name}'{suggest(name, MODELS)} (known: {', '.join(MODELS)})")

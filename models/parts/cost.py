@@ -1,4 +1,4 @@
-"""What one input costs a network: multiply-adds forward, and the memory that the backward pass needs."""
+"""The cost of a network for one input: multiply-adds of the forward pass, and memory for the backward pass."""
 
 import dataclasses
 import math
@@ -25,10 +25,10 @@ class Cost:
 
 
 def measure_cost(model: nn.Layer, input_shape: dict) -> Cost:
-    """Run a network once on zeros, in evaluation mode, and measure the cost of one input.
+    """Measure the cost of one input by a forward pass of zeros in evaluation mode.
 
-    Multiply-adds are those of convolutions, linear layers and `Product`, seen by forward hooks. Memory is counted in
-    float32, of all tensors that autograd saves, the parameters excepted. The mode of the network is restored.
+    Multiply-adds are those of convolutions, linear layers and `Product`, counted by forward hooks. Memory is that of
+    all tensors that autograd saves, in float32, without the parameters. The mode of the network is restored.
 
     Args:
         input_shape: name of an input -> its shape without the batch axis, such as {"rgb": [3, 16, 112, 112]}.
@@ -51,7 +51,7 @@ def measure_cost(model: nn.Layer, input_shape: dict) -> Cost:
     hooks = [layer.register_forward_post_hook(add_macs) for layer in model.sublayers(include_self=True)]
     with paddle.autograd.saved_tensors_hooks(add_saved, lambda tensor: tensor):
         output = model(*(paddle.zeros([1, *shape]) for shape in input_shape.values()))
-    del output  # not earlier: once freed, an address may belong to another saved tensor
+    del output  # not earlier: a freed address may be reused by another saved tensor
     for hook in hooks:
         hook.remove()
     if was_training:

@@ -26,7 +26,7 @@ class CrossAttention(nn.Layer):
         self.num_heads, self.scale = num_heads, (num_channels // num_heads) ** -0.5
         self.queries, self.keys, self.values, self.out = (nn.Linear(num_channels, num_channels) for _ in range(4))
         self.dropout = nn.Dropout(dropout_ratio)
-        self.compare, self.gather = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
+        self.compare, self.aggregate = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
 
     def split_heads(self, x):
         """Map (N, T, C) to (N, num_heads, T, C/num_heads)."""
@@ -36,7 +36,7 @@ class CrossAttention(nn.Layer):
         """Map queries of `tokens` (N, T, C), with keys and values of `context` (N, T', C), to (N, T, C)."""
         queries, keys = self.split_heads(self.queries(tokens)), self.split_heads(self.keys(context))
         attention = self.dropout(F.softmax(self.compare(queries, keys) * self.scale))
-        attended = self.gather(attention, self.split_heads(self.values(context)))
+        attended = self.aggregate(attention, self.split_heads(self.values(context)))
         return self.out(attended.transpose([0, 2, 1, 3]).flatten(2))
 
 

@@ -1,7 +1,7 @@
-"""Graphs of joints as the matrices that networks multiply with, every published way; no Paddle.
+"""Adjacency matrices of skeletons, by every published strategy; no Paddle.
 
-`A[k, v, w]` weighs what joint `v` sends to joint `w` in the k-th subset: the authors' networks compute
-`y[w] = sum over v of x[v] A[k, v, w]`. Columns that are normalised sum to 1, or to 0 where nothing arrives.
+`A[k, v, w]` is the weight of the edge from joint `v` to joint `w` in the k-th subset: the authors' networks compute
+`y[w] = sum over v of x[v] A[k, v, w]`. Normalised columns sum to 1, or to 0 for a joint without incoming edges.
 
 Sources: ST-GCN (Yan et al., AAAI 2018), 2s-AGCN (Shi et al., CVPR 2019), PB-GCN (Thakkar and Narayanan, BMVC 2018),
 MS-G3D (Liu et al., CVPR 2020), InfoGCN (Chi et al., CVPR 2022), and their repositories.
@@ -16,7 +16,7 @@ from layouts import Layout
 
 
 def build_adjacency(layout: Layout, strategy: str, **options) -> np.ndarray:
-    """Build the graph of a network.
+    """Build the adjacency matrices of a network.
 
     Args:
         layout: joints and edges.
@@ -30,20 +30,23 @@ def build_adjacency(layout: Layout, strategy: str, **options) -> np.ndarray:
         ValueError: an unknown strategy, or an option that it does not take.
     """
     if strategy not in STRATEGIES:
-        known = f"{suggest(strategy, STRATEGIES)} (known: {', '.join(STRATEGIES)})"
-        raise ValueError(f"build_adjacency: unknown strategy '{strategy}'{known}")
+        raise ValueError(
+            f"build_adjacency: unknown strategy '{strategy}'{suggest(strategy, STRATEGIES)} "
+            f"(known: {', '.join(STRATEGIES)})"
+        )
     function = STRATEGIES[strategy]
-    known = list(inspect.signature(function).parameters)[1:]
+    parameters = list(inspect.signature(function).parameters)[1:]
     for option in options:
-        if option not in known:
+        if option not in parameters:
             raise ValueError(
-                f"build_adjacency: strategy '{strategy}' takes no {option} (it takes: {', '.join(known) or 'none'})"
+                f"build_adjacency: strategy '{strategy}' takes no {option} "
+                f"(it takes: {', '.join(parameters) or 'none'})"
             )
     return np.stack(function(layout, **options)).astype(np.float32)
 
 
 def directed_adjacency(edges, num_joints: int) -> np.ndarray:
-    """Make the binary (V, V) matrix in which the edge (joint, next) lets `next` send to `joint`."""
+    """Return the binary (V, V) matrix of edges (joint, inward neighbour), from the neighbour to the joint."""
     matrix = np.zeros((num_joints, num_joints))
     for joint, inward in edges:
         matrix[inward, joint] = 1
@@ -51,13 +54,13 @@ def directed_adjacency(edges, num_joints: int) -> np.ndarray:
 
 
 def undirected_adjacency(edges, num_joints: int) -> np.ndarray:
-    """Make the symmetric binary (V, V) matrix of the edges."""
+    """Return the symmetric binary (V, V) matrix of edges."""
     matrix = directed_adjacency(edges, num_joints)
     return np.maximum(matrix, matrix.T)
 
 
 def count_hops(adjacency: np.ndarray) -> np.ndarray:
-    """Count the edges on the shortest way between joints: (V, V), infinite where there is none."""
+    """Count the edges on the shortest path between joints: (V, V), infinite where there is none."""
     reached = np.eye(len(adjacency), dtype=bool)
     hops = np.where(reached, 0.0, np.inf)
     for distance in range(1, len(adjacency)):
@@ -67,20 +70,20 @@ def count_hops(adjacency: np.ndarray) -> np.ndarray:
 
 
 def normalize_columns(matrix: np.ndarray) -> np.ndarray:
-    """Divide each column by its sum, A D^-1; columns of zeros stay."""
+    """Divide each column by its sum, A D^-1; columns of zeros are unchanged."""
     sums = matrix.sum(axis=0)
     return matrix / np.where(sums == 0, 1, sums)
 
 
 def normalize_symmetric(matrix: np.ndarray) -> np.ndarray:
-    """Divide by the roots of the sums of row and column, D^-1/2 A D^-1/2; rows of zeros stay."""
+    """Divide by the square roots of the sums of row and column, D^-1/2 A D^-1/2; rows of zeros are unchanged."""
     sums = matrix.sum(axis=0)
     roots = np.sqrt(np.where(sums == 0, 1, sums))
     return matrix / roots[:, None] / roots
 
 
 def _select_hops(layout, max_hop, dilation):
-    """Give the hops (V, V), infinite beyond max_hop, those that count, and the normalised matrix of these."""
+    """Return the hops (V, V), infinite beyond max_hop; the valid numbers of hops; the normalised matrix of these."""
     hops = count_hops(undirected_adjacency(layout.edges, layout.num_joints))
     hops[hops > max_hop] = np.inf
     valid = range(0, max_hop + 1, dilation)
@@ -88,39 +91,39 @@ def _select_hops(layout, max_hop, dilation):
 
 
 def uniform(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
-    """One subset: a joint and its neighbours up to `max_hop` edges away, each with the same weight."""
+    """One subset: a joint and its neighbours up to `max_hop` edges away, with equal weights."""
     return [_select_hops(layout, max_hop, dilation)[2]]
 
 
 def distance(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
-    """ST-GCN's: the matrix of `uniform`, one subset per distance."""
+    """ST-GCN: the matrix of `uniform`, one subset for each number of hops."""
     hops, valid, weights = _select_hops(layout, max_hop, dilation)
     return [np.where(hops == hop, weights, 0) for hop in valid]
 
 
 def spatial(layout: Layout, max_hop: int = 1, dilation: int = 1) -> list:
-    """ST-GCN's: as `distance`, split again by whether the sender is nearer to the centre than the receiver.
+    """ST-GCN: as `distance`, split again by whether the sender is nearer to the centre than the receiver.
 
-    As in its code, joints further than `max_hop` from the centre count as equally far.
+    As in its code, joints more than `max_hop` from the centre count as equally far.
     """
     hops, valid, weights = _select_hops(layout, max_hop, dilation)
     to_centre = hops[layout.centre]
     nearer = to_centre[:, None] < to_centre  # [sender, receiver]
     subsets = []
     for hop in valid:
-        here = np.where(hops == hop, weights, 0)
-        subsets += [here] if hop == 0 else [np.where(nearer, 0, here), np.where(nearer, here, 0)]
+        subset = np.where(hops == hop, weights, 0)
+        subsets += [subset] if hop == 0 else [np.where(nearer, 0, subset), np.where(nearer, subset, 0)]
     return subsets
 
 
 def inward_outward(layout: Layout) -> list:
-    """The three subsets of 2s-AGCN, CTR-GCN and PYSKL's "spatial": a joint itself, along the edges, against them."""
-    along = directed_adjacency(layout.edges, layout.num_joints)
-    return [np.eye(layout.num_joints), normalize_columns(along), normalize_columns(along.T)]
+    """2s-AGCN, CTR-GCN and PYSKL's "spatial": a joint itself, along the edges, against them."""
+    directed = directed_adjacency(layout.edges, layout.num_joints)
+    return [np.eye(layout.num_joints), normalize_columns(directed), normalize_columns(directed.T)]
 
 
 def neighbours(layout: Layout) -> list:
-    """PB-GCN's "distance": a joint itself, and its neighbours, each subset normalised by itself."""
+    """PB-GCN's "distance", two subsets, each normalised: a joint itself, and its neighbours."""
     return [np.eye(layout.num_joints), normalize_columns(undirected_adjacency(layout.edges, layout.num_joints))]
 
 
@@ -140,22 +143,22 @@ def laplacian(layout: Layout) -> list:
 
 
 def binary(layout: Layout) -> list:
-    """One subset: 1 between neighbours, not normalised."""
+    """PYSKL's "binary_adj": 1 between neighbours, not normalised."""
     return [undirected_adjacency(layout.edges, layout.num_joints)]
 
 
 def parts(layout: Layout, num_parts: int = 4) -> list:
-    """PB-GCN's: a joint itself, then the edges of each body part, normalised symmetrically."""
+    """PB-GCN's "parts": a joint itself, then the edges of each body part, normalised symmetrically."""
     matrices = [undirected_adjacency(edges, layout.num_joints) for edges in layout.group_parts(num_parts)]
     return [np.eye(layout.num_joints), *map(normalize_symmetric, matrices)]
 
 
 def directed_parts(layout: Layout, num_parts: int = 4) -> list:
-    """PB-GCN's "parts+spatial": a joint itself, then for each body part along its edges and against them."""
+    """PB-GCN's "parts+spatial": a joint itself, then the edges of each body part in one direction and in the other."""
     subsets = [np.eye(layout.num_joints)]
     for edges in layout.group_parts(num_parts):
-        along = directed_adjacency(edges, layout.num_joints)
-        subsets += [normalize_columns(along), normalize_columns(along.T)]
+        directed = directed_adjacency(edges, layout.num_joints)
+        subsets += [normalize_columns(directed), normalize_columns(directed.T)]
     return subsets
 
 
@@ -177,12 +180,12 @@ STRATEGIES = {
 def disentangled_adjacency(
     layout: Layout, num_scales: int, window: int = 1, normalization: str = "symmetric"
 ) -> np.ndarray:
-    """Build MS-G3D's graphs of joints exactly k edges apart, each with its diagonal.
+    """Build MS-G3D's adjacency matrices of joints exactly k edges apart, each with the diagonal.
 
     Args:
         layout: joints and edges.
-        num_scales: scales k from 0 (the joint itself) upwards; beyond the graph's diameter only the diagonal remains.
-        window: frames that see each other; a joint's neighbours in another frame are itself and its own neighbours.
+        num_scales: number of scales k = 0, 1, ...; beyond the graph's diameter only the diagonal remains.
+        window: frames of the graph; a joint is connected to itself and its neighbours in all of them.
         normalization: "symmetric" (the authors') or "column" (PYSKL's).
 
     Returns:
@@ -206,17 +209,17 @@ NORMALIZATIONS = {"symmetric": normalize_symmetric, "column": normalize_columns}
 
 
 def vector_adjacency(layout: Layout, k: int) -> np.ndarray:
-    """Build InfoGCN's I - P^k, float32 (V, V): `x'[v] = sum over w of A[v, w] x[w]` is relative to the k-th elder.
+    """Build InfoGCN's A = I - P^k, float32 (V, V): `A x` has the coordinates of joints relative to their k-th ancestor.
 
-    k = 1 is a bone, 2 is relative to the grandparent; joints with fewer elders keep their coordinates, and k = 0 gives
-    zeros. P is binary with the layout's `vector_edges`.
+    k = 1 is a bone, k = 2 is relative to the grandparent; joints with fewer ancestors keep their coordinates, and k = 0
+    results in zeros. P is the binary matrix of the layout's `vector_edges`.
 
     Raises:
         ValueError: a negative k.
     """
     if k < 0:
         raise ValueError(f"vector_adjacency: k must be 0 or more, got {k}")
-    elders = np.zeros((layout.num_joints, layout.num_joints))
-    for joint, elder in layout.vector_edges:
-        elders[joint, elder] = 1
-    return (np.eye(layout.num_joints) - np.linalg.matrix_power(elders, k)).astype(np.float32)
+    parents = np.zeros((layout.num_joints, layout.num_joints))
+    for joint, parent in layout.vector_edges:
+        parents[joint, parent] = 1
+    return (np.eye(layout.num_joints) - np.linalg.matrix_power(parents, k)).astype(np.float32)

@@ -1,17 +1,21 @@
-"""What networks for skeletons share: the check of an input, its batch norm, convolutions over time, the last pool.
+"""Input check, input batch norm, convolutions over time and global pool that networks for skeletons share.
 
-Inside the networks the persons stand in the batch: `(N*M, C, T, V)`.
+Inside the networks the persons are in the batch axis: `(N*M, C, T, V)`.
 """
-
-import math
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from models.parts.layers import he_normal_by_fan_out
+from models.parts.products import Product
+
+NUM_BLOCKS = (4, 3, 3)  # in each stage of ST-GCN and 2s-AGCN
+TEMPORAL_KERNEL_SIZE = 9  # of ST-GCN and 2s-AGCN, in frames
+
 
 def check_skeletons(x: paddle.Tensor, in_channels: int, num_joints: int, num_persons: int, model_name: str) -> None:
-    """Refuse what is no batch of skeletons.
+    """Check that `x` is a batch of skeletons.
 
     Raises:
         ValueError: `x` is not (N, in_channels, T, num_joints, num_persons).
@@ -24,13 +28,13 @@ def check_skeletons(x: paddle.Tensor, in_channels: int, num_joints: int, num_per
 
 
 class DataNorm(nn.Layer):
-    """Batch norm of the input, each coordinate of each joint by itself; it moves the persons into the batch.
+    """Batch norm of the input with statistics for each channel of each joint; it moves the persons into the batch axis.
 
     Args:
         num_persons: persons of a sample, M.
         num_joints: joints, V.
         in_channels: channels, C.
-        per_person: each person has statistics of his own (M * V * C of them, in that order) instead of sharing V * C.
+        per_person: each person has its own statistics (M * V * C, in that order); else they share V * C.
     """
 
     def __init__(self, num_persons: int, num_joints: int, in_channels: int, per_person: bool):
@@ -49,10 +53,10 @@ class DataNorm(nn.Layer):
 
 
 class SkeletonConv2D(nn.Conv2D):
-    """A convolution like `nn.Conv2D` whose bias costs less on a CPU.
+    """`nn.Conv2D` with a faster bias on a CPU.
 
-    Paddle adds the bias as (1, C, 1, 1), which its CPU kernel spreads element by element: half the time of a network
-    with narrow convolutions. For (C, 1, 1) it has a fast way, and the sums are the same.
+    Paddle adds the bias as (1, C, 1, 1), which its CPU kernel broadcasts element by element: half the time of a network
+    with narrow convolutions. For (C, 1, 1) it has a fast kernel, and the sums are the same.
     """
 
     def __init__(
@@ -76,19 +80,19 @@ def temporal_conv(
     bias: bool = True,
     initializer: nn.initializer.Initializer | None = None,
 ) -> SkeletonConv2D:
-    """Make a convolution over T alone of (N*M, C, T, V); it keeps T (but for `stride`, rounded up).
+    """Make a convolution over T of (N*M, C, T, V), padded to keep T (divided by `stride`, rounded up).
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: frames, odd; 1 mixes channels only.
-        stride: frames from one output to the next.
-        dilation: frames from one tap of the kernel to the next.
-        bias: add a bias, 0 at first.
-        initializer: how the weights are drawn; He-normal by fan-out if None.
+        kernel_size: in frames, odd.
+        stride: in frames.
+        dilation: in frames.
+        bias: add a bias, initialised as 0.
+        initializer: of the weights; None: He-normal by fan-out.
     """
     if initializer is None:
-        initializer = nn.initializer.Normal(0.0, math.sqrt(2.0 / (out_channels * kernel_size)))
+        initializer = he_normal_by_fan_out(out_channels * kernel_size)
     return SkeletonConv2D(
         in_channels,
         out_channels,
@@ -105,3 +109,60 @@ def pool_persons(x: paddle.Tensor, num_persons: int) -> paddle.Tensor:
     """Average over frames, joints and persons: (N*M, C, T, V) to (N, C)."""
     features = x.mean(axis=[2, 3])  # -> (N*M, C)
     return features.reshape([-1, num_persons, features.shape[1]]).mean(axis=1)
+
+
+def list_block_sizes(in_channels: int, base_channels: int, num_blocks: list | None, model_name: str) -> list:
+    """List (in_channels, out_channels, stride) of the blocks of ST-GCN or 2s-AGCN.
+
+    Each stage but the first doubles the width and halves the frames.
+
+    Args:
+        in_channels: of the first block.
+        base_channels: width of the first stage.
+        num_blocks: of each stage; None: `NUM_BLOCKS`.
+        model_name: for the messages of errors.
+
+    Raises:
+        ValueError: a stage without blocks, or a width below 1.
+    """
+    num_blocks = NUM_BLOCKS if num_blocks is None else num_blocks
+    if not num_blocks or min(num_blocks) < 1:
+        raise ValueError(f"{model_name}: num_blocks must have at least 1 block in each stage, got {num_blocks}")
+    if base_channels < 1:
+        raise ValueError(f"{model_name}: base_channels must be at least 1, got {base_channels}")
+    sizes = []
+    for stage, count in enumerate(num_blocks):
+        width = base_channels << stage
+        for index in range(count):
+            sizes.append((in_channels, width, 2 if stage and not index else 1))
+            in_channels = width
+    return sizes
+
+
+class Aggregate(nn.Layer):
+    """Sum over the neighbours in each subset of a graph, by one matrix product."""
+
+    def __init__(self):
+        super().__init__()
+        self.product = Product(paddle.matmul)
+
+    def forward(self, x, graph):
+        """Map (B, C, T, V) and adjacency matrices (B, K, V, V) to (B, K*C, T, V), channel k*C + c.
+
+        graph[b, k, v, w] is the weight of the edge from joint v to joint w. Its first axis may not be 1: of 1 and an
+        unknown number, Paddle's static matmul infers 1 in an export.
+        """
+        num_channels, num_subsets, num_joints = x.shape[1], graph.shape[1], graph.shape[2]
+        x = self.product(x.reshape([0, 1, -1, num_joints]), graph)  # (B, 1, C*T, V) -> (B, K, C*T, V)
+        return x.reshape([0, num_subsets * num_channels, -1, num_joints])
+
+
+class Shortcut(nn.Sequential):
+    """A shortcut: the identity where the size stays, else a strided 1x1 convolution and batch norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, initializer=None):
+        layers = []
+        if in_channels != out_channels or stride != 1:
+            conv = temporal_conv(in_channels, out_channels, 1, stride, initializer=initializer)
+            layers = [conv, nn.BatchNorm2D(out_channels)]
+        super().__init__(*layers)

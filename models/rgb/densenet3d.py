@@ -4,7 +4,7 @@ Paper: "Densely Connected Convolutional Networks", G. Huang, Z. Liu, L. van der 
 arXiv:1608.06993; in 3-D by Hara et al. (see `ResNet3D`). Official repository:
 https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
 
-Where we differ: in nothing but the entry; the official one cannot be called, its number of classes bears two names.
+Where we differ: the official network cannot be constructed, its number of classes has two names.
 """
 
 import paddle
@@ -16,8 +16,8 @@ from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
 
 NUM_LAYERS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}  # of each block
-BOTTLENECK_RATIO = 4  # width of a layer's 1x1x1 convolution, in growth rates
-MIN_BLOCK_SIZE = 8  # frames, rows and columns of the first block that survive three halvings
+BOTTLENECK_RATIO = 4  # output channels of a layer's 1x1x1 convolution / growth rate
+MIN_BLOCK_SIZE = 8  # frames, rows and columns of the first block, of which three halvings leave 1
 
 
 class DenseLayer(nn.Layer):
@@ -33,9 +33,9 @@ class DenseLayer(nn.Layer):
 
     def forward(self, x):
         """Map (N, in_channels, T, H, W) to (N, in_channels + growth_rate, T, H, W)."""
-        new = self.conv1(F.relu(self.norm1(x)))
-        new = self.conv2(F.relu(self.norm2(new)))
-        return paddle.concat([x, new], axis=1)
+        y = self.conv1(F.relu(self.norm1(x)))
+        y = self.conv2(F.relu(self.norm2(y)))
+        return paddle.concat([x, y], axis=1)
 
 
 class Transition(nn.Layer):
@@ -117,16 +117,18 @@ class DenseNet3D(ActionModel):
                 self.features.add_sublayer(f"transition{number}", Transition(width))
                 width //= 2
         self.features.add_sublayer("norm5", nn.BatchNorm3D(width))
-        self.classifier = nn.Linear(width, num_classes, weight_attr=uniform_by_fan_in(width))  # its bias starts at 0
+        self.classifier = nn.Linear(
+            width, num_classes, weight_attr=uniform_by_fan_in(width)
+        )  # its bias is initialised as 0
 
     def forward(self, x):
         """Map clips (N, in_channels, T, H, W) to logits (N, num_classes).
 
         Raises:
-            ValueError: another number of axes or channels, or a clip too short or small for the three transitions.
+            ValueError: another number of axes or channels, or a clip that is too short or small for three transitions.
         """
         check_clips(x, self.in_channels, "DenseNet3D")
-        if paddle.in_dynamic_mode():  # sizes may be open while the network is exported
+        if paddle.in_dynamic_mode():  # sizes may be unknown while the network is exported
             self._check_size(x)
         # A clip of 16 x 112 x 112 has 8 x 28 x 28, 4 x 14 x 14, 2 x 7 x 7 and 1 x 3 x 3 in the four blocks.
         x = F.relu(self.features(x))
@@ -143,5 +145,5 @@ class DenseNet3D(ActionModel):
 
 
 def _find_min_size(kernel_size: tuple, stride: tuple, no_max_pool: bool) -> list:
-    before_pool = MIN_BLOCK_SIZE if no_max_pool else 2 * MIN_BLOCK_SIZE - 1
-    return [(before_pool - 1) * step + size - 2 * (size // 2) for size, step in zip(kernel_size, stride, strict=True)]
+    stem_size = MIN_BLOCK_SIZE if no_max_pool else 2 * MIN_BLOCK_SIZE - 1
+    return [(stem_size - 1) * step + size - 2 * (size // 2) for size, step in zip(kernel_size, stride, strict=True)]

@@ -1,14 +1,14 @@
-"""3-D pre-activation residual networks: batch norm and ReLU come before each convolution, the sum stays as it is.
+"""3-D pre-activation residual networks: batch norm and ReLU before each convolution, none after the sum.
 
 Paper: "Identity Mappings in Deep Residual Networks", K. He, X. Zhang, S. Ren, J. Sun, ECCV 2016, arXiv:1603.05027;
 in 3-D by Hara et al. (see `ResNet3D`). Official repository:
 https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
 
-As there, and unlike the paper: the stem has a batch norm and a ReLU of its own, a shortcut starts from the raw input
-of its block, type B ends in a batch norm, and nothing stands between the last sum and the pool.
+As there, and unlike the paper: the stem has a batch norm and a ReLU, a shortcut starts from the input of its block
+before batch norm, a type-B shortcut ends with a batch norm, and no batch norm follows the last sum.
 
-Where we differ: the official network cannot be constructed (a block's argument bears two names), and its type-A
-shortcut is cut out of the gradient; ours lets the gradient pass.
+Where we differ: the official network cannot be constructed (an argument of its blocks has two names), and its type-A
+shortcut passes no gradient; ours does.
 """
 
 import paddle.nn.functional as F

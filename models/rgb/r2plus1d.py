@@ -1,9 +1,9 @@
 """R(2+1)D: residual networks whose 3-D convolutions are a spatial one and then a temporal one, with a ReLU between.
 
 Paper: "A Closer Look at Spatiotemporal Convolutions for Action Recognition", D. Tran, H. Wang, L. Torresani, J. Ray,
-Y. LeCun, M. Paluri, CVPR 2018, arXiv:1711.11248. The layout is not the one of its authors but the one of
-https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020), whose checkpoints fit: the plan of `ResNet3D`, so the
-stem spans 7 frames and the max pool halves T too, and the 1x1x1 convolutions and type-B shortcuts are not taken apart.
+Y. LeCun, M. Paluri, CVPR 2018, arXiv:1711.11248. The layout is not that of its authors but that of
+https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020), whose checkpoints fit: it is the layout of `ResNet3D`, so
+the stem spans 7 frames, the max pool halves T too, and 1x1x1 convolutions and type-B shortcuts are not factorized.
 
 Where we differ from that repository: the gradient passes type-A shortcuts (see `ResNet3D`).
 """
@@ -16,7 +16,7 @@ from models.rgb.resnet3d import PLANES, VideoResNet, make_shortcut
 
 
 def count_mid_channels(in_channels: int, out_channels: int) -> int:
-    """Count the channels between 1x3x3 and 3x1x1 that give the pair the weights of one 3x3x3 (section 3.5)."""
+    """Count the channels between 1x3x3 and 3x1x1 with which both have as many weights as a 3x3x3 (section 3.5)."""
     return 27 * in_channels * out_channels // (9 * in_channels + 3 * out_channels)
 
 
@@ -111,7 +111,7 @@ class R2Plus1D(VideoResNet):
 
     def make_stem(self, in_channels: int, width: int, t_size: int, t_stride: int) -> None:
         """Add the layers before the max pool: 1x7x7, then along time."""
-        # As many weights as t_size x 7 x 7 on RGB, which the official code takes for optical flow as well.
+        # As many weights as a t_size x 7 x 7 convolution of RGB; the official code uses 3 channels for flow as well.
         mid_channels = 3 * width * t_size * 49 // (3 * 49 + width * t_size)
         self.conv1_s = conv3d(in_channels, mid_channels, (1, 7, 7), (1, 2, 2))
         self.bn1_s = nn.BatchNorm3D(mid_channels)

@@ -1,10 +1,10 @@
-"""3-D residual networks for clips, depths 10 to 200, and the plan that their kin share.
+"""3D-ResNet, depths 10 to 200, and what the networks that follow its layout share.
 
 Paper: "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?", K. Hara, H. Kataoka, Y. Satoh,
 CVPR 2018, arXiv:1711.09577. Official repository: https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
 
-Where we differ: the official type-A shortcut is cut out of the gradient (it reads the tensor's data), so that nothing
-is learnt through it. Ours lets the gradient pass, as a residual network intends; the logits are the same.
+Where we differ: the official type-A shortcut passes no gradient (it reads the tensor's data). Ours does, as in a
+residual network; the logits are the same.
 
 Parameter names are the official ones.
 """
@@ -50,7 +50,16 @@ class BasicBlock(nn.Layer):
 
 
 class Bottleneck(nn.Layer):
-    """1x1x1, 3x3x3 and 1x1x1 convolutions; the middle one strides, the last one widens, fourfold unless told."""
+    """1x1x1, 3x3x3 and 1x1x1 convolutions; the middle one strides.
+
+    Args:
+        in_channels: of the input.
+        planes: width of the first two convolutions.
+        stride: of the second convolution.
+        shortcut: "A" or "B", see `make_shortcut`.
+        out_channels: of the output; None: 4 * planes.
+        groups: of the second convolution.
+    """
 
     def __init__(
         self,
@@ -94,8 +103,8 @@ class ZeroPadShortcut(nn.Layer):
 
     def forward(self, x):
         """Map (N, in_channels, T, H, W) to (N, out_channels, T/stride, H/stride, W/stride), sizes rounded up."""
-        step = self.stride
-        x = x[:, :, ::step, ::step, ::step]
+        stride = self.stride
+        x = x[:, :, ::stride, ::stride, ::stride]
         return F.pad(x, [0, 0, 0, self.new_channels, 0, 0, 0, 0, 0, 0])  # begin and end of N, C, T, H, W
 
 
@@ -117,11 +126,12 @@ def make_stage(block, in_channels: int, planes: int, num_blocks: int, stride: in
 
 
 class VideoResNet(ActionModel):
-    """What the family shares: stem, four stages of residual blocks, global average pool, linear.
+    """A 3-D residual network: stem, four stages of residual blocks, global average pool, linear.
 
     Args:
-        blocks: depth -> what makes a block of (in_channels, planes, stride, shortcut); the block has `out_channels`.
-        planes: widths of the four stages; the stem has the first one.
+        blocks: depth -> function or class that makes a block from (in_channels, planes, stride, shortcut); the block
+            has an attribute `out_channels`.
+        planes: widths of the four stages; the first one is that of the stem, too.
 
     The other arguments are those of `ResNet3D`.
 
@@ -162,8 +172,8 @@ class VideoResNet(ActionModel):
         self.layer3 = make_stage(block, self.layer2[-1].out_channels, widths[2], num_blocks[2], 2, shortcut)
         self.layer4 = make_stage(block, self.layer3[-1].out_channels, widths[3], num_blocks[3], 2, shortcut)
         num_features = self.layer4[-1].out_channels
-        spread = uniform_by_fan_in(num_features)
-        self.fc = nn.Linear(num_features, num_classes, weight_attr=spread, bias_attr=spread)
+        initializer = uniform_by_fan_in(num_features)
+        self.fc = nn.Linear(num_features, num_classes, weight_attr=initializer, bias_attr=initializer)
 
     def make_stem(self, in_channels: int, width: int, t_size: int, t_stride: int) -> None:
         """Add the layers before the max pool."""
@@ -175,9 +185,9 @@ class VideoResNet(ActionModel):
         return F.relu(self.bn1(self.conv1(x)))
 
     def forward_features(self, x) -> list:
-        """Give the outputs of the four stages for clips (N, in_channels, T, H, W).
+        """Return the outputs of the four stages for clips (N, in_channels, T, H, W).
 
-        A clip of 16 x 112 x 112 and the default stem give 8 x 28 x 28, 4 x 14 x 14, 2 x 7 x 7, 1 x 4 x 4 in T, H, W.
+        For a clip of 16 x 112 x 112 and the default stem, T x H x W are 8 x 28 x 28, 4 x 14 x 14, 2 x 7 x 7, 1 x 4 x 4.
 
         Raises:
             ValueError: the input has another number of axes or channels.

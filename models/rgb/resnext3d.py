@@ -1,12 +1,12 @@
-"""3D-ResNeXt: the 3x3x3 convolution of each bottleneck works in groups.
+"""3D-ResNeXt: grouped 3x3x3 convolutions in the bottlenecks.
 
 Paper: "Aggregated Residual Transformations for Deep Neural Networks", S. Xie, R. Girshick, P. Dollár, Z. Tu, K. He,
 CVPR 2017, arXiv:1611.05431; in 3-D by Hara et al. (see `ResNet3D`). Official repository:
 https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
 
-Where we differ: the official network cannot be constructed (a block's argument bears two names, and the number of
-classes is handed on as the factor of the widths); ours is what its code means. The official type-A shortcut is cut out
-of the gradient; ours lets the gradient pass.
+Where we differ: the official network cannot be constructed (an argument of its blocks has two names, and the number of
+classes is passed as the factor of the widths); ours is what its code intends. The official type-A shortcut passes no
+gradient; ours does.
 """
 
 import functools
@@ -20,7 +20,7 @@ def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str, c
     """Make a bottleneck of `cardinality` groups, 1/32 of `planes` wide each.
 
     Raises:
-        ValueError: the groups would have unequal widths.
+        ValueError: the channels cannot be split into equal groups.
     """
     mid_channels = cardinality * planes // 32
     if mid_channels == 0 or mid_channels % cardinality:

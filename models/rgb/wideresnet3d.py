@@ -1,16 +1,16 @@
-"""3-D wide residual networks: k times the width, and bottlenecks that widen twofold instead of fourfold.
+"""3-D wide residual networks: k times the width, and an expansion of 2 instead of 4 in the bottlenecks.
 
 Paper: "Wide Residual Networks", S. Zagoruyko, N. Komodakis, BMVC 2016, arXiv:1605.07146; in 3-D by Hara et al. (see
 `ResNet3D`). Official repository: https://github.com/kenshohara/3D-ResNets-PyTorch (May 2020).
 
-Where we differ: the official type-A shortcut is cut out of the gradient; ours lets the gradient pass.
+Where we differ: the official type-A shortcut passes no gradient; ours does.
 """
 
 from models.rgb.resnet3d import PLANES, Bottleneck, VideoResNet
 
 
 def make_bottleneck(in_channels: int, planes: int, stride: int, shortcut: str) -> Bottleneck:
-    """Make a bottleneck that widens twofold."""
+    """Make a bottleneck with an expansion of 2."""
     return Bottleneck(in_channels, planes, stride, shortcut, out_channels=2 * planes)
 
 
@@ -23,12 +23,12 @@ class WideResNet3D(VideoResNet):
     Args:
         num_classes: number of logits.
         depth: 50, 101, 152 or 200.
-        k: times the width of a 3D-ResNet, in the stem too.
+        k: factor of the width of a 3D-ResNet, also in the stem.
         shortcut: "B" (1x1x1 convolution and BN) or "A" (subsampling and zero channels).
         conv1_t_size: temporal size of the stem's kernel, in frames.
         conv1_t_stride: temporal stride of the stem.
         no_max_pool: leave out the stem's max pool, which halves T, H and W.
-        widen_factor: multiplies all widths once more, rounded down.
+        widen_factor: multiplies all widths again, rounded down.
         in_channels: channels of a frame; 3 for RGB, 2 for optical flow.
 
     Raises:

@@ -1,14 +1,12 @@
-"""CTR-GCN: graph convolutions whose topology is refined for each channel and sample.
+"""CTR-GCN: graph convolutions with a topology that is refined for each channel and sample.
 
 Paper: "Channel-wise Topology Refinement Graph Convolution for Learning Deep and Robust Action Recognition", Y. Chen
 et al., ICCV 2021, arXiv:2107.12213. Official repository: https://github.com/Uason-Chen/CTR-GCN (Jul 2021). PYSKL's
 variant (https://github.com/kennymckormick/pyskl) has `aggregation="columns"` and `temporal_relu=True`.
 
-Where we differ: convolutions of one input are one layer here, those of the subsets and those of the branches; each
-part is drawn like the official layer that it stands for. Any number of input channels is taken.
+Where we differ: the convolutions of the subsets, and those of the branches, are one layer each, initialised like the
+official layers that they replace. Any number of input channels is taken.
 """
-
-import re
 
 import numpy as np
 import paddle
@@ -18,33 +16,32 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
-from models.parts.layers import uniform_by_fan_in
+from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
 from models.parts.temporal import (
     MultiScaleTemporalConv,
     branch_conv,
-    he_normal_by_fan_out,
     map_branch_name,
     pointwise_norm,
 )
-from models.parts.weights import merge_weights
+from models.parts.weights import apply_rules, merge_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
-MIN_RELATIONS = 8  # channels of the relations of a narrow input, the network's above all
+MIN_RELATIONS = 8  # channels of the relations of a narrow input, such as the network's
 KERNEL_SIZE, DILATIONS = 5, (1, 2)  # of the temporal convolutions, in frames
 NUM_BRANCHES = len(DILATIONS) + 2
 
 
 class TopologyConv(nn.Layer):
-    """The graph convolution: a topology for each subset and channel, from a shared one and relations of the joints.
+    """The graph convolution, with a topology for each subset and channel: a shared one plus relations of the joints.
 
     Args:
         in_channels: of the input.
         out_channels: of the output.
-        adjacency: (K, V, V), the shared topology of K subsets, or where it starts.
+        adjacency: (K, V, V), the shared topology of K subsets, or its initial value.
         learn_adjacency: train the shared topology.
-        aggregation: "rows": joint u gathers by A[k, u, :]; "columns": by A[k, :, u].
+        aggregation: "rows": joint u sums with the weights A[k, u, :]; "columns": with A[k, :, u].
     """
 
     def __init__(
@@ -52,10 +49,10 @@ class TopologyConv(nn.Layer):
     ):
         super().__init__()
         num_subsets, self.num_joints, _ = adjacency.shape
-        wide = in_channels > MIN_RELATIONS * 2
-        num_relations = in_channels // RELATION_RATIO if wide else MIN_RELATIONS
+        is_wide = in_channels > MIN_RELATIONS * 2
+        num_relations = in_channels // RELATION_RATIO if is_wide else MIN_RELATIONS
         self.sizes = (num_subsets, num_relations, out_channels)
-        self.gather = Product(paddle.matmul, transpose_y=aggregation == "rows")
+        self.aggregate = Product(paddle.matmul, transpose_y=aggregation == "rows")
         self.convolve = Product(F.conv2d, groups=num_subsets)
         if learn_adjacency:
             self.adjacency = self.create_parameter(
@@ -85,16 +82,16 @@ class TopologyConv(nn.Layer):
         relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
         topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
         y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
-        y = self.gather(y, topology).sum(axis=1)
+        y = self.aggregate(y, topology).sum(axis=1)
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
     def refine_topology(self, relations):
         """Map (B, K, R, V, V) to (B, K C, V, V): alpha * refine(relations) + adjacency, one convolution.
 
-        The adjacency is one more relation whose weight is 1: to add it for itself costs as much as all the rest.
+        The adjacency is one more relation with weight 1: a separate addition would cost as much as the convolution.
         """
-        shared = self.adjacency.unsqueeze(1).expand_as(relations[:, :, :1])
-        relations = paddle.concat([relations, shared], axis=2).flatten(1, 2)  # -> (B, K (R + 1), V, V)
+        adjacency = self.adjacency.unsqueeze(1).expand_as(relations[:, :, :1])
+        relations = paddle.concat([relations, adjacency], axis=2).flatten(1, 2)  # -> (B, K (R + 1), V, V)
         weight = self.refine.weight * self.alpha
         weight = paddle.concat([weight, paddle.ones([weight.shape[0], 1, 1, 1])], axis=1)
         bias = self.refine.bias * self.alpha
@@ -102,7 +99,7 @@ class TopologyConv(nn.Layer):
 
 
 class TopologyBlock(nn.Layer):
-    """A graph convolution, a temporal unit, and the block's input added, if `residual`."""
+    """A graph convolution and a temporal unit, with a shortcut past both if `residual`."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, residual: bool, relu: bool, **graph):
         super().__init__()
@@ -122,7 +119,8 @@ class TopologyBlock(nn.Layer):
 
 
 SUBSET_LAYERS = {"conv1": "relate", "conv2": "relate", "conv3": "transform", "conv4": "refine"}
-NAME_RULES = (  # pattern of the authors' or PYSKL's name, ours; in this order
+NAME_RULES = (  # the authors' and PYSKL's names -> ours; see `weights.apply_rules`
+    (r"^l(\d+)\.", lambda match: f"blocks.{int(match[1]) - 1}."),
     (r"^backbone\.", ""),
     (r"^cls_head\.fc_cls\.", "fc."),
     (r"^net\.", "blocks."),
@@ -138,10 +136,8 @@ NAME_RULES = (  # pattern of the authors' or PYSKL's name, ours; in this order
 
 
 def map_ctrgcn_name(name: str) -> tuple:
-    """Find the place of a tensor of the official CTR-GCN, or PYSKL's, in ours; see `merge_weights`."""
-    name = re.sub(r"^l(\d+)\.", lambda found: f"blocks.{int(found[1]) - 1}.", name)
-    for pattern, ours in NAME_RULES:
-        name = re.sub(pattern, ours, name)
+    """Map the name of a tensor of the official CTR-GCN, or PYSKL's, to (ours, sort key); see `merge_weights`."""
+    name = apply_rules(name, NAME_RULES)
     unit, _, rest = name.partition(".convs.")
     if rest:
         subset, conv, tensor = rest.split(".")
@@ -154,7 +150,7 @@ def map_ctrgcn_name(name: str) -> tuple:
 
 
 def convert_ctrgcn_weights(weights: dict) -> dict:
-    """Give a state dict of the official CTR-GCN, or PYSKL's, our layers' names."""
+    """Convert the weights of the official CTR-GCN or of PYSKL's."""
     return merge_weights(weights, map_ctrgcn_name)
 
 
@@ -168,9 +164,10 @@ class CTRGCN(ActionModel):
         num_persons: persons of a sample.
         base_channels: width of the first stage; each other stage doubles it and halves the frames.
         num_blocks: of each stage.
-        dropout: share of the features that training leaves out before the linear layer.
+        dropout: dropout ratio before the linear layer.
         learn_adjacency: train the topology that channels share, in each block.
-        aggregation: "rows", the authors': joint u gathers by row u of a topology; "columns", PYSKL's: by column u.
+        aggregation: "rows" (the authors'): joint u sums with the weights of row u of a topology; "columns" (PYSKL's):
+            with those of column u.
         temporal_relu: end the temporal units with a ReLU, as PYSKL does.
 
     Raises:
@@ -200,20 +197,20 @@ class CTRGCN(ActionModel):
                 f"CTRGCN: base_channels must be at least {NUM_BRANCHES}, one for each branch, got {base_channels!r}"
             )
         if not num_blocks or min(num_blocks) < 1:
-            raise ValueError(f"CTRGCN: num_blocks must hold a positive number for each stage, got {num_blocks!r}")
-        joints = get_layout(layout)
-        self.in_channels, self.num_joints, self.num_persons = in_channels, joints.num_joints, num_persons
+            raise ValueError(f"CTRGCN: num_blocks must have a positive number for each stage, got {num_blocks!r}")
+        skeleton = get_layout(layout)
+        self.in_channels, self.num_joints, self.num_persons = in_channels, skeleton.num_joints, num_persons
         graph = {
-            "adjacency": build_adjacency(joints, "inward_outward"),
+            "adjacency": build_adjacency(skeleton, "inward_outward"),
             "learn_adjacency": learn_adjacency,
             "aggregation": aggregation,
         }
         self.data_norm = DataNorm(num_persons, self.num_joints, in_channels, per_person=True)
         blocks, width = [], in_channels
-        for stage, depth in enumerate(num_blocks):
-            for number in range(depth):
+        for stage, num_stage_blocks in enumerate(num_blocks):
+            for index in range(num_stage_blocks):
                 out_channels = base_channels * 2**stage
-                stride = 2 if stage and not number else 1
+                stride = 2 if stage and not index else 1
                 blocks.append(
                     TopologyBlock(width, out_channels, stride, residual=bool(blocks), relu=temporal_relu, **graph)
                 )

@@ -1,12 +1,11 @@
-"""InfoGCN: graph convolutions whose topology is an attention of each frame, and an information-bottleneck loss.
+"""InfoGCN: graph convolutions with attention over the joints of each frame, and an information-bottleneck loss.
 
 Paper: "InfoGCN: Representation Learning for Human Skeleton-Based Action Recognition", H.-g. Chi, M. H. Ha, S. Chi,
 S. W. Lee, Q. Huang, K. Ramani, CVPR 2022. Official repository: https://github.com/stnoah1/infogcn (873feaa).
 
-Where we differ: the convolutions of all heads are one layer here, each part of it drawn like the official one; the
-official default of `k` is 0, which leaves nothing of the input, ours is the 1 of its commands. The prior is drawn from
-a seed of its own and saved with the weights, where the official code loses it; weights that are converted get the prior
-of the defaults.
+Where we differ: the convolutions of all heads are one layer, initialised like the official ones. The official default
+of `k` is 0, which sets the input to zero; ours is 1, as in its commands. The prior is drawn from its own seed and saved
+with the weights, where the official code does not save it; converted weights get the prior of the defaults.
 """
 
 import math
@@ -20,32 +19,32 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import vector_adjacency
-from models.parts.layers import uniform_by_fan_in
+from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import check_skeletons, pool_persons
-from models.parts.temporal import MultiScaleTemporalConv, he_normal_by_fan_out, map_branch_name, pointwise_norm
-from models.parts.weights import merge_weights
+from models.parts.temporal import MultiScaleTemporalConv, map_branch_name, pointwise_norm
+from models.parts.weights import apply_rules, merge_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of a head's queries and keys
 NUM_BRANCHES = 4  # of a temporal unit
-MAX_NOISE_STD = 100.0  # of the noise
+MAX_NOISE_STD = 100.0  # standard deviation of the noise
 
 
 class AttentionConv(nn.Layer):
-    """The graph convolution: each head's topology is the attention of a frame times a learnt one.
+    """The graph convolution, with a topology for each head and frame: attention between joints times a learnt matrix.
 
     Args:
         in_channels: of the input.
         out_channels: of the output.
-        num_heads: of the attention; their outputs add up.
+        num_heads: of the attention; their outputs are summed.
         num_joints: of the input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_heads: int, num_joints: int):
         super().__init__()
         self.num_heads, self.num_joints = num_heads, num_joints
-        self.num_relations, self.num_gathered = in_channels // RELATION_RATIO, num_heads * in_channels
-        self.compare, self.gather = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
+        self.num_relations, self.num_aggregated = in_channels // RELATION_RATIO, num_heads * in_channels
+        self.compare, self.aggregate = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
         self.mix = Product(F.linear)
         self.relate_norm = nn.LayerNorm(in_channels)
         self.relate = nn.Linear(
@@ -57,34 +56,34 @@ class AttentionConv(nn.Layer):
         identity = np.stack([np.eye(num_joints, dtype=np.float32)] * num_heads)
         self.topology = self.create_parameter(identity.shape, default_initializer=nn.initializer.Assign(identity))
         self.weight = self.create_parameter(
-            [self.num_gathered, out_channels],
-            default_initializer=he_normal_by_fan_out(out_channels * self.num_gathered),
+            [self.num_aggregated, out_channels],
+            default_initializer=he_normal_by_fan_out(out_channels * self.num_aggregated),
         )
         self.bias = self.create_parameter([num_heads, out_channels], is_bias=True)
         self.norm = nn.BatchNorm2D(out_channels, weight_attr=nn.initializer.Constant(1e-6))
         self.shortcut = None if in_channels == out_channels else pointwise_norm(in_channels, out_channels)
 
     def attend(self, x):
-        """Map (B, T, V, C) to topologies (B, T, H, V, V); joint v gathers by row v."""
-        related = self.relate(self.relate_norm(x))  # -> (B, T, V, 2 H R)
-        related = related.reshape([0, 0, self.num_joints, 2 * self.num_heads, self.num_relations])
-        queries, keys = related.transpose([0, 1, 3, 2, 4]).split(2, axis=2)  # -> (B, T, H, V, R) each
+        """Map (B, T, V, C) to topologies (B, T, H, V, V); joint v sums with the weights of row v."""
+        relations = self.relate(self.relate_norm(x))  # -> (B, T, V, 2 H R)
+        relations = relations.reshape([0, 0, self.num_joints, 2 * self.num_heads, self.num_relations])
+        queries, keys = relations.transpose([0, 1, 3, 2, 4]).split(2, axis=2)  # -> (B, T, H, V, R) each
         products = self.compare(queries, keys)
         return F.softmax(products * self.num_relations**-0.5) * self.topology
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         frames = x.transpose([0, 2, 3, 1])  # (B, C, T, V) -> (B, T, V, C)
-        topology = self.attend(frames).transpose([0, 1, 3, 2, 4])  # -> (B, T, V, H, V): the heads of a joint in a row
+        topology = self.attend(frames).transpose([0, 1, 3, 2, 4])  # -> (B, T, V, H, V), the heads of a joint adjacent
         topology = topology.reshape([0, 0, self.num_joints * self.num_heads, self.num_joints])
-        y = self.gather(topology, frames)  # -> (B, T, V H, C)
-        y = y.reshape([0, 0, self.num_joints, self.num_gathered])  # -> (B, T, V, H C)
+        y = self.aggregate(topology, frames)  # -> (B, T, V H, C)
+        y = y.reshape([0, 0, self.num_joints, self.num_aggregated])  # -> (B, T, V, H C)
         y = self.mix(y, self.weight, self.bias.sum(axis=0)).transpose([0, 3, 1, 2])
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
 
 class AttentionBlock(nn.Layer):
-    """A graph convolution, a temporal unit, and the block's input added."""
+    """A graph convolution and a temporal unit, with a shortcut past both."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, num_heads: int, num_joints: int):
         super().__init__()
@@ -100,7 +99,7 @@ class AttentionBlock(nn.Layer):
 
 
 class JointEmbedding(nn.Layer):
-    """Joints relative to their elders, a linear layer, a vector for each joint, batch norm.
+    """Coordinates relative to an ancestor, a linear layer, a learnt vector added for each joint, batch norm.
 
     Args:
         vectors: (V, V), see `graphs.vector_adjacency`.
@@ -115,8 +114,8 @@ class JointEmbedding(nn.Layer):
         self.sizes = [num_persons, num_joints, num_channels]
         self.register_buffer("vectors", paddle.to_tensor(vectors), persistable=False)
         self.subtract = Product(paddle.matmul)
-        spread = uniform_by_fan_in(in_channels)
-        self.linear = nn.Linear(in_channels, num_channels, weight_attr=spread, bias_attr=spread)
+        initializer = uniform_by_fan_in(in_channels)
+        self.linear = nn.Linear(in_channels, num_channels, weight_attr=initializer, bias_attr=initializer)
         self.place = self.create_parameter(
             [1, num_joints, num_channels], default_initializer=nn.initializer.Normal(0.0, 1.0)
         )
@@ -132,10 +131,10 @@ class JointEmbedding(nn.Layer):
 
 
 def draw_prior(num_classes: int, num_channels: int, gain: float = 3.0, seed: int = 0) -> np.ndarray:
-    """Draw the means of the classes: rows (or columns, if there are more rows) of a random orthogonal matrix.
+    """Draw the prior means of the classes, from a random matrix with orthogonal rows or columns, the fewer ones.
 
     Returns:
-        float32 (num_classes, num_channels), of length `gain`.
+        float32 (num_classes, num_channels); the orthogonal rows or columns have length `gain`.
     """
     drawn = np.random.default_rng(seed).standard_normal(sorted((num_classes, num_channels), reverse=True))
     orthogonal, triangular = np.linalg.qr(drawn)
@@ -148,13 +147,14 @@ def draw_prior(num_classes: int, num_channels: int, gain: float = 3.0, seed: int
 def add_noise(mean: paddle.Tensor, log_variance: paddle.Tensor, noise: paddle.Tensor, ratio: float) -> paddle.Tensor:
     """Draw from the latent distribution, given noise of variance 1; all (N, C).
 
-    The logarithm of the spread is cut, not the spread: of one that overflows there would be no gradient but NaN.
+    The logarithm of the standard deviation is clipped, not the standard deviation: if that overflows, its gradient is
+    NaN.
     """
     return mean + noise * paddle.clip(ratio * log_variance, max=math.log(MAX_NOISE_STD)).exp()
 
 
 def compute_bottleneck_losses(latent: paddle.Tensor, labels: paddle.Tensor, prior: paddle.Tensor) -> tuple:
-    """Measure how far latents are from their prior (section 3.2 of the paper, by maximum mean discrepancy).
+    """Return the distance of latent vectors to their prior (section 3.2 of the paper, maximum mean discrepancy).
 
     Args:
         latent: (N, C).
@@ -162,18 +162,19 @@ def compute_bottleneck_losses(latent: paddle.Tensor, labels: paddle.Tensor, prio
         prior: (num_classes, C), the mean of each class.
 
     Returns:
-        The mean squared distance of the class means (those of the classes that are there) to the prior's, and the
-        length of the mean of all; 0-D.
+        The mean squared distance of the class means to the prior's, over the classes that occur, and the length of the
+        mean of all samples; 0-D.
     """
     members = F.one_hot(labels, prior.shape[0]).astype(latent.dtype)  # (N, num_classes)
     counts = members.sum(axis=0).unsqueeze(1)
     means = paddle.matmul(members, latent, transpose_x=True) / counts.clip(min=1.0)
-    is_there = (counts > 0).astype(latent.dtype)
+    occurs = (counts > 0).astype(latent.dtype)
     distances = ((means - prior) ** 2).mean(axis=1, keepdim=True)
-    return (distances * is_there).sum() / is_there.sum(), paddle.linalg.norm(latent.mean(axis=0))
+    return (distances * occurs).sum() / occurs.sum(), paddle.linalg.norm(latent.mean(axis=0))
 
 
-NAME_RULES = (  # patterns of the authors' names, and ours
+NAME_RULES = (  # the authors' names -> ours; see `weights.apply_rules`
+    (r"^l(\d+)\.", lambda match: f"blocks.{int(match[1]) - 1}."),
     (r"^pos_embedding", "embedding.place"),
     (r"^to_joint_embedding", "embedding.linear"),
     (r"^data_bn", "embedding.norm"),
@@ -190,11 +191,9 @@ NAME_RULES = (  # patterns of the authors' names, and ours
 
 
 def map_infogcn_name(name: str) -> tuple:
-    """Find the place of a tensor of the official network in ours; see `merge_weights`."""
+    """Map the name of a tensor of the official network to (ours, sort key); see `merge_weights`."""
     head = re.search(r"\.conv_d\.(\d+)\.", name)
-    name = re.sub(r"^l(\d+)\.", lambda found: f"blocks.{int(found[1]) - 1}.", name)
-    for pattern, ours in NAME_RULES:
-        name = re.sub(pattern, ours, name)
+    name = apply_rules(name, NAME_RULES)
     unit, _, rest = name.partition(".branches.")
     if rest:
         layer, branch = map_branch_name(rest, NUM_BRANCHES)
@@ -203,35 +202,35 @@ def map_infogcn_name(name: str) -> tuple:
 
 
 def convert_infogcn_weights(weights: dict) -> dict:
-    """Give a state dict of the official network our layers' names, and a prior, which it does not have."""
-    shaped = dict(weights)
+    """Convert the weights of the official network, and add a prior, which they do not have."""
+    reshaped = dict(weights)
     for name, value in weights.items():
         if ".conv_d." in name:
-            shaped[name] = value[:, :, 0, 0].T if name.endswith("weight") else value[None]
-    renamed = merge_weights(shaped, map_infogcn_name)
+            reshaped[name] = value[:, :, 0, 0].T if name.endswith("weight") else value[None]
+    converted = merge_weights(reshaped, map_infogcn_name)
     if "decoder.weight" in weights:
-        renamed["z_prior"] = draw_prior(*weights["decoder.weight"].shape)
-    return renamed
+        converted["z_prior"] = draw_prior(*weights["decoder.weight"].shape)
+    return converted
 
 
 class InfoGCN(ActionModel):
     """InfoGCN: an embedding of the joints, attention blocks in three stages, a latent vector, linear.
 
-    In training it gives {"logits": (N, num_classes), "latent": (N, C)}, the latent vector with noise; in evaluation the
-    logits of its mean.
+    In training it returns {"logits": (N, num_classes), "latent": (N, C)}, of a latent vector with noise; in evaluation
+    the logits of its mean.
 
     Args:
         num_classes: number of logits.
         layout: joints and bones, a name of `layouts.LAYOUTS` or a yaml file.
         in_channels: values of a joint.
         num_persons: persons of a sample.
-        k: joints are taken relative to the joint so many bones nearer to the root; 1 for bones, the number of joints or
-            more for the joints themselves, 0 for zeros.
+        k: coordinates are relative to the k-th ancestor of a joint; 1 for bones, the number of joints or more for the
+            joints themselves, 0 for zeros.
         base_channels: width of the first stage; each other stage doubles it and halves the frames.
         num_blocks: of each stage.
         num_heads: of the attention.
-        dropout: share of the features that training leaves out before the latent vector.
-        noise_ratio: the noise has the spread exp(noise_ratio * log variance), at most 100.
+        dropout: dropout ratio before the latent vector.
+        noise_ratio: the noise has the standard deviation exp(noise_ratio * log variance), at most 100.
         prior_gain: length of the prior mean of each class.
         prior_seed: of the prior.
         mmd_weight: of `loss_mmd`, the distance of the classes' means to their prior; the authors' lambda 2.
@@ -261,20 +260,20 @@ class InfoGCN(ActionModel):
         mean_weight: float = 1e-4,
     ):
         super().__init__()
-        least = {"k": (k, 0), "base_channels": (base_channels, RELATION_RATIO), "num_heads": (num_heads, 1)}
-        for name, (value, smallest) in least.items():
-            if value < smallest:
-                raise ValueError(f"InfoGCN: {name} must be at least {smallest}, got {value!r}")
+        minimums = {"k": (k, 0), "base_channels": (base_channels, RELATION_RATIO), "num_heads": (num_heads, 1)}
+        for name, (value, minimum) in minimums.items():
+            if value < minimum:
+                raise ValueError(f"InfoGCN: {name} must be at least {minimum}, got {value!r}")
         if not num_blocks or min(num_blocks) < 1:
-            raise ValueError(f"InfoGCN: num_blocks must hold a positive number for each stage, got {num_blocks!r}")
-        joints = get_layout(layout)
-        self.in_channels, self.num_joints, self.num_persons = in_channels, joints.num_joints, num_persons
+            raise ValueError(f"InfoGCN: num_blocks must have a positive number for each stage, got {num_blocks!r}")
+        skeleton = get_layout(layout)
+        self.in_channels, self.num_joints, self.num_persons = in_channels, skeleton.num_joints, num_persons
         self.noise_ratio, self.mmd_weight, self.mean_weight = noise_ratio, mmd_weight, mean_weight
-        self.embedding = JointEmbedding(vector_adjacency(joints, k), in_channels, base_channels, num_persons)
+        self.embedding = JointEmbedding(vector_adjacency(skeleton, k), in_channels, base_channels, num_persons)
         blocks, width = [], base_channels
-        for stage, depth in enumerate(num_blocks):
-            for number in range(depth):
-                out_channels, stride = base_channels * 2**stage, 2 if stage and not number else 1
+        for stage, num_stage_blocks in enumerate(num_blocks):
+            for index in range(num_stage_blocks):
+                out_channels, stride = base_channels * 2**stage, 2 if stage and not index else 1
                 blocks.append(AttentionBlock(width, out_channels, stride, num_heads, self.num_joints))
                 width = out_channels
         self.blocks = nn.Sequential(*blocks)
@@ -322,7 +321,8 @@ class InfoGCN(ActionModel):
 
 
 def _make_linear(width: int) -> nn.Linear:
-    """Make a square linear layer: Xavier-uniform, for a ReLU, by the authors' initializer."""
+    """Make a square linear layer with the authors' initializer, Xavier-uniform with the gain of a ReLU."""
     bound = math.sqrt(2.0) * math.sqrt(6.0 / (2 * width))
-    spread = nn.initializer.Uniform(-bound, bound)
-    return nn.Linear(width, width, weight_attr=spread, bias_attr=uniform_by_fan_in(width))
+    return nn.Linear(
+        width, width, weight_attr=nn.initializer.Uniform(-bound, bound), bias_attr=uniform_by_fan_in(width)
+    )

@@ -1,16 +1,14 @@
-"""MS-G3D: graph convolutions of many scales, over joints and over windows of frames.
+"""MS-G3D: multi-scale graph convolutions over joints and over windows of frames.
 
 Paper: "Disentangling and Unifying Graph Convolutions for Skeleton-Based Action Recognition", Z. Liu et al., CVPR 2020,
 arXiv:2003.14111. Official repository: https://github.com/kenziyuliu/MS-G3D (Mar 2020). PYSKL's variant
-(https://github.com/kennymckormick/pyskl) has `normalization="column"` and `layout="ntu25_star"`; it also gathers by the
-other index of its matrices, which the conversion of its weights undoes.
+(https://github.com/kennymckormick/pyskl) has `normalization="column"` and `layout="ntu25_star"`; its matrices are
+transposed, which the conversion of its weights undoes.
 
-Where we differ: nothing is unfolded. To gather neighbours in a window is a convolution over time that takes joints for
-channels, so tensors are (B, C, V, T) inside, and channels are mixed first where that is less work. All numbers of input
-channels grow at once to the width of the first stage; officially 3 and 8 only do.
+Where we differ: windows are not unfolded. The sum over neighbours in a window is a convolution over time with joints as
+channels, so tensors are (B, C, V, T) inside, and channels are mixed first where that is less work. The first block maps
+any number of input channels to its width directly; the official one does so for 3 and 8 only.
 """
-
-import re
 
 import numpy as np
 import paddle
@@ -24,25 +22,25 @@ from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
 from models.parts.temporal import MultiScaleTemporalConv, map_branch_name
-from models.parts.weights import merge_weights
+from models.parts.weights import apply_rules, merge_weights
 
 KERNEL_SIZE, DILATIONS = 3, (1, 2, 3, 4)  # of the temporal convolutions, in frames
 NUM_BRANCHES = len(DILATIONS) + 2
-INITIAL_RESIDUAL_BOUND = 1e-6  # bound of what is first added to the weights of the graph
+INITIAL_RESIDUAL_BOUND = 1e-6  # of the learnt offsets of the adjacency matrices
 
 
 def mixes_channels_first(in_channels: int, out_channels: int) -> bool:
-    """Whether channels are mixed before joints: gathering costs the same for each channel."""
+    """Return whether channels are mixed before neighbours are summed, which costs the same for each channel."""
     return out_channels <= in_channels
 
 
 def arrange_adjacency(adjacency: np.ndarray, window: int, mix_first: bool) -> np.ndarray:
-    """Lay out weights between joints as those of a convolution over time.
+    """Arrange adjacency matrices as the weights of a convolution over time.
 
     Args:
-        adjacency: (K, window * V, window * V), receivers first.
+        adjacency: (K, window * V, window * V), receiving joints first.
         window: in frames.
-        mix_first: the K scales are in the input; else in the output.
+        mix_first: the K scales are in the input of the convolution; else in its output.
 
     Returns:
         (window * V, K * V, 1, window) or (K * window * V, V, 1, window).
@@ -56,13 +54,13 @@ def arrange_adjacency(adjacency: np.ndarray, window: int, mix_first: bool) -> np
 
 
 class MultiScaleGraphConv(nn.Layer):
-    """Each joint gathers those k edges away, for each scale k, from a window of frames; then channels are mixed.
+    """Sum over the joints k edges away within a window of frames, for each scale k, and mix channels.
 
     Args:
         in_channels: of the input.
         out_channels: of the output.
-        adjacency: (K, window * V, window * V), as `disentangled_adjacency` makes it; what is learnt is added.
-        window: in frames, odd; the output holds all the frames of each window.
+        adjacency: (K, window * V, window * V), as `disentangled_adjacency` returns it; a learnt offset is added.
+        window: in frames, odd; the output has all frames of each window.
         stride: from window to window, in frames.
     """
 
@@ -71,36 +69,36 @@ class MultiScaleGraphConv(nn.Layer):
         num_scales, self.num_nodes, _ = adjacency.shape
         self.convolve = Product(F.conv2d, stride=[1, stride], padding=[0, window // 2])
         self.mix_first = mixes_channels_first(in_channels, out_channels)
-        self.num_gathered = out_channels if self.mix_first else num_scales * in_channels
-        # The matrices weigh what the first joint sends to the second.
+        self.num_aggregated = out_channels if self.mix_first else num_scales * in_channels
+        # Sending joints are the first axis of `adjacency`, receiving joints that of the weights.
         weights = arrange_adjacency(adjacency.transpose([0, 2, 1]), window, self.mix_first)
         self.register_buffer("adjacency", paddle.to_tensor(weights), persistable=False)
-        spread = nn.initializer.Uniform(-INITIAL_RESIDUAL_BOUND, INITIAL_RESIDUAL_BOUND)
-        self.residual = self.create_parameter(weights.shape, default_initializer=spread)
-        spread = uniform_by_fan_in(num_scales * in_channels)
+        small = nn.initializer.Uniform(-INITIAL_RESIDUAL_BOUND, INITIAL_RESIDUAL_BOUND)
+        self.residual = self.create_parameter(weights.shape, default_initializer=small)
+        initializer = uniform_by_fan_in(num_scales * in_channels)
         sizes = (in_channels, num_scales * out_channels) if self.mix_first else (num_scales * in_channels, out_channels)
-        self.mix = SkeletonConv2D(*sizes, 1, weight_attr=spread, bias_attr=False)
-        self.bias = self.create_parameter([out_channels], default_initializer=spread)
+        self.mix = SkeletonConv2D(*sizes, 1, weight_attr=initializer, bias_attr=False)
+        self.bias = self.create_parameter([out_channels], default_initializer=initializer)
         self.norm = nn.BatchNorm2D(out_channels)
 
     def forward(self, x):
         """Map (B, in_channels, V, T) to (B, out_channels, window * V, T/stride), T rounded up."""
-        if self.mix_first:
-            x = self.gather(self.mix(x))
-        else:
-            x = self.mix(self.gather(x))
+        x = self.aggregate(self.mix(x)) if self.mix_first else self.mix(self.aggregate(x))
         return F.relu(self.norm(x + self.bias.reshape([-1, 1, 1])))
 
-    def gather(self, x):
-        """Map (B, C K, V, T) to (B, C, window * V, T/stride), or (B, C, V, T) to (B, C K, window * V, T/stride)."""
+    def aggregate(self, x):
+        """Sum over neighbours: map (B, C K, V, T) to (B, C, window * V, T/stride) if `mix_first`.
+
+        Else map (B, C, V, T) to (B, C K, window * V, T/stride).
+        """
         weight = self.adjacency + self.residual
         x = x.reshape([-1, weight.shape[1], 1, x.shape[3]])
         x = self.convolve(x, weight)
-        return x.reshape([-1, self.num_gathered, self.num_nodes, x.shape[3]])
+        return x.reshape([-1, self.num_aggregated, self.num_nodes, x.shape[3]])
 
 
 class WindowedGraphConv(nn.Layer):
-    """A graph convolution of a window (G3D), and a convolution that makes one frame of each window.
+    """A graph convolution over windows (G3D), and a convolution that reduces each window to one frame.
 
     Args:
         in_channels: of the input.
@@ -123,8 +121,10 @@ class WindowedGraphConv(nn.Layer):
         super().__init__()
         self.graph = MultiScaleGraphConv(in_channels, mid_channels, adjacency, window, stride)
         self.sizes = (window * mid_channels, adjacency.shape[1] // window)
-        spread = uniform_by_fan_in(window * mid_channels)
-        self.collapse = SkeletonConv2D(window * mid_channels, out_channels, 1, weight_attr=spread, bias_attr=spread)
+        initializer = uniform_by_fan_in(window * mid_channels)
+        self.collapse = SkeletonConv2D(
+            window * mid_channels, out_channels, 1, weight_attr=initializer, bias_attr=initializer
+        )
         self.norm = nn.BatchNorm2D(out_channels)
 
     def forward(self, x):
@@ -135,7 +135,9 @@ class WindowedGraphConv(nn.Layer):
 
 
 class MSG3DBlock(nn.Layer):
-    """Two pathways, added: graph and temporal convolutions in turn, and graph convolutions of windows; then one more.
+    """The sum of two pathways, then a temporal convolution.
+
+    The first pathway is a graph and two temporal convolutions, the second a graph convolution for each window size.
 
     Args:
         in_channels: of the input.
@@ -143,7 +145,7 @@ class MSG3DBlock(nn.Layer):
         out_channels: of the output.
         stride: in frames.
         adjacency: (K, V, V), of the first pathway.
-        windows: (frames, (K, window * V, window * V)) of each window, of the second.
+        windows: (window, (K, window * V, window * V)) for each window size in frames, of the second pathway.
     """
 
     def __init__(
@@ -158,8 +160,8 @@ class MSG3DBlock(nn.Layer):
             MultiScaleTemporalConv(out_channels, out_channels, *branches, **options),
         )
         self.windows = nn.LayerList(
-            WindowedGraphConv(in_channels, mid_channels, out_channels, weights, window, stride)
-            for window, weights in windows
+            WindowedGraphConv(in_channels, mid_channels, out_channels, window_adjacency, window, stride)
+            for window, window_adjacency in windows
         )
         self.last = MultiScaleTemporalConv(out_channels, out_channels, *branches, relu=True, **options)
 
@@ -171,7 +173,7 @@ class MSG3DBlock(nn.Layer):
         return self.last(F.relu(y))
 
 
-NAME_RULES = (  # pattern of the authors' or PYSKL's name, ours; in this order
+NAME_RULES = (  # the authors' and PYSKL's names -> ours; see `weights.apply_rules`
     (r"^backbone\.", ""),
     (r"^cls_head\.fc_cls\.", "fc."),
     (r"^data_bn\.", "data_norm.norm."),
@@ -188,14 +190,13 @@ NAME_RULES = (  # pattern of the authors' or PYSKL's name, ours; in this order
     (r"\.mlp\.layers\.1\.", ".norm."),
     (r"\bresidual\.conv\.", "shortcut.0."),
     (r"\bresidual\.bn\.", "shortcut.1."),
+    (r"^(?:gcn3d|sgcn|tcn)(\d)\.", lambda match: f"blocks.{int(match[1]) - 1}."),
 )
 
 
 def map_msg3d_name(name: str) -> tuple:
-    """Find the place of a tensor of the official MS-G3D, or PYSKL's, in ours; see `merge_weights`."""
-    for pattern, ours in NAME_RULES:
-        name = re.sub(pattern, ours, name)
-    name = re.sub(r"^(gcn3d|sgcn|tcn)(\d)\.", lambda found: f"blocks.{int(found[2]) - 1}.", name)
+    """Map the name of a tensor of the official MS-G3D, or PYSKL's, to (ours, sort key); see `merge_weights`."""
+    name = apply_rules(name, NAME_RULES)
     unit, _, rest = name.partition(".branches.")
     if rest:
         layer, branch = map_branch_name(rest, NUM_BRANCHES)
@@ -204,7 +205,7 @@ def map_msg3d_name(name: str) -> tuple:
 
 
 def convert_msg3d_weights(weights: dict) -> dict:
-    """Give a state dict of the official MS-G3D our layers' names and order of axes."""
+    """Convert the weights of the official MS-G3D."""
     weights = merge_weights(weights, map_msg3d_name)
     for name in list(weights):
         value = weights[name]
@@ -212,7 +213,7 @@ def convert_msg3d_weights(weights: dict) -> dict:
             weights[name] = value.transpose([0, 1, 3, 2])
         elif name.endswith(".residual"):
             prefix = name.removesuffix("graph.residual")
-            collapse = weights.get(f"{prefix}collapse.weight")  # (out, mid, 1, window, 1); joints alone have none
+            collapse = weights.get(f"{prefix}collapse.weight")  # (out, mid, 1, window, 1); None for joints alone
             window = 1 if collapse is None else collapse.shape[3]
             mix = f"{prefix}graph.mix.weight"
             weights[name], weights[mix] = arrange_graph_weights(value, weights[mix], window)
@@ -223,18 +224,18 @@ def convert_msg3d_weights(weights: dict) -> dict:
 
 
 def convert_pyskl_msg3d_weights(weights: dict) -> dict:
-    """Give a state dict of PYSKL's MS-G3D our layers' names and order of axes; its matrices have senders first."""
+    """Convert the weights of PYSKL's MS-G3D; its matrices have sending joints first."""
     return convert_msg3d_weights(
         {name: value.transpose([0, 2, 1]) if name.endswith(".PA") else value for name, value in weights.items()}
     )
 
 
 def arrange_graph_weights(residual: np.ndarray, mix: np.ndarray, window: int) -> tuple:
-    """Lay out the authors' tensors of a graph convolution, which stack the scales, as `MultiScaleGraphConv` does.
+    """Arrange the authors' tensors of a graph convolution, which stack the scales, for `MultiScaleGraphConv`.
 
     Args:
-        residual: (K * window * V, window * V) or (K, window * V, window * V), receivers first.
-        mix: (out_channels, K * in_channels, 1, 1), scales outside.
+        residual: (K * window * V, window * V) or (K, window * V, window * V), receiving joints first.
+        mix: (out_channels, K * in_channels, 1, 1), the scale as the outer index.
         window: in frames.
 
     Returns:
@@ -261,10 +262,10 @@ class MSG3D(ActionModel):
         in_channels: values of a joint.
         num_persons: persons of a sample.
         base_channels: width of the first block; each other block doubles it and halves the frames.
-        num_blocks: blocks.
-        num_gcn_scales: distances between joints that a joint gathers from, its own of 0 included.
-        num_g3d_scales: the same within windows.
-        window_sizes: in frames, odd; one pathway each.
+        num_blocks: number of blocks.
+        num_gcn_scales: scales of the graph convolutions over joints, 0 edges included.
+        num_g3d_scales: scales of the graph convolutions over windows.
+        window_sizes: in frames, odd; each has a graph convolution in each block.
         normalization: of the graphs, "symmetric" (the authors') or "column" (PYSKL's).
 
     Raises:
@@ -288,36 +289,33 @@ class MSG3D(ActionModel):
     ):
         super().__init__()
         if normalization not in NORMALIZATIONS:
-            known = " or ".join(map(repr, NORMALIZATIONS))
-            raise ValueError(f"MSG3D: normalization must be {known}, got {normalization!r}")
+            choices = " or ".join(map(repr, NORMALIZATIONS))
+            raise ValueError(f"MSG3D: normalization must be {choices}, got {normalization!r}")
         if base_channels < NUM_BRANCHES:
             raise ValueError(
                 f"MSG3D: base_channels must be at least {NUM_BRANCHES}, one for each branch, got {base_channels!r}"
             )
         if any(window < 1 or window % 2 == 0 for window in window_sizes):
             raise ValueError(f"MSG3D: window_sizes must be odd numbers of frames, got {list(window_sizes)!r}")
-        for name, number in (
-            ("num_blocks", num_blocks),
-            ("num_gcn_scales", num_gcn_scales),
-            ("num_g3d_scales", num_g3d_scales),
-        ):
+        numbers = {"num_blocks": num_blocks, "num_gcn_scales": num_gcn_scales, "num_g3d_scales": num_g3d_scales}
+        for name, number in numbers.items():
             if number < 1:
                 raise ValueError(f"MSG3D: {name} must be at least 1, got {number!r}")
-        joints = get_layout(layout)
-        self.in_channels, self.num_joints, self.num_persons = in_channels, joints.num_joints, num_persons
-        adjacency = disentangled_adjacency(joints, num_gcn_scales, normalization=normalization)
+        skeleton = get_layout(layout)
+        self.in_channels, self.num_joints, self.num_persons = in_channels, skeleton.num_joints, num_persons
+        adjacency = disentangled_adjacency(skeleton, num_gcn_scales, normalization=normalization)
         windows = [
-            (window, disentangled_adjacency(joints, num_g3d_scales, window, normalization=normalization))
+            (window, disentangled_adjacency(skeleton, num_g3d_scales, window, normalization=normalization))
             for window in window_sizes
         ]
         self.data_norm = DataNorm(num_persons, self.num_joints, in_channels, per_person=True)
-        widths = [base_channels * 2**number for number in range(num_blocks)]
+        widths = [base_channels * 2**index for index in range(num_blocks)]
         self.blocks = nn.Sequential(
             MSG3DBlock(in_channels, widths[0], widths[0], 1, adjacency, windows),
             *(MSG3DBlock(width, width, 2 * width, 2, adjacency, windows) for width in widths[:-1]),
         )
-        spread = uniform_by_fan_in(widths[-1])
-        self.fc = nn.Linear(widths[-1], num_classes, weight_attr=spread, bias_attr=spread)
+        initializer = uniform_by_fan_in(widths[-1])
+        self.fc = nn.Linear(widths[-1], num_classes, weight_attr=initializer, bias_attr=initializer)
 
     def forward(self, x):
         """Map skeletons (N, in_channels, T, V, M) to logits (N, num_classes).

@@ -1,13 +1,12 @@
-"""PB-GCN: graph convolutions with weights of their own for each part of the body.
+"""PB-GCN: graph convolutions with separate weights for each part of the body.
 
 Paper: "Part-based Graph Convolutional Network for Action Recognition", K. Thakkar, P. J. Narayanan, BMVC 2018,
 arXiv:1809.04983. Official repository: https://github.com/kalpitthakkar/pb-gcn (abe3a3c).
 
-Where we differ: the convolutions of all parts are one layer here, each part of it drawn like the official one.
-`multiscale` cannot run in the official code: it asks for half a channel count as a float, and chains two units of which
-the second expects the input of the first. Ours are side by side, which is what halves are for. What the official
-network holds and never uses is not trained here (`data_norm` without `use_data_bn`) or left out (the batch norm that
-`use_local_bn` replaces).
+Where we differ: the convolutions of all parts are one layer, initialised like the official ones. `multiscale` cannot
+run in the official code: it passes half a channel count as a float, and chains two units of which the second expects
+the input of the first. Ours are parallel, each of half the width. Official layers that are never used are not trained
+here (`data_norm` without `use_data_bn`) or left out (the batch norm that `use_local_bn` replaces).
 """
 
 import numpy as np
@@ -18,12 +17,11 @@ from paddle import nn
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
-from models.parts.layers import uniform_by_fan_in
+from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
-from models.parts.temporal import he_normal_by_fan_out
 
-LABELINGS = {  # the authors' names of how neighbours are shared out among subsets, and ours in `graphs.STRATEGIES`
+LABELINGS = {  # the authors' names of the ways to split neighbours into subsets -> ours in `graphs.STRATEGIES`
     "uniform": "uniform",
     "distance": "neighbours",
     "distance*": "distance*",
@@ -33,7 +31,7 @@ LABELINGS = {  # the authors' names of how neighbours are shared out among subse
     "parts": "parts",
     "parts+spatial": "parts+spatial",
 }
-LAYERS = (  # channels in, channels out, stride in frames, of each residual unit
+LAYERS = (  # input channels, output channels, stride in frames, of each residual unit
     (64, 64, 1), (64, 64, 1), (64, 64, 1),
     (64, 128, 2), (128, 128, 1), (128, 128, 1),
     (128, 256, 2), (256, 256, 1), (256, 256, 1),
@@ -41,37 +39,37 @@ LAYERS = (  # channels in, channels out, stride in frames, of each residual unit
 
 
 class PartConv(nn.Layer):
-    """The graph convolution: joints gather along the edges of each subset, by its weights; the subsets add up.
+    """The graph convolution: a sum over the neighbours in each subset, with weights for each subset.
 
     Args:
         in_channels: of the input.
         out_channels: of the output.
-        adjacency: (P, V, V) of P subsets; joint w gathers from joint v by [p, v, w].
+        adjacency: (P, V, V) of P subsets; [p, v, w] is the weight of the edge from joint v to joint w.
         mask_learning: train a factor for each entry of `adjacency`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, mask_learning: bool):
         super().__init__()
         num_subsets, self.num_joints, _ = adjacency.shape
-        self.num_gathered = num_subsets * in_channels
-        self.gather, self.convolve = Product(paddle.matmul), Product(F.conv2d)
-        # (1, P, V, V), not (P, V, V): Paddle's gradient of a product with fewer axes than the other factor fails.
+        self.num_aggregated = num_subsets * in_channels
+        self.aggregate, self.convolve = Product(paddle.matmul), Product(F.conv2d)
+        # (1, P, V, V), not (P, V, V): Paddle's matmul has no gradient for a factor with fewer axes than the other.
         self.register_buffer("adjacency", paddle.to_tensor(adjacency[None]), persistable=False)
         self.mask = None
         if mask_learning:
             self.mask = self.create_parameter(self.adjacency.shape, default_initializer=nn.initializer.Constant(1.0))
         self.weight = self.create_parameter(
-            [out_channels, self.num_gathered, 1, 1], default_initializer=he_normal_by_fan_out(out_channels)
+            [out_channels, self.num_aggregated, 1, 1], default_initializer=he_normal_by_fan_out(out_channels)
         )
         self.bias = self.create_parameter([num_subsets, out_channels, 1, 1], is_bias=True)
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         adjacency = self.adjacency if self.mask is None else self.adjacency * self.mask
-        x = x.reshape([0, 1, -1, self.num_joints])  # -> (B, 1, C T, V), that each subset sees
-        x = self.gather(x, adjacency)  # -> (B, P, C T, V)
-        x = x.reshape([0, self.num_gathered, -1, self.num_joints])  # -> (B, P C, T, V)
-        # This sum is fast, unlike conv2d's own bias: see `SkeletonConv2D`.
+        x = x.reshape([0, 1, -1, self.num_joints])  # -> (B, 1, C T, V), for all subsets
+        x = self.aggregate(x, adjacency)  # -> (B, P, C T, V)
+        x = x.reshape([0, self.num_aggregated, -1, self.num_joints])  # -> (B, P C, T, V)
+        # Faster than the bias of conv2d, see `SkeletonConv2D`.
         return self.convolve(x, self.weight) + self.bias.sum(axis=0)
 
 
@@ -84,13 +82,13 @@ class JointNorm(nn.Layer):
         self.norm = nn.BatchNorm1D(num_channels * num_joints)
 
     def forward(self, x):
-        """Keep the shape (B, C, T, V)."""
+        """Map (B, C, T, V) to the same shape."""
         x = self.norm(x.transpose([0, 1, 3, 2]).flatten(1, 2))  # -> (B, C V, T)
         return x.reshape([0, self.num_channels, self.num_joints, -1]).transpose([0, 1, 3, 2])
 
 
 class PartUnit(nn.Layer):
-    """A graph convolution and a temporal convolution, batch norm and ReLU after each; the temporal one strides.
+    """A graph convolution and a strided temporal convolution, each with batch norm and ReLU.
 
     Args:
         in_channels: of the input.
@@ -99,8 +97,8 @@ class PartUnit(nn.Layer):
         stride: of the temporal convolution, in frames.
         adjacency: (P, V, V).
         mask_learning: see `PartConv`.
-        use_local_bn: `JointNorm` after the graph convolution.
-        dropout: share of the values that training leaves out between the convolutions.
+        use_local_bn: `JointNorm` instead of batch norm after the graph convolution.
+        dropout: dropout ratio between the convolutions.
     """
 
     def __init__(
@@ -128,7 +126,7 @@ class PartUnit(nn.Layer):
 
 
 class ResidualPartUnit(nn.Layer):
-    """A part unit, or two of half the width side by side, and a shortcut.
+    """A part unit, or two parallel ones of half the width, and a shortcut.
 
     Args:
         in_channels: of the input.
@@ -136,15 +134,16 @@ class ResidualPartUnit(nn.Layer):
         kernel_size: of the temporal convolutions, in frames.
         stride: in frames.
         multiscale: two units, the second with a temporal kernel of 2 kernel_size - 1.
-        parts: what `PartUnit` takes besides.
+        parts: the other arguments of `PartUnit`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int, multiscale: bool, **parts):
         super().__init__()
-        half = out_channels // 2
-        plan = [(half, kernel_size), (out_channels - half, 2 * kernel_size - 1)]
-        branches = plan if multiscale else [(out_channels, kernel_size)]
-        self.branches = nn.LayerList(PartUnit(in_channels, width, size, stride, **parts) for width, size in branches)
+        sizes = [(out_channels, kernel_size)]
+        if multiscale:
+            half = out_channels // 2
+            sizes = [(half, kernel_size), (out_channels - half, 2 * kernel_size - 1)]
+        self.branches = nn.LayerList(PartUnit(in_channels, *size, stride, **parts) for size in sizes)
         self.shortcut = None
         if in_channels != out_channels or stride != 1:
             self.shortcut = nn.Sequential(
@@ -158,7 +157,7 @@ class ResidualPartUnit(nn.Layer):
         return F.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
-WORDS = {  # the authors' names of layers, and ours
+LAYER_NAMES = {  # the authors' -> ours
     "data_bn": "data_norm.norm",
     "head": "stem",
     "layers": "units",
@@ -174,22 +173,24 @@ WORDS = {  # the authors' names of layers, and ours
 
 
 def convert_pbgcn_weights(weights: dict) -> dict:
-    """Give our names to the authors' tensors; those of all subsets of a graph convolution become one."""
-    renamed, subsets = {}, {}
+    """Convert the weights of the official repository; those of the subsets of a graph convolution become one tensor."""
+    converted, subsets = {}, {}
     for name, value in weights.items():
         if ".bn1." in name and name.replace("bn1", "local_bn") in weights:
-            continue  # there, but never used
-        place, _, subset = name.partition("conv_list.")
-        ours = ".".join(WORDS.get(word, word) for word in place.split("."))
-        if ours.endswith("mask"):
-            renamed[ours] = value[None]
+            continue  # never used
+        path, _, subset = name.partition("conv_list.")
+        our_name = ".".join(LAYER_NAMES.get(layer, layer) for layer in path.split("."))
+        if our_name.endswith("mask"):
+            converted[our_name] = value[None]
         elif subset:
-            subsets.setdefault(f"{ours}graph.{subset.rpartition('.')[2]}", []).append(value)
+            tensor = subset.rpartition(".")[2]
+            subsets.setdefault(f"{our_name}graph.{tensor}", []).append(value)
         else:
-            renamed[ours] = value[:, :, 0] if ours == "fc.weight" else value
+            converted[our_name] = value[:, :, 0] if our_name == "fc.weight" else value
     for name, values in subsets.items():
-        renamed[name] = np.concatenate(values, axis=1) if name.endswith("weight") else np.stack(values)[..., None, None]
-    return renamed
+        is_weight = name.endswith("weight")
+        converted[name] = np.concatenate(values, axis=1) if is_weight else np.stack(values)[..., None, None]
+    return converted
 
 
 class PBGCN(ActionModel):
@@ -200,16 +201,16 @@ class PBGCN(ActionModel):
         layout: joints, bones and parts, a name of `layouts.LAYOUTS` or a yaml file.
         in_channels: values of a joint; 15 for displacements and coordinates relative to four joints.
         num_persons: persons of a sample.
-        labeling_mode: how neighbours are shared out among subsets, a key of `LABELINGS`; "parts" makes the network
+        labeling_mode: how neighbours are split into subsets, a key of `LABELINGS`; "parts" makes the network
             part-based: a joint itself, then the bones of each part.
         num_parts: 2, 4 or 6, of the modes "parts" and "parts+spatial".
-        layers_config: [channels in, channels out, stride in frames] of each residual unit; None: the authors' nine.
+        layers_config: [input channels, output channels, stride in frames] of each residual unit; None: `LAYERS`.
         use_data_bn: batch norm of the input, by person, joint and channel.
         mask_learning: train a factor for each edge, in each unit.
         use_local_bn: batch norm by joint, not only by channel, after graph convolutions.
-        multiscale: two units of half the width side by side, the second with a temporal kernel nearly twice as long.
+        multiscale: two parallel units of half the width, the second with a temporal kernel of nearly twice the size.
         temporal_kernel_size: in frames, odd.
-        dropout: share of the values that training leaves out between the convolutions of a unit.
+        dropout: dropout ratio between the convolutions of a unit.
 
     Raises:
         ValueError: an unknown layout or labeling mode, channels that do not follow each other, an even kernel.
@@ -240,18 +241,18 @@ class PBGCN(ActionModel):
             raise ValueError(f"PBGCN: temporal_kernel_size must be odd, got {temporal_kernel_size}")
         if labeling_mode not in LABELINGS:
             raise ValueError(f"PBGCN: labeling_mode must be one of {', '.join(LABELINGS)}, got {labeling_mode!r}")
-        joints = get_layout(layout)
-        by_part = {"num_parts": num_parts} if labeling_mode.startswith("parts") else {}
-        self.in_channels, self.num_joints, self.num_persons = in_channels, joints.num_joints, num_persons
+        skeleton = get_layout(layout)
+        options = {"num_parts": num_parts} if labeling_mode.startswith("parts") else {}
+        self.in_channels, self.num_joints, self.num_persons = in_channels, skeleton.num_joints, num_persons
         parts = {
-            "adjacency": build_adjacency(joints, LABELINGS[labeling_mode], **by_part),
+            "adjacency": build_adjacency(skeleton, LABELINGS[labeling_mode], **options),
             "mask_learning": mask_learning,
             "use_local_bn": use_local_bn,
             "dropout": dropout,
         }
         self.use_data_bn = use_data_bn
         self.data_norm = DataNorm(num_persons, self.num_joints, in_channels, per_person=True)
-        if not use_data_bn:  # there, since the authors' weights always have it, but not trained
+        if not use_data_bn:  # the authors' weights always have it; it is not trained
             for parameter in self.data_norm.parameters():
                 parameter.stop_gradient = True
         self.stem = PartUnit(in_channels, layers[0][0], temporal_kernel_size, 1, **parts)
@@ -282,24 +283,24 @@ class PBGCN(ActionModel):
 
 
 def check_layers(layers: list | tuple, multiscale: bool) -> None:
-    """Refuse units that do not follow each other.
+    """Check that each unit takes the channels of the one before.
 
     Raises:
-        ValueError: names the unit.
+        ValueError: an invalid unit; the message names it.
     """
     if not layers:
-        raise ValueError("PBGCN: layers_config is empty; give [channels in, channels out, stride] of each unit")
+        raise ValueError("PBGCN: layers_config is empty; set [input channels, output channels, stride] of each unit")
     width = None
     for number, unit in enumerate(layers):
         numbers = list(unit) if isinstance(unit, (list, tuple)) else []
-        if len(numbers) != 3 or not all(isinstance(one, int) and one > 0 for one in numbers):
+        if len(numbers) != 3 or not all(isinstance(value, int) and value > 0 for value in numbers):
             raise ValueError(
-                f"PBGCN: layers_config, unit {number}: expected [channels in, channels out, stride], got {unit!r}"
+                f"PBGCN: layers_config, unit {number}: expected [input channels, output channels, stride], got {unit!r}"
             )
         if width not in (None, unit[0]):
             raise ValueError(
-                f"PBGCN: layers_config, unit {number} takes {unit[0]} channels, the one before gives {width}"
+                f"PBGCN: layers_config, unit {number} takes {unit[0]} channels, the one before returns {width}"
             )
         width = unit[1]
         if multiscale and width < 2:
-            raise ValueError(f"PBGCN: layers_config, unit {number}: multiscale halves {width} channels; give 2 or more")
+            raise ValueError(f"PBGCN: layers_config, unit {number}: multiscale halves {width} channels; set 2 or more")

@@ -1,14 +1,13 @@
-"""ST-GCN: blocks that sum each joint's neighbours over a graph and then look along time.
+"""ST-GCN: blocks of a graph convolution over joints and a convolution over time.
 
 Paper: "Spatial Temporal Graph Convolutional Networks for Skeleton-Based Action Recognition", S. Yan, Y. Xiong, D. Lin,
-AAAI 2018, arXiv:1801.07455. Official repository: https://github.com/yysijie/st-gcn; its two-stream network too. The
-options that it does not have are those of STGCN in https://github.com/kennymckormick/pyskl.
+AAAI 2018, arXiv:1801.07455. Official repository: https://github.com/yysijie/st-gcn, with its two-stream network.
+Further options are those of STGCN in https://github.com/kennymckormick/pyskl.
 
-Where we differ: neighbours are summed before the channels are mixed, not after, which gives the same with a third of
-the channels; batch norm starts at a gain of 1, not close to it. PYSKL's networks start like the authors' ones.
+Where we differ: neighbours are summed before the channels are mixed, not after, which computes the same from a third of
+the channels; the scale of batch norm is initialised as 1, not close to it. With PYSKL's options the initialisation is
+the same.
 """
-
-import re
 
 import numpy as np
 import paddle
@@ -19,50 +18,20 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.products import Product
-from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.parts.skeleton_layers import (
+    TEMPORAL_KERNEL_SIZE,
+    Aggregate,
+    DataNorm,
+    Shortcut,
+    check_skeletons,
+    list_block_sizes,
+    pool_persons,
+    temporal_conv,
+)
+from models.parts.weights import rename_weights
 
 ADAPTIVE = ("importance", "offset", "init", "none")
-HOP_STRATEGIES = ("uniform", "distance", "spatial")  # those that take max_hop and dilation
-NUM_BLOCKS = (4, 3, 3)  # in each stage
-TEMPORAL_KERNEL_SIZE = 9  # frames that a temporal convolution sees
-
-
-def list_block_sizes(in_channels: int, base_channels: int, num_blocks: list | None, model_name: str) -> list:
-    """List the blocks as (in_channels, out_channels, stride): each stage but the first doubles width, halves time.
-
-    Raises:
-        ValueError: a stage without blocks, or no channels.
-    """
-    num_blocks = NUM_BLOCKS if num_blocks is None else num_blocks
-    if not num_blocks or min(num_blocks) < 1:
-        raise ValueError(f"{model_name}: num_blocks must have at least 1 block in each stage, got {num_blocks}")
-    if base_channels < 1:
-        raise ValueError(f"{model_name}: base_channels must be at least 1, got {base_channels}")
-    plan = []
-    for stage, count in enumerate(num_blocks):
-        width = base_channels << stage
-        for index in range(count):
-            plan.append((in_channels, width, 2 if stage and not index else 1))
-            in_channels = width
-    return plan
-
-
-class Aggregate(nn.Layer):
-    """Sum the joints over each subset of a graph in one matrix product."""
-
-    def __init__(self):
-        super().__init__()
-        self.product = Product(paddle.matmul)
-
-    def forward(self, x, graph):
-        """Map (B, C, T, V) by a graph for each body, (B, K, V, V), to (B, K*C, T, V), channel k*C + c.
-
-        [b, k, v, w] of the graph weighs what joint v sends to joint w. A first axis of 1 would do but for export: of an
-        unknown number and 1, Paddle's static matmul makes 1.
-        """
-        num_channels, num_subsets, num_joints = x.shape[1], graph.shape[1], graph.shape[2]
-        x = self.product(x.reshape([0, 1, -1, num_joints]), graph)  # (B, 1, C*T, V) -> (B, K, C*T, V)
-        return x.reshape([0, num_subsets * num_channels, -1, num_joints])
+HOP_STRATEGIES = ("uniform", "distance", "spatial")  # strategies with the options max_hop and dilation
 
 
 class GraphConv(nn.Layer):
@@ -72,9 +41,9 @@ class GraphConv(nn.Layer):
         in_channels: channels of the input, C.
         out_channels: channels of the output.
         adjacency: float32 (K, V, V).
-        adaptive: what is learnt: "importance" (a factor for each edge), "offset" (a summand), "init" (the graph
-            itself), or "none".
-        conv_pos: "pre" adds the biases before the sum over neighbours, one for each subset; "post" after it.
+        adaptive: what is learnt: "importance" (a factor for each edge), "offset" (a summand), "init" (the adjacency
+            matrices), or "none".
+        conv_pos: "pre" adds a bias for each subset before the sum over neighbours, "post" one bias after it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, adaptive: str, conv_pos: str):
@@ -84,24 +53,24 @@ class GraphConv(nn.Layer):
         self.adaptive = adaptive
         if adaptive != "init":
             self.register_buffer("adjacency", paddle.to_tensor(adjacency).reshape(shape), persistable=False)
-        initial = {
+        edge_initializers = {
             "importance": nn.initializer.Constant(1.0),
             "offset": nn.initializer.Uniform(-1e-6, 1e-6),
             "init": nn.initializer.Assign(adjacency.reshape(shape)),
         }
         if adaptive != "none":
-            self.edges = self.create_parameter(shape, default_initializer=initial[adaptive])
+            self.edges = self.create_parameter(shape, default_initializer=edge_initializers[adaptive])
         num_subsets = shape[1]
-        spread = nn.initializer.Normal(0.0, 0.02)
+        initializer = nn.initializer.Normal(0.0, 0.02)
         self.conv = temporal_conv(
-            num_subsets * in_channels, out_channels, 1, bias=conv_pos == "post", initializer=spread
+            num_subsets * in_channels, out_channels, 1, bias=conv_pos == "post", initializer=initializer
         )
         self.bias = None
         if conv_pos == "pre":
             self.bias = self.create_parameter([1, out_channels, 1, num_subsets], is_bias=True)
 
     def compute_adjacency(self) -> paddle.Tensor:
-        """Give the graph as it is now, (1, K, V, V)."""
+        """Return the adjacency matrices with what is learnt, (1, K, V, V)."""
         if self.adaptive == "importance":
             return self.adjacency * self.edges
         if self.adaptive == "offset":
@@ -110,36 +79,25 @@ class GraphConv(nn.Layer):
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
-        graph = self.compute_adjacency()
-        x = self.conv(self.aggregate(x, graph.expand([x.shape[0], -1, -1, -1])))
+        adjacency = self.compute_adjacency()
+        x = self.conv(self.aggregate(x, adjacency.expand([x.shape[0], -1, -1, -1])))
         if self.bias is None:
             return x
-        received = graph.sum(axis=[0, 2])  # -> (K, V): what a joint gets if every joint sends 1
-        return x + self.product(self.bias, received)  # (1, out, 1, K) -> (1, out, 1, V)
-
-
-class Shortcut(nn.Sequential):
-    """The way past a layer: nothing where the size stays, else a strided 1x1 convolution and BN."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, initializer=None):
-        layers = []
-        if in_channels != out_channels or stride != 1:
-            conv = temporal_conv(in_channels, out_channels, 1, stride, initializer=initializer)
-            layers = [conv, nn.BatchNorm2D(out_channels)]
-        super().__init__(*layers)
+        in_degrees = adjacency.sum(axis=[0, 2])  # -> (K, V): the sum of each joint's incoming edges
+        return x + self.product(self.bias, in_degrees)  # (1, out, 1, K) -> (1, out, 1, V)
 
 
 class Block(nn.Layer):
-    """A graph convolution, then a temporal one that strides, each with BN, and a shortcut past both.
+    """A graph convolution and a strided temporal convolution, each with batch norm, and a shortcut past both.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: frames from one output to the next.
+        stride: in frames.
         graph_conv: maps (B, in_channels, T, V) to (B, out_channels, T, V).
         gcn_residual: add a shortcut past the graph convolution.
         residual: add the shortcut past both.
-        dropout: share of values that training drops before that sum.
+        dropout: dropout ratio before that shortcut is added.
     """
 
     def __init__(
@@ -153,14 +111,14 @@ class Block(nn.Layer):
         dropout: float,
     ):
         super().__init__()
-        spread = nn.initializer.Normal(0.0, 0.02)
+        initializer = nn.initializer.Normal(0.0, 0.02)
         self.graph_conv = graph_conv
         self.norm1 = nn.BatchNorm2D(out_channels)
-        self.gcn_shortcut = Shortcut(in_channels, out_channels, initializer=spread) if gcn_residual else None
-        self.conv = temporal_conv(out_channels, out_channels, TEMPORAL_KERNEL_SIZE, stride, initializer=spread)
+        self.gcn_shortcut = Shortcut(in_channels, out_channels, initializer=initializer) if gcn_residual else None
+        self.conv = temporal_conv(out_channels, out_channels, TEMPORAL_KERNEL_SIZE, stride, initializer=initializer)
         self.norm2 = nn.BatchNorm2D(out_channels)
         self.dropout = nn.Dropout(dropout)
-        self.shortcut = Shortcut(in_channels, out_channels, stride, spread) if residual else None
+        self.shortcut = Shortcut(in_channels, out_channels, stride, initializer) if residual else None
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), rounded up."""
@@ -173,56 +131,50 @@ class Block(nn.Layer):
         return F.relu(y)
 
 
-# The authors' name, as a pattern: ours.
-STGCN_RULES = {
-    r"^origin_stream\.": "",
-    r"^motion_stream\.": "motion.",
-    r"data_bn": "data_norm.norm",
-    r"edge_importance\.(\d+)": r"blocks.\1.graph_conv.edges",
-    r"st_gcn_networks": "blocks",
-    r"gcn\.conv": "graph_conv.conv",
-    r"tcn\.0": "norm1",
-    r"tcn\.2": "conv",
-    r"tcn\.3": "norm2",
-    r"residual": "shortcut",
-    r"fcn": "fc",
-}
-PYSKL_RULES = {
-    r"^backbone\.data_bn": "data_norm.norm",
-    r"^backbone\.gcn": "blocks",
-    r"^cls_head\.fc_cls": "fc",
-    r"residual\.conv": "shortcut.0",
-    r"residual\.bn": "shortcut.1",
-    r"tcn\.conv": "conv",
-    r"tcn\.bn": "norm2",
-    r"gcn\.bn": "norm1",
-    r"gcn\.down": "gcn_shortcut",
-    r"gcn\.conv": "graph_conv.conv",
-    r"gcn\.P?A$": "graph_conv.edges",
-}
-
-
-def rename(name: str, names: dict) -> str:
-    """Replace each pattern of `names` in turn."""
-    for pattern, ours in names.items():
-        name = re.sub(pattern, ours, name)
-    return name
+# The authors' names -> ours; see `weights.apply_rules`.
+STGCN_RULES = [
+    (r"^origin_stream\.", ""),
+    (r"^motion_stream\.", "motion."),
+    (r"data_bn", "data_norm.norm"),
+    (r"edge_importance\.(\d+)", r"blocks.\1.graph_conv.edges"),
+    (r"st_gcn_networks", "blocks"),
+    (r"gcn\.conv", "graph_conv.conv"),
+    (r"tcn\.0", "norm1"),
+    (r"tcn\.2", "conv"),
+    (r"tcn\.3", "norm2"),
+    (r"residual", "shortcut"),
+    (r"fcn", "fc"),
+]
+PYSKL_RULES = [
+    (r"^backbone\.data_bn", "data_norm.norm"),
+    (r"^backbone\.gcn", "blocks"),
+    (r"^cls_head\.fc_cls", "fc"),
+    (r"residual\.conv", "shortcut.0"),
+    (r"residual\.bn", "shortcut.1"),
+    (r"tcn\.conv", "conv"),
+    (r"tcn\.bn", "norm2"),
+    (r"gcn\.bn", "norm1"),
+    (r"gcn\.down", "gcn_shortcut"),
+    (r"gcn\.conv", "graph_conv.conv"),
+    (r"gcn\.P?A$", "graph_conv.edges"),
+]
 
 
 def convert_stgcn_weights(weights: dict) -> dict:
-    """Turn a state dict of the official repository into one with our names; its fixed graphs are dropped."""
-    renamed = {rename(name, STGCN_RULES): value for name, value in weights.items() if name.split(".")[-1] != "A"}
-    return _reorder(renamed)
+    """Convert the weights of the official repository; its fixed adjacency matrices are dropped."""
+    learnt = {name: value for name, value in weights.items() if name.split(".")[-1] != "A"}
+    return _reorder_subsets(rename_weights(learnt, STGCN_RULES))
 
 
 def convert_pyskl_stgcn_weights(weights: dict) -> dict:
-    """Turn a state dict of PYSKL into one with our names; where the edges have weights, the graph itself is dropped."""
+    """Convert the weights of PYSKL; adjacency matrices are dropped where their edges have learnt weights."""
     fixed = {name.removesuffix("PA") + "A" for name in weights if name.endswith(".PA")}
-    return _reorder({rename(name, PYSKL_RULES): value for name, value in weights.items() if name not in fixed})
+    learnt = {name: value for name, value in weights.items() if name not in fixed}
+    return _reorder_subsets(rename_weights(learnt, PYSKL_RULES))
 
 
-def _reorder(weights):
-    """Bring graph convolutions whose subsets lie along the outputs into our order, along the inputs."""
+def _reorder_subsets(weights):
+    """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input."""
     reordered = {}
     for name, value in weights.items():
         block, graph_conv, entry = name.rpartition("graph_conv.")
@@ -236,13 +188,13 @@ def _reorder(weights):
             else:
                 name, value = f"{block}graph_conv.bias", value[None, :, None]
         elif name.endswith("fc.weight"):
-            value = value.reshape(value.shape[:2])  # the authors' is a 1x1 convolution
+            value = value.reshape(value.shape[:2])  # the authors have a 1x1 convolution
         reordered[name] = value
     return reordered
 
 
 class STGCN(ActionModel):
-    """ST-GCN.
+    """ST-GCN: batch norm of the input, ten blocks, mean over frames, joints and persons, linear.
 
     Args:
         num_classes: number of logits.
@@ -251,17 +203,16 @@ class STGCN(ActionModel):
         num_persons: persons of a sample, M.
         strategy: how neighbours form subsets, see `graphs.STRATEGIES`; PYSKL's "spatial" is "inward_outward".
         max_hop: edges to the furthest neighbour, for the strategies uniform, distance and spatial.
-        dilation: step between the distances that count, for the same ones.
-        adaptive: what is learnt of the graph in each block: "importance" (a factor for each edge), "offset" (a
-            summand), "init" (the graph itself), or "none".
-        conv_pos: where the biases of a graph convolution are added: "pre" (before the neighbours are summed), "post".
+        dilation: step between the numbers of edges that form a subset, for the same strategies.
+        adaptive: what is learnt in each block: "importance" (a factor for each edge), "offset" (a summand), "init" (the
+            adjacency matrices), or "none".
+        conv_pos: where the bias of a graph convolution is added: "pre" (before the neighbours are summed), "post".
         gcn_residual: add a shortcut past each graph convolution.
-        per_person_norm: normalise the input of each person by itself.
-        dropout: share of values that training drops in each block but the first; 0.5 in the paper's NTU runs.
-        two_stream: add the logits of a second network, which sees by how much a joint leaves the way between the
-            frames before and after.
-        base_channels: width of the first stage; each other one is twice as wide as the one before.
-        num_blocks: blocks in each stage, [4, 3, 3] if None.
+        per_person_norm: batch norm of the input with statistics for each person.
+        dropout: dropout ratio in each block but the first; 0.5 in the paper's NTU runs.
+        two_stream: add the logits of a second network on the motion: each frame minus the mean of its neighbours.
+        base_channels: width of the first stage; each other stage doubles it.
+        num_blocks: blocks in each stage; None: [4, 3, 3].
 
     Raises:
         ValueError: an unknown layout, strategy or option, or a network without channels or blocks.
@@ -292,26 +243,26 @@ class STGCN(ActionModel):
             raise ValueError(f"STGCN: adaptive must be one of {', '.join(ADAPTIVE)}, got {adaptive!r}")
         if conv_pos not in ("pre", "post"):
             raise ValueError(f"STGCN: conv_pos must be 'pre' or 'post', got {conv_pos!r}")
-        adjacency = _build_graph(layout, strategy, max_hop, dilation)
+        adjacency = _build_adjacency(layout, strategy, max_hop, dilation)
         self.input_size = (in_channels, adjacency.shape[-1], num_persons)
         self.num_persons = num_persons
         self.data_norm = DataNorm(num_persons, adjacency.shape[-1], in_channels, per_person_norm)
+        sizes = list_block_sizes(in_channels, base_channels, num_blocks, "STGCN")
         blocks = []
-        for index, (inputs, outputs, stride) in enumerate(
-            list_block_sizes(in_channels, base_channels, num_blocks, "STGCN")
-        ):
-            graph_conv = GraphConv(inputs, outputs, adjacency, adaptive, conv_pos)
-            plain = index == 0  # neither a shortcut past the block nor dropout
-            blocks.append(
-                Block(inputs, outputs, stride, graph_conv, gcn_residual, not plain, 0.0 if plain else dropout)
-            )
+        for index, (width, out_channels, stride) in enumerate(sizes):
+            graph_conv = GraphConv(width, out_channels, adjacency, adaptive, conv_pos)
+            is_first = index == 0  # without a shortcut past the block, and without dropout
+            block_dropout = 0.0 if is_first else dropout
+            blocks.append(Block(width, out_channels, stride, graph_conv, gcn_residual, not is_first, block_dropout))
         self.blocks = nn.Sequential(*blocks)
-        self.fc = nn.Linear(outputs, num_classes, weight_attr=nn.initializer.Normal(0.0, 0.02))
+        self.fc = nn.Linear(out_channels, num_classes, weight_attr=nn.initializer.Normal(0.0, 0.02))
         self.motion = None
         if two_stream:
-            same = (layout, in_channels, num_persons, strategy, max_hop, dilation, adaptive, conv_pos)
-            others = (gcn_residual, per_person_norm, dropout, False, base_channels, num_blocks)
-            self.motion = STGCN(num_classes, *same, *others)
+            self.motion = STGCN(
+                num_classes, layout, in_channels, num_persons, strategy, max_hop, dilation, adaptive, conv_pos,
+                gcn_residual, per_person_norm, dropout, two_stream=False, base_channels=base_channels,
+                num_blocks=num_blocks,
+            )  # fmt: skip
 
     def forward(self, x):
         """Map skeletons (N, in_channels, T, V, num_persons) to logits (N, num_classes).
@@ -326,13 +277,13 @@ class STGCN(ActionModel):
         return logits if self.motion is None else logits + self.motion(subtract_neighbour_frames(x))
 
 
-def _build_graph(layout, strategy, max_hop, dilation):
+def _build_adjacency(layout, strategy, max_hop, dilation):
     if strategy in HOP_STRATEGIES:
         return build_adjacency(get_layout(layout), strategy, max_hop=max_hop, dilation=dilation)
     if (max_hop, dilation) != (1, 1):
         raise ValueError(
             f"STGCN: strategy '{strategy}' has no max_hop and no dilation, got {max_hop} and {dilation}; "
-            f"leave them at 1, or take one of {', '.join(HOP_STRATEGIES)}"
+            f"leave them at 1, or use one of {', '.join(HOP_STRATEGIES)}"
         )
     return build_adjacency(get_layout(layout), strategy)
 

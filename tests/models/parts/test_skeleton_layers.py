@@ -65,13 +65,13 @@ def test_a_temporal_convolution_sees_frames_a_dilation_apart_of_the_same_joint()
                                                                                 [0, 0], [0, 1], [0, 0]])  # fmt: skip
 
 
-def test_a_temporal_convolution_is_he_normal_with_a_bias_of_zero_unless_told():
+def test_a_temporal_convolution_is_he_normal_with_a_bias_of_zero_by_default():
     paddle.seed(0)
     layer = temporal_conv(32, 64, 9)
     assert layer.weight.numpy().std() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
     np.testing.assert_array_equal(layer.bias.numpy(), 0)
-    told = temporal_conv(32, 64, 9, initializer=paddle.nn.initializer.Constant(0.5))
-    np.testing.assert_array_equal(told.weight.numpy(), 0.5)
+    layer = temporal_conv(32, 64, 9, initializer=paddle.nn.initializer.Constant(0.5))
+    np.testing.assert_array_equal(layer.weight.numpy(), 0.5)
 
 
 def test_the_pool_averages_frames_joints_and_the_persons_of_a_sample():

@@ -37,7 +37,7 @@ def test_branches_look_back_by_their_dilation_or_take_the_largest_or_all():
 
 @pytest.mark.parametrize("residual, expected", [(False, -5), (True, -10)])
 @pytest.mark.parametrize("relu", [False, True])
-def test_the_input_is_added_and_cut_at_zero_if_told(residual, expected, relu):
+def test_the_input_is_added_and_cut_at_zero_if_asked(residual, expected, relu):
     unit = MultiScaleTemporalConv(4, 4, 3, (1, 2), residual=residual, relu=relu)
     make_transparent(unit)
     unit.point.weight.set_value(np.array([0, 0, 0, 1], np.float32).reshape(1, 4, 1, 1))
@@ -57,26 +57,29 @@ def test_the_last_branch_has_the_remainder_and_all_stride():
 
 
 def test_the_axes_may_be_swapped():
-    one, other = (MultiScaleTemporalConv(6, 12, 3, (1, 2, 3, 4), 2, residual=True, time_axis=axis) for axis in (2, 3))
-    other.set_state_dict(
+    arguments = (6, 12, 3, (1, 2, 3, 4), 2)
+    by_frames, by_joints = (MultiScaleTemporalConv(*arguments, residual=True, time_axis=axis) for axis in (2, 3))
+    by_joints.set_state_dict(
         {name: value.transpose([0, 1, 3, 2]) if "convs" in name and value.ndim == 4 else value
-         for name, value in one.state_dict().items()}
+         for name, value in by_frames.state_dict().items()}
     )  # fmt: skip
     x = paddle.to_tensor(draw(2, 6, 9, 5))
-    expected = one(x).numpy()
-    np.testing.assert_allclose(other(x.transpose([0, 1, 3, 2])).numpy(), expected.swapaxes(2, 3), rtol=0, atol=1e-5)
+    expected = by_frames(x).numpy()
+    np.testing.assert_allclose(by_joints(x.transpose([0, 1, 3, 2])).numpy(), expected.swapaxes(2, 3), rtol=0, atol=1e-5)
 
 
-def test_the_draw_is_pytorchs_default_if_told():
+def test_the_draw_is_pytorchs_default_if_asked():
     paddle.seed(0)
-    plain, uniform = (branch_conv(64, 32, 3, num_layers=2, uniform=told) for told in (False, True))
+    plain, uniform = (branch_conv(64, 32, 3, num_layers=2, uniform=is_uniform) for is_uniform in (False, True))
     assert plain.weight.numpy().std() == pytest.approx((2 / (16 * 3)) ** 0.5, rel=0.05)
     assert not plain.bias.numpy().any()
     bound = (64 * 3) ** -0.5
     for values in (uniform.weight.numpy(), uniform.bias.numpy()):
         assert np.abs(values).max() <= bound
         assert values.std() == pytest.approx(bound / 3**0.5, rel=0.2)
-    scales = [MultiScaleTemporalConv(64, 64, 3, (1,), uniform=told).norm.weight.numpy() for told in (False, True)]
+    scales = [
+        MultiScaleTemporalConv(64, 64, 3, (1,), uniform=is_uniform).norm.weight.numpy() for is_uniform in (False, True)
+    ]
     assert scales[0].std() == pytest.approx(0.02, rel=0.3)
     np.testing.assert_array_equal(scales[1], 1)
 
@@ -92,12 +95,12 @@ def test_a_skeleton_convolution_computes_what_paddles_own_does(options):
         x = paddle.to_tensor(draw(2, 4, 9, 5), stop_gradient=False)
         layer(x).square().sum().backward()
         results.append([layer(x).numpy(), x.grad.numpy(), layer.weight.grad.numpy(), layer.bias.grad.numpy()])
-    for theirs, own in zip(*results, strict=True):
-        np.testing.assert_allclose(own, theirs, rtol=1e-4, atol=1e-4)
+    for theirs, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "name, place",
+    "name, expected",
     [
         ("0.0.weight", ("reduce.weight", 0)),
         ("2.1.running_mean", ("reduce_norm.running_mean", 2)),
@@ -108,12 +111,12 @@ def test_a_skeleton_convolution_computes_what_paddles_own_does(options):
         ("3.1.weight", ("norm.weight", 3)),
     ],
 )
-def test_the_authors_branches_have_a_place_in_a_unit_of_four(name, place):
-    assert map_branch_name(name, 4) == place
+def test_names_of_the_authors_branches_become_ours_in_a_unit_of_four(name, expected):
+    assert map_branch_name(name, 4) == expected
 
 
-def test_parts_are_joined_by_their_position_and_counters_left_out():
+def test_tensors_are_merged_by_their_sort_key_and_counters_left_out():
     parts = {f"branch{number}.bias": np.full(2, number) for number in (10, 2, 1)}
-    joined = merge_weights({**parts, "bn.num_batches_tracked": np.array(7)}, lambda name: ("bias", int(name[6:-5])))
-    assert joined.keys() == {"bias"}
-    np.testing.assert_array_equal(joined["bias"], [1, 1, 2, 2, 10, 10])
+    merged = merge_weights({**parts, "bn.num_batches_tracked": np.array(7)}, lambda name: ("bias", int(name[6:-5])))
+    assert merged.keys() == {"bias"}
+    np.testing.assert_array_equal(merged["bias"], [1, 1, 2, 2, 10, 10])

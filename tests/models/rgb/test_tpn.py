@@ -48,17 +48,17 @@ def test_two_fusions_under_each_others_names_would_load_and_be_wrong(official):
     reference, model, clips = official
     expected = reference["alt_gain1"]["logits"]
     assert_logits_match(model(clips).numpy(), expected)
-    own = checkpoint.model_state(model)
+    initial = checkpoint.model_state(model)
     other = {"top_down_fusion": "bottom_up_fusion", "bottom_up_fusion": "top_down_fusion"}
     crossed = {}
-    for name, value in own.items():
+    for name, value in initial.items():
         parts = name.split(".")
         crossed[".".join(other.get(part, part) for part in parts)] = value
     try:
         assert checkpoint.restore_model(model, crossed) == []
         assert np.abs(model(clips).numpy() - expected).max() > 0.1 * np.abs(expected).max()
     finally:
-        checkpoint.restore_model(model, own)
+        checkpoint.restore_model(model, initial)
 
 
 @paddle.no_grad()
@@ -181,7 +181,9 @@ def test_every_configuration_trains(frames, arguments):
     outputs = model(draw(2, 3, frames, 32, 32))
     assert [list(logits.shape) for logits in outputs.values()] == [[2, 4], [2, 4]]
     sum(logits.sum() for logits in outputs.values()).backward()
-    names = [name for name, one in model.named_parameters() if not one.stop_gradient and one.grad is None]
+    names = [
+        name for name, parameter in model.named_parameters() if not parameter.stop_gradient and parameter.grad is None
+    ]
     assert names == []
 
 
@@ -193,7 +195,7 @@ def test_the_auxiliary_head_sees_the_level_below_the_top_as_the_backbone_gave_it
     outputs = model(draw(2, 3, 8, 32, 32))
     np.testing.assert_array_equal(seen[0], split_frames(given[0][2], 8).numpy())
     outputs["aux"].sum().backward()
-    reached = {name.split(".")[1] for name, one in model.named_parameters() if one.grad is not None}
+    reached = {name.split(".")[1] for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert reached == {"conv1", "bn1", "layer1", "layer2", "layer3", "aux_head"}
 
 
@@ -257,11 +259,11 @@ def test_initialisation_has_the_published_spread():
 def test_it_starts_from_weights_of_its_backbone_trained_without_a_neck(start, backbone):
     weights = checkpoint.model_state(start(4, **SMALL))
     model = TPN(4, **SMALL, backbone=backbone)
-    own = checkpoint.model_state(model)
-    kept = checkpoint.restore_model(model, weights, allow_missing=["neck.*"])
-    assert kept and all(name.startswith("neck.") for name in kept)
+    initial = checkpoint.model_state(model)
+    unloaded = checkpoint.restore_model(model, weights, allow_missing=["neck.*"])
+    assert unloaded and all(name.startswith("neck.") for name in unloaded)
     for name, value in checkpoint.model_state(model).items():
-        np.testing.assert_array_equal(value, own[name] if name in kept else weights[name])
+        np.testing.assert_array_equal(value, initial[name] if name in unloaded else weights[name])
 
 
 @pytest.mark.parametrize(

@@ -61,15 +61,14 @@ def test_gradients_go_back_to_where_the_values_came_from():
 
 @pytest.mark.parametrize("stride, is_same", [(1, True), (2, False)])
 def test_in_place_the_shortcut_sees_shifted_channels_where_it_has_a_convolution(stride, is_same):
-    one, two = ShiftBottleneck(16, 4, stride, False), InplaceShiftBottleneck(16, 4, stride, False)
-    two.set_state_dict(one.state_dict())
-    for block in (one, two):
-        block.eval()
+    block, inplace = ShiftBottleneck(16, 4, stride, False), InplaceShiftBottleneck(16, 4, stride, False)
+    inplace.set_state_dict(block.state_dict())
+    block.eval(), inplace.eval()
     x = draw(6, 16, 4, 4)
-    assert (np.abs(one(x, 3).numpy() - two(x, 3).numpy()).max() < 1e-6) == is_same
+    assert (np.abs(block(x, 3).numpy() - inplace(x, 3).numpy()).max() < 1e-6) == is_same
     if not is_same:
-        two.downsample[0].register_forward_pre_hook(lambda layer, inputs: (x,))
-        np.testing.assert_array_equal(two(x, 3).numpy(), one(x, 3).numpy())
+        inplace.downsample[0].register_forward_pre_hook(lambda layer, inputs: (x,))
+        np.testing.assert_array_equal(inplace(x, 3).numpy(), block(x, 3).numpy())
 
 
 @pytest.mark.parametrize(
@@ -108,10 +107,10 @@ def test_logits_are_the_mean_of_those_of_the_frames():
 
 def test_each_frame_has_dropout_of_its_own():
     model = TSM(4, shift=None, **SMALL)
-    kept = []
-    model.dropout.register_forward_post_hook(lambda _layer, _inputs, output: kept.append(output.numpy() != 0))
+    masks = []
+    model.dropout.register_forward_post_hook(lambda _layer, _inputs, output: masks.append(output.numpy() != 0))
     model(draw(1, 3, 1, 32, 32).tile([1, 1, 3, 1, 1]))
-    assert kept[0].shape == (3, 256) and (kept[0][0] != kept[0][1]).any()
+    assert masks[0].shape == (3, 256) and (masks[0][0] != masks[0][1]).any()
 
 
 def test_initialisation_has_the_published_spread():

@@ -17,9 +17,8 @@ from golden_skeletons import (
 import models
 from layouts import get_layout
 from models.parts.graphs import build_adjacency
-from models.parts.weights import convert_torch_weights
-from models.skeleton.agcn import AGCN, NAMES, AdaptiveGraphConv, Attention, convert_agcn_weights
-from models.skeleton.stgcn import rename
+from models.parts.weights import apply_rules, convert_torch_weights
+from models.skeleton.agcn import AGCN, NAME_RULES, AdaptiveGraphConv, Attention, convert_agcn_weights
 from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
@@ -49,7 +48,7 @@ def test_outputs_and_gradients_are_those_of_the_authors_network(name):
     run = run_golden(name)
 
     def find_layer(layer):
-        ours = rename(layer, NAMES)
+        ours = apply_rules(layer, NAME_RULES)
         return ours if ours in run.layer_norms else None
 
     assert find_layer("backbone.gcn.9") == "blocks.9"
@@ -99,7 +98,7 @@ def test_attention_gates_joints_then_frames_then_channels(num_joints):
     kernel = layer.frames.weight.numpy()[0, :, :, 0]
     logits = [np.einsum("bct,ct->b", padded[:, :, t : t + 9], kernel) for t in range(12)]
     y = y + y * sigmoid(np.stack(logits, axis=-1) + layer.frames.bias.item())[:, None, :, None]
-    squeeze, excite = (one.weight.numpy()[..., 0, 0].T for one in (layer.squeeze, layer.excite))
+    squeeze, excite = (conv.weight.numpy()[..., 0, 0].T for conv in (layer.squeeze, layer.excite))
     hidden = y.mean(axis=(2, 3)) @ squeeze + layer.squeeze.bias.numpy()
     gates = np.maximum(hidden, 0) @ excite + layer.excite.bias.numpy()
     y = y + y * sigmoid(gates)[:, :, None, None]

@@ -157,8 +157,8 @@ def test_a_static_program_of_any_batch_and_length_gives_the_same_logits():
     [
         ({"aggregation": "row"}, "CTRGCN: aggregation must be 'rows' or 'columns', got 'row'"),
         ({"base_channels": 3}, "CTRGCN: base_channels must be at least 4, one for each branch, got 3"),
-        ({"num_blocks": []}, "CTRGCN: num_blocks must hold a positive number for each stage, got []"),
-        ({"num_blocks": [2, 0]}, "CTRGCN: num_blocks must hold a positive number for each stage, got [2, 0]"),
+        ({"num_blocks": []}, "CTRGCN: num_blocks must have a positive number for each stage, got []"),
+        ({"num_blocks": [2, 0]}, "CTRGCN: num_blocks must have a positive number for each stage, got [2, 0]"),
     ],
 )
 def test_bad_argument_is_named(arguments, message):

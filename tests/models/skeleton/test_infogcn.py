@@ -34,8 +34,8 @@ def find_layer(name):
     """Name our layer with the output of one of the authors'; None for a ReLU, which is no layer here."""
     found = re.fullmatch(r"l(\d+)(?:\.(\w+))?", name)
     if found:
-        words = {None: "", "agcn": ".graph", "tcn": ".temporal", "residual": ".shortcut"}
-        return None if found[2] == "relu" else f"blocks.{int(found[1]) - 1}{words[found[2]]}"
+        names = {None: "", "agcn": ".graph", "tcn": ".temporal", "residual": ".shortcut"}
+        return None if found[2] == "relu" else f"blocks.{int(found[1]) - 1}{names[found[2]]}"
     layers = {"to_joint_embedding": "embedding.linear", "data_bn": "embedding.norm"}
     return layers.get(name, name) if name != "fc_logvar" else None  # which evaluation does not need
 
@@ -115,7 +115,7 @@ def test_noise_is_added_as_the_authors_do(name):
 
 
 def test_defaults_are_those_of_the_authors_runner():
-    defaults = {name: one.default for name, one in inspect.signature(InfoGCN).parameters.items()}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(InfoGCN).parameters.items()}
     entry, losses = (vectors.load("infogcn_ntu60_k1_T32")[key] for key in ("reference", "infogcn_loss"))
     entry = entry["entry"]
     assert defaults["num_persons"] == entry["num_person"]
@@ -162,14 +162,14 @@ def test_prior_is_orthogonal_and_the_seeds_own(num_classes, num_channels):
 
 def test_prior_is_saved_and_loaded_and_not_trained(tmp_path):
     model, other = (InfoGCN(4, prior_seed=seed, **SMALL) for seed in (1, 2))
-    own = model.z_prior.numpy()
-    assert np.abs(own - other.z_prior.numpy()).max() > 0.1
+    prior = model.z_prior.numpy()
+    assert np.abs(prior - other.z_prior.numpy()).max() > 0.1
     assert "z_prior" in model.state_dict()
     assert "z_prior" not in dict(model.named_parameters())
     path = str(tmp_path / "infogcn_model")
     checkpoint.save_checkpoint(path, {"model": checkpoint.model_state(model)})
     checkpoint.restore_model(other, checkpoint.scoring_weights(checkpoint.load_checkpoint(path)))
-    np.testing.assert_array_equal(other.z_prior.numpy(), own)
+    np.testing.assert_array_equal(other.z_prior.numpy(), prior)
 
 
 def test_training_adds_noise_and_evaluation_none():
@@ -258,7 +258,7 @@ def test_a_static_program_of_any_batch_and_length_gives_the_same_logits():
         ({"k": -1}, "InfoGCN: k must be at least 0, got -1"),
         ({"base_channels": 7}, "InfoGCN: base_channels must be at least 8, got 7"),
         ({"num_heads": 0}, "InfoGCN: num_heads must be at least 1, got 0"),
-        ({"num_blocks": [1, 0]}, "InfoGCN: num_blocks must hold a positive number for each stage, got [1, 0]"),
+        ({"num_blocks": [1, 0]}, "InfoGCN: num_blocks must have a positive number for each stage, got [1, 0]"),
     ],
 )
 def test_bad_argument_is_named(arguments, message):

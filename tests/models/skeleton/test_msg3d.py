@@ -55,12 +55,12 @@ def test_graphs_are_the_authors(name):
     reference = vectors.load(name)
     model = vectors.build(reference)
     prefix, matrix = ("backbone.", "A") if name.startswith("pyskl") else ("", "A_powers")
-    for place, layer in (("sgcn1.0", model.blocks[0].graph), ("sgcn2.0", model.blocks[1].graph)):
-        key = f"{prefix}{place}.{matrix}"
+    for unit, layer in (("sgcn1.0", model.blocks[0].graph), ("sgcn2.0", model.blocks[1].graph)):
+        key = f"{prefix}{unit}.{matrix}"
         scales = np.array(reference["constants"][reference["constants_alias"].get(key, key)]).reshape(13, 25, 25)
         if name.startswith("pyskl"):
             scales = scales.swapaxes(1, 2)
-        ours, _ = arrange_graph_weights(scales, np.zeros((6, 13 * (3 if place == "sgcn1.0" else 6), 1, 1)), window=1)
+        ours, _ = arrange_graph_weights(scales, np.zeros((6, 13 * (3 if unit == "sgcn1.0" else 6), 1, 1)), window=1)
         np.testing.assert_allclose(layer.adjacency.numpy(), ours, atol=1e-6)
 
 

@@ -56,8 +56,8 @@ def find_layer(name):
     first, *rest = name.split(".")
     inner = {"bn1": "graph_norm", "local_bn": "graph_norm", "drop": "dropout", "temporal_conv": "temporal"}
     if first == "head":
-        words = {**inner, "bn2": "temporal_norm", "relu": None}
-        return ".".join(["stem", *(words[word] for word in rest)]) if rest != ["relu"] else None
+        layer_names = {**inner, "bn2": "temporal_norm", "relu": None}
+        return ".".join(["stem", *(layer_names[layer] for layer in rest)]) if rest != ["relu"] else None
     return {"data_bn": "data_norm", "fcn": "fc", "layers": ".".join(["units", *rest])}[first]
 
 
@@ -186,11 +186,11 @@ def test_without_data_batch_norm_its_weights_are_kept_and_left_alone():
 def test_persons_go_into_the_batch_and_out_again():
     model = PBGCN(4, num_persons=2, layers_config=CHAIN)
     model.eval()
-    one = np.random.default_rng(0).standard_normal((3, 3, 6, 25, 1)).astype(np.float32)
+    person = np.random.default_rng(0).standard_normal((3, 3, 6, 25, 1)).astype(np.float32)
     other = np.random.default_rng(1).standard_normal((3, 3, 6, 25, 1)).astype(np.float32)
     both, twice, again = (
         model(paddle.to_tensor(np.concatenate(pair, axis=4))).numpy()
-        for pair in ((one, other), (one, one), (other, other))
+        for pair in ((person, other), (person, person), (other, other))
     )
     np.testing.assert_allclose(both, (twice + again) / 2, atol=1e-5)
 
@@ -224,19 +224,19 @@ def test_leftover_weights_are_refused_but_step_counters():
     [
         ({"labeling_mode": "part"}, f"labeling_mode must be one of {', '.join(LABELINGS)}, got 'part'"),
         ({"temporal_kernel_size": 8}, "temporal_kernel_size must be odd, got 8"),
-        ({"layers_config": []}, "layers_config is empty; give [channels in, channels out, stride] of each unit"),
+        ({"layers_config": []}, "layers_config is empty; set [input channels, output channels, stride] of each unit"),
         (
             {"layers_config": [[4, 8]]},
-            "layers_config, unit 0: expected [channels in, channels out, stride], got [4, 8]",
+            "layers_config, unit 0: expected [input channels, output channels, stride], got [4, 8]",
         ),
         (
             {"layers_config": [[4, 8.0, 1]]},
-            "layers_config, unit 0: expected [channels in, channels out, stride], got [4, 8.0, 1]",
+            "layers_config, unit 0: expected [input channels, output channels, stride], got [4, 8.0, 1]",
         ),
-        ({"layers_config": [[4, 8, 1], [4, 8, 1]]}, "layers_config, unit 1 takes 4 channels, the one before gives 8"),
+        ({"layers_config": [[4, 8, 1], [4, 8, 1]]}, "layers_config, unit 1 takes 4 channels, the one before returns 8"),
         (
             {"layers_config": [[4, 1, 1]], "multiscale": True},
-            "layers_config, unit 0: multiscale halves 1 channels; give 2 or more",
+            "layers_config, unit 0: multiscale halves 1 channels; set 2 or more",
         ),
     ],
 )

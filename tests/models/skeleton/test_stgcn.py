@@ -16,17 +16,15 @@ from paddle import nn
 import models
 from layouts import get_layout
 from models.parts.graphs import build_adjacency
-from models.parts.weights import convert_torch_weights
+from models.parts.skeleton_layers import Aggregate, list_block_sizes
+from models.parts.weights import apply_rules, convert_torch_weights
 from models.skeleton.stgcn import (
     PYSKL_RULES,
     STGCN,
     STGCN_RULES,
-    Aggregate,
     GraphConv,
     convert_pyskl_stgcn_weights,
     convert_stgcn_weights,
-    list_block_sizes,
-    rename,
     subtract_neighbour_frames,
 )
 from tools.golden import vectors
@@ -64,10 +62,10 @@ def test_there_are_golden_files_of_both_repositories():
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long if n in LONG else ()) for n in GOLDEN])
 def test_outputs_and_gradients_are_those_of_the_authors_network(name):
     run = run_golden(name)
-    names = PYSKL_RULES if name.startswith("pyskl") else STGCN_RULES
+    rules = PYSKL_RULES if name.startswith("pyskl") else STGCN_RULES
 
     def find_layer(layer):
-        ours = rename(layer, names)
+        ours = apply_rules(layer, rules)
         return ours if ours in run.layer_norms else None
 
     assert [find_layer(f"{start}.9") for start in ("st_gcn_networks", "backbone.gcn")].count("blocks.9") == 1
@@ -262,7 +260,7 @@ def test_fixed_graphs_in_files_are_dropped_and_learnt_ones_kept():
         (
             {"strategy": "inward_outward", "max_hop": 2},
             "STGCN: strategy 'inward_outward' has no max_hop and no dilation, got 2 and 1; "
-            "leave them at 1, or take one of uniform, distance, spatial",
+            "leave them at 1, or use one of uniform, distance, spatial",
         ),
     ],
 )
