@@ -12,6 +12,7 @@ OPTIMIZERS = {
     "adam": paddle.optimizer.Adam,
     "adamw": paddle.optimizer.AdamW,
 }
+NUM_SLOTS = {"momentum": 1, "sgd": 1, "adam": 2, "adamw": 2}  # values a weight that an optimizer keeps: its moments
 SCHEDULES = ("constant", "multistep", "cosine", "cosine_restarts", "plateau")
 
 
