@@ -35,6 +35,8 @@ def main(argv: list | None = None) -> int | None:
         return distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, f"{folder}/ranks")
     if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
+    if args.infer_topk < 1:
+        raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
     state = checkpoint.load_checkpoint(args.weights)
     config = read_config(args, state)
     settings = RunSettings(**config["RUN"])

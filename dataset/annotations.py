@@ -9,6 +9,7 @@ They name videos, mostly without suffix and folder; `media.MediaIndex` finds tho
 """
 
 import csv
+import re
 from dataclasses import dataclass
 
 from common.files import parse_json, read_json, read_lines
@@ -116,6 +117,24 @@ def read_class_names(path: str) -> list[str]:
     if sorted(labels) != list(range(len(labels))):
         raise ValueError(f"{path}: labels are not 0 to {len(labels) - 1}, each once")
     return [labels[label] for label in range(len(labels))]
+
+
+def pair_mirrored_classes(class_names: list[str]) -> dict[int, int]:
+    """Return {label: label of the mirrored video} of the classes that differ in the words "left" and "right" alone.
+
+    "Pushing something from left to right" and "Pushing something from right to left" are such a pair.
+    """
+    labels = {name.casefold(): label for label, name in enumerate(class_names)}
+    mirrored = [re.sub(r"(?<![a-z])(left|right)(?![a-z])", _swap_side, name) for name in labels]
+    return {
+        label: labels[other]
+        for other, (name, label) in zip(mirrored, labels.items(), strict=True)
+        if other != name and other in labels
+    }
+
+
+def _swap_side(word: re.Match) -> str:
+    return "right" if word[0] == "left" else "left"
 
 
 def number_samples(samples: list[Sample], class_names: list[str] | None, path: str) -> None:

@@ -28,6 +28,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
 
     Raises:
         ValueError: an unknown `average_clips`, or two samples of one name.
+        FloatingPointError: scores that are nan or infinite; names the first such sample.
     """
     if average_clips not in ("prob", "score"):
         raise ValueError(f"average_clips: expected 'prob' or 'score', got '{average_clips}'")
@@ -46,6 +47,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")
+    _check_finite(names, heads)
     scores = model.fuse(heads)
     loss = _mean_loss(scores, labels, average_clips)
     return {"names": names, "labels": labels, "scores": scores, "heads": heads, "loss": loss}
@@ -65,6 +67,16 @@ def _join(by_rank: list) -> tuple:
     names, labels, means = zip(*batches, strict=True)
     heads = {name: np.concatenate([mean[name] for mean in means]) for name in means[0]}
     return sum(names, []), np.asarray(sum(labels, [])), heads
+
+
+def _check_finite(names: list, heads: dict) -> None:
+    is_finite = np.all([np.isfinite(scores).all(axis=1) for scores in heads.values()], axis=0)
+    if not is_finite.all():
+        raise FloatingPointError(
+            f"{(~is_finite).sum()} of {len(names)} samples have scores that are nan or infinite, the first is "
+            f"'{names[is_finite.argmin()]}'; the network's weights or this sample are broken, so take the "
+            "checkpoint of an earlier epoch or look at the sample"
+        )
 
 
 def _mean_loss(scores: np.ndarray, labels: np.ndarray, average_clips: str) -> float:

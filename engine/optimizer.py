@@ -12,6 +12,7 @@ OPTIMIZERS = {
     "adam": paddle.optimizer.Adam,
     "adamw": paddle.optimizer.AdamW,
 }
+NUM_SLOTS = {"momentum": 1, "sgd": 1, "adam": 2, "adamw": 2}  # values a weight that an optimizer keeps: its moments
 SCHEDULES = ("constant", "multistep", "cosine", "cosine_restarts", "plateau")
 
 
@@ -162,6 +163,27 @@ def freeze(model: paddle.nn.Layer, freeze_until: str | None, train_from: str | N
     return [layer for layer in layers if all(id(parameter) in frozen for parameter in layer.parameters())]
 
 
+class ClipByNormOfAll(paddle.nn.ClipGradByGlobalNorm):
+    """Scale gradients so that the norm of all of them together is at most `clip_norm`.
+
+    Paddle's optimizers clip one group of parameters after the other, each by the norm of that group.
+
+    Args:
+        clip_norm: largest norm.
+        parameters: of all groups.
+    """
+
+    def __init__(self, clip_norm: float, parameters: list):
+        super().__init__(clip_norm)
+        self.parameters = [parameter for parameter in parameters if not parameter.stop_gradient]
+
+    def __call__(self, params_grads: list) -> list:
+        """Return the (parameter, gradient) pairs of a group, clipped."""
+        pairs = [(parameter, parameter.grad) for parameter in self.parameters if parameter.grad is not None]
+        clipped = {parameter.name: gradient for parameter, gradient in super().__call__(pairs)}
+        return [(parameter, clipped[parameter.name]) for parameter, _ in params_grads]
+
+
 def build_optimizer(
     model: paddle.nn.Layer,
     name: str = "momentum",
@@ -180,7 +202,7 @@ def build_optimizer(
         nesterov: use Nesterov momentum (`momentum` and `sgd` only).
         weight_decay: L2 penalty; decoupled in `adamw`.
         decay_bn_and_bias: False applies no weight decay to parameters with one axis (batch norm, biases).
-        grad_clip: largest global norm of the gradients; None does not clip.
+        grad_clip: largest norm of the gradients of all parameters together; None does not clip.
 
     Raises:
         ValueError: unknown optimizer; the message has the nearest name.
@@ -189,7 +211,7 @@ def build_optimizer(
         known = ", ".join(OPTIMIZERS)
         raise ValueError(f"OPTIMIZER.name: unknown optimizer '{name}'{suggest(name, OPTIMIZERS)} (known: {known})")
     extra = {"beta1": momentum} if name.startswith("adam") else {"momentum": momentum, "use_nesterov": nesterov}
-    clip = None if grad_clip is None else paddle.nn.ClipGradByGlobalNorm(grad_clip)
+    clip = None if grad_clip is None else ClipByNormOfAll(grad_clip, model.parameters())
     groups = _group_parameters(model, weight_decay, decay_bn_and_bias)
     return OPTIMIZERS[name](learning_rate=0.0, parameters=groups, weight_decay=weight_decay, grad_clip=clip, **extra)
 

@@ -1,6 +1,7 @@
 """The run card: a summary of a run on one screen, logged before the run starts."""
 
 import math
+import pathlib
 import platform
 import shutil
 
@@ -26,7 +27,8 @@ def describe_run(
         num_classes: number of classes that the training list names.
     """
     run = config["RUN"]
-    num_parameters = count_parameters(model)
+    num_parameters, trained_bytes = count_parameters(model), count_trained_bytes(model)
+    file_bytes = count_checkpoint_bytes(model, config["OPTIMIZER"]["name"], run["ema_decay"])
     cost = model.measure_cost(train_loader.input_shape)
     valid = "no validation"
     if valid_loader is not None:
@@ -44,8 +46,8 @@ def describe_run(
         "learning rate": schedule.explain(),
         "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}{_describe_weights(model)}",
         **_describe_switches(run, model),
-        "memory": _describe_memory(run, num_parameters, cost, schedule.batch_size),
-        "checkpoints": _describe_disk(run, num_parameters),
+        "memory": _describe_memory(run, trained_bytes + file_bytes, cost, schedule.batch_size),
+        "checkpoints": _describe_disk(run, file_bytes),
         "device": f"{paddle.device.get_device()}, {platform.machine()}, seed {run['seed']}",
         "versions": describe_versions(),
     }
@@ -65,6 +67,18 @@ def count_parameters(model: paddle.nn.Layer) -> int:
     """Return the number of parameters, without the running statistics of batch norm."""
     statistics = ("_mean", "_variance")  # Paddle lists these as parameters
     return sum(math.prod(p.shape) for name, p in model.named_parameters() if not name.endswith(statistics))
+
+
+def count_trained_bytes(model: paddle.nn.Layer) -> int:
+    """Return the size in float32 of the parameters that are trained, which is that of their gradients too."""
+    return 4 * sum(math.prod(p.shape) for p in model.parameters() if not p.stop_gradient)
+
+
+def count_checkpoint_bytes(model: paddle.nn.Layer, optimizer_name: str, ema_decay: float) -> int:
+    """Return the size in float32 of the arrays in a checkpoint: weights and buffers, moments, and moving average."""
+    num_copies = optimizer.NUM_SLOTS[optimizer_name] + bool(ema_decay)
+    weights_bytes = 4 * sum(math.prod(value.shape) for value in model.state_dict().values())
+    return weights_bytes + num_copies * count_trained_bytes(model)
 
 
 def format_shapes(input_shape: dict) -> str:
@@ -152,20 +166,25 @@ def _describe_switches(run: dict, model: paddle.nn.Layer) -> dict:
     return rows
 
 
-def _describe_memory(run: dict, num_parameters: int, cost, batch_size: int) -> str:
-    # For each parameter: the value, the gradient, the momentum, and the moving average if there is one.
+def _describe_memory(run: dict, weights_bytes: int, cost, batch_size: int) -> str:
+    """Return the row of the memory of an update.
+
+    Args:
+        weights_bytes: of weights, gradients, moments and moving average.
+    """
     num_samples = -(-batch_size // (run["accumulate"] * distributed.num_ranks()))
-    weights_gib = num_parameters * 4 * (3 + bool(run["ema_decay"])) / 2**30
-    total_gib = weights_gib + num_samples * cost.activation_bytes / 2**30
+    total_gib = (weights_bytes + num_samples * cost.activation_bytes) / 2**30
     return (
         f"about {total_gib:.1f} GiB in float32 for {num_samples} samples at a time, "
         f"{cost.activation_bytes / 2**20:.0f} MiB each; a larger RUN.accumulate takes fewer at a time"
     )
 
 
-def _describe_disk(run: dict, num_parameters: int) -> str:
-    # Files: the last, the best, and RUN.max_keep epochs; each has the parameters, the momentum and the moving average.
+def _describe_disk(run: dict, file_bytes: int) -> str:
+    # Files: the last, the best, and RUN.max_keep epochs.
     num_files = 1 + run["validate"] + (run["max_keep"] if run["save_interval"] else 0)
-    needed_gib = num_files * num_parameters * (8 + 4 * bool(run["ema_decay"])) / 2**30
-    free_gib = shutil.disk_usage(".").free / 2**30
-    return f"{num_files} in {run['save_dir']}, about {needed_gib:.2f} GiB; {free_gib:.0f} GiB are free here"
+    folder = pathlib.Path(run["save_dir"]).resolve()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())  # it is made with the first file
+    free_gib = shutil.disk_usage(existing).free / 2**30
+    needed_gib = num_files * file_bytes / 2**30
+    return f"{num_files} in {run['save_dir']}, about {needed_gib:.2f} GiB; {free_gib:.0f} GiB are free there"

@@ -14,6 +14,7 @@ import re
 
 import numpy as np
 
+from dataset.annotations import pair_mirrored_classes
 from dataset.records import read_list
 from reader import boxes, sampling, transforms
 from reader.fault_tolerant import FaultTolerantDataset
@@ -49,7 +50,8 @@ class Clips(FaultTolerantDataset):
             paper's five scales and five positions. "resized": a quarter of the frame or more, aspect 3/4 to 4/3, as in
             its later code.
         flip_ratio: share of training clips that are mirrored.
-        flip_label_map: {label: label after mirroring}, for classes such as "left" and "right".
+        flip_label_map: {label: label after mirroring}, for classes such as "left" and "right"; None: of those
+            whose names in the list differ in these words alone.
         color_jitter: brightness, contrast and saturation change by up to this ratio in training.
         erasing_ratio: share of training clips in which a box is blanked.
         protocol: of evaluation. "clips": `num_clips` evenly placed clips. "windows": the 3D-ResNet paper's, the whole
@@ -111,6 +113,8 @@ class Clips(FaultTolerantDataset):
         self._labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
         self._check_label_map()
+        if mode == "train" and flip_label_map != {}:  # {}: labels stay as they are
+            self._pair_mirrored_classes()
         self.prepare = Preprocessor(rgb=functools.partial(normalize, mean=mean, std=std))
 
     def find_class(self, index: int) -> int | str:
@@ -224,6 +228,18 @@ class Clips(FaultTolerantDataset):
         if self.num_classes is not None and not labels <= set(range(self.num_classes)):
             raise ValueError(
                 f"reader clips: flip_label_map is {self.flip_label_map}, expected labels 0 to {self.num_classes - 1}"
+            )
+
+    def _pair_mirrored_classes(self) -> None:
+        """Take the pairs of classes that mirroring swaps from the class names; refuse a map that contradicts them."""
+        pairs = pair_mirrored_classes(self.class_names or [])
+        self.flip_label_map = self.flip_label_map or pairs
+        wrong = [label for label in pairs if self.flip_label_map.get(label) != pairs[label]]
+        if wrong:
+            name, mirrored = (self.class_names[label] for label in (wrong[0], pairs[wrong[0]]))
+            raise ValueError(
+                f"reader clips: flip_label_map is {self.flip_label_map}, but by the class names of {self.filelist} "
+                f"'{name}' is mirrored '{mirrored}', so expected {pairs}; leave it out, or correct it"
             )
 
     def _check_arguments(self) -> None:

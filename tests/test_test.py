@@ -181,6 +181,22 @@ def test_the_run_in_visualdl_gets_the_confusion_and_the_classes(trained, monkeyp
     assert [one.id for one in reader.get_data("scalar", "test/class_accuracy")][-3:] == [0, 1, 2]
 
 
+def test_weights_that_are_not_finite_have_no_accuracy(score, trained, tmp_path):
+    state = checkpoint.load_checkpoint("out/resnet_model")
+    state["model"]["fc.weight"][:] = np.nan
+    checkpoint.save_checkpoint("out/broken", state)
+    message = "12 of 12 samples have scores that are nan or infinite, the first is 'v_"
+    with pytest.raises(FloatingPointError, match=message):
+        score(weights="out/broken")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("k", ["0", "-1"])
+def test_a_top_k_of_no_class_is_refused(score, k):
+    with pytest.raises(ValueError, match=f"--infer_topk {k}: expected 1 or more"):
+        score("--infer_topk", k)
+
+
 def test_mixed_up_classes_are_refused(score, trained):
     """Cause 1 of the 2.3 %: the checkpoint kept old class ids."""
     text = (trained / "data" / "test.list").read_text(encoding="utf-8")

@@ -1,7 +1,6 @@
 """Annotation files: what they name, and what is wrong with those that name nothing."""
 
 import os
-import re
 
 import pytest
 
@@ -99,7 +98,9 @@ def test_a_class_that_is_not_among_the_names(tmp_path):
 def test_shipped_class_names_and_which_of_them_a_mirror_swaps(name, num_classes, pairs):
     names = read_class_names(os.path.join(os.path.dirname(SHIPPED_SPLITS), f"{name}.txt"))
     assert len(set(names)) == len(names) == num_classes
-    other = {"left": "right", "right": "left"}
-    mirrored = [re.sub("left|right", lambda word: other[word[0]], text) for text in names]
-    found = {label: names.index(text) for label, text in enumerate(mirrored) if text != names[label] and text in names}
-    assert found == pairs
+    assert annotations.pair_mirrored_classes(names) == pairs
+
+
+def test_classes_that_a_mirror_swaps_differ_in_whole_words_alone():
+    names = ["Turn_Left", "bright", "turn_right", "blight", "Kick left", "left", "Right"]
+    assert annotations.pair_mirrored_classes(names) == {0: 2, 2: 0, 5: 6, 6: 5}

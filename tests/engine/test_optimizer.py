@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from engine import optimizer
+from engine import checkpoint, optimizer
 
 
 def schedule(**arguments):
@@ -122,6 +122,60 @@ def test_weight_decay_can_spare_batch_norm_and_biases():
 def test_gradients_are_clipped_by_their_global_norm():
     weight, bias = update(gradient=100.0, momentum=0.0, weight_decay=0.0, grad_clip=1.0)
     assert np.hypot(1 - weight, 1 - bias) == pytest.approx(0.1, rel=1e-4)
+
+
+def make_layers():
+    """Return layers with weights, biases and batch norm, after a backward pass, and their gradients by name."""
+    paddle.seed(0)
+    layers = paddle.nn.Sequential(paddle.nn.Linear(3, 4), paddle.nn.BatchNorm1D(4), paddle.nn.Linear(4, 2))
+    (layers(paddle.arange(15, dtype="float32").reshape([5, 3]) ** 2 % 7) ** 2).sum().backward()
+    trained = [(name, parameter) for name, parameter in layers.named_parameters() if not parameter.stop_gradient]
+    return layers, {name: parameter.grad.numpy() for name, parameter in trained}
+
+
+def move(layers, gradients, **arguments):
+    """Return by how much an update with a learning rate of 1 moves each parameter."""
+    solver = optimizer.build_optimizer(layers, momentum=0.0, weight_decay=0.0, **arguments)
+    before = {name: parameter.numpy().copy() for name, parameter in layers.named_parameters() if name in gradients}
+    solver.set_lr(1.0)
+    solver.step()
+    return {name: before[name] - parameter.numpy() for name, parameter in layers.named_parameters() if name in before}
+
+
+@pytest.mark.parametrize("decay_bn_and_bias", [True, False])
+@pytest.mark.parametrize("share", [0.1, 0.9, 1.5])
+def test_one_norm_clips_the_gradients_of_all_groups(decay_bn_and_bias, share):
+    """Pascanu et al., ICML 2013, 1211.5063, algorithm 1: all are scaled by min(1, clip / norm)."""
+    layers, gradients = make_layers()
+    clip = share * float(np.sqrt(sum((gradient**2).sum() for gradient in gradients.values())))
+    moved = move(layers, gradients, grad_clip=clip, decay_bn_and_bias=decay_bn_and_bias)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(moved[name], min(1, share) * gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_one_group_has_the_bits_of_paddles():
+    layers, gradients = make_layers()
+    trained = [parameter for parameter in layers.parameters() if not parameter.stop_gradient]
+    expected = paddle.nn.ClipGradByGlobalNorm(0.5)([(parameter, parameter.grad) for parameter in trained])
+    clipped = optimizer.ClipByNormOfAll(0.5, layers.parameters())([(parameter, None) for parameter in trained])
+    for (_, first), (_, second) in zip(expected, clipped, strict=True):
+        assert (first.numpy() == second.numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw"])
+def test_clipping_leaves_the_state_of_the_optimizer_its_names(name):
+    states = []
+    for clip in (None, 0.5):
+        layers, gradients = make_layers()
+        solver = optimizer.build_optimizer(layers, name, decay_bn_and_bias=False, grad_clip=clip)
+        solver.step()
+        states.append(checkpoint.optimizer_state(layers, solver))
+    first, second = ({key: sorted(slots) for key, slots in state.items()} for state in states)
+    assert first == second and set(first) == set(gradients)
+    checkpoint.restore_optimizer(layers, solver, states[0])
+    restored = checkpoint.optimizer_state(layers, solver)
+    for key, slots in states[0].items():
+        assert all((restored[key][slot] == value).all() for slot, value in slots.items())
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -1,8 +1,14 @@
 """The run card's counts against figures worked out by hand."""
 
-import paddle
+import types
 
-from engine import run_card
+import paddle
+import pytest
+
+from engine import checkpoint, run_card, run_folder
+from engine.ema import MovingAverage
+from engine.optimizer import build_optimizer
+from engine.train_step import TrainStep
 from models import build_model
 from models.parts.action_model import ActionModel
 from models.parts.cost import Cost
@@ -42,9 +48,55 @@ def test_resnet18_has_the_published_size():
 def test_run_card_names_the_memory_of_a_batch():
     run = {"accumulate": 4, "ema_decay": 0.0}
     cost = Cost(activation_bytes=2**29)
-    assert run_card._describe_memory(run, 2**28, cost, 32).startswith(
+    assert run_card._describe_memory(run, 3 * 2**30, cost, 32).startswith(
         "about 7.0 GiB in float32 for 8 samples at a time"
     )
+
+
+def save_after_an_update(net, path, name, ema_decay):
+    """Write the checkpoint of a run to `path`, as train.py does, after an update; return its size in bytes."""
+    solver = build_optimizer(net, name)
+    average = MovingAverage(net, ema_decay) if ema_decay else None
+    step = TrainStep(net, paddle.nn.CrossEntropyLoss(), solver, lambda inputs: inputs, average=average)
+    step.begin_epoch()
+    step({"x": paddle.ones([2, 4, 2, 4, 4])}, paddle.to_tensor([0, 1]), 0.1, 0)
+    plateau = types.SimpleNamespace(plateau={})
+    checkpoint.save_checkpoint(path, run_folder.make_checkpoint(step, run_folder.Progress(), plateau, {}, []))
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("name, num_moments", [("momentum", 1), ("sgd", 1), ("adam", 2), ("adamw", 2)])
+def test_the_size_of_a_checkpoint_is_that_of_its_file(tmp_path, name, num_moments, ema_decay):
+    """By hand: 4 bytes each for the weights, of which `fc` is frozen, the moments, and the average."""
+    net = Net()
+    net.wide = paddle.nn.Linear(5, 60_000)  # so that names and containers hardly count
+    net.forward = lambda x: net.wide(net.fc(net.bn(net.conv(x)).mean(axis=[2, 3, 4])))
+    for parameter in net.fc.parameters():
+        parameter.stop_gradient = True
+    trained, fixed = 6 * 60_000 + 8 * 2 * 27 + 8 + 8, 8 * 5 + 5 + 8 + 8
+    expected = 4 * fixed + 4 * trained * (1 + num_moments + bool(ema_decay))
+    assert run_card.count_trained_bytes(net) == 4 * trained
+    assert run_card.count_checkpoint_bytes(net, name, ema_decay) == expected
+    size = save_after_an_update(net, tmp_path / "net.pdparams", name, ema_decay)
+    assert expected <= size <= 1.01 * expected
+
+
+def test_the_disk_is_that_of_the_folder_of_the_run(tmp_path, monkeypatch):
+    """A folder that is not there yet is made on the disk of the one above it."""
+    measured = []
+
+    def measure(path):
+        measured.append(path)
+        return types.SimpleNamespace(free=7 * 2**30)
+
+    monkeypatch.setattr(run_card.shutil, "disk_usage", measure)
+    run = {"save_dir": str(tmp_path / "not" / "yet"), "validate": True, "save_interval": 5, "max_keep": 3}
+    row = run_card._describe_disk(run, 2**29)
+    assert row == f"5 in {run['save_dir']}, about 2.50 GiB; 7 GiB are free there"
+    (tmp_path / "not" / "yet").mkdir(parents=True)
+    run_card._describe_disk(run, 2**29)
+    assert measured == [tmp_path.resolve(), (tmp_path / "not" / "yet").resolve()]
 
 
 def test_versions_fix_the_environment():

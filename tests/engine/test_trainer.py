@@ -83,6 +83,18 @@ def test_a_name_that_stands_twice_is_refused():
         evaluator.evaluate(Identity(), loader)
 
 
+@pytest.mark.parametrize("average_clips", ["prob", "score"])
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_name_the_first_sample(average_clips, broken):
+    """One view of sample y and one of z are broken; those of x are good."""
+    logits = np.array(VIEWS)
+    logits[[2, 4]] = broken
+    loader = FakeLoader([batch(logits[:3], [0, 1], ["x", "y"], [2, 1]), batch(logits[3:], [1], ["z"], [2])])
+    message = "2 of 3 samples have scores that are nan or infinite, the first is 'y'"
+    with pytest.raises(FloatingPointError, match=message):
+        evaluator.evaluate(Identity(), loader, average_clips)
+
+
 def test_evaluation_leaves_batch_norm_alone_and_takes_no_gradient():
     model = Chain(paddle.nn.BatchNorm1D(2), paddle.nn.Linear(2, 2))
     model.train()

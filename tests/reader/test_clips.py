@@ -175,6 +175,18 @@ def test_mirrored_clips_get_the_mapped_label(tmp_path):
     assert Clips(filelist, flip_ratio=1.0, **SMALL)[0, 0]["label"] == 0
 
 
+def test_classes_that_mirroring_swaps_are_found_by_their_names(tmp_path):
+    record = write_video(tmp_path, "78687", 1, ramp(4))
+    write_list([record], tmp_path / "a.list", ["Go left", "Go right", "Up"])
+    filelist, mirrored = str(tmp_path / "a.list"), {"flip_ratio": 1.0, **SMALL}
+    assert Clips(filelist, **mirrored)[0, 0]["label"] == 0
+    assert Clips(filelist, flip_label_map={0: 1, 1: 0}, **mirrored)[0, 0]["label"] == 0
+    assert Clips(filelist, flip_label_map={}, **mirrored)[0, 0]["label"] == 1
+    assert Clips(filelist, "test", flip=True, **SMALL)[0, 0]["label"] == 1
+    with pytest.raises(ValueError, match="'Go left' is mirrored 'Go right', so expected {0: 1, 1: 0}; leave it out"):
+        Clips(filelist, flip_label_map={1: 2, 2: 1}, **mirrored)
+
+
 def test_evaluation_is_never_augmented(tmp_path):
     filelist = one_video(tmp_path, ramp(6))
     wild = {"color_jitter": 1.0, "erasing_ratio": 1.0, "flip_ratio": 1.0, "crop": "resized"}
