@@ -195,8 +195,9 @@ def _parse_bare(text: str):
         raise ValueError(f"cannot read the value {text!r}; put text in quotes or close the bracket") from error
 
 
-def apply_overrides(config: dict, overrides: list) -> None:
-    """Set `SECTION.key=value` of the `-o` flag in `config`."""
+def parse_overrides(overrides: list) -> dict:
+    """Return {SECTION: {key: value}} of the `SECTION.key=value` words of `-o`, keys as they are called now."""
+    parsed = {}
     for override in overrides:
         name, equals, value = override.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -208,7 +209,8 @@ def apply_overrides(config: dict, overrides: list) -> None:
         given = {section.upper(): {key: parse_value(value)}}
         rename_keys(given)
         for name, values in given.items():
-            config[name].update(values)
+            parsed.setdefault(name, {}).update(values)
+    return parsed
 
 
 def translate_2020(config: dict) -> list:
