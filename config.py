@@ -19,6 +19,7 @@ from common.suggestions import suggest
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
+INI_SUFFIXES, YAML_SUFFIXES = (".txt", ".ini", ".cfg"), (".yaml", ".yml")
 
 # Keys of earlier versions of this project and what they are called now, and values that changed with them. Keys of
 # READER may be in TRAIN, VALID and TEST too.
@@ -96,9 +97,9 @@ def load_config(path: str) -> dict:
         neighbours = [str(path) for path in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
         raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
     text = read_text(file)
-    if file.suffix in (".yaml", ".yml"):
+    if file.suffix in YAML_SUFFIXES:
         found = _read_yaml(text, path)
-    elif file.suffix in (".txt", ".ini", ".cfg"):
+    elif file.suffix in INI_SUFFIXES:
         found = _read_ini(text, path)
     else:
         raise ValueError(f"config '{path}': expected a name that ends in .txt or .yaml")
@@ -195,8 +196,9 @@ def _parse_bare(text: str):
         raise ValueError(f"cannot read the value {text!r}; put text in quotes or close the bracket") from error
 
 
-def apply_overrides(config: dict, overrides: list) -> None:
-    """Set `SECTION.key=value` of the `-o` flag in `config`."""
+def parse_overrides(overrides: list) -> dict:
+    """Return {SECTION: {key: value}} of the `SECTION.key=value` words of `-o`, keys as they are called now."""
+    parsed = {}
     for override in overrides:
         name, equals, value = override.partition("=")
         section, dot, key = name.strip().partition(".")
@@ -208,7 +210,8 @@ def apply_overrides(config: dict, overrides: list) -> None:
         given = {section.upper(): {key: parse_value(value)}}
         rename_keys(given)
         for name, values in given.items():
-            config[name].update(values)
+            parsed.setdefault(name, {}).update(values)
+    return parsed
 
 
 def translate_2020(config: dict) -> list:

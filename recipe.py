@@ -8,7 +8,16 @@ import random
 import numpy as np
 import paddle
 
-from config import MODES, apply_overrides, fill_section, find_parameters, load_config, rename_keys, translate_2020
+from config import (
+    MODES,
+    SECTIONS,
+    fill_section,
+    find_parameters,
+    load_config,
+    parse_overrides,
+    rename_keys,
+    translate_2020,
+)
 from engine import distributed, onednn, optimizer
 from engine.amp import MixedPrecision
 from engine.ema import MovingAverage
@@ -44,19 +53,50 @@ def read_recipe(path: str, settings: dict, overrides: list, root: str | None = N
 
 
 def override(config: dict, settings: dict, overrides: list, root: str | None = None) -> dict:
-    """Lay flags, then the overrides of `-o`, over a config in place, and return it."""
-    if root is not None and config["READER"].get("filelist"):  # one file for all modes
-        for key in {"filelist", "videos"} & set(config["READER"]):
-            config["READER"][key] = os.path.join(root, os.path.basename(config["READER"][key]))
-    elif root is not None:
-        for mode in MODES:
-            config[mode]["filelist"] = default_list(mode, root)
+    """Lay flags, then the overrides of `-o`, over a config in place, and return it.
+
+    What they set in READER holds for all modes but those for which they set the key too: a value that TRAIN, VALID or
+    TEST has from the text, or from the resolved config of a checkpoint, gives way.
+    """
+    rename_keys(config)
+    if root is not None:
+        set_root(config, root)
+    given = {section: {} for section in SECTIONS}
     for name, value in settings.items():
         if value is not None:
             section, key = name.split(".")
-            config[section][key] = value
-    apply_overrides(config, overrides)
+            given[section][key] = value
+    for section, values in parse_overrides(overrides).items():
+        given[section].update(values)
+    for key in given["READER"]:
+        for mode in MODES:
+            config[mode].pop(key, None)
+        if key in SHARED_KEYS and config["MODEL"].get(key) == config["READER"].get(key):
+            config["MODEL"].pop(key, None)  # `resolve` copies it again
+    for section, values in given.items():
+        config[section].update(values)
     return config
+
+
+def set_root(config: dict, root: str) -> None:
+    """Set the folder of the lists of a config, or of its READER.filelist and READER.videos, in place."""
+    if not config["READER"].get("filelist"):
+        for mode in MODES:
+            config[mode]["filelist"] = default_list(mode, root)
+        return
+    for section in ("READER", *MODES):
+        for key in ("filelist", "videos"):
+            if config[section].get(key):
+                config[section][key] = os.path.join(root, os.path.basename(config[section][key]))
+
+
+def drop_copies(config: dict) -> None:
+    """Remove from the TEST section of a resolved config what it has from VALID, so that it follows an override there.
+
+    `resolve` copies it again.
+    """
+    valid = config["VALID"]
+    config["TEST"] = {key: value for key, value in config["TEST"].items() if key not in valid or valid[key] != value}
 
 
 def default_list(mode: str, root: str = "data") -> str:

@@ -132,13 +132,21 @@ def keep_scores(config: dict, folder: RunFolder, epochs_done: int, class_names: 
 
 
 def test_weights(args: argparse.Namespace, config: dict) -> int:
-    """Run test.py on the weights that --test_last and --test_best ask for; return its exit status."""
+    """Run test.py on the weights that --test_last and --test_best ask for; return its exit status.
+
+    A finished run trains no further, and its checkpoints have the config of then: what --root and -o say of the
+    samples is passed on.
+    """
     folder = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"])
     use_gpu = [] if args.use_gpu is None else ["--use_gpu", str(args.use_gpu)]
+    root = [] if args.root is None else ["--root", args.root]
+    sections = ("READER", "VALID", "TEST")
+    given = [word for word in args.overrides if word.strip().split(".")[0].upper() in sections]
+    overrides = [argument for word in given for argument in ("-o", word)]
     for is_wanted, weights in ((args.test_last, folder.last), (args.test_best, folder.best)):
         if is_wanted:
             script = str(pathlib.Path(__file__).with_name("test.py"))
-            argv = ["--weights", weights, "--gpus", str(args.gpus), *use_gpu]
+            argv = ["--weights", weights, "--gpus", str(args.gpus), *use_gpu, *root, *overrides]
             status = subprocess.run([sys.executable, script, *argv], check=False).returncode
             if status:
                 return status

@@ -33,6 +33,8 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     args, args.rest = parser.parse_known_args(argv)
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
+    if any(word.replace(" ", "").upper().startswith("READER.STREAM=") for word in args.rest):
+        parser.error("-o READER.stream: the streams are those of --streams; leave one of the two out")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
     ensemble.read_weights(args.fuse, len(args.streams))  # a mistake ends the run before the training
     return args

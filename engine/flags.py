@@ -4,6 +4,7 @@ import argparse
 import os
 
 from common import command_line
+from config import INI_SUFFIXES, YAML_SUFFIXES
 from engine.run_settings import WHOLE_S, WINDOW_S
 
 
@@ -35,8 +36,9 @@ def shared_settings(args: argparse.Namespace, mode: str) -> dict:
 def parse_train(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train.py --help`."""
     parser = command_line.CommandLine("Train a network as a config text says.")
-    parser.add_argument("config_text", nargs="?", help="the same as --config")
-    parser.add_argument("--config", default="configs/resnet.txt", help="config text (.txt or .yaml)")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("config_text", nargs="?", help="the same as --config")
+    text.add_argument("--config", default="configs/resnet.txt", help="config text (.txt or .yaml)")
     add_shared_flags(parser)
     parser.add_argument("--epoch", type=int, help="passes over the training list")
     parser.add_argument("--learning_rate", type=float, help="overrides OPTIMIZER.learning_rate")
@@ -52,6 +54,8 @@ def parse_train(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
     args = parser.parse_args(argv)
     args.config = args.config_text or args.config
+    if args.pretrain and args.resume not in (None, "auto"):
+        parser.error(f"--resume {args.resume} goes on with the weights of that run; leave out --pretrain")
     return args
 
 
@@ -75,13 +79,22 @@ def parse_test(argv: list | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--out", help="result file: .json, .pkl or .csv")
     args = parser.parse_args(argv)
-    if len(args.paths) > 2:
-        parser.error(f"expected CHECKPOINT or CONFIG CHECKPOINT, got {' '.join(args.paths)}")
-    *config, checkpoint_path = args.paths or [args.weights]
-    args.config, args.weights = config[0] if config else args.config, checkpoint_path
+    _read_paths(parser, args)
     if args.weights is None:
         args.weights = os.path.join(args.save_dir or "checkpoints_models", f"{args.model_name or 'resnet'}_model")
     return args
+
+
+def _read_paths(parser: command_line.CommandLine, args: argparse.Namespace) -> None:
+    """Set `config` and `weights` to the PATHs of test.py; end with status 2 where a flag names the same file."""
+    is_text = len(args.paths) == 1 and args.paths[0].endswith(INI_SUFFIXES + YAML_SUFFIXES)
+    names = {0: (), 1: ("config",) if is_text else ("weights",), 2: ("config", "weights")}.get(len(args.paths))
+    if names is None:
+        parser.error(f"expected CHECKPOINT or CONFIG CHECKPOINT, got {' '.join(args.paths)}")
+    for name, path in zip(names, args.paths, strict=True):
+        if vars(args)[name] is not None:
+            parser.error(f"{path} and --{name} {vars(args)[name]} name the same file in two ways; leave out one")
+        setattr(args, name, path)
 
 
 def parse_predict(argv: list | None = None) -> argparse.Namespace:

@@ -74,14 +74,12 @@ def test_a_missing_file_names_the_nearest(tmp_path):
 
 
 def test_overrides_win_and_bad_ones_are_told():
-    config = {section: {} for section in texts.SECTIONS}
-    config["RUN"]["epochs"] = 1
-    texts.apply_overrides(config, ["RUN.epochs=65", "OPTIMIZER.learning_rate=1e-4", "run.metric=a=b"])
-    assert config["RUN"] == {"epochs": 65, "metric": "a=b"} and config["OPTIMIZER"] == {"learning_rate": 1e-4}
+    given = texts.parse_overrides(["RUN.epochs=6", "RUN.epochs=65", "OPTIMIZER.learning_rate=1e-4", "run.metric=a=b"])
+    assert given == {"RUN": {"epochs": 65, "metric": "a=b"}, "OPTIMIZER": {"learning_rate": 1e-4}}
     with pytest.raises(ValueError, match="expected SECTION.key=value"):
-        texts.apply_overrides(config, ["epochs=65"])
+        texts.parse_overrides(["epochs=65"])
     with pytest.raises(ValueError, match="unknown section; did you mean 'OPTIMIZER'"):
-        texts.apply_overrides(config, ["OPTIMISER.learning_rate=1"])
+        texts.parse_overrides(["OPTIMISER.learning_rate=1"])
 
 
 class Toy:
@@ -164,13 +162,12 @@ def test_renamed_keys_load_from_texts_and_overrides(tmp_path, caplog):
     assert config["READER"] == {"random_shift": True} and config["TRAIN"] == {"random_move": True}
     assert config["VALID"] == {"random_move": False}  # the new name wins
     assert "the key TRAIN.move is called TRAIN.random_move now" in caplog.messages
-    texts.apply_overrides(config, ["READER.shift=False", "train.move=False"])
-    assert config["READER"] == {"random_shift": False} and config["TRAIN"] == {"random_move": False}
+    given = texts.parse_overrides(["READER.shift=False", "train.move=False"])
+    assert given == {"READER": {"random_shift": False}, "TRAIN": {"random_move": False}}
     assert caplog.messages.count("the key READER.shift is called READER.random_shift now") == 2
     assert len(caplog.messages) == 5
     for old, new in (("static", "onednn"), ("dynamic", "dynamic"), ("auto", "auto")):
-        texts.apply_overrides(config, [f"RUN.step={old}"])
-        assert config["RUN"] == {"cpu_backend": new}
+        assert texts.parse_overrides([f"RUN.step={old}"]) == {"RUN": {"cpu_backend": new}}
     assert caplog.messages[-1] == "the key RUN.step is called RUN.cpu_backend now"
 
 

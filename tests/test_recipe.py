@@ -225,6 +225,43 @@ def test_a_root_takes_the_place_of_the_folders_of_a_file_and_its_videos(tmp_path
     assert (reader["filelist"], reader["videos"]) == ("mine/poses.pkl", "mine/videos")
 
 
+SKELETONS = "[MODEL]\nname = ctrgcn\n[READER]\nname = skeletons\nfilelist = a/set.pkl\nnum_persons = 2\n"
+
+
+@pytest.mark.parametrize("is_resolved", [False, True])
+@pytest.mark.parametrize("text", [CONFIG, SKELETONS], ids=["clips", "skeletons"])
+def test_what_the_user_says_of_the_reader_holds_for_every_key_in_every_mode(tmp_path, text, is_resolved):
+    """A mode's value, of the text or a copy in a checkpoint, once hid it: the old list was scored."""
+    keys = {"filelist", *read(tmp_path, text=text)["READER"]} - {"name"}
+    assert {"batch_size", "num_clips", "num_workers"} <= keys
+    for key in keys:
+        config = texts.load_config(str(write_config(tmp_path / "c.txt", text)))
+        for mode in texts.MODES:
+            config[mode].update({key: "of the mode", "num_workers": 7})
+        if is_resolved:
+            resolved = read(tmp_path, text=text)
+            config = {name: {**resolved[name], **values} for name, values in config.items()}
+        config = recipe.override(config, {}, [f"READER.{key}=of the user"])
+        assert [{**config["READER"], **config[mode]}[key] for mode in texts.MODES] == ["of the user"] * 3
+        assert key == "num_workers" or config["TEST"]["num_workers"] == 7  # other keys stay
+
+
+def test_a_key_of_a_mode_that_the_user_sets_stands_over_that_of_the_reader(tmp_path):
+    words = ["TEST.filelist=t.list", "READER.filelist=all.list"]
+    config = recipe.resolve(recipe.override(read(tmp_path), {"TRAIN.filelist": "flag.list"}, words), "x")
+    assert [config[mode]["filelist"] for mode in texts.MODES] == ["flag.list", "all.list", "t.list"]
+
+
+def test_copies_in_a_resolved_config_follow_what_they_are_of(tmp_path):
+    stored = read(tmp_path, text=SKELETONS + "[VALID]\nnum_clips = 1\nsplit = val\n[TEST]\nnum_clips = 3\n")
+    recipe.drop_copies(stored)
+    words = ["READER.num_persons=1", "VALID.split=other", "VALID.num_clips=2"]
+    config = recipe.resolve(recipe.override(stored, {}, words, "b"), "x")
+    assert [config[mode]["filelist"] for mode in texts.MODES] == ["b/set.pkl"] * 3  # --root
+    assert config["MODEL"]["num_persons"] == 1
+    assert config["TEST"] == {**config["TEST"], "split": "other", "num_clips": 3}
+
+
 def test_rgbpose_has_the_keys_of_heatmaps_with_its_own_defaults(tmp_path):
     texts_of = {name: f"[READER]\nname = {name}\nfilelist = poses.pkl\n" for name in ("heatmaps", "rgbpose")}
     ours, parents = (read(tmp_path, text=texts_of[name])["READER"] for name in ("rgbpose", "heatmaps"))

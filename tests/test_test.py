@@ -117,6 +117,15 @@ def test_another_list_is_not_marked(score, trained, capsys):
     assert "OPTIMISTIC" not in out and "(data/other.list)" in out
 
 
+def test_a_list_that_the_user_sets_for_all_modes_is_the_one_that_is_scored(score, trained):
+    lines = (trained / "data" / "test.list").read_text().splitlines(keepends=True)
+    (trained / "data" / "two.list").write_text("".join(lines[:3]))
+    result = score("-o", "READER.filelist=data/two.list")
+    assert len(result["samples"]) == 2 and result["summary"]["samples"] == "data/two.list"
+    with pytest.raises(FileNotFoundError, match="/nonexistent.list"):
+        score("-o", "READER.filelist=/nonexistent.list")
+
+
 def test_the_validation_figure_of_training_is_found_again(score):
     last = checkpoint.load_checkpoint("out/resnet_model")["history"][-1]
     summary = score()["summary"]
@@ -230,6 +239,10 @@ def test_config_and_checkpoint_may_stand_without_flags(trained, tmp_path, monkey
         (["--weights", "out/none"], "no checkpoint 'out/none.pdparams'; that folder has out/"),
         (["out/resnet_model", "--filelist", "none.list"], "none.list"),
         (["c.txt", "out/resnet_model", "out/resnet_best"], "expected CHECKPOINT or CONFIG CHECKPOINT, got c.txt out/"),
+        (["out/resnet_model", "--weights", "b"], "out/resnet_model and --weights b name the same file in two ways"),
+        (["c.txt", "out/resnet_model", "--weights", "b"], "out/resnet_model and --weights b name the same file"),
+        (["c.txt", "out/resnet_model", "--config", "d.yaml"], "c.txt and --config d.yaml name the same file"),
+        (["c.txt", "--config", "d.yaml"], "c.txt and --config d.yaml name the same file in two ways; leave out one"),
         (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean '--num_clips'?"),
         (["out/resnet_model", "-o", "TEST.num_clip=3"], "unknown key 'num_clip'; did you mean 'num_clips'?"),
     ],

@@ -231,6 +231,16 @@ def test_plateau_state_survives_a_resume(run):
     assert same_weights(whole, run("--epoch", "4", *words, "--resume", save_dir="parts"))
 
 
+def test_a_finished_run_is_scored_on_the_list_that_the_user_sets_now(run, tree, monkeypatch):
+    """Its checkpoint has the config of then."""
+    run("--epoch", "1")
+    commands, done = [], subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command) or done)
+    run("--epoch", "1", "--resume", "auto", "--test_last", "-o", "TEST.num_clips=2", "-o", "RUN.max_keep=2")
+    (command,) = commands
+    assert command[command.index("--root") :] == ["--root", str(tree / "data"), "-o", "TEST.num_clips=2"]
+
+
 def test_resume_tells_what_is_not_as_it_was(run, tree, capsys):
     run("--epoch", "1")
     run("--epoch", "2", "--resume", "out/resnet_model", "--learning_rate", "0.01")

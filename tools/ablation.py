@@ -24,7 +24,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 
 import ensemble
 from common import command_line, files
-from config import apply_overrides, load_config
+from config import load_config, parse_overrides
 from tools.measure import tables
 from tools.measure.scripts import ROOT, run_script
 
@@ -122,11 +122,9 @@ class Runs:
     def __init__(self, folder: str, overrides: list, epochs: int | None, num_seeds: int):
         self.folder, self.overrides, self.num_seeds = pathlib.Path(folder), overrides, num_seeds
         self.base_text = (ROOT / BASE).read_text(encoding="utf-8")
-        config = load_config(str(ROOT / BASE))
-        config["RUN"]["epochs"] = EPOCHS
-        apply_overrides(config, overrides)
-        self.model = config["MODEL"]["name"]
-        self.epochs = epochs or config["RUN"]["epochs"]
+        config, given = load_config(str(ROOT / BASE)), parse_overrides(overrides)
+        self.model = {**config["MODEL"], **given.get("MODEL", {})}["name"]
+        self.epochs = epochs or given.get("RUN", {}).get("epochs", EPOCHS)
 
     def measure(self, name: str, seed: int) -> float:
         """Return the accuracy of a switch or of "base" with a seed, from 0 to 1.

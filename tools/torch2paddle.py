@@ -30,7 +30,7 @@ import numpy as np
 import paddle
 
 import recipe
-from config import SECTIONS, apply_overrides, fill_section
+from config import fill_section, parse_overrides
 from dataset import annotations, splits
 from engine import checkpoint
 from models import MODELS, build_model
@@ -118,12 +118,11 @@ def read_config(args: argparse.Namespace) -> dict:
     """
     if args.config:
         return recipe.read_recipe(args.config, {}, args.overrides)[0]
-    config = {section: {} for section in SECTIONS}
-    apply_overrides(config, args.overrides)
-    others = [name for name, values in config.items() if values and name != "MODEL"]
+    config = parse_overrides(args.overrides)
+    others = [name for name in config if name != "MODEL"]
     if others:
         raise ValueError(f"-o {others[0]}: only MODEL keys go without --config; name the config text to change")
-    values = {**config["MODEL"], "name": args.model}
+    values = {**config.get("MODEL", {}), "name": args.model}
     return {"MODEL": fill_section(f"--model {args.model} -o MODEL", values, [MODELS[args.model]])}
 
 
