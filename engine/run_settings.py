@@ -134,6 +134,8 @@ class RunSettings:
                 raise ValueError(f"RUN.{key}: expected 0 or more, got {getattr(self, key)}")
         if self.ema_decay == 1:
             raise ValueError("RUN.ema_decay: an average with decay 1 never moves; 0.999 is usual, 0 keeps none")
+        if self.early_stop_patience and not self.validate:
+            raise ValueError("RUN.early_stop_patience counts validations; leave out --validate False, or set it to 0")
         if self.freeze_until and self.train_from:
             raise ValueError("RUN.freeze_until and RUN.train_from say the same thing in two ways; set one of them")
 

@@ -293,6 +293,8 @@ def test_a_broken_visualdl_costs_no_training(run, monkeypatch, capsys):
     [
         (["--use_gpu", "True"], "--use_gpu True: Paddle"),
         (["--epoch", "0"], "RUN.epochs (--epoch): expected at least 1, got 0"),
+        (["--validate", "False", "-o", "OPTIMIZER.schedule=plateau"], "OPTIMIZER.schedule=plateau follows validations"),
+        (["--validate", "False", "-o", "RUN.early_stop_patience=2"], "RUN.early_stop_patience counts validations; lea"),
         (["--model_name", "resnt"], "unknown name 'resnt'; known: resnet"),
         (["--config", "none.txt"], "config 'none.txt' does not exist"),
         (["--root", "nowhere"], "nowhere/train.list"),
