@@ -35,6 +35,8 @@ def main(argv: list | None = None) -> int | None:
     config, dropped = read_recipe(args)
     settings = RunSettings(**config["RUN"])
     settings.check()
+    if config["OPTIMIZER"]["schedule"] == "plateau" and not settings.validate:
+        raise ValueError("OPTIMIZER.schedule=plateau follows validations; leave out --validate False, or set another")
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logging.info(args)
     if dropped:

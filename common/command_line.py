@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from common.cores import count_cores
+from common.screen import protect_screen
 from common.suggestions import suggest
 
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
@@ -75,6 +76,7 @@ def run_main(main) -> None:
 
     The whole traceback is logged at level DEBUG, so that `logger.log` has it once logging is set up.
     """
+    protect_screen()
     try:
         sys.exit(main())
     except (ValueError, FloatingPointError, MemoryError, OSError) as error:
@@ -93,6 +95,7 @@ def start_paddle(parse: Callable | None = None) -> None:
     Paddle reads the number of threads while it is imported; a number that the user has set is not changed. Its notes
     about that number, about ccache and about batch norm are of no use here and are left out.
     """
+    protect_screen()
     if parse is not None:
         parse()
     keep_memory()

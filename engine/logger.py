@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import tqdm
 
-from common import files
+from common import files, screen
 
 VDL_FILE = "vdlrecords.run.log"  # the same after a resume: VisualDL shows only the newest file of a folder
 
@@ -19,16 +19,20 @@ class ScreenHandler(logging.Handler):
     """Print log lines without a prefix, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record."""
+        """Print a record; log it once if the screen is gone."""
         tqdm.tqdm.write(self.format(record), file=sys.stdout)
         sys.stdout.flush()
+        if screen.failures:
+            errors = "; ".join(screen.failures)
+            screen.failures.clear()
+            logging.getLogger().warning(f"the screen or pipe cannot be written any more ({errors}); the run goes on")
 
 
 class LogFileHandler(logging.FileHandler):
     """Append log lines to a file, with level, source file and line number before them."""
 
     def __init__(self, log_file: str):
-        super().__init__(log_file, encoding="utf-8")
+        super().__init__(log_file, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
 
 
@@ -60,7 +64,7 @@ def _writes_to_stderr(handler: logging.Handler) -> bool:
 class RunLog:
     """Write the metrics of a run to a jsonl file and to VisualDL.
 
-    An error of VisualDL is logged once; the run continues without VisualDL.
+    An error of VisualDL, or of writing the jsonl file, is logged once; the run continues without it.
 
     Args:
         jsonl_file: file to append to, one JSON object a line, with `step` and `epoch`; None writes nothing at all.
@@ -93,8 +97,12 @@ class RunLog:
         if self.jsonl_file is None:
             return
         line = json.dumps({"step": step, "epoch": epoch, **values}, ensure_ascii=False)
-        with open(self.jsonl_file, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        try:
+            with open(self.jsonl_file, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:  # part of a line may be there; a resumed run removes it
+            logging.getLogger().warning(f"'{self.jsonl_file}' cannot be written ({error}); the run goes on without it")
+            self.jsonl_file = None
 
     def scalars(self, step: int, values: dict) -> None:
         """Add {tag: number} to VisualDL."""

@@ -4,9 +4,9 @@ import dataclasses
 import logging
 import os
 
-from config import differences, rename_keys
+from config import differences, name_samples, rename_keys
 from engine import checkpoint, distributed, logger, report, run_card
-from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings
+from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings, resolve_rule
 
 
 @dataclasses.dataclass
@@ -18,12 +18,15 @@ class Progress:
         step: updates done.
         history: one dict an epoch (`epoch`, `train/loss`, `val/top1`, ...).
         best: `metric`, `value`, `epoch` and `filelist` of the best validation, or None.
+        judged_from: first epoch that counts for `best`, `plateau` and the early stop; the validations before it were
+            judged by another metric, rule or list.
     """
 
     epoch: int = 0
     step: int = 0
     history: list = dataclasses.field(default_factory=list)
     best: dict | None = None
+    judged_from: int = 0
 
 
 class RunFolder:
@@ -106,7 +109,35 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
     for key, old, new in differences(state["config"], config, KEYS_THAT_SHAPE_WEIGHTS):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
-    return Progress(state["epoch"], state["step"], state["history"], state["best"]), state
+    best, judged_from = state["best"], state.get("judged_from", 0)
+    if config["RUN"]["validate"] and (changes := find_judge_changes(state, config)):
+        logging.warning(f"--resume: {'; '.join(changes)}: best, plateau and early stop begin anew")
+        best, judged_from = None, state["epoch"]
+        schedule.plateau.update(best=None, bad_epochs=0)
+    return Progress(state["epoch"], state["step"], state["history"], best, judged_from), state
+
+
+def find_judge_changes(state: dict, config: dict) -> list:
+    """Return what judges the validations of a resumed run in another way than those before it, one sentence each.
+
+    Args:
+        state: checkpoint, its keys as they are called now.
+        config: resolved config of the run that goes on.
+    """
+    old, new = _describe_judge(state["config"]), _describe_judge(config)
+    if state["best"] is not None:
+        old.update({"RUN.metric": state["best"]["metric"], "VALID": os.path.abspath(state["best"]["filelist"])})
+    return [f"{key} was {old[key]!r} and is {new[key]!r} now" for key in old if old[key] != new[key]]
+
+
+def _describe_judge(config: dict) -> dict:
+    run = {**dataclasses.asdict(RunSettings()), **config["RUN"]}
+    return {
+        "RUN.metric": run["metric"],
+        "RUN.rule": resolve_rule(run["metric"], run["rule"]),
+        "RUN.overfit": run["overfit"],  # validates on training samples
+        "VALID": os.path.abspath(name_samples(config, "VALID")),
+    }
 
 
 def load_pretrained(settings: RunSettings, model) -> None:
@@ -171,4 +202,4 @@ def find_stop_reason(progress: Progress, settings: RunSettings) -> str | None:
     """Return why a run that is so far trains no further, or None."""
     if progress.epoch >= settings.epochs:
         return f"{progress.epoch} epochs are done; a larger --epoch would go on"
-    return settings.find_stop(progress.history)
+    return settings.find_stop(progress.history[progress.judged_from :])

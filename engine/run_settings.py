@@ -19,6 +19,11 @@ KEYS_THAT_SHAPE_WEIGHTS = (
 )  # fmt: skip
 
 
+def resolve_rule(metric: str, rule: str | None) -> str:
+    """Return RUN.rule, or where it is None what is better of a metric: `greater`, of the loss `less`."""
+    return rule or ("less" if metric == "loss" else "greater")
+
+
 @dataclasses.dataclass
 class RunSettings:
     """The keys of RUN with their defaults.
@@ -129,6 +134,8 @@ class RunSettings:
                 raise ValueError(f"RUN.{key}: expected 0 or more, got {getattr(self, key)}")
         if self.ema_decay == 1:
             raise ValueError("RUN.ema_decay: an average with decay 1 never moves; 0.999 is usual, 0 keeps none")
+        if self.early_stop_patience and not self.validate:
+            raise ValueError("RUN.early_stop_patience counts validations; leave out --validate False, or set it to 0")
         if self.freeze_until and self.train_from:
             raise ValueError("RUN.freeze_until and RUN.train_from say the same thing in two ways; set one of them")
 
@@ -139,8 +146,7 @@ class RunSettings:
 
     def is_better(self, new: float, old: float, by: float = 0.0) -> bool:
         """Whether a monitored value is better than another, by more than `by`."""
-        rule = self.rule or ("less" if self.metric == "loss" else "greater")
-        return new > old + by if rule == "greater" else new < old - by
+        return new > old + by if resolve_rule(self.metric, self.rule) == "greater" else new < old - by
 
     def find_stop(self, history: list) -> str | None:
         """Return why a run with this history ends early, or None.

@@ -241,6 +241,32 @@ def test_a_finished_run_is_scored_on_the_list_that_the_user_sets_now(run, tree, 
     assert command[command.index("--root") :] == ["--root", str(tree / "data"), "-o", "TEST.num_clips=2"]
 
 
+@pytest.mark.parametrize(
+    "words, metric",
+    [
+        (["RUN.metric=loss"], "loss"),  # a top1 of 0.3 was once compared with every loss, and stayed the best for good
+        (["RUN.rule=less"], "top1"),
+        (["VALID.filelist=@/train.list"], "top1"),
+    ],
+)
+def test_what_is_judged_in_another_way_after_a_resume_begins_anew(run, tree, capsys, words, metric):
+    plateau = ["-o", "OPTIMIZER.schedule=plateau", "-o", "RUN.early_stop_patience=1"]
+    first = run("--epoch", "1", *plateau)
+    first["best"]["value"] = first["plateau"]["best"] = 0.0 if "RUN.rule=less" in words or metric == "loss" else 1.0
+    first["history"][0][f"val/{metric}"] = first["best"]["value"]
+    checkpoint.save_checkpoint("out/resnet_model", first)
+    given = [argument for word in words for argument in ("-o", word.replace("@", str(tree / "data")))]
+    state = run("--epoch", "2", "--resume", "auto", *plateau, *given)
+    value = state["history"][1][f"val/{metric}"]
+    assert (state["best"]["metric"], state["best"]["epoch"], state["best"]["value"]) == (metric, 1, value)
+    assert state["plateau"]["best"] == value and state["plateau"]["bad_epochs"] == 0 and state["judged_from"] == 1
+    assert checkpoint.load_checkpoint("out/resnet_best")["epoch"] == 2
+    out = capsys.readouterr().out
+    assert out.count("best, plateau and early stop begin anew") == 1 and "early stop after" not in out
+    state = run("--epoch", "3", "--resume", "auto", *plateau, *given)  # as before: goes on
+    assert state["judged_from"] == 1 and "begin anew" not in capsys.readouterr().out
+
+
 def test_resume_tells_what_is_not_as_it_was(run, tree, capsys):
     run("--epoch", "1")
     run("--epoch", "2", "--resume", "out/resnet_model", "--learning_rate", "0.01")
@@ -267,6 +293,8 @@ def test_a_broken_visualdl_costs_no_training(run, monkeypatch, capsys):
     [
         (["--use_gpu", "True"], "--use_gpu True: Paddle"),
         (["--epoch", "0"], "RUN.epochs (--epoch): expected at least 1, got 0"),
+        (["--validate", "False", "-o", "OPTIMIZER.schedule=plateau"], "OPTIMIZER.schedule=plateau follows validations"),
+        (["--validate", "False", "-o", "RUN.early_stop_patience=2"], "RUN.early_stop_patience counts validations; lea"),
         (["--model_name", "resnt"], "unknown name 'resnt'; known: resnet"),
         (["--config", "none.txt"], "config 'none.txt' does not exist"),
         (["--root", "nowhere"], "nowhere/train.list"),

@@ -97,6 +97,17 @@ def test_a_fault_of_visualdl_is_told_once_and_stops_nothing(tmp_path, monkeypatc
     assert (tmp_path / "a.jsonl").read_text() == '{"step": 1, "epoch": 0, "loss": 1.0}\n'
 
 
+def test_a_jsonl_file_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path, caplog):
+    run = logger.RunLog(str(tmp_path / "out" / "a.jsonl"), str(tmp_path / "vdl"))
+    (tmp_path / "out").rmdir()
+    for step in (1, 2):
+        run.record(step, 0, loss=1.0)
+        run.scalars(step, {"train/loss": step})
+    run.close()
+    assert caplog.text.count("a.jsonl' cannot be written") == 1
+    assert read_scalars(tmp_path / "vdl", "train/loss") == [(1, 1.0), (2, 2.0)]
+
+
 def test_clips_are_laid_out_in_rows():
     clips = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((1, 1, 4, 5, 3), np.uint8)
     picture = logger.clip_rows(clips)
