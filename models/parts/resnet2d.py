@@ -20,13 +20,13 @@ NUM_BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 
 
 
 def merge_frames(x):
-    """Turn clips (N, C, T, H, W) into frames (N*T, C, H, W)."""
+    """Reshape clips (N, C, T, H, W) to frames (N*T, C, H, W)."""
     x = x.transpose([0, 2, 1, 3, 4])
     return x.reshape([-1, *x.shape[2:]])
 
 
 def split_frames(x, num_frames: int):
-    """Turn frames (N*T, C, H, W) into clips (N, C, T, H, W)."""
+    """Reshape frames (N*T, C, H, W) to clips (N, C, T, H, W)."""
     x = x.reshape([-1, num_frames, *x.shape[1:]])
     return x.transpose([0, 2, 1, 3, 4])
 

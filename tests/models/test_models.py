@@ -15,7 +15,7 @@ every_model = pytest.mark.parametrize("name", list(models.MODELS))
 
 
 def take(batch, part):
-    """Give some samples of a batch."""
+    """Return some samples of a batch."""
     return {name: tensor[part] for name, tensor in batch.items()}
 
 

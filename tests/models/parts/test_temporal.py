@@ -15,7 +15,7 @@ def draw(*shape, seed=0):
 
 
 def make_transparent(unit):
-    """Give all convolutions of one channel the weight 1 at their first tap, none a bias; norms pass their input."""
+    """Set all convolutions of one channel to weight 1 at their first tap and bias 0; norms become the identity."""
     for layer in unit.sublayers():
         if isinstance(layer, nn.Conv2D):
             weight = np.zeros(layer.weight.shape, np.float32)

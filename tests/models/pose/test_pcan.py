@@ -37,7 +37,7 @@ PORT_TREE = [0] * 10 + [1] * 10 + [2] * 10 + [3] * 10 + [4] * 5 + [5] * 5 + [6] 
 
 
 def alone(values):
-    """Sum over the processes of a run that is alone."""
+    """Sum over the processes of a run with one process."""
     return values
 
 
@@ -108,7 +108,7 @@ def convert_heads(weights, model):
 
 
 def as_maps(features):
-    """Turn features (N, C, T, H, W) into what a backbone gives."""
+    """Reshape features (N, C, T, H, W) to the output of a backbone."""
     return {name: (x.transpose([0, 2, 1, 3, 4]).flatten(0, 1), x.shape[2]) for name, x in features.items()}
 
 

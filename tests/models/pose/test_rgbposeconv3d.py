@@ -23,7 +23,7 @@ FILES = vectors.list_names("rgbposeconv3d_*")
 
 
 def find_smooth_loss(logits, labels, smoothing):
-    """Give the cross-entropy with smoothed labels; Paddle's own cuts log-probabilities at -64."""
+    """Return the cross-entropy with smoothed labels; Paddle's clips log-probabilities at -64."""
     log_scores = logits - paddle.logsumexp(logits, axis=1, keepdim=True)
     targets = F.one_hot(paddle.to_tensor(labels), logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
     return -(targets * log_scores).sum(axis=1).mean()
@@ -77,7 +77,7 @@ def make_model(**changes):
 
 
 def record(model):
-    """Give a dict that a forward pass fills: "rgb layer3", the stage -> what its first block sees."""
+    """Return a dict that a forward pass fills: stage, such as "rgb layer3" -> input of its first block."""
     seen = {}
     for name in NAMES:
         path = model.backbone.pathways[name]
@@ -90,7 +90,7 @@ def record(model):
 
 
 def as_clips(x, num_samples=2):
-    """Turn frames (N*T, C, H, W) into clips (N, C, T, H, W)."""
+    """Reshape frames (N*T, C, H, W) to clips (N, C, T, H, W)."""
     return x.reshape([num_samples, -1, *x.shape[1:]]).transpose([0, 2, 1, 3, 4])
 
 

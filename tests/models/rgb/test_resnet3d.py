@@ -31,7 +31,7 @@ RUNS = [
 
 
 def run_golden(model, reference):
-    """Give logits, loss and input after the backward pass."""
+    """Return logits, loss and input after the backward pass."""
     x = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits = model(x)
     # logsumexp: Paddle's CPU log_softmax and cross_entropy cut log-probabilities at -64, which gain 2 goes beyond.
@@ -50,7 +50,7 @@ def assert_gradients_match(model, x, norms, input_norm):
 
 
 def collect_norms(model):
-    """Give a dict that the next forward pass fills: layer name -> (shape, L2 norm) of its output."""
+    """Return a dict that the next forward pass fills: layer name -> (shape, L2 norm) of its output."""
     norms = {}
 
     def keep(name):

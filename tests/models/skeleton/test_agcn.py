@@ -141,7 +141,7 @@ def test_gates_of_a_new_network_without_joints_favour_nobody():
 
 
 def rename_as_official(weights):
-    """Give PYSKL's entries the names of the official `model/aagcn.py`."""
+    """Rename PYSKL's weights to the names of the official `model/aagcn.py`."""
     renamed = {}
     for name, value in weights.items():
         parts = name.split(".")

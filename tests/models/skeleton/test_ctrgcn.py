@@ -17,7 +17,7 @@ SMALL = {"base_channels": 8, "num_blocks": [1, 1]}
 
 
 def find_layer(name):
-    """Give our layer with the output of an authors' layer."""
+    """Return the name of our layer with the output of an authors' layer."""
     name = re.sub(r"^backbone\.net\.", "blocks.", name)
     name = re.sub(r"^l(\d+)\b", lambda found: f"blocks.{int(found[1]) - 1}", name)
     for theirs, ours in (("gcn1", "graph"), ("tcn1", "temporal"), ("residual", "shortcut")):

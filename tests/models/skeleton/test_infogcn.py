@@ -41,7 +41,7 @@ def find_layer(name):
 
 
 def smooth_cross_entropy(logits, labels):
-    """Give the authors' criterion in a form that does not cut: Paddle's ends at -64, which the golden logits pass."""
+    """Return the authors' criterion without clipping; Paddle's clips log-probabilities at -64."""
     log_scores = logits - paddle.logsumexp(logits, axis=1, keepdim=True)
     right = paddle.take_along_axis(log_scores, labels.reshape([-1, 1]), 1)
     return -(0.9 * right.mean() + 0.1 * log_scores.mean())

@@ -17,7 +17,7 @@ SMALL = {"base_channels": 6, "num_blocks": 2, "num_gcn_scales": 4, "num_g3d_scal
 
 
 def find_layer(name):
-    """Give our layer with the output of an authors' layer, but for the order of joints and frames."""
+    """Return the name of our layer with the output of an authors' layer, up to the order of joints and frames."""
     name = re.sub(r"^backbone\.", "", name)
     for pattern, ours in (
         (r"(?:sgcn)(\d)\.0", "graph"), (r"(?:sgcn)(\d)(?:\.2)?", "temporal"), (r"(?:tcn)(\d)", "last")
