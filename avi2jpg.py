@@ -22,8 +22,9 @@ import cv2
 import numpy as np
 
 from common.command_line import CommandLine, keep_memory, run_main
-from common.files import UNFINISHED, explain_os_error, make_folder, read_json, write_atomically
+from common.files import UNFINISHED, explain_os_error, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
+from common.text_files import read_json
 from dataset.media import VIDEO_SUFFIXES
 from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order

@@ -14,8 +14,8 @@ import typing
 
 import yaml
 
-from common.files import read_text
 from common.suggestions import suggest
+from common.text_files import read_text
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")

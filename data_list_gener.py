@@ -23,8 +23,8 @@ import itertools
 import os
 
 from common.command_line import CommandLine, run_main
-from common.files import read_json
 from common.processes import run_jobs, write_failures
+from common.text_files import read_json
 from dataset import annotations
 from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
 from dataset.media import MediaIndex

@@ -18,8 +18,9 @@ import zlib
 from dataclasses import dataclass
 
 from common.command_line import CommandLine, run_main
-from common.files import UNFINISHED, make_folder, read_json, write_atomically
+from common.files import UNFINISHED, make_folder, write_atomically
 from common.processes import Outcomes, run_jobs, write_failures
+from common.text_files import read_json
 from dataset.media import PICTURE_SIGNATURES
 from dataset.records import list_frames, natural_order, relative_path, write_record
 from dataset.splits import (

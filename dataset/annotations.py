@@ -12,7 +12,7 @@ import csv
 import re
 from dataclasses import dataclass
 
-from common.files import parse_json, read_json, read_lines
+from common.text_files import parse_json, read_json, read_lines
 from dataset.records import parse_list_line
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from common.files import dump_pickle, load_pickle, read_lines, write_atomically
+from common.files import dump_pickle, load_pickle, write_atomically
+from common.text_files import read_lines
 from dataset.media import PICTURE_SIGNATURES, PICTURE_SUFFIXES
 
 CLASSES_HEADER = "# classes:"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.files import read_lines
+from common.text_files import read_lines
 from dataset.media import VIDEO_SUFFIXES
 
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")

@@ -16,7 +16,7 @@ import yaml
 from paddle import inference
 
 from common.command_line import hide_prints
-from common.files import read_text
+from common.text_files import read_text
 from models.parts.action_model import ActionModel
 
 STEM = "inference"  # every file of an export has this name before its suffix

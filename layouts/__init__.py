@@ -10,8 +10,8 @@ from dataclasses import fields
 
 import yaml
 
-from common.files import read_text
 from common.suggestions import suggest
+from common.text_files import read_text
 from layouts.checks import check_layout
 from layouts.layout import Layout
 

@@ -3,7 +3,7 @@
 import json
 import os
 
-from common.files import decode_text, parse_json
+from common.text_files import decode_text, parse_json
 from dataset.raw_skeletons.samples import read_bytes
 
 

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from common.files import decode_text
+from common.text_files import decode_text
 from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
 

@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 
-from common.files import read_lines
+from common.text_files import read_lines
 from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.ntu_file import MAX_METRES, read_recording

@@ -13,7 +13,7 @@ import ensemble
 import recipe
 import test
 import train
-from common import files
+from common import files, text_files
 from engine import flags, report
 from tools import ablation
 
@@ -129,7 +129,7 @@ def test_the_table_is_of_means_over_seeds_each_against_its_own_base(runs, capsys
     assert "\n".join(table) in told
     assert "after the last of 3 epochs (`epochs`: twice as many), mean over 3 seeds" in told
     assert "This is sample data: 10 clips of a drawn figure, of which one is 10.00 points" in told
-    assert files.read_lines("out/table.md", "")[:6] == table
+    assert text_files.read_lines("out/table.md", "")[:6] == table
     assert runs["epochs/seed2"][1]["RUN"]["epochs"] == 6 and runs["epochs/seed2"][1]["RUN"]["seed"] == 2
     assert set(runs) == {
         f"{name}/seed{seed}" for name in ("base", "augmentation", "epochs", "flip") for seed in (0, 1, 2)
