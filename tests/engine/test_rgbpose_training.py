@@ -172,7 +172,7 @@ def test_prototypes_move_once_an_update_and_not_by_mixtures(folder):
     assert set(moved.values()) == {0.0} and float(values["rgb_loss_tree"]) == 0 and float(values["rgb_loss_cls"]) > 0
     moved, values = update(batch_size=2)
     assert max(moved.values()) > 0 and float(values["rgb_loss_tree"]) > 0
-    assert all((layer.seen.numpy() == 0).all() for layer in model.prototypes.values())
+    assert all((layer.sums.numpy() == 0).all() for layer in model.prototypes.values())
 
 
 PROGRAM = f"""
