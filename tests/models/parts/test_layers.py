@@ -21,7 +21,7 @@ def test_groups_do_not_narrow_the_spread_of_a_convolution():
     assert weight.std() == pytest.approx((2 / (64 * 27)) ** 0.5, rel=0.02)
 
 
-def test_spread_by_inputs_is_uniform():
+def test_uniform_by_fan_in_is_within_its_bounds():
     paddle.seed(0)
     values = paddle.nn.Linear(25, 400, weight_attr=uniform_by_fan_in(25)).weight.numpy()
     assert 0.199 < np.abs(values).max() <= 0.2
