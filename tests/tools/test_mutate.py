@@ -54,6 +54,7 @@ def test_a_fault_that_its_tests_see_is_caught(run, project):
     assert (project / "room/double.py").read_text() == CODE and not list(project.rglob("__pycache__"))
 
 
+@pytest.mark.long
 def test_the_room_and_then_all_tests_are_asked_too(run):
     near = entry("2 * number", "1 * number", tests="tests/room/test_zero.py")
     far = entry("3 * number", "1 * number", line=6)
@@ -75,6 +76,7 @@ def test_what_is_left_can_be_tried_together(run):
     assert "caught by tests/test_far.py::test_far" in rows[3] and "NOT CAUGHT" in rows[4]
 
 
+@pytest.mark.long
 def test_a_module_that_cannot_be_collected_has_caught_nothing(run):
     renamed = entry("def double", "def twice", line=1)  # the test itself fails
     broken = entry("def double(number):", "raise OSError\n+ def double(number):", line=1)
@@ -83,6 +85,7 @@ def test_a_module_that_cannot_be_collected_has_caught_nothing(run):
     assert "NOT CAUGHT: tests/room/test_double.py cannot be collected, no test has seen the fault" in rows[1]
 
 
+@pytest.mark.long
 def test_the_tests_of_the_list_itself_catch_nothing(run, project):
     own = project / mutate.OWN_TESTS
     own.parent.mkdir()
@@ -93,6 +96,7 @@ def test_the_tests_of_the_list_itself_catch_nothing(run, project):
     assert status == 1 and "| NOT CAUGHT |" in rows[0]
 
 
+@pytest.mark.long
 def test_a_test_that_fails_anyway_catches_nothing(run, project):
     (project / "tests/room/test_broken.py").write_text("def test_broken(): assert False\n")
     nobody = entry("return 2 * number", "return number * 2")
@@ -104,10 +108,11 @@ def test_a_test_that_fails_anyway_catches_nothing(run, project):
         run(entry("2 * number", "1 * number", tests="tests/none.py"))
 
 
+@pytest.mark.long
 def test_tests_that_do_not_end_are_ended(run):
     endless = entry("    return 2 * number", "    while number: pass\n+     return 0")
-    status, rows = run(endless, flags=["--timeout_s", "5"])
-    assert status == 1 and "NOT CAUGHT: pytest tests/room/test_double.py did not end in 5 s" in rows[0]
+    status, rows = run(endless, flags=["--timeout_s", "20"])
+    assert status == 1 and "NOT CAUGHT: pytest tests/room/test_double.py did not end in 20 s" in rows[0]
 
 
 @pytest.mark.parametrize(
