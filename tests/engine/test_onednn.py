@@ -22,7 +22,7 @@ from tools.measure.timing import build_step, draw_batch, to_tensors
 
 pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
 RATE = 1e-4
-NUM_UPDATES = 3
+NUM_UPDATES = 8
 
 
 def make_config(name, **run):
