@@ -1,7 +1,9 @@
 """The notebooks for AI Studio: what is committed of them, and what happens when somebody runs all of their cells."""
 
 import importlib.metadata
+import importlib.util
 import json
+import pkgutil
 import re
 import shutil
 import sys
@@ -56,6 +58,19 @@ def sources(name, kind):
 
 
 # What is committed
+
+
+def test_what_the_notebooks_import_of_the_project_is_there():
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {path.stem for path in ROOT.glob("*.py")}
+    text = "\n".join(cell for name in SCRIPTS for cell in sources(name, "code"))
+    imports = re.findall(r"^from ([\w.]+) import ([\w, ]+)$", text, re.MULTILINE)
+    imports = [(module, names.split(", ")) for module, names in imports if module.split(".")[0] in rooms]
+    assert len(imports) >= 6
+    for module, names in imports:
+        for name in names:
+            assert pkgutil.resolve_name(f"{module}.{name}") is not None
+    for name in re.findall(r"^import (\w+)$", text, re.MULTILINE):
+        assert importlib.util.find_spec(name), f"no module {name}"
 
 
 def test_every_notebook_is_checked():
