@@ -22,7 +22,7 @@ from tools.measure.timing import build_step, draw_batch, to_tensors
 
 pytestmark = pytest.mark.skipif(paddle.__version__.startswith("2."), reason="oneDNN's programs need Paddle 3")
 RATE = 1e-4
-NUM_UPDATES = 8
+NUM_UPDATES = 3
 
 
 def make_config(name, **run):
@@ -85,7 +85,9 @@ def test_losses_and_weights_are_those_of_the_dynamic_step(name):
     losses, weights = measure_distance(train_small(config, NUM_UPDATES), dynamic)
     assert losses <= 1e-4 + 5 * near[0]
     assert weights <= 1e-3 + 5 * near[1]
-    assert dynamic[0][-1] < dynamic[0][0]  # so something was learnt
+    config["RUN"]["cpu_backend"] = "dynamic"
+    learnt, _ = train_small(config, num_updates=20)
+    assert learnt[-1] < learnt[0]  # so something was learnt
 
 
 SWITCHES = {
