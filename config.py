@@ -9,11 +9,11 @@ import configparser
 import inspect
 import logging
 import pathlib
-import types
-import typing
 
 import yaml
 
+from common import ranges
+from common.signatures import find_hints, find_parameters
 from common.suggestions import suggest
 from common.text_files import read_text
 
@@ -252,12 +252,10 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
         A new dict: every parameter, with the value of the text or of the signature.
 
     Raises:
-        ValueError: an unknown key (with the nearest known one), or a value of the wrong type.
+        ValueError: an unknown key (with the nearest known one), or a value of the wrong type or out of its range.
     """
     parameters = {n: p for n, p in find_parameters(builders).items() if n not in given and n != "name"}
-    hints = {}
-    for builder in _add_parents(builders):
-        hints.update(typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder))
+    hints = find_hints(builders)
     filled = {"name": values["name"]} if "name" in values else {}
     filled.update({n: p.default for n, p in parameters.items() if p.default is not inspect.Parameter.empty})
     for key, value in values.items():
@@ -265,61 +263,10 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
             continue
         if key not in parameters:
             raise ValueError(f"{where}: unknown key '{key}'{suggest(key, parameters)} (known: {', '.join(parameters)})")
-        if not _fits(value, hints[key]):
-            raise ValueError(f"{where}: {key}: expected {_describe_type(hints[key])}, got {value!r}")
+        if not ranges.fits(value, hints[key]):
+            raise ValueError(f"{where}: {key}: expected {ranges.describe(hints[key])}, got {value!r}")
         filled[key] = value
     return filled
-
-
-def find_parameters(builders: list) -> dict:
-    """Return {name: inspect.Parameter} of classes or functions; of a class with `**others` its parent's as well."""
-    parameters = {}
-    for builder in _add_parents(builders):
-        named = inspect.signature(builder).parameters
-        parameters.update({name: found for name, found in named.items() if found.kind is not found.VAR_KEYWORD})
-    return parameters
-
-
-def _add_parents(builders: list) -> list:
-    """Put before each class whose last parameter is `**others` the class that takes them, its parent."""
-    found = []
-    for builder in builders:
-        kinds = {parameter.kind for parameter in inspect.signature(builder).parameters.values()}
-        if inspect.isclass(builder) and inspect.Parameter.VAR_KEYWORD in kinds:
-            found += _add_parents([builder.__base__])
-        found.append(builder)
-    return found
-
-
-def _options(hint) -> tuple:
-    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-    return typing.get_args(hint) if is_union else ()
-
-
-def _describe_type(hint) -> str:
-    """Write a type as in a signature; Python 3.10 spells some of them `typing.Optional[...]`."""
-    if _options(hint):
-        return " | ".join(_describe_type(option) for option in _options(hint))
-    if hint is types.NoneType:
-        return "None"
-    return str(hint) if typing.get_args(hint) else hint.__name__
-
-
-def _fits(value, hint) -> bool:
-    """Whether a parsed value is of the annotated type; an int is a float, a bool is neither."""
-    if _options(hint):
-        return any(_fits(value, option) for option in _options(hint))
-    kind = typing.get_origin(hint) or hint
-    if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if not isinstance(value, kind):
-        return False
-    arguments = typing.get_args(hint)
-    if kind is list and arguments:
-        return all(_fits(item, arguments[0]) for item in value)
-    return True
 
 
 def name_samples(config: dict, mode: str) -> str:

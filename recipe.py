@@ -8,11 +8,11 @@ import random
 import numpy as np
 import paddle
 
+from common.signatures import find_parameters
 from config import (
     MODES,
     SECTIONS,
     fill_section,
-    find_parameters,
     load_config,
     parse_overrides,
     rename_keys,

@@ -1,9 +1,11 @@
 """Optimizers, learning rate schedules, and freezing of layers; a rate is a pure function of epoch and update."""
 
 import math
+from typing import Annotated
 
 import paddle
 
+from common.ranges import Count, NonNegative, PartialShare, Positive, PositiveShare, Range, Share, Whole
 from common.suggestions import suggest
 
 OPTIMIZERS = {
@@ -45,28 +47,23 @@ class Schedule:
         batch_size: int,
         epochs: int,
         steps_per_epoch: int,
-        learning_rate: float = 0.01,
-        base_batch_size: int | None = None,
+        learning_rate: Positive = 0.01,
+        base_batch_size: Count | None = None,
         schedule: str = "multistep",
         schedule_by: str = "epoch",
-        milestones: list | None = None,
-        learning_rate_decay: float = 0.1,
-        min_learning_rate: float = 0.0,
-        restart_epochs: float = 10,
-        restart_factor: float = 2,
-        warmup_epochs: float = 0,
-        warmup_ratio: float = 0.1,
-        plateau_patience: int = 10,
+        milestones: list[NonNegative] | None = None,
+        learning_rate_decay: PositiveShare = 0.1,
+        min_learning_rate: NonNegative = 0.0,
+        restart_epochs: Positive = 10,
+        restart_factor: Annotated[float, Range(1)] = 2,
+        warmup_epochs: NonNegative = 0,
+        warmup_ratio: Share = 0.1,
+        plateau_patience: Whole = 10,
     ):
         if schedule not in SCHEDULES:
             raise ValueError(f"OPTIMIZER.schedule: expected one of {SCHEDULES}, got '{schedule}'")
         if schedule_by not in ("epoch", "step"):
             raise ValueError(f"OPTIMIZER.schedule_by: expected 'epoch' or 'step', got '{schedule_by}'")
-        if restart_epochs <= 0 or restart_factor < 1:
-            raise ValueError(
-                "OPTIMIZER: restart_epochs must be more than 0 and restart_factor at least 1, "
-                f"got {restart_epochs} and {restart_factor}"
-            )
         self.scale = batch_size / base_batch_size if base_batch_size else 1.0
         self.peak = learning_rate * self.scale
         self.configured, self.batch_size, self.base_batch_size = learning_rate, batch_size, base_batch_size
@@ -187,11 +184,11 @@ class ClipByNormOfAll(paddle.nn.ClipGradByGlobalNorm):
 def build_optimizer(
     model: paddle.nn.Layer,
     name: str = "momentum",
-    momentum: float = 0.9,
+    momentum: PartialShare = 0.9,
     nesterov: bool = False,
-    weight_decay: float = 1e-4,
+    weight_decay: NonNegative = 1e-4,
     decay_bn_and_bias: bool = True,
-    grad_clip: float | None = None,
+    grad_clip: Positive | None = None,
 ) -> paddle.optimizer.Optimizer:
     """Build the optimizer of the trainable parameters; the training step sets its learning rate at every update.
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from common.ranges import Count, NonNegative, PartialShare, Seed, Share, Whole
+
 WHOLE_S, WINDOW_S = 10, 2  # predict.py: the longest video scored whole, and the windows of longer ones
 METRICS = ("top1", "top5", "mean_class_accuracy", "loss")
 # Of networks for RGB and pose: of each head, of fused scores, and F1 of fine classes and their groups.
@@ -71,42 +73,42 @@ class RunSettings:
         save_scores: write the scores of every validation to `<model>_val_<epochs done>_scores.pkl`.
     """
 
-    epochs: int = 65
+    epochs: Count = 65
     use_gpu: bool | None = None
     save_dir: str = "checkpoints_models"
     log_file: str = "logger.log"
-    log_interval: int = 10
-    seed: int = 0
+    log_interval: Count = 10
+    seed: Seed = 0
     deterministic: bool = False
-    overfit: int = 0
-    label_smoothing: float = 0.0
-    accumulate: int = 1
+    overfit: Whole = 0
+    label_smoothing: PartialShare = 0.0
+    accumulate: Count = 1
     cpu_backend: str = "dynamic"
     amp_level: str = "O0"
-    ema_decay: float = 0.0
-    mixup_alpha: float = 0.0
-    cutmix_alpha: float = 0.0
-    mix_ratio: float = 1.0
+    ema_decay: PartialShare = 0.0
+    mixup_alpha: NonNegative = 0.0
+    cutmix_alpha: NonNegative = 0.0
+    mix_ratio: Share = 1.0
     freeze_until: str | None = None
     train_from: str | None = None
     freeze_statistics: bool = False
     sync_bn: bool = False
     validate: bool = True
-    eval_interval: int = 1
-    val_begin: int = 0
+    eval_interval: Count = 1
+    val_begin: Whole = 0
     metric: str = "top1"
     rule: str | None = None
-    early_stop_patience: int = 0
-    early_stop_min_delta: float = 0.0
+    early_stop_patience: Whole = 0
+    early_stop_min_delta: NonNegative = 0.0
     average_clips: str = "prob"
-    save_interval: int = 0
-    max_keep: int = 3
+    save_interval: Whole = 0
+    max_keep: Count = 3
     resume: str | None = None
     pretrain: str | None = None
     ignore_weights: list | None = None
     allow_missing: list | None = None
-    histogram_interval: int = 5
-    max_faults: int = 100
+    histogram_interval: Whole = 5
+    max_faults: Whole = 100
     save_scores: bool = False
 
     def check(self) -> None:
@@ -115,25 +117,12 @@ class RunSettings:
         Raises:
             ValueError: the key, what it may be, and what it is.
         """
-        if self.epochs < 1:
-            raise ValueError(f"RUN.epochs (--epoch): expected at least 1, got {self.epochs}")
         choices = {"metric": (*METRICS, *HEAD_METRICS), "rule": (None, "greater", "less")}
         choices.update(amp_level=AMP_LEVELS, cpu_backend=CPU_BACKENDS)
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 named = ", ".join(map(str, known))
                 raise ValueError(f"RUN.{key}: expected one of {named}, got '{getattr(self, key)}'")
-        for key in ("eval_interval", "log_interval", "max_keep", "accumulate"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"RUN.{key}: expected at least 1, got {getattr(self, key)}")
-        for key in ("label_smoothing", "ema_decay", "mix_ratio"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"RUN.{key}: expected 0 to 1, got {getattr(self, key)}")
-        for key in ("mixup_alpha", "cutmix_alpha", "early_stop_patience", "early_stop_min_delta"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"RUN.{key}: expected 0 or more, got {getattr(self, key)}")
-        if self.ema_decay == 1:
-            raise ValueError("RUN.ema_decay: an average with decay 1 never moves; 0.999 is usual, 0 keeps none")
         if self.early_stop_patience and not self.validate:
             raise ValueError("RUN.early_stop_patience counts validations; leave out --validate False, or set it to 0")
         if self.freeze_until and self.train_from:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from common.ranges import Count, Whole
 from reader.clips import Clips
 from reader.heatmaps import Heatmaps
 from reader.loader import Loader
@@ -14,8 +15,8 @@ READERS = {"clips": Clips, "skeletons": Skeletons, "heatmaps": Heatmaps, "rgbpos
 def build_loader(
     name: str = "clips",
     mode: str = "train",
-    batch_size: int = 8,
-    num_workers: int | None = None,
+    batch_size: Count = 8,
+    num_workers: Whole | None = None,
     seed: int = 0,
     overfit: int = 0,
     drop_last: bool = False,

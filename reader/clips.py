@@ -14,6 +14,7 @@ import re
 
 import numpy as np
 
+from common.ranges import Count, PositiveShare, Seed, Share
 from dataset.annotations import pair_mirrored_classes
 from dataset.records import read_list
 from reader import boxes, sampling, transforms
@@ -78,25 +79,25 @@ class Clips(FaultTolerantDataset):
         self,
         filelist: str | None,
         mode: str = "train",
-        num_classes: int | None = None,
-        seed: int = 0,
-        num_segments: int = 1,
-        clip_len: int = 16,
-        frame_interval: int = 1,
-        short_size: int | None = None,
-        crop_size: int = 112,
+        num_classes: Count | None = None,
+        seed: Seed = 0,
+        num_segments: Count = 1,
+        clip_len: Count = 16,
+        frame_interval: Count = 1,
+        short_size: Count | None = None,
+        crop_size: Count = 112,
         augment: bool = True,
         crop: str = "random",
-        flip_ratio: float = 0.5,
+        flip_ratio: Share = 0.5,
         flip_label_map: dict | None = None,
-        color_jitter: float = 0.0,
-        erasing_ratio: float = 0.0,
+        color_jitter: Share = 0.0,
+        erasing_ratio: Share = 0.0,
         protocol: str = "clips",
-        num_clips: int = 1,
+        num_clips: Count = 1,
         crops: str = "center",
         flip: bool = False,
-        mean: list[float] = KINETICS_MEAN,
-        std: list[float] = KINETICS_STD,
+        mean: list[Share] = KINETICS_MEAN,
+        std: list[PositiveShare] = KINETICS_STD,
     ):
         super().__init__(filelist, mode, seed, augment)
         self.num_segments, self.clip_len, self.frame_interval = num_segments, clip_len, frame_interval
@@ -244,8 +245,7 @@ class Clips(FaultTolerantDataset):
 
     def _check_arguments(self) -> None:
         self._check_choices(crop=TRAINING_CROPS, protocol=PROTOCOLS, crops=tuple(EVALUATION_CROPS))
-        self._check_minimums(num_segments=1, clip_len=1, frame_interval=1, short_size=1, crop_size=1, num_clips=1)
-        self._check_shares("flip_ratio", "color_jitter", "erasing_ratio")
+        self._check_ranges()
         if self.mode != "train":
             self._check_views()
         if self.crop_size > self.short_size:
@@ -253,8 +253,8 @@ class Clips(FaultTolerantDataset):
                 f"reader clips: crop_size {self.crop_size} is larger than short_size {self.short_size}, from which it "
                 "is cut; raise short_size or leave it out"
             )
-        for name, values, low in (("mean", self.mean, 0), ("std", self.std, 1e-6)):
-            if len(values) != 3 or not all(low <= value <= 1 for value in values):
+        for name in ("mean", "std"):
+            if len(vars(self)[name]) != 3:
                 self._refuse(name, "three numbers (red, green, blue), 0 to 1")
 
     def _check_views(self) -> None:

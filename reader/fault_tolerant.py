@@ -3,6 +3,9 @@
 import numpy as np
 import paddle
 
+from common.ranges import describe, fits, has_range
+from common.signatures import find_hints
+
 MODES = ("train", "valid", "test")
 MAX_DRAWS = 10  # samples tried before a training run with damaged data stops
 
@@ -35,7 +38,6 @@ class FaultTolerantDataset(paddle.io.Dataset):
         self.filelist, self.mode, self.seed, self.augment = filelist, mode, seed, augment
         self.entries = []
         self._check_choices(mode=MODES)
-        self._check_minimums(seed=0)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -77,15 +79,11 @@ class FaultTolerantDataset(paddle.io.Dataset):
             if getattr(self, name) not in known:
                 self._refuse(name, f"one of {', '.join(map(str, known))}")
 
-    def _check_minimums(self, **minimums: int) -> None:
-        for name, minimum in minimums.items():
-            if getattr(self, name) < minimum:
-                self._refuse(name, f"{minimum} or more")
-
-    def _check_shares(self, *names: str) -> None:
-        for name in names:
-            if not 0 <= getattr(self, name) <= 1:
-                self._refuse(name, "0 to 1")
+    def _check_ranges(self) -> None:
+        """Refuse a number that is not in the range of its parameter."""
+        for name, hint in find_hints([type(self)]).items():
+            if has_range(hint) and name in vars(self) and not fits(vars(self)[name], hint):
+                self._refuse(name, describe(hint))
 
     def _refuse(self, name: str, expected: str) -> None:
         """Raise the error of an argument that is out of range."""

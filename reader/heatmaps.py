@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Share
 from layouts import Layout
 from reader import boxes, device_heatmaps, draw_heatmaps, sampling
 from reader import pose_transforms as transforms
@@ -95,28 +96,28 @@ class Heatmaps(Recordings):
         filelist: str | None,
         split: str | None = None,
         mode: str = "train",
-        num_classes: int | None = None,
-        seed: int = 0,
+        num_classes: Count | None = None,
+        seed: Seed = 0,
         augment: bool = True,
         layout: str = "coco17",
         kind: str = "joints",
         limbs: list | None = None,
-        sigma: float = 0.6,
-        scaling: float = 1.0,
-        clip_len: int = 48,
-        num_clips: int = 1,
+        sigma: Positive = 0.6,
+        scaling: PositiveShare = 1.0,
+        clip_len: Count = 48,
+        num_clips: Count = 1,
         flip: bool = False,
-        num_persons: int = 2,
-        short_size: int = 64,
-        crop_size: int = 56,
-        scales: list[int] | None = None,
+        num_persons: Count = 2,
+        short_size: Count = 64,
+        crop_size: Count = 56,
+        scales: list[Count] | None = None,
         stretch: bool = False,
-        hw_ratio: float | None = 1.0,
+        hw_ratio: Positive | None = 1.0,
         crop: str = "resized",
-        crop_area: list[float] = CROP_AREA,
-        flip_ratio: float = 0.5,
-        repeat: int = 1,
-        memory_limit_gib: float = 8.0,
+        crop_area: list[PositiveShare] = CROP_AREA,
+        flip_ratio: Share = 0.5,
+        repeat: Count = 1,
+        memory_limit_gib: NonNegative = 8.0,
     ):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
         self.kind, self.sigma, self.scaling = kind, sigma, scaling
@@ -220,14 +221,8 @@ class Heatmaps(Recordings):
 
     def _check_arguments(self) -> None:
         self._check_choices(kind=KINDS, crop=CROPS)
-        self._check_minimums(clip_len=1, num_clips=1, num_persons=1, short_size=1, crop_size=1)
-        self._check_shares("flip_ratio")
-        for name in ("sigma", "scaling"):
-            if getattr(self, name) <= 0:
-                self._refuse(name, "a number above 0")
-        if self.hw_ratio is not None and self.hw_ratio <= 0:
-            self._refuse("hw_ratio", "a number above 0, or None")
-        if len(self.crop_area) != 2 or not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+        self._check_ranges()
+        if len(self.crop_area) != 2 or self.crop_area[0] > self.crop_area[1]:
             self._refuse("crop_area", "[least, greatest] share, above 0 and up to 1")
         if self.crop_size > min([self.short_size, *(self.scales or [])]):
             self._refuse("crop_size", f"at most short_size, {self.short_size}, and scales, from which it is cut")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from common.ranges import Count, NonNegative
 from layouts import get_layout
 from reader.fault_tolerant import FaultTolerantDataset
 from reader.skeleton_pkl import Recording, read_split
@@ -25,13 +26,13 @@ class Recordings(FaultTolerantDataset):
         seed: int,
         augment: bool,
         layout: str,
-        repeat: int,
-        memory_limit_gib: float,
+        repeat: Count,
+        memory_limit_gib: NonNegative,
     ):
         super().__init__(filelist, mode, seed, augment)
         self.split, self.layout, self.repeat = split, get_layout(layout), repeat
         self.memory_limit_gib = memory_limit_gib
-        self._check_minimums(repeat=1)
+        self._check_ranges()
         recordings, self.class_names = [], None
         if filelist is not None:
             recordings, self.class_names = read_split(filelist, split, self.layout, memory_limit_gib)

@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 
+from common.ranges import Count, Positive, PositiveShare, Share
 from dataset.media import MediaIndex
 from dataset.records import ListEntry
 from reader import transforms
@@ -64,19 +65,19 @@ class RGBPose(Heatmaps):
         self,
         filelist: str | None,
         videos: str | None = None,
-        rgb_clip_len: int = 8,
+        rgb_clip_len: Count = 8,
         rgb_only: bool = False,
-        clip_len: int = 32,
-        sigma: float = 0.7,
-        scaling: float = 0.25,
-        short_size: int = 256,
-        crop_size: int = 224,
+        clip_len: Count = 32,
+        sigma: Positive = 0.7,
+        scaling: PositiveShare = 0.25,
+        short_size: Count = 256,
+        crop_size: Count = 224,
         stretch: bool = True,
-        color_jitter: list[float] | None = None,
-        erasing_ratio: float = 0.0,
-        erasing_area: list[float] = ERASED_AREA,
-        mean: list[float] = IMAGENET_MEAN,
-        std: list[float] = IMAGENET_STD,
+        color_jitter: list[Share] | None = None,
+        erasing_ratio: Share = 0.0,
+        erasing_area: list[PositiveShare] = ERASED_AREA,
+        mean: list[Share] = IMAGENET_MEAN,
+        std: list[PositiveShare] = IMAGENET_STD,
         **others,
     ):
         self.videos, self.rgb_clip_len, self.rgb_only = videos, rgb_clip_len, rgb_only
@@ -191,13 +192,10 @@ class RGBPose(Heatmaps):
 
     def _check_arguments(self) -> None:
         super()._check_arguments()
-        self._check_minimums(rgb_clip_len=1)
-        self._check_shares("erasing_ratio")
-        jitter = self.color_jitter
-        if jitter is not None and (len(jitter) != 4 or min(jitter) < 0 or max(jitter) > 1):
+        if self.color_jitter is not None and len(self.color_jitter) != 4:
             self._refuse("color_jitter", "brightness, contrast, saturation and hue, each 0 to 1")
         area = self.erasing_area
-        if len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+        if len(area) != 2 or area[0] > area[1]:
             self._refuse("erasing_area", "[least, greatest] share, above 0 and up to 1")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from common.ranges import Angle, Count, NonNegative, PartialShare, PositiveShare, Seed, Share
 from reader import sampling, streams
 from reader import skeleton_clips as clips
 from reader import skeleton_transforms as transforms
@@ -77,28 +78,28 @@ class Skeletons(Recordings):
         filelist: str | None,
         split: str | None = None,
         mode: str = "train",
-        num_classes: int | None = None,
-        seed: int = 0,
+        num_classes: Count | None = None,
+        seed: Seed = 0,
         augment: bool = True,
         layout: str = "ntu25",
         stream: str = "joint",
         scores: str = "mean",
         normalization: str | None = "center",
         sampling: str = "uniform",
-        clip_len: int = 100,
-        num_clips: int = 1,
-        num_persons: int = 2,
+        clip_len: Count = 100,
+        num_clips: Count = 1,
+        num_persons: Count = 2,
         padding: str = "zero",
-        crop_ratio: list[float] | float | None = None,
-        rotation: float | list[float] = 0.0,
-        scale: float = 0.0,
-        shear: float = 0.0,
-        noise: float = 0.0,
-        flip_ratio: float = 0.0,
+        crop_ratio: list[PositiveShare] | PositiveShare | None = None,
+        rotation: Angle | list[Angle] = 0.0,
+        scale: PartialShare = 0.0,
+        shear: NonNegative = 0.0,
+        noise: NonNegative = 0.0,
+        flip_ratio: Share = 0.0,
         random_move: bool = False,
         random_shift: bool = False,
-        repeat: int = 1,
-        memory_limit_gib: float = 8.0,
+        repeat: Count = 1,
+        memory_limit_gib: NonNegative = 8.0,
     ):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
         self.stream, self.scores = stream, scores
@@ -260,11 +261,10 @@ class Skeletons(Recordings):
     def _check_arguments(self) -> None:
         self._check_choices(sampling=SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
         self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"))
-        self._check_minimums(clip_len=1, num_clips=1, num_persons=1, scale=0, shear=0, noise=0)
-        self._check_shares("flip_ratio")
-        if len(self.rotation) != 3 or min(self.rotation) < 0:
-            self._refuse("rotation", "an angle in radians, or three, of 0 or more")
-        if len(self.crop_ratio) != 2 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
+        self._check_ranges()
+        if len(self.rotation) != 3:
+            self._refuse("rotation", "an angle in radians, or three")
+        if len(self.crop_ratio) != 2 or self.crop_ratio[0] > self.crop_ratio[1]:
             self._refuse("crop_ratio", "a share above 0 and up to 1, or [least, greatest]")
         if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
             self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")

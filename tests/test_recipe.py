@@ -54,7 +54,7 @@ def test_resolving_is_complete_and_changes_nothing_twice(tmp_path):
         ("READER.clip_length=8", "[READER]: unknown key 'clip_length'; did you mean 'clip_len'?"),
         ("TRAIN.batchsize=8", "[TRAIN]: unknown key 'batchsize'; did you mean 'batch_size'?"),
         ("TRAIN.seed=8", "[TRAIN]: unknown key 'seed'"),
-        ("VALID.num_clips=many", "[VALID]: num_clips: expected int, got 'many'"),
+        ("VALID.num_clips=many", "[VALID]: num_clips: expected int from 1 to 1000000, got 'many'"),
         ("OPTIMIZER.learning_rat=1", "[OPTIMIZER]: unknown key 'learning_rat'; did you mean 'learning_rate'?"),
         ("RUN.epoch=8", "[RUN]: unknown key 'epoch'; did you mean 'epochs'?"),
     ],

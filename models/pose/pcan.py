@@ -16,6 +16,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, NonNegative, PartialShare, Whole
 from models.parts.gates import CrossModalGate
 from models.parts.layers import make_classifier
 from models.parts.pathway import average_frames
@@ -123,17 +124,17 @@ class PCAN(RGBPoseConv3D):
 
     def __init__(
         self,
-        num_classes: int,
-        coarse_groups: list[int] | str = "ntu60",
-        num_coarse_classes: int | None = None,
-        num_heads: int = 8,
-        attention_dropout: float = 0.1,
-        rectify_weights: list[float] | tuple = (5.0, 1.0),
-        tree_weight: float = 1.0,
-        prototype_weight: float = 0.2,
-        diversity_weight: float = 1.0,
+        num_classes: Count,
+        coarse_groups: list[Whole] | str = "ntu60",
+        num_coarse_classes: Count | None = None,
+        num_heads: Count = 8,
+        attention_dropout: PartialShare = 0.1,
+        rectify_weights: list[NonNegative] | tuple = (5.0, 1.0),
+        tree_weight: NonNegative = 1.0,
+        prototype_weight: NonNegative = 0.2,
+        diversity_weight: NonNegative = 1.0,
         loss_components: list[str] | tuple = MODALITIES,
-        loss_weights: list[float] | tuple = (1.0, 1.0, 1.0, 1.0),
+        loss_weights: list[NonNegative] | tuple = (1.0, 1.0, 1.0, 1.0),
         as_published: bool = False,
         **pathways,
     ):

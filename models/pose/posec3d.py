@@ -10,6 +10,7 @@ three narrow stages with stride 2. Where we differ: only in the implementation, 
 
 from paddle import nn
 
+from common.ranges import Count, PartialShare, Switch
 from models.parts.action_model import ActionModel
 from models.parts.layers import make_classifier
 from models.parts.pathway import Pathway, PathwayConfig, average_frames, convert_pathway_weights
@@ -37,14 +38,14 @@ class PoseC3D(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: int = 17,
-        base_channels: int = 32,
-        stage_blocks: list[int] | tuple = (4, 6, 3),
-        inflate: list[int] | tuple = (0, 1, 1),
-        spatial_strides: list[int] | tuple = (2, 2, 2),
-        temporal_strides: list[int] | tuple = (1, 1, 2),
-        dropout_ratio: float = 0.5,
+        num_classes: Count,
+        in_channels: Count = 17,
+        base_channels: Count = 32,
+        stage_blocks: list[Count] | tuple = (4, 6, 3),
+        inflate: list[Switch] | tuple = (0, 1, 1),
+        spatial_strides: list[Count] | tuple = (2, 2, 2),
+        temporal_strides: list[Count] | tuple = (1, 1, 2),
+        dropout_ratio: PartialShare = 0.5,
         zero_init_residual: bool = True,
     ):
         super().__init__()

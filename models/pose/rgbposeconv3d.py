@@ -17,6 +17,7 @@ official code does not allow, for example the first stage of the pose pathway.
 
 from paddle import nn
 
+from common.ranges import Count, NonNegative, PartialShare, Switch, Whole
 from models.parts.action_model import ActionModel
 from models.parts.layers import make_classifier
 from models.parts.pathway import PATHWAY_RULES, PathwayConfig, average_frames, convert_pathway_weights
@@ -65,27 +66,30 @@ class RGBPoseConv3D(ActionModel):
     input_names = MODALITIES
 
     def __init__(
-        self, num_classes: int, speed_ratio: int = 4, channel_ratio: int = 4,
-        rgb_in_channels: int = 3, rgb_base_channels: int = 64, rgb_stage_blocks: list[int] | tuple = (3, 4, 6, 3),
-        rgb_num_stages: int = 4, rgb_inflate: list[int] | tuple = (0, 0, 1, 1),
-        rgb_spatial_strides: list[int] | tuple = (1, 2, 2, 2), rgb_temporal_strides: list[int] | tuple = (1, 1, 1, 1),
-        rgb_dilations: list[int] | tuple = (1, 1, 1, 1), rgb_conv1_kernel: list[int] | tuple = (1, 7, 7),
-        rgb_conv1_stride_s: int = 2, rgb_conv1_stride_t: int = 1, rgb_pool1_stride_s: int = 2,
-        rgb_pool1_stride_t: int = 1, rgb_with_pool2: bool = False,
-        rgb_lateral: bool = True, rgb_lateral_inv: bool = False, rgb_lateral_infl: int = 1,
-        rgb_lateral_activate: list[int] | tuple = (0, 0, 1, 1), rgb_fusion_kernel: int = 7,
-        rgb_detach: bool = False, rgb_drop_path: float = 0.0,
-        pose_in_channels: int = 17, pose_base_channels: int = 32, pose_stage_blocks: list[int] | tuple = (4, 6, 3),
-        pose_num_stages: int = 3, pose_inflate: list[int] | tuple = (0, 1, 1),
-        pose_spatial_strides: list[int] | tuple = (2, 2, 2), pose_temporal_strides: list[int] | tuple = (1, 1, 1),
-        pose_dilations: list[int] | tuple = (1, 1, 1), pose_conv1_kernel: list[int] | tuple = (1, 7, 7),
-        pose_conv1_stride_s: int = 1, pose_conv1_stride_t: int = 1, pose_pool1_stride_s: int = 1,
-        pose_pool1_stride_t: int = 1, pose_with_pool2: bool = False,
-        pose_lateral: bool = True, pose_lateral_inv: bool = True, pose_lateral_infl: int = 16,
-        pose_lateral_activate: list[int] | tuple = (0, 1, 1), pose_fusion_kernel: int = 7,
-        pose_detach: bool = False, pose_drop_path: float = 0.0, pose_out_indices: list[int] | tuple = (2,),
-        loss_components: list[str] | tuple = MODALITIES, loss_weights: list[float] | tuple = (1.0, 1.0),
-        head_in_channels: list[int] | None = None, dropout_ratio: float = 0.5, zero_init_residual: bool = True,
+        self, num_classes: Count, speed_ratio: Count = 4, channel_ratio: Count = 4,
+        rgb_in_channels: Count = 3, rgb_base_channels: Count = 64,
+        rgb_stage_blocks: list[Count] | tuple = (3, 4, 6, 3), rgb_num_stages: Count = 4,
+        rgb_inflate: list[Switch] | tuple = (0, 0, 1, 1),
+        rgb_spatial_strides: list[Count] | tuple = (1, 2, 2, 2),
+        rgb_temporal_strides: list[Count] | tuple = (1, 1, 1, 1),
+        rgb_dilations: list[Count] | tuple = (1, 1, 1, 1), rgb_conv1_kernel: list[Count] | tuple = (1, 7, 7),
+        rgb_conv1_stride_s: Count = 2, rgb_conv1_stride_t: Count = 1, rgb_pool1_stride_s: Count = 2,
+        rgb_pool1_stride_t: Count = 1, rgb_with_pool2: bool = False,
+        rgb_lateral: bool = True, rgb_lateral_inv: bool = False, rgb_lateral_infl: Count = 1,
+        rgb_lateral_activate: list[Switch] | tuple = (0, 0, 1, 1), rgb_fusion_kernel: Count = 7,
+        rgb_detach: bool = False, rgb_drop_path: PartialShare = 0.0,
+        pose_in_channels: Count = 17, pose_base_channels: Count = 32,
+        pose_stage_blocks: list[Count] | tuple = (4, 6, 3), pose_num_stages: Count = 3,
+        pose_inflate: list[Switch] | tuple = (0, 1, 1),
+        pose_spatial_strides: list[Count] | tuple = (2, 2, 2), pose_temporal_strides: list[Count] | tuple = (1, 1, 1),
+        pose_dilations: list[Count] | tuple = (1, 1, 1), pose_conv1_kernel: list[Count] | tuple = (1, 7, 7),
+        pose_conv1_stride_s: Count = 1, pose_conv1_stride_t: Count = 1, pose_pool1_stride_s: Count = 1,
+        pose_pool1_stride_t: Count = 1, pose_with_pool2: bool = False,
+        pose_lateral: bool = True, pose_lateral_inv: bool = True, pose_lateral_infl: Count = 16,
+        pose_lateral_activate: list[Switch] | tuple = (0, 1, 1), pose_fusion_kernel: Count = 7,
+        pose_detach: bool = False, pose_drop_path: PartialShare = 0.0, pose_out_indices: list[Whole] | tuple = (2,),
+        loss_components: list[str] | tuple = MODALITIES, loss_weights: list[NonNegative] | tuple = (1.0, 1.0),
+        head_in_channels: list[Count] | None = None, dropout_ratio: PartialShare = 0.5, zero_init_residual: bool = True,
     ):  # fmt: skip
         super().__init__()
         rgb = PathwayConfig(

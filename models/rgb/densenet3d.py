@@ -11,6 +11,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count
 from models.parts.action_model import ActionModel
 from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
@@ -83,14 +84,14 @@ class DenseNet3D(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 121,
-        growth_rate: int = 32,
-        num_init_features: int = 64,
-        conv1_t_size: int = 7,
-        conv1_t_stride: int = 1,
+        num_classes: Count,
+        depth: Count = 121,
+        growth_rate: Count = 32,
+        num_init_features: Count = 64,
+        conv1_t_size: Count = 7,
+        conv1_t_stride: Count = 1,
         no_max_pool: bool = False,
-        in_channels: int = 3,
+        in_channels: Count = 3,
     ):
         super().__init__()
         if depth not in NUM_LAYERS:

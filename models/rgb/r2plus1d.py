@@ -11,6 +11,7 @@ Where we differ from that repository: the gradient passes type-A shortcuts (see 
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, Positive
 from models.parts.layers import conv3d
 from models.rgb.resnet3d import PLANES, VideoResNet, make_shortcut
 
@@ -97,14 +98,14 @@ class R2Plus1D(VideoResNet):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 50,
+        num_classes: Count,
+        depth: Count = 50,
         shortcut: str = "B",
-        conv1_t_size: int = 7,
-        conv1_t_stride: int = 1,
+        conv1_t_size: Count = 7,
+        conv1_t_stride: Count = 1,
         no_max_pool: bool = False,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         stem = (conv1_t_size, conv1_t_stride, no_max_pool)
         super().__init__(BLOCKS, PLANES, num_classes, depth, shortcut, *stem, widen_factor, in_channels)

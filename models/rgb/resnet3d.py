@@ -12,6 +12,7 @@ Parameter names are the official ones.
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, Positive
 from models.parts.action_model import ActionModel
 from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
@@ -228,14 +229,14 @@ class ResNet3D(VideoResNet):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 50,
+        num_classes: Count,
+        depth: Count = 50,
         shortcut: str = "B",
-        conv1_t_size: int = 7,
-        conv1_t_stride: int = 1,
+        conv1_t_size: Count = 7,
+        conv1_t_stride: Count = 1,
         no_max_pool: bool = False,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         stem = (conv1_t_size, conv1_t_stride, no_max_pool)
         super().__init__(BLOCKS, PLANES, num_classes, depth, shortcut, *stem, widen_factor, in_channels)

@@ -11,6 +11,7 @@ gradient; ours does.
 
 import functools
 
+from common.ranges import Count, Positive
 from models.rgb.resnet3d import Bottleneck, VideoResNet
 
 PLANES = (128, 256, 512, 1024)
@@ -51,15 +52,15 @@ class ResNeXt3D(VideoResNet):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 50,
-        cardinality: int = 32,
+        num_classes: Count,
+        depth: Count = 50,
+        cardinality: Count = 32,
         shortcut: str = "B",
-        conv1_t_size: int = 7,
-        conv1_t_stride: int = 1,
+        conv1_t_size: Count = 7,
+        conv1_t_stride: Count = 1,
         no_max_pool: bool = False,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         if cardinality < 1:
             raise ValueError(f"ResNeXt3D: cardinality must be 1 or more, got {cardinality!r}")

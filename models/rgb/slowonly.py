@@ -9,6 +9,7 @@ Where we differ: only in the implementation, see `models/parts/resnet2d.py`; ker
 
 from paddle import nn
 
+from common.ranges import Count, PartialShare, Positive
 from models.parts.action_model import ActionModel
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import conv2d, make_classifier
@@ -67,12 +68,12 @@ class SlowOnly(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 50,
-        dropout_ratio: float = 0.5,
+        num_classes: Count,
+        depth: Count = 50,
+        dropout_ratio: PartialShare = 0.5,
         zero_init_residual: bool = True,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         super().__init__()
         self.backbone = SlowOnlyResNet(depth, widen_factor, in_channels, zero_init_residual)

@@ -21,6 +21,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, NonNegative, PartialShare, Positive
 from models.parts.action_model import ActionModel
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
@@ -245,20 +246,20 @@ class TPN(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         backbone: str = "slowonly",
-        depth: int = 50,
-        temporal_scales: list[int] = DEFAULT_TEMPORAL_SCALES,
-        upsample_scale: list[int] = NO_SCALING,
-        downsample_scale: list[int] = NO_SCALING,
+        depth: Count = 50,
+        temporal_scales: list[Count] = DEFAULT_TEMPORAL_SCALES,
+        upsample_scale: list[Count] = NO_SCALING,
+        downsample_scale: list[Count] = NO_SCALING,
         fusion_scales: list[list] | None = None,
         flow: str = "cascade",
-        aux_weight: float = 0.5,
+        aux_weight: NonNegative = 0.5,
         shift: str | None = "residual",
-        dropout_ratio: float = 0.5,
+        dropout_ratio: PartialShare = 0.5,
         zero_init_residual: bool = True,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         super().__init__()
         fusion_scales = fusion_scales or [NO_SCALING] * len(temporal_scales)

@@ -13,6 +13,7 @@ differ by a tenth. The published accuracies of MMAction2 belong to the default.
 import paddle
 from paddle import nn
 
+from common.ranges import Count, PartialShare, Positive
 from models.parts.action_model import ActionModel
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
@@ -121,13 +122,13 @@ class TSM(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 50,
+        num_classes: Count,
+        depth: Count = 50,
         shift: str | None = "residual",
-        dropout_ratio: float = 0.5,
+        dropout_ratio: PartialShare = 0.5,
         zero_init_residual: bool = False,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         super().__init__()
         self.backbone = ShiftResNet(shift, depth, widen_factor, in_channels, zero_init_residual)

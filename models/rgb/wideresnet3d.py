@@ -6,6 +6,7 @@ Paper: "Wide Residual Networks", S. Zagoruyko, N. Komodakis, BMVC 2016, arXiv:16
 Where we differ: the official type-A shortcut passes no gradient; ours does.
 """
 
+from common.ranges import Count, Positive, Whole
 from models.rgb.resnet3d import PLANES, Bottleneck, VideoResNet
 
 
@@ -37,15 +38,15 @@ class WideResNet3D(VideoResNet):
 
     def __init__(
         self,
-        num_classes: int,
-        depth: int = 50,
-        k: int = 2,
+        num_classes: Count,
+        depth: Count = 50,
+        k: Whole = 2,
         shortcut: str = "B",
-        conv1_t_size: int = 7,
-        conv1_t_stride: int = 1,
+        conv1_t_size: Count = 7,
+        conv1_t_stride: Count = 1,
         no_max_pool: bool = False,
-        widen_factor: float = 1.0,
-        in_channels: int = 3,
+        widen_factor: Positive = 1.0,
+        in_channels: Count = 3,
     ):
         if k < 1:
             raise ValueError(f"WideResNet3D: k must be 1 or more, got {k!r}; MODEL.widen_factor narrows")

@@ -17,6 +17,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, PartialShare
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
@@ -230,15 +231,15 @@ class AGCN(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         layout: str = "ntu25",
-        in_channels: int = 3,
-        num_persons: int = 2,
+        in_channels: Count = 3,
+        num_persons: Count = 2,
         topology: str = "added",
         attention: bool = False,
-        dropout: float = 0.0,
-        base_channels: int = 64,
-        num_blocks: list[int] | None = None,
+        dropout: PartialShare = 0.0,
+        base_channels: Count = 64,
+        num_blocks: list[Count] | None = None,
     ):
         super().__init__()
         if topology not in ("added", "gated"):

@@ -13,6 +13,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, PartialShare
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
@@ -178,13 +179,13 @@ class CTRGCN(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         layout: str = "ntu25",
-        in_channels: int = 3,
-        num_persons: int = 2,
-        base_channels: int = 64,
-        num_blocks: list[int] | tuple = (4, 3, 3),
-        dropout: float = 0.0,
+        in_channels: Count = 3,
+        num_persons: Count = 2,
+        base_channels: Count = 64,
+        num_blocks: list[Count] | tuple = (4, 3, 3),
+        dropout: PartialShare = 0.0,
         learn_adjacency: bool = True,
         aggregation: str = "rows",
         temporal_relu: bool = False,

@@ -16,6 +16,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, NonNegative, PartialShare, Seed, Whole
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import vector_adjacency
@@ -244,20 +245,20 @@ class InfoGCN(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         layout: str = "ntu25",
-        in_channels: int = 3,
-        num_persons: int = 2,
-        k: int = 1,
-        base_channels: int = 64,
-        num_blocks: list[int] | tuple = (3, 3, 3),
-        num_heads: int = 3,
-        dropout: float = 0.0,
-        noise_ratio: float = 0.5,
-        prior_gain: float = 3.0,
-        prior_seed: int = 0,
-        mmd_weight: float = 0.1,
-        mean_weight: float = 1e-4,
+        in_channels: Count = 3,
+        num_persons: Count = 2,
+        k: Whole = 1,
+        base_channels: Count = 64,
+        num_blocks: list[Count] | tuple = (3, 3, 3),
+        num_heads: Count = 3,
+        dropout: PartialShare = 0.0,
+        noise_ratio: NonNegative = 0.5,
+        prior_gain: NonNegative = 3.0,
+        prior_seed: Seed = 0,
+        mmd_weight: NonNegative = 0.1,
+        mean_weight: NonNegative = 1e-4,
     ):
         super().__init__()
         minimums = {"k": (k, 0), "base_channels": (base_channels, RELATION_RATIO), "num_heads": (num_heads, 1)}

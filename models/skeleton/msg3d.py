@@ -15,6 +15,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import NORMALIZATIONS, disentangled_adjacency
@@ -276,15 +277,15 @@ class MSG3D(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         layout: str = "ntu25",
-        in_channels: int = 3,
-        num_persons: int = 2,
-        base_channels: int = 96,
-        num_blocks: int = 3,
-        num_gcn_scales: int = 13,
-        num_g3d_scales: int = 6,
-        window_sizes: list[int] | tuple = (3, 5),
+        in_channels: Count = 3,
+        num_persons: Count = 2,
+        base_channels: Count = 96,
+        num_blocks: Count = 3,
+        num_gcn_scales: Count = 13,
+        num_g3d_scales: Count = 6,
+        window_sizes: list[Count] | tuple = (3, 5),
         normalization: str = "symmetric",
     ):
         super().__init__()

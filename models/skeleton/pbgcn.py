@@ -14,6 +14,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, PartialShare
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
@@ -220,19 +221,19 @@ class PBGCN(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         layout: str = "ntu25",
-        in_channels: int = 3,
-        num_persons: int = 1,
+        in_channels: Count = 3,
+        num_persons: Count = 1,
         labeling_mode: str = "uniform",
-        num_parts: int = 4,
+        num_parts: Count = 4,
         layers_config: list | None = None,
         use_data_bn: bool = False,
         mask_learning: bool = False,
         use_local_bn: bool = False,
         multiscale: bool = False,
-        temporal_kernel_size: int = 9,
-        dropout: float = 0.5,
+        temporal_kernel_size: Count = 9,
+        dropout: PartialShare = 0.5,
     ):
         super().__init__()
         layers = LAYERS if layers_config is None else layers_config

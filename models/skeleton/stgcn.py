@@ -14,6 +14,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from common.ranges import Count, PartialShare, Whole
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
@@ -222,21 +223,21 @@ class STGCN(ActionModel):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: Count,
         layout: str = "ntu25",
-        in_channels: int = 3,
-        num_persons: int = 2,
+        in_channels: Count = 3,
+        num_persons: Count = 2,
         strategy: str = "spatial",
-        max_hop: int = 1,
-        dilation: int = 1,
+        max_hop: Whole = 1,
+        dilation: Count = 1,
         adaptive: str = "importance",
         conv_pos: str = "pre",
         gcn_residual: bool = False,
         per_person_norm: bool = False,
-        dropout: float = 0.0,
+        dropout: PartialShare = 0.0,
         two_stream: bool = False,
-        base_channels: int = 64,
-        num_blocks: list[int] | None = None,
+        base_channels: Count = 64,
+        num_blocks: list[Count] | None = None,
     ):
         super().__init__()
         if adaptive not in ADAPTIVE:

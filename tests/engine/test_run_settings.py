@@ -25,17 +25,9 @@ def test_better_by_a_delta_is_better_by_more_than_that_either_way(rule, sign):
 @pytest.mark.parametrize(
     "keys, message",
     [
-        ({"epochs": 0}, "expected at least 1, got 0"),
         ({"metric": "top3"}, "RUN.metric: expected one of top1, top5"),
         ({"rule": "more"}, "RUN.rule: expected one of None, greater, less, got 'more'"),
-        ({"log_interval": 0}, "RUN.log_interval: expected at least 1, got 0"),
-        ({"accumulate": 0}, "RUN.accumulate: expected at least 1, got 0"),
         ({"amp_level": "O3"}, "RUN.amp_level: expected one of O0, O1, O2, got 'O3'"),
-        ({"ema_decay": 1.5}, "RUN.ema_decay: expected 0 to 1, got 1.5"),
-        ({"ema_decay": 1.0}, "an average with decay 1 never moves"),
-        ({"mix_ratio": -0.1}, "RUN.mix_ratio: expected 0 to 1, got -0.1"),
-        ({"mixup_alpha": -1.0}, "RUN.mixup_alpha: expected 0 or more, got -1.0"),
-        ({"early_stop_patience": -1}, "RUN.early_stop_patience: expected 0 or more, got -1"),
         ({"freeze_until": "layer1", "train_from": "layer2"}, "set one of them"),
     ],
 )

@@ -299,12 +299,12 @@ def test_a_broken_picture_is_damage(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"rgb_clip_len": 0}, "reader rgbpose: rgb_clip_len is 0, expected 1 or more"),
+        ({"rgb_clip_len": 0}, "reader rgbpose: rgb_clip_len is 0, expected int from 1 to 1000000"),
         (
             {"color_jitter": [0.4, 0.4, 0.4]},
             "color_jitter is [0.4, 0.4, 0.4], expected brightness, contrast, saturation",
         ),
-        ({"erasing_ratio": 1.5}, "erasing_ratio is 1.5, expected 0 to 1"),
+        ({"erasing_ratio": 1.5}, "erasing_ratio is 1.5, expected float from 0 to 1"),
         ({"erasing_area": [0.2, 0.1]}, "erasing_area is [0.2, 0.1], expected [least, greatest]"),
         ({"kind": "both"}, "kind is 'both', expected one of joints, limbs"),
     ],
