@@ -8,6 +8,7 @@ import ast
 import configparser
 import inspect
 import logging
+import os
 import pathlib
 
 import yaml
@@ -19,6 +20,7 @@ from common.text_files import read_text
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
+YAML_MERGE = "tag:yaml.org,2002:merge"
 INI_SUFFIXES, YAML_SUFFIXES = (".txt", ".ini", ".cfg"), (".yaml", ".yml")
 
 # Keys of earlier versions of this project and what they are called now, and values that changed with them. Keys of
@@ -163,33 +165,50 @@ def _yaml_value(node: yaml.Node):
         return [_yaml_value(child) for child in node.value]
     if isinstance(node, yaml.ScalarNode):
         return parse_value(node.value) if node.style is None else node.value
-    values = {}
+    values, merged = {}, {}
     for key, child in node.value:
-        if key.value in values:
+        if key.tag == YAML_MERGE:
+            merged.update(_merge(child))
+        elif key.value in values:
             raise ValueError(f"line {key.start_mark.line + 1}: key '{key.value}' is given twice")
-        values[key.value] = _yaml_value(child)
-    return values
+        else:
+            values[key.value] = _yaml_value(child)
+    return {**merged, **values}
 
 
-def parse_value(text: str):
+def _merge(node: yaml.Node) -> dict:
+    """Return the keys that `<<: *base` or `<<: [*first, *second]` adds; of several the first one holds."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not all(isinstance(each, yaml.MappingNode) for each in nodes):
+        raise ValueError(f"line {node.start_mark.line + 1}: << takes keys with values, such as *base of `&base`")
+    merged = {}
+    for each in reversed(nodes):
+        merged.update(_yaml_value(each))
+    return merged
+
+
+def parse_value(text: str, has_comments: bool = True):
     """Read one value the same way in every dialect and on the command line.
 
     Python literals (`1e-4`, `[1, 2]`, `"a # b"`), `true`, `false`, `none`, `null` in any case, flow lists of bare
-    words (`[a, b]`), else the text itself without a trailing ` # comment`. An empty text is None.
+    words (`[a, b]`), else the text itself; of a path `~/data` the home folder is filled in. An empty text is None.
+
+    Args:
+        has_comments: leave out a trailing ` # comment`; a command line has none.
     """
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError):
-        return _parse_bare(text.split(" #")[0].strip())
+        return _parse_bare((text.split(" #")[0] if has_comments else text).strip())
     return list(value) if isinstance(value, tuple) else value
 
 
 def _parse_bare(text: str):
-    constants = {"true": True, "false": False, "none": None, "null": None, "": None}
+    constants = {"true": True, "false": False, "none": None, "null": None, "~": None, "": None}
     if text.lower() in constants:
         return constants[text.lower()]
     if text[0] not in "[{":
-        return text
+        return os.path.expanduser(text)
     try:
         return _yaml_value(yaml.compose(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
@@ -207,7 +226,7 @@ def parse_overrides(overrides: list) -> dict:
         if section.upper() not in SECTIONS:
             known = f"{suggest(section.upper(), SECTIONS)} (known: {', '.join(SECTIONS)})"
             raise ValueError(f"-o {override}: unknown section{known}")
-        given = {section.upper(): {key: parse_value(value)}}
+        given = {section.upper(): {key: parse_value(value, has_comments=False)}}
         rename_keys(given)
         for name, values in given.items():
             parsed.setdefault(name, {}).update(values)

@@ -88,8 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         if not clips["val"]:
             raise ValueError(f"the videos in '{args.train}' are of one group, so --val_ratio cannot hold out any")
     elif os.path.isfile(args.val_list):
-        os.remove(args.val_list)
-        print(f"data_list_gener: removed {args.val_list} of an earlier run, whose videos are in the training list now")
+        set_aside(args.val_list, clips["train"])
     for subset, chosen in clips.items():
         is_whole = subset == "test" or not args.val_ratio  # val.list is taken out of the training list
         size = len(read_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
@@ -98,6 +97,17 @@ def main(argv: list[str] | None = None) -> int:
     if shared:
         print(f"data_list_gener: WARNING: {len(shared)} groups stand in train AND test, such as {shared[0]}")
     return 0
+
+
+def set_aside(val_list: str, trained: list[Clip]) -> None:
+    """Rename a val list that shares clips with the training list, such as one of an earlier run with --val_ratio."""
+    paths = {os.path.realpath(entry.path) for entry in read_list(val_list, must_exist=False)[0]}
+    if paths.isdisjoint(os.path.realpath(clip.path) for clip in trained):
+        return
+    names = (f"{val_list}.old{number}" for number in itertools.count(1))
+    backup = next(name for name in names if not os.path.exists(name))
+    os.rename(val_list, backup)
+    print(f"data_list_gener: {val_list} had clips that are in the training list now, it is called {backup} now")
 
 
 def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:

@@ -135,7 +135,8 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
     make_folder(folder)
     batches = {batch.part: batch for batch in make_batches(samples, folder, args, BATCH_BYTES)}
     read = functools.partial(read_batch, args=args)
-    outcomes = run_jobs(read, batches, args.workers, "skeleton2pkl", unit="part")
+    sizes = {part: len(batch.samples) for part, batch in batches.items()}
+    outcomes = run_jobs(read, batches, args.workers, "skeleton2pkl", unit="sample", sizes=sizes)
     singles = {}  # of a batch that killed its process each sample by itself, so that only one is lost
     for part in outcomes.failed:
         for batch in make_batches(batches[part].samples, folder, args, 0):

@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import platform
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from common.cores import count_cores
 from common.screen import protect_screen
 from common.suggestions import suggest
 
+OVERRIDE = re.compile(r"[A-Za-z]+\.\w+=")  # a word of -o
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
 
 
@@ -39,7 +41,18 @@ class CommandLine(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         """Parse what is known of `args` (default: the process's own); return it and the arguments that are left."""
         argv = [_replace_hyphens(argument) for argument in (sys.argv[1:] if args is None else args)]
-        return super().parse_known_args(argv, namespace)
+        if "-o" in self._option_string_actions:
+            self._check_overrides(argv)
+        values, unknown = super().parse_known_args(argv, namespace)
+        for name, value in vars(values).items():
+            setattr(values, name, _expand_home(value))
+        return values, unknown
+
+    def _check_overrides(self, argv: list) -> None:
+        """Refuse `-o A.x=1 B.y=2`, as other projects take it: without an -o of its own a word is a config's name."""
+        for before, value, word in zip(argv, argv[1:], argv[2:], strict=False):
+            if before == "-o" and OVERRIDE.match(word):
+                self.error(f"{word}: each key needs an -o of its own: -o {value} -o {word}")
 
     def _describe_unknown(self, argument: str) -> str:
         if not argument.startswith("-"):
@@ -53,6 +66,13 @@ def _replace_hyphens(argument: str) -> str:
         return argument
     flag, equals, value = argument.partition("=")
     return "--" + flag[2:].replace("-", "_") + equals + value
+
+
+def _expand_home(value):
+    """Fill in the home folder in paths such as ~/data; a shell leaves it out of --root=~/data."""
+    if isinstance(value, list):
+        return [_expand_home(item) for item in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def parse_bool(text: str) -> bool:

@@ -31,7 +31,14 @@ class Outcomes:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def run_jobs(function: Callable, items: dict[str, Any], num_workers: int, title: str, unit: str = "video") -> Outcomes:
+def run_jobs(
+    function: Callable,
+    items: dict[str, Any],
+    num_workers: int,
+    title: str,
+    unit: str = "video",
+    sizes: dict[str, int] | None = None,
+) -> Outcomes:
     """Call `function(argument)` for each `name: argument` of `items`, several at a time, with a progress bar.
 
     Each call runs in a worker process, so that a decoder that crashes is one failed item. When this process ends,
@@ -41,21 +48,23 @@ def run_jobs(function: Callable, items: dict[str, Any], num_workers: int, title:
         function: module-level function; it, its values and the arguments must be picklable.
         num_workers: number of processes, 0 for one per core.
         title: of the bar.
-        unit: what one item is, for the rate.
+        unit: what is counted.
+        sizes: how many of it an item holds, by name; None: each is one.
     Raises:
         OSError: the disk is full or read-only; what is done is done, the rest is not tried.
     """
     outcomes, waiting = Outcomes(), deque(items.items())
     workers = [_Worker(function) for _ in range(min(num_workers or count_cores(), len(items)))]
-    progress = _Progress(title, len(items), unit)
+    sizes = sizes or dict.fromkeys(items, 1)
+    progress = _Progress(title, sum(sizes[name] for name in items), unit)
     try:
         for worker in workers:
             worker.send(*waiting.popleft())
         while any(worker.item is not None for worker in workers):
             ready = wait([worker.pipe for worker in workers if worker.item is not None])
             for worker in [worker for worker in workers if worker.pipe in ready]:
+                progress.advance(sizes[worker.item])
                 worker.receive(outcomes)
-                progress.advance()
                 if waiting:
                     worker.send(*waiting.popleft())
     finally:
@@ -155,10 +164,10 @@ class _Progress:
         self.printed_s = self.start_s
         self.bar = tqdm(total=total, desc=title, unit=unit) if sys.stderr.isatty() else None
 
-    def advance(self) -> None:
-        self.count += 1
+    def advance(self, count: int) -> None:
+        self.count += count
         if self.bar is not None:
-            self.bar.update()
+            self.bar.update(count)
         elif time.monotonic() - self.printed_s > PLAIN_INTERVAL_S or self.count == self.total:
             self.printed_s = time.monotonic()
             elapsed_s = max(self.printed_s - self.start_s, 1e-9)

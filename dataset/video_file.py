@@ -48,15 +48,16 @@ class VideoFile:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); get it again or take it out of the list")
         try:
-            self._container = av.open(path)
-            stream = self._find_stream()
-            packets = [packet for packet in self._container.demux(stream) if packet.size]
+            with av.open(path) as container:
+                stream, self._format = self._find_stream(container), container.format.name
+                packets = [packet for packet in container.demux(stream) if packet.size]
+                num_stated = stream.frames
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
                 f"{path}: {os.path.getsize(path)} bytes that FFmpeg cannot read ({error.strerror}): cut off, damaged, "
                 "or no video; get it again or take it out of the list"
             ) from error
-        is_short = (stream.frames == 0 or len(packets) < stream.frames) and os.path.getsize(path) < _find_end(path)
+        is_short = (num_stated == 0 or len(packets) < num_stated) and os.path.getsize(path) < _find_end(path)
         if is_short or any(packet.is_corrupt for packet in packets):
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
         self._codec = stream.codec_context
@@ -107,11 +108,11 @@ class VideoFile:
                 f"{self.path}: {len(missing)} of {len(self)} frames cannot be decoded: damaged; get it again"
             )
 
-    def _find_stream(self) -> av.VideoStream:
-        for stream in self._container.streams.video:
+    def _find_stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+        for stream in container.streams.video:
             if stream.codec_context is not None:
                 return stream
-        kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "nothing"
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnreadableVideoError(f"{self.path}: holds {kinds}, expected a video; take it out of the list")
 
     def _index_packets(self, packets: list) -> None:
@@ -128,7 +129,7 @@ class VideoFile:
         times = [packet.pts for packet in packets]
         for index, packet in enumerate(packets):
             packet.pts = index
-        is_timed = self._container.format.name != "avi" and None not in times and len(set(times)) == len(times)
+        is_timed = self._format != "avi" and None not in times and len(set(times)) == len(times)
         hidden = self._find_hidden()
         self._is_counted = self._can_reorder() and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
         if self._is_counted:

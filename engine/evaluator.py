@@ -12,6 +12,8 @@ from engine import distributed, metrics
 from engine.logger import progress_bar
 from engine.memory import explain_out_of_memory
 
+MAX_VIEWS = 64  # that the network scores at once: a long video has hundreds of windows
+
 
 def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) -> dict:
     """Score every sample of a loader.
@@ -37,7 +39,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
     advice = "lower VALID.batch_size while training, TEST.batch_size for test.py"
     with paddle.no_grad(), progress_bar(loader, "evaluate") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
-            heads = model.name_outputs(model(*loader.prepare(batch["inputs"]).values()))
+            heads = _score_views(model, loader, batch["inputs"])
             means = {name: _average_views(logits, batch["views"], average_clips) for name, logits in heads.items()}
             scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
             num_samples += len(batch["labels"])
@@ -51,6 +53,16 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
     scores = model.fuse(heads)
     loss = _mean_loss(scores, labels, average_clips)
     return {"names": names, "labels": labels, "scores": scores, "heads": heads, "loss": loss}
+
+
+def _score_views(model, loader, inputs: dict) -> dict:
+    """Return the logits of each head, (sum of views, num_classes), of a batch's inputs, in parts of MAX_VIEWS."""
+    num_views = len(next(iter(inputs.values())))
+    parts = []
+    for start in range(0, num_views, MAX_VIEWS):
+        views = {name: values[start : start + MAX_VIEWS] for name, values in inputs.items()}
+        parts.append(model.name_outputs(model(*loader.prepare(views).values())))
+    return {name: paddle.concat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _average_views(logits: paddle.Tensor, views: np.ndarray, average_clips: str) -> np.ndarray:

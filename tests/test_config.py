@@ -82,6 +82,43 @@ def test_overrides_win_and_bad_ones_are_told():
         texts.parse_overrides(["OPTIMISER.learning_rate=1"])
 
 
+def test_on_a_command_line_nothing_is_a_comment():
+    given = texts.parse_overrides(["TRAIN.filelist=data/my set #1/train.list", "RUN.log_file= # 1 "])
+    assert given == {"TRAIN": {"filelist": "data/my set #1/train.list"}, "RUN": {"log_file": "# 1"}}
+
+
+def test_a_home_folder_is_filled_in(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/wang")
+    (tmp_path / "a.yaml").write_text("RUN:\n  save_dir: ~/runs  # his\n  log_file: ~\n  pretrain: a~b\n")
+    run = {"save_dir": "/home/wang/runs", "log_file": None, "pretrain": "a~b"}
+    assert texts.load_config(str(tmp_path / "a.yaml"))["RUN"] == run
+    assert texts.parse_overrides(["RUN.save_dir=~/my runs"]) == {"RUN": {"save_dir": "/home/wang/my runs"}}
+
+
+MERGED = """
+TRAIN: &train
+  batch_size: 8
+  num_workers: 2
+VALID: &valid
+  <<: *train
+  batch_size: 4
+TEST:
+  num_clips: 3
+  <<: [*valid, *train]
+"""
+
+
+def test_yaml_merges_keys_and_the_own_and_the_first_win(tmp_path):
+    (tmp_path / "a.yaml").write_text(MERGED)
+    config = texts.load_config(str(tmp_path / "a.yaml"))
+    assert config["TRAIN"] == {"batch_size": 8, "num_workers": 2}
+    assert config["VALID"] == {"batch_size": 4, "num_workers": 2}
+    assert config["TEST"] == {"batch_size": 4, "num_workers": 2, "num_clips": 3}
+    (tmp_path / "b.yaml").write_text("TRAIN:\n  <<: 5\n")
+    with pytest.raises(ValueError, match="b.yaml: not a config text: line 2: << takes keys with values"):
+        texts.load_config(str(tmp_path / "b.yaml"))
+
+
 class Toy:
     """A thing with typed parameters."""
 

@@ -1,6 +1,7 @@
 """Records to lists: every record checked, bad ones left out with the reason, groups kept apart."""
 
 import csv
+import json
 import os
 import pickle
 import re
@@ -102,10 +103,21 @@ def test_one_group_gives_no_val_list(tree):
 
 
 def test_val_list_of_an_earlier_run_does_not_stay_beside_the_full_training_list(tree, capsys):
-    check(tree, "--val_ratio", 0.25)
-    check(tree)
-    assert not (tree / "val.list").exists() and "removed" in capsys.readouterr().out
+    for number in (1, 2):
+        check(tree, "--val_ratio", 0.25)
+        written = (tree / "val.list").read_bytes()
+        check(tree)
+        assert not (tree / "val.list").exists()
+        assert (tree / f"val.list.old{number}").read_bytes() == written
+        assert f"it is called {tree}/val.list.old{number} now" in capsys.readouterr().out
     assert len(read_videos(tree / "train.list")[0]) == 8
+
+
+def test_a_val_list_of_other_clips_stays(tree, capsys):
+    own = f"# classes: {json.dumps(CLASSES, ensure_ascii=False)}\nelsewhere/v_Zumba_g20_c01.pkl\n"
+    (tree / "val.list").write_text(own, encoding="utf-8")
+    check(tree)
+    assert (tree / "val.list").read_text(encoding="utf-8") == own and "val.list" not in capsys.readouterr().out
 
 
 def change(path, **fields):

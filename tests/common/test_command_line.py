@@ -23,6 +23,21 @@ def test_a_hyphen_equals_an_underscore():
     assert make_parser().parse_args(["--save-dir=a-b"]).save_dir == "a-b"
 
 
+def test_a_home_folder_is_filled_in(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/wang")
+    assert make_parser().parse_args(["--save_dir=~/a-b"]).save_dir == "/home/wang/a-b"
+
+
+def test_overrides_in_a_row_are_explained(capsys):
+    parser = make_parser()
+    parser.add_argument("config", nargs="?")
+    parser.add_argument("-o", dest="overrides", action="append")
+    assert parser.parse_args(["-o", "RUN.epochs=1", "a.txt"]).config == "a.txt"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["-o", "RUN.epochs=1", "TRAIN.batch_size=2"])
+    assert "needs an -o of its own: -o RUN.epochs=1 -o TRAIN.batch_size=2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

@@ -106,6 +106,14 @@ def test_plain_progress_has_rate_and_time_left(capsys, monkeypatch):
     assert lines[3].endswith(", 0 s left")
 
 
+def test_progress_counts_what_the_items_hold(capsys, monkeypatch):
+    monkeypatch.setattr(processes, "PLAIN_INTERVAL_S", -1)
+    run_jobs(double, {"a": 1, "b": 2}, 1, "reading", unit="sample", sizes={"a": 30, "b": 12})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("reading: 30/42, ") and " samples/s, " in lines[0]
+    assert lines[1].startswith("reading: 42/42, ") and lines[1].endswith(", 0 s left")
+
+
 def test_terminal_gets_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     run_jobs(double, {"a": 1, "b": 2}, 1, "doubling")

@@ -13,6 +13,39 @@ STARTS = [1, 5, 8, 11, 15, 18, 22, 25, 28, 32]  # 34 possible ones in ten shares
 LEFTS = [0, 16, 32]  # of a square as high as the frame, in its width of 96
 
 
+class MeanColor:
+    """A stand-in for a network, which remembers how many views it was given at once."""
+
+    def __init__(self):
+        self.counts = []
+
+    def eval(self):
+        pass
+
+    def __call__(self, rgb):
+        self.counts.append(len(rgb))
+        return rgb.mean(axis=[2, 3, 4])
+
+    def name_outputs(self, outputs):
+        return {"fused": outputs}
+
+    def fuse(self, heads):
+        return heads["fused"]
+
+
+def test_many_views_are_scored_in_parts(tmp_path, monkeypatch):
+    write_numbered_video(tmp_path / "long.avi")
+    (tmp_path / "test.list").write_text("long.avi 1\n")
+    reader = {"clip_len": 2, "crop_size": 8, "protocol": "windows", "num_workers": 0, "num_classes": 3}
+    loader = build_loader(mode="test", filelist=str(tmp_path / "test.list"), batch_size=1, **reader)
+    whole, parts = MeanColor(), MeanColor()
+    expected = evaluator.evaluate(whole, loader)["scores"]
+    monkeypatch.setattr(evaluator, "MAX_VIEWS", 7)
+    np.testing.assert_allclose(evaluator.evaluate(parts, loader)["scores"], expected, rtol=1e-6)
+    assert len(whole.counts) == 1 and whole.counts[0] > 14
+    assert sum(parts.counts) == whole.counts[0] and max(parts.counts) == 7
+
+
 @pytest.mark.parametrize("average_clips", ["prob", "score"])
 def test_ten_clips_of_three_crops_are_thirty_views_averaged(tmp_path, average_clips):
     films = [write_numbered_video(tmp_path / name) for name in ("one.mp4", "two.avi")]

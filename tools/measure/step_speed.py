@@ -9,7 +9,7 @@ import gc
 import paddle
 
 from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep, find_obstacle
-from engine.run_card import format_shapes
+from engine.run_card import count_parameters, format_shapes
 from tools import gpu_check
 from tools.measure.tables import format_spread, format_table
 from tools.measure.timing import build_step, describe_machine, draw_batch, time_in_turn, to_tensors
@@ -52,7 +52,7 @@ def compare(name: str, batch_size: int, num_calls: int, repeats: int) -> list:
     inputs, labels = to_tensors(inputs), paddle.to_tensor(labels)
     static = OneDNNStep(dynamic.model, dynamic.criterion, dynamic.optimizer, dynamic.prepare)
     dynamic.begin_epoch()
-    millions = sum(parameter.size for parameter in dynamic.model.parameters()) / 1e6
+    millions = count_parameters(dynamic.model) / 1e6
     row = [name, format_shapes(reader.input_shape), f"{millions:.1f}"]
     updates = [functools.partial(step, inputs, labels, 0.0, 0) for step in (dynamic, static)]
     row += time_both(updates, num_calls, repeats)
