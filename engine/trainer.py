@@ -10,6 +10,9 @@ from engine import distributed, logger
 from engine.logger import progress_bar
 from engine.memory import advise_batch, explain_out_of_memory, peak_memory_gib
 from engine.run_folder import Progress
+from engine.train_step import TrainStep
+
+NORMS = (paddle.nn.BatchNorm1D, paddle.nn.BatchNorm2D, paddle.nn.BatchNorm3D, paddle.nn.SyncBatchNorm)
 
 
 class Clock:
@@ -151,6 +154,53 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
     values = {"train/step_loss": meter.last_loss, "train/step_top1": meter.last_top1, "train/step_lr": learning_rate}
     run_log.scalars(progress.step, values)
     run_log.record(progress.step, progress.epoch, **values)
+
+
+def compute_norm_statistics(step: TrainStep, loader) -> None:
+    """Set the running mean and variance of each batch norm to those of all samples of a loader.
+
+    The running ones follow by a tenth an update: after a few dozen updates, such as of RUN.overfit, they are still those
+    of earlier weights, and the network scores the very samples that it knows by heart worse than it learnt them.
+    """
+    step.model.eval()
+    norms = {
+        name: NormInputs(layer)
+        for name, layer in step.model.named_sublayers()
+        if isinstance(layer, NORMS) and all(layer is not frozen for frozen in step.frozen_norms)
+    }
+    with paddle.no_grad(), step.precision.cast():
+        for batch in loader:
+            step.model(*step.prepare(batch["inputs"]).values())
+    values = step.model.state_dict()
+    for name, inputs in norms.items():
+        inputs.hook.remove()
+        for kind, statistic in zip(("_mean", "_variance"), inputs.moments(), strict=True):
+            values[f"{name}.{kind}"].set_value(statistic.astype(values[f"{name}.{kind}"].dtype))
+    step.model.eval()
+    distributed.average_norm_statistics(step.model)
+
+
+class NormInputs:
+    """Mean and variance of what a batch norm, set to training mode, is given."""
+
+    def __init__(self, layer: paddle.nn.Layer):
+        layer.train()
+        self.count, self.sums = 0, []
+        self.hook = layer.register_forward_pre_hook(self._add)
+
+    def _add(self, layer: paddle.nn.Layer, inputs: tuple) -> None:
+        values = inputs[0].astype("float32")
+        axes = [0, *range(2, values.ndim)]
+        count = values.size // values.shape[1]
+        mean = values.mean(axis=axes)
+        square = values.var(axis=axes, unbiased=False) + mean**2
+        self.sums.append((count * mean, count * square))
+        self.count += count
+
+    def moments(self) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Return the mean and the variance, (C,) each, of all inputs so far."""
+        mean, square = (sum(parts) / self.count for parts in zip(*self.sums, strict=True))
+        return mean, square - mean**2
 
 
 def check_finite(model: paddle.nn.Layer, epoch: int) -> None:

@@ -212,3 +212,21 @@ def test_several_losses_are_averaged_by_name():
     row = trainer.train_one_epoch(step, FakeLoader(batches), CONSTANT, Progress(), SilentLog(), SETTINGS)
     assert row["train/loss_cls"] == pytest.approx(1) and row["train/loss_side"] == pytest.approx((2 * 2 + 1) / 3)
     assert row["train/loss"] == pytest.approx(1 + 5 / 3)
+
+
+@pytest.mark.parametrize("norm, shape", [(paddle.nn.BatchNorm1D, [3, 4]), (paddle.nn.BatchNorm3D, [3, 4, 2, 5, 5])])
+def test_norm_statistics_are_those_of_all_samples(norm, shape):
+    values = np.random.default_rng(0).normal(2, 3, [2, *shape]).astype(np.float32)
+    frozen, trained = norm(shape[1]), norm(shape[1])
+    network = Chain(frozen, trained, paddle.nn.Dropout(0.5))
+    optimizer = paddle.optimizer.SGD(0.0, parameters=network.parameters())
+    loader = FakeLoader([batch(part, [0] * 3, list("abc"), [1] * 3) for part in values])
+    step = TrainStep(network, CrossEntropy(), optimizer, loader.prepare, frozen_norms=[frozen])
+    trainer.compute_norm_statistics(step, loader)
+    axes = (0, 1, *range(3, values.ndim))  # the frozen one passes on what it gets, but for its epsilon of 1e-5
+    found = {name: value.numpy() for name, value in network.state_dict().items()}
+    np.testing.assert_allclose(found["1._mean"], values.mean(axis=axes), rtol=1e-4)
+    np.testing.assert_allclose(found["1._variance"], values.var(axis=axes), rtol=1e-4)
+    assert found["0._mean"].tolist() == [0] * 4 and found["0._variance"].tolist() == [1] * 4
+    network(paddle.to_tensor(values[0]))  # in evaluation, and nothing listens any more
+    np.testing.assert_array_equal(network.state_dict()["1._mean"].numpy(), found["1._mean"])
