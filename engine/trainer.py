@@ -159,7 +159,7 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
 def compute_norm_statistics(step: TrainStep, loader) -> None:
     """Set the running mean and variance of each batch norm to those of all samples of a loader.
 
-    The running ones follow by a tenth an update: after a few dozen updates, such as of RUN.overfit, they are still those
+    The running ones follow by a tenth an update: after a few dozen updates, such as of RUN.overfit, they are those
     of earlier weights, and the network scores the very samples that it knows by heart worse than it learnt them.
     """
     step.model.eval()
