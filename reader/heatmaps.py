@@ -66,6 +66,7 @@ class Heatmaps(Recordings):
         sigma: standard deviation of the Gaussians in pixels of the map.
         scaling: size of the map as a share of `crop_size`.
         clip_len: frames of a clip, spread over the recording.
+        test_clips: whose clips evaluation has, those of "mmaction2" or of "pyskl"; both spread them over the recording.
         num_clips: clips per recording in evaluation.
         flip: score each evaluation clip mirrored as well.
         num_persons: persons of a clip; further ones are left out.
@@ -104,6 +105,7 @@ class Heatmaps(Recordings):
         sigma: float = 0.6,
         scaling: float = 1.0,
         clip_len: int = 48,
+        test_clips: str = "mmaction2",
         num_clips: int = 1,
         flip: bool = False,
         num_persons: int = 2,
@@ -120,6 +122,7 @@ class Heatmaps(Recordings):
     ):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
         self.kind, self.sigma, self.scaling = kind, sigma, scaling
+        self.test_clips = test_clips
         self.clip_len, self.num_clips, self.flip, self.num_persons = clip_len, num_clips, flip, num_persons
         self.short_size, self.crop_size, self.scales, self.stretch = short_size, crop_size, scales, stretch
         self.hw_ratio, self.crop, self.crop_area, self.flip_ratio = hw_ratio, crop, crop_area, flip_ratio
@@ -187,7 +190,8 @@ class Heatmaps(Recordings):
         """Return the frames of each clip, (clips, T)."""
         if rng is not None:
             return sampling.draw_uniform_clip(num_frames, clip_len, rng, None)[None]
-        return sampling.place_uniform_clips(num_frames, clip_len, self.num_clips, None)
+        crop_ratio = sampling.UNIFORM_CROPS[self.test_clips]
+        return sampling.place_uniform_clips(num_frames, clip_len, self.num_clips, crop_ratio)
 
     def _draw_framing(
         self, keypoint: np.ndarray, img_shape: tuple, short_size: int, rng: np.random.Generator | None
@@ -219,7 +223,7 @@ class Heatmaps(Recordings):
         return views
 
     def _check_arguments(self) -> None:
-        self._check_choices(kind=KINDS, crop=CROPS)
+        self._check_choices(kind=KINDS, crop=CROPS, test_clips=tuple(sampling.UNIFORM_CROPS))
         self._check_minimums(clip_len=1, num_clips=1, num_persons=1, short_size=1, crop_size=1)
         self._check_shares("flip_ratio")
         for name in ("sigma", "scaling"):

@@ -15,6 +15,7 @@ from reader import skeleton_transforms as transforms
 from reader.fault_tolerant import DamagedSampleError
 from reader.preprocessor import Preprocessor, move_channels_first
 from reader.recordings import Recordings
+from reader.sampling import UNIFORM_CROPS
 from reader.skeleton_pkl import Recording
 
 SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad")
@@ -43,6 +44,7 @@ class Skeletons(Recordings):
             "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
             "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN).
         clip_len: frames of a clip.
+        test_clips: whose clips evaluation has with sampling "uniform", those of "pyskl" or of "mmaction2".
         num_clips: clips per recording in evaluation.
         num_persons: persons of a clip; missing ones are zeros, further ones are left out.
         padding: fills a "window" or "pad" clip that is longer than the recording: "zero" frames, or the recording again
@@ -86,6 +88,7 @@ class Skeletons(Recordings):
         normalization: str | None = "center",
         sampling: str = "uniform",
         clip_len: int = 100,
+        test_clips: str = "pyskl",
         num_clips: int = 1,
         num_persons: int = 2,
         padding: str = "zero",
@@ -104,6 +107,7 @@ class Skeletons(Recordings):
         self.stream, self.scores = stream, scores
         self.num_channels = streams.count_channels(stream, self.layout)
         self.normalization, self.sampling, self.padding = normalization, sampling, padding
+        self.test_clips = test_clips
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
         self.crop_ratio = self._resolve_crop_ratio(crop_ratio)
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
@@ -196,7 +200,8 @@ class Skeletons(Recordings):
         """Make the stream of the recording, whose motion is between neighbouring frames, and then sample frames."""
         num_frames = keypoint.shape[1]
         if rng is None:
-            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, self.crop_ratio)
+            crop_ratio = UNIFORM_CROPS[self.test_clips] and self.crop_ratio
+            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, crop_ratio)
         else:
             indices = [sampling.draw_uniform_clip(num_frames, self.clip_len, rng, self.crop_ratio)]
         stream = self._make_stream(keypoint)
@@ -259,13 +264,15 @@ class Skeletons(Recordings):
 
     def _check_arguments(self) -> None:
         self._check_choices(sampling=SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
-        self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"))
+        self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"), test_clips=tuple(UNIFORM_CROPS))
         self._check_minimums(clip_len=1, num_clips=1, num_persons=1, scale=0, shear=0, noise=0)
         self._check_shares("flip_ratio")
         if len(self.rotation) != 3 or min(self.rotation) < 0:
             self._refuse("rotation", "an angle in radians, or three, of 0 or more")
         if len(self.crop_ratio) != 2 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
             self._refuse("crop_ratio", "a share above 0 and up to 1, or [least, greatest]")
+        if self.test_clips == "mmaction2" and (self.sampling != "uniform" or self.crop_ratio != [1.0, 1.0]):
+            self._refuse("test_clips", "pyskl: mmaction2 has sampling uniform only, of the whole recording")
         if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
             self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")
         if (self.random_move or self.random_shift) and self.sampling not in ("window", "pad"):
