@@ -39,6 +39,7 @@ class Skeletons(Recordings):
             turned, then each coordinate to -1 ... 1 over the recording (CTR-GCN's N-UCLA). With three coordinates
             "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
             "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton).
+        score_threshold: of PreNormalize2D: joints whose score is not above it are missing.
         sampling: "uniform": frames spread over the recording (PYSKL). "resize": a crop of it stretched or shrunk to
             the clip (CTR-GCN). "ordered": frames drawn in order, evenly placed in evaluation (CTR-GCN's N-UCLA).
             "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
@@ -54,9 +55,12 @@ class Skeletons(Recordings):
             [0.5, 1.0] in training and 0.95 in evaluation.
         rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
             two coordinates about z.
-        scale: each coordinate is scaled by 1 - scale to 1 + scale.
+        scale: each coordinate is scaled by 1 - scale to 1 + scale; or one number for each coordinate.
         shear: greatest share of one coordinate that is added to another.
-        noise: standard deviation of what is added to each coordinate.
+        noise: standard deviation of what is added to each coordinate, or with `noise_base` to each joint.
+        noise_base: None: `noise` is in units of the coordinates. "frame", "video": it is a share of the extent of a
+            body in the frame, or of all in the recording (PYSKL's RandomGaussianNoise).
+        noise_shared: with `noise_base` "video", the noise of a joint is the same in all frames.
         flip_ratio: share of training clips that are mirrored at x = 0, left and right joints exchanged.
         random_move: rotate, scale and shift x and y gradually over a "window" or "pad" clip (ST-GCN's random_move).
         random_shift: move the non-empty frames of a "window" or "pad" clip to a random start (ST-GCN's random_shift).
@@ -86,6 +90,7 @@ class Skeletons(Recordings):
         stream: str = "joint",
         scores: str = "mean",
         normalization: str | None = "center",
+        score_threshold: float = transforms.SCORE_THRESHOLD,
         sampling: str = "uniform",
         clip_len: int = 100,
         test_clips: str = "pyskl",
@@ -94,9 +99,11 @@ class Skeletons(Recordings):
         padding: str = "zero",
         crop_ratio: list[float] | float | None = None,
         rotation: float | list[float] = 0.0,
-        scale: float = 0.0,
+        scale: float | list[float] = 0.0,
         shear: float = 0.0,
         noise: float = 0.0,
+        noise_base: str | None = None,
+        noise_shared: bool = False,
         flip_ratio: float = 0.0,
         random_move: bool = False,
         random_shift: bool = False,
@@ -112,6 +119,7 @@ class Skeletons(Recordings):
         self.crop_ratio = self._resolve_crop_ratio(crop_ratio)
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
         self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
+        self.noise_base, self.noise_shared, self.score_threshold = noise_base, noise_shared, score_threshold
         self.random_move, self.random_shift = random_move, random_shift
         self._check_arguments()
         if mode == "train":
@@ -173,7 +181,7 @@ class Skeletons(Recordings):
         normalize = transforms.NORMALIZATIONS[self.normalization]
         if self.normalization in transforms.ANY_NORMALIZATIONS:
             return self._on_coordinates(lambda part: normalize(part, self.layout, img_shape), keypoint)
-        return normalize(keypoint, self.layout, img_shape)
+        return normalize(keypoint, self.layout, img_shape, self.score_threshold)
 
     def _on_coordinates(self, change: Callable, keypoint: np.ndarray) -> np.ndarray:
         """Change the coordinates, but not the score, which two coordinates have as third channel."""
@@ -183,12 +191,15 @@ class Skeletons(Recordings):
 
     def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rotate, scale and shear a recording, mirror it, and add noise, each at random."""
-        if any(self.rotation) or self.scale or self.shear:
+        if any(self.rotation) or np.any(self.scale) or self.shear:
             matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
             keypoint = transforms.rotate(keypoint, matrix)
         if self.flip_ratio and rng.random() < self.flip_ratio:
             keypoint = clips.mirror(keypoint, self.layout)
-        if self.noise:
+        if self.noise and self.noise_base:
+            options = (self.noise, self.noise_base, self.noise_shared)
+            keypoint = clips.add_relative_noise(keypoint, *options, self.num_coordinates, rng)
+        elif self.noise:
             keypoint = clips.add_noise(keypoint, self.noise, self.num_coordinates, rng)
         return keypoint
 
@@ -265,8 +276,15 @@ class Skeletons(Recordings):
     def _check_arguments(self) -> None:
         self._check_choices(sampling=SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
         self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"), test_clips=tuple(UNIFORM_CROPS))
-        self._check_minimums(clip_len=1, num_clips=1, num_persons=1, scale=0, shear=0, noise=0)
-        self._check_shares("flip_ratio")
+        self._check_choices(noise_base=(None, "frame", "video"))
+        self._check_minimums(clip_len=1, num_clips=1, num_persons=1, shear=0, noise=0)
+        self._check_shares("flip_ratio", "score_threshold")
+        scales = self.scale if isinstance(self.scale, list) else [self.scale] * 3
+        needed = self.num_coordinates if self.entries else 2
+        if not needed <= len(scales) <= 3 or min(scales) < 0:
+            self._refuse("scale", "0 or more, or a list of them with one for each coordinate")
+        if self.noise_shared and self.noise_base != "video":
+            self._refuse("noise_shared", "False: it goes with noise_base video")
         if len(self.rotation) != 3 or min(self.rotation) < 0:
             self._refuse("rotation", "an angle in radians, or three, of 0 or more")
         if len(self.crop_ratio) != 2 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1] <= 1:
