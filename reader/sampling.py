@@ -86,12 +86,12 @@ def check_test_clips(test_clips: str, num_clips: int, num_segments: int) -> None
     if has_twice_sample and num_clips > 2:
         raise ValueError(
             f"sampling: num_clips is {num_clips}, but test_clips {test_clips} has one, or two (twice_sample); set "
-            "test_clips to mmaction2, tpn or middle for more"
+            "READER.test_clips to mmaction2, tpn or middle for more"
         )
     if test_clips == "resnet3d" and num_segments > 1:
         raise ValueError(
             f"sampling: num_segments is {num_segments}, but test_clips resnet3d has consecutive clips only; set "
-            "test_clips to mmaction2, tsm, tpn or middle"
+            "READER.test_clips to mmaction2, tsm, tpn or middle"
         )
 
 
