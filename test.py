@@ -93,7 +93,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
     """Return every figure of the result, where its weights come from, and how it was scored."""
     section = {**config["READER"], **config["TEST"]}
     protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "scales", "num_segments")
-    protocol += ("clip_len", "rgb_clip_len", "frame_interval")
+    protocol += ("clip_len", "rgb_clip_len", "frame_interval", "test_clips")
     return {
         **figures,
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),

@@ -118,7 +118,7 @@ def start(config, settings, folder, class_names, model, optimizer, schedule) -> 
     """
     path = folder.find_resume_path(settings.resume)
     if path is not None:
-        progress, state = run_folder.load_resumed(path, config, model, optimizer, schedule)
+        progress, state = run_folder.load_resumed(path, config, model, optimizer, schedule, recipe.resolve)
         recipe.compare_classes(state["class_names"], class_names, config["TRAIN"]["filelist"])
         return progress, state
     if settings.pretrain:

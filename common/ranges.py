@@ -48,6 +48,7 @@ NonNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PartialShare = Annotated[float, Range(0, 1, below=True)]  # the whole would leave nothing
 PositiveShare = Annotated[float, Range(0, 1, above=True)]
+Aspect = Annotated[float, Range(0, 100, above=True)]  # width over height
 Angle = Annotated[float, Range(0, 2 * math.pi)]  # radians
 
 

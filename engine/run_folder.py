@@ -3,8 +3,9 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Callable
 
-from config import differences, name_samples, rename_keys
+from config import differences, name_samples
 from engine import checkpoint, distributed, logger, report, run_card
 from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings, resolve_rule
 
@@ -90,8 +91,12 @@ class RunFolder:
         return path if is_found else None
 
 
-def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
+def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: Callable) -> tuple:
     """Load everything that a run goes on from.
+
+    Args:
+        resolve: takes the config of a checkpoint and its path, and gives it with the keys of today; those that it
+            lacks have their defaults.
 
     Returns:
         The progress, and the checkpoint.
@@ -105,7 +110,7 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
     checkpoint.restore_model(model, state["model"])
     checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
     schedule.plateau.update(state["plateau"])
-    rename_keys(state["config"])
+    state["config"] = resolve(state["config"], path)
     for key, old, new in differences(state["config"], config, KEYS_THAT_SHAPE_WEIGHTS):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")

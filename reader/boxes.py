@@ -147,8 +147,9 @@ def place_boxes(height: int, width: int, crop_size: int, crops: str) -> list[tup
     Args:
         crop_size: side of the crops in pixels, at most the short side.
         crops: "center": one; "three": along the long side, its start, centre and end (left, centre, right of a wide
-            frame), centred on the short side; "ten": four corners (top left, top right, bottom left, bottom right) and
-            the centre. These are the five boxes of the ten crops, whose other half are the flips.
+            frame), centred on the short side; the last is as far from the centre as the first, and leaves out a pixel
+            of an odd room (MMAction2's ThreeCrop, TPN's). "ten": four corners (top left, top right, bottom left, bottom
+            right) and the centre. These are the five boxes of the ten crops, whose other half are the flips.
 
     Returns:
         Boxes (top, left, height, width) in that order.
@@ -166,8 +167,8 @@ def place_boxes(height: int, width: int, crop_size: int, crops: str) -> list[tup
     if crops != "three":
         raise ValueError(f"crops '{crops}' is unknown, expected center, three or ten")
     if width >= height:
-        return [(centre[0], left, crop_size, crop_size) for left in (0, centre[1], width - crop_size)]
-    return [(top, centre[1], crop_size, crop_size) for top in (0, centre[0], height - crop_size)]
+        return [(centre[0], left, crop_size, crop_size) for left in (0, centre[1], 2 * centre[1])]
+    return [(top, centre[1], crop_size, crop_size) for top in (0, centre[0], 2 * centre[0])]
 
 
 def rescale_box(box: tuple, old_size: tuple, new_size: tuple) -> tuple:

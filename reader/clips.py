@@ -14,7 +14,7 @@ import re
 
 import numpy as np
 
-from common.ranges import Count, PositiveShare, Seed, Share
+from common.ranges import Aspect, Count, PositiveShare, Seed, Share
 from dataset.annotations import pair_mirrored_classes
 from dataset.records import read_list
 from reader import boxes, sampling, transforms
@@ -25,6 +25,8 @@ from reader.preprocessor import Preprocessor, normalize
 # Of Kinetics, from the 3D-ResNet code; RGB order, 0 to 1.
 KINETICS_MEAN = [0.4345, 0.4051, 0.3775]
 KINETICS_STD = [0.2768, 0.2713, 0.2737]
+CROP_AREA = [0.25, 1.0]
+CROP_ASPECT = list(boxes.ASPECTS)  # width / height
 
 TRAINING_CROPS = ("random", "corner", "resized")
 EVALUATION_CROPS = {"center": 1, "three": 3, "ten": 5}
@@ -48,15 +50,19 @@ class Clips(FaultTolerantDataset):
         crop_size: side of the square that the model sees, in pixels.
         augment: False takes the centre clip and crop in training too, and draws nothing.
         crop: of training. "random": at any position in the frame scaled to `short_size`. "corner": the 3D-ResNet
-            paper's five scales and five positions. "resized": a quarter of the frame or more, aspect 3/4 to 4/3, as in
-            its later code.
+            paper's five scales and five positions. "resized": of random area and aspect (RandomResizedCrop).
+        crop_area: least and greatest area of a "resized" crop, as a share of the frame; the default is 3D-ResNet's,
+            MMAction2 has [0.08, 1.0].
+        crop_aspect: least and greatest width / height of a "resized" crop.
         flip_ratio: share of training clips that are mirrored.
         flip_label_map: {label: label after mirroring}, for classes such as "left" and "right"; None: of those
             whose names in the list differ in these words alone.
         color_jitter: brightness, contrast and saturation change by up to this ratio in training.
         erasing_ratio: share of training clips in which a box is blanked.
-        protocol: of evaluation. "clips": `num_clips` evenly placed clips. "windows": the 3D-ResNet paper's, the whole
+        protocol: of evaluation. "clips": `num_clips` clips of a video. "windows": the 3D-ResNet paper's, the whole
             video in windows of `clip_len` frames.
+        test_clips: whose places those clips have: "mmaction2" (1.x), "mmaction2_0x", "tsm", "tpn" (the authors'
+            code), "resnet3d" (3D-ResNets-PyTorch) or "middle" (each in the middle of its share of the video).
         num_clips: clips per video in evaluation; one is its centre.
         crops: of evaluation: "center", "three" along the long side, or "ten" (corners and centre, and mirrored).
         flip: score each evaluation view mirrored as well.
@@ -88,11 +94,14 @@ class Clips(FaultTolerantDataset):
         crop_size: Count = 112,
         augment: bool = True,
         crop: str = "random",
+        crop_area: list[PositiveShare] = CROP_AREA,
+        crop_aspect: list[Aspect] = CROP_ASPECT,
         flip_ratio: Share = 0.5,
         flip_label_map: dict | None = None,
         color_jitter: Share = 0.0,
         erasing_ratio: Share = 0.0,
         protocol: str = "clips",
+        test_clips: str = "middle",
         num_clips: Count = 1,
         crops: str = "center",
         flip: bool = False,
@@ -102,14 +111,21 @@ class Clips(FaultTolerantDataset):
         super().__init__(filelist, mode, seed, augment)
         self.num_segments, self.clip_len, self.frame_interval = num_segments, clip_len, frame_interval
         self.short_size = crop_size if short_size is None else short_size
-        self.crop_size, self.crop = crop_size, crop
+        self.crop_size, self.crop, self.crop_area, self.crop_aspect = crop_size, crop, crop_area, crop_aspect
         self.flip_ratio, self.color_jitter, self.erasing_ratio = flip_ratio, color_jitter, erasing_ratio
         self.flip_label_map = {int(label): int(other) for label, other in (flip_label_map or {}).items()}
-        self.protocol, self.num_clips, self.crops, self.flip = protocol, num_clips, crops, flip
+        self.protocol, self.test_clips = protocol, test_clips
+        self.num_clips, self.crops, self.flip = num_clips, crops, flip
         self.mean, self.std = mean, std
         self._check_arguments()
         if mode == "train":  # without augmentation, the centre
-            self.protocol, self.num_clips, self.crops, self.flip = "clips", 1, "center", False
+            self.protocol, self.test_clips, self.num_clips, self.crops, self.flip = (
+                "clips",
+                "middle",
+                1,
+                "center",
+                False,
+            )
         self.entries, self.class_names = ([], None) if filelist is None else read_list(filelist)
         self._labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
@@ -169,7 +185,7 @@ class Clips(FaultTolerantDataset):
         if self.crop == "corner":
             return boxes.draw_corner_box(height, width, rng)
         if self.crop == "resized":
-            return boxes.draw_resized_box(height, width, rng)
+            return boxes.draw_resized_box(height, width, rng, self.crop_area, self.crop_aspect)
         return boxes.draw_random_box(height, width, self.crop_size / self.short_size, rng)
 
     def _read_views(self, video: Video) -> np.ndarray:
@@ -197,7 +213,8 @@ class Clips(FaultTolerantDataset):
         """Return the frame indices of each evaluation clip of a video: (clips, T)."""
         if self.protocol == "windows":
             return sampling.slide_windows(num_frames, self.clip_len, self.frame_interval)
-        return sampling.place_clips(num_frames, self.clip_len, self.num_clips, self.num_segments, self.frame_interval)
+        counts = (self.num_clips, self.num_segments, self.frame_interval)
+        return sampling.place_clips(num_frames, self.clip_len, *counts, self.test_clips)
 
     def _open(self, index: int) -> Video:
         """Open a video and check its label against the classes."""
@@ -245,9 +262,14 @@ class Clips(FaultTolerantDataset):
 
     def _check_arguments(self) -> None:
         self._check_choices(crop=TRAINING_CROPS, protocol=PROTOCOLS, crops=tuple(EVALUATION_CROPS))
+        self._check_choices(test_clips=tuple(sampling.TEST_CLIPS))
         self._check_ranges()
         if self.mode != "train":
             self._check_views()
+        for name in ("crop_area", "crop_aspect"):
+            values = vars(self)[name]
+            if len(values) != 2 or values[0] > values[1]:
+                self._refuse(name, "[least, greatest]")
         if self.crop_size > self.short_size:
             raise ValueError(
                 f"reader clips: crop_size {self.crop_size} is larger than short_size {self.short_size}, from which it "
@@ -259,6 +281,8 @@ class Clips(FaultTolerantDataset):
 
     def _check_views(self) -> None:
         """Refuse arguments of evaluation that do not go together."""
+        if self.protocol == "clips":
+            sampling.check_test_clips(self.test_clips, self.num_clips, self.num_segments)
         if self.protocol == "windows" and (self.num_segments > 1 or self.num_clips > 1):
             raise ValueError(
                 "reader clips: protocol windows scores the whole video; set num_segments and num_clips to 1"

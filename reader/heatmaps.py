@@ -67,6 +67,7 @@ class Heatmaps(Recordings):
         sigma: standard deviation of the Gaussians in pixels of the map.
         scaling: size of the map as a share of `crop_size`.
         clip_len: frames of a clip, spread over the recording.
+        test_clips: whose clips evaluation has, those of "mmaction2" or of "pyskl"; both spread them over the recording.
         num_clips: clips per recording in evaluation.
         flip: score each evaluation clip mirrored as well.
         num_persons: persons of a clip; further ones are left out.
@@ -105,6 +106,7 @@ class Heatmaps(Recordings):
         sigma: Positive = 0.6,
         scaling: PositiveShare = 1.0,
         clip_len: Count = 48,
+        test_clips: str = "mmaction2",
         num_clips: Count = 1,
         flip: bool = False,
         num_persons: Count = 2,
@@ -121,6 +123,7 @@ class Heatmaps(Recordings):
     ):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
         self.kind, self.sigma, self.scaling = kind, sigma, scaling
+        self.test_clips = test_clips
         self.clip_len, self.num_clips, self.flip, self.num_persons = clip_len, num_clips, flip, num_persons
         self.short_size, self.crop_size, self.scales, self.stretch = short_size, crop_size, scales, stretch
         self.hw_ratio, self.crop, self.crop_area, self.flip_ratio = hw_ratio, crop, crop_area, flip_ratio
@@ -188,7 +191,8 @@ class Heatmaps(Recordings):
         """Return the frames of each clip, (clips, T)."""
         if rng is not None:
             return sampling.draw_uniform_clip(num_frames, clip_len, rng, None)[None]
-        return sampling.place_uniform_clips(num_frames, clip_len, self.num_clips, None)
+        crop_ratio = sampling.UNIFORM_CROPS[self.test_clips]
+        return sampling.place_uniform_clips(num_frames, clip_len, self.num_clips, crop_ratio)
 
     def _draw_framing(
         self, keypoint: np.ndarray, img_shape: tuple, short_size: int, rng: np.random.Generator | None
@@ -220,7 +224,7 @@ class Heatmaps(Recordings):
         return views
 
     def _check_arguments(self) -> None:
-        self._check_choices(kind=KINDS, crop=CROPS)
+        self._check_choices(kind=KINDS, crop=CROPS, test_clips=tuple(sampling.UNIFORM_CROPS))
         self._check_ranges()
         if len(self.crop_area) != 2 or self.crop_area[0] > self.crop_area[1]:
             self._refuse("crop_area", "[least, greatest] share, above 0 and up to 1")

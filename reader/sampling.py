@@ -5,12 +5,19 @@ A clip holds `num_segments x clip_len` frames. A video is cut into `num_segments
 clip of 3D-ResNet; eight segments of one frame each are TSN's uniform spread over the whole video. A video that is too
 short for its clip is looped.
 
-Training draws the start of each segment, evaluation spaces the starts evenly over the same range.
+Training draws the start of each segment. Evaluation places the clips as the code does that a figure was published
+with (`TEST_CLIPS`).
 """
+
+import math
+from collections.abc import Callable
 
 import numpy as np
 
 UNIFORM_SEED = 255  # of PYSKL's evaluation
+# READER.test_clips of skeletons and heat maps: the crop that a clip of evaluation is drawn from; for MMAction2, which
+# has no crops, nothing is drawn, so that the frames are others.
+UNIFORM_CROPS: dict[str, tuple | None] = {"pyskl": (1, 1), "mmaction2": None}
 
 
 class LegacyGenerator:
@@ -41,24 +48,123 @@ def sample_clip(
 
 
 def place_clips(
-    num_frames: int, clip_len: int, num_clips: int = 1, num_segments: int = 1, frame_interval: int = 1
+    num_frames: int,
+    clip_len: int,
+    num_clips: int = 1,
+    num_segments: int = 1,
+    frame_interval: int = 1,
+    test_clips: str = "middle",
 ) -> np.ndarray:
-    """Place `num_clips` clips evenly for evaluation, each in the middle of its share of the possible starts.
+    """Place the clips of evaluation as one of `TEST_CLIPS`; clips overlap where the video is too short for them.
 
-    One clip is the centre of the video (of each part, with several segments). The clips overlap where the video is too
-    short for them. MMAction2 (SampleFrames in test mode) places its clips by the same rule.
+    With several segments a clip holds `clip_len` frames of each, and two clips are `twice_sample` of MMAction2 and TSM.
+    A clip that reaches beyond the video goes on from its start, but that of "resnet3d", which repeats its own frames.
+
+    Args:
+        test_clips: a key of `TEST_CLIPS`.
 
     Returns:
-        (num_clips, num_segments * clip_len) int64 frame indices, the earliest clip first.
+        (num_clips, num_segments * clip_len) int64 frame indices; "resnet3d" gives fewer clips of short videos.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: a number below 1, an unknown name, or a number of clips or segments that the code does not have.
     """
-    _check_counts(num_clips=num_clips)
+    counts = {"num_clips": num_clips, "num_segments": num_segments, "frame_interval": frame_interval}
+    _check_counts(num_frames=num_frames, clip_len=clip_len, **counts)
+    check_test_clips(test_clips, num_clips, num_segments)
+    if test_clips == "resnet3d":
+        return _place_even_crops(num_frames, clip_len, num_clips, frame_interval)
+    starts = TEST_CLIPS[test_clips](num_frames, clip_len, num_clips, num_segments, frame_interval)
+    return np.stack([_expand_starts(row, num_frames, clip_len, frame_interval) for row in starts.astype(np.int64)])
+
+
+def check_test_clips(test_clips: str, num_clips: int, num_segments: int) -> None:
+    """Refuse a number of clips or of segments that the code of a name does not have."""
+    if test_clips not in TEST_CLIPS:
+        raise ValueError(f"sampling: test_clips is {test_clips!r}, expected one of {', '.join(TEST_CLIPS)}")
+    has_twice_sample = test_clips == "tsm" or (test_clips == "mmaction2_0x" and num_segments > 1)
+    if has_twice_sample and num_clips > 2:
+        raise ValueError(
+            f"sampling: num_clips is {num_clips}, but test_clips {test_clips} has one, or two (twice_sample); set "
+            "READER.test_clips to mmaction2, tpn or middle for more"
+        )
+    if test_clips == "resnet3d" and num_segments > 1:
+        raise ValueError(
+            f"sampling: num_segments is {num_segments}, but test_clips resnet3d has consecutive clips only; set "
+            "READER.test_clips to mmaction2, tsm, tpn or middle"
+        )
+
+
+def _place_mmaction2(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """SampleFrames of MMAction2 1.0 to 1.2: even steps from the first to the last possible start, halves to even.
+
+    Several segments: one row of num_clips * num_segments frames is cut into clips, so that the first of two clips shows
+    the first half of the video.
+    """
+    last, count = max(num_frames - ((clip_len - 1) * frame_interval + 1), 0), num_clips * num_segments
+    starts = np.round(np.arange(count) * (last / (count - 1))) if count > 1 else np.array([last // 2])
+    return starts.reshape(num_clips, num_segments)
+
+
+def _place_mmaction2_0x(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """SampleFrames of MMAction2 0.x: the middles of equal shares of the starts; zeros where the video is too short."""
+    spare = max(num_frames - clip_len * frame_interval + 1, 0)
+    if num_segments == 1:
+        return _place_middles(spare, num_clips)[:, None]
+    return _place_middles_and_firsts(spare, num_segments, num_clips)
+
+
+def _place_tsm(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """The authors' TSM: the middle of each segment; the second clip (twice_sample) has their starts."""
+    spare = max(num_frames - (clip_len - 1) * frame_interval, 0)
+    return _place_middles_and_firsts(spare, num_segments, num_clips)
+
+
+def _place_tpn(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """The authors' TPN: middles as in MMAction2 0.x, dealt out to the clips in turn where there are segments."""
+    spare = max(num_frames - clip_len * frame_interval + 1, 0)
+    return _place_middles(spare, num_clips * num_segments).reshape(num_segments, num_clips).T
+
+
+def _place_middle(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """Put each clip in the middle of its share of the starts of each segment: nobody's figures but this project's."""
     first, last = _start_ranges(num_frames, clip_len, num_segments, frame_interval)
     num_starts = last - first + 1
-    middles = [((2 * clip + 1) * num_starts - 1) // (2 * num_clips) for clip in range(num_clips)]
-    return np.stack([_expand_starts(first + middle, num_frames, clip_len, frame_interval) for middle in middles])
+    return np.stack([first + ((2 * clip + 1) * num_starts - 1) // (2 * num_clips) for clip in range(num_clips)])
+
+
+def _place_even_crops(num_frames: int, clip_len: int, num_clips: int, frame_interval: int) -> np.ndarray:
+    """TemporalEvenCrop of 3D-ResNets-PyTorch: from the first frame on; a clip that is not full is the last one."""
+    frames = np.arange(0, num_frames, frame_interval, dtype=np.int64)
+    stride = max(1, math.ceil((len(frames) - 1 - clip_len) / (num_clips - 1))) if num_clips > 1 else 1
+    return _cut_windows(frames, clip_len, stride)[:num_clips]
+
+
+def _place_middles(num_starts: int, count: int) -> np.ndarray:
+    """Return the middles of `count` equal shares of the starts 0 to num_starts - 1, rounded down.
+
+    Computed in floating point as the authors do: where a middle is a whole number, it may come out one lower.
+    """
+    share = num_starts / count
+    return (np.arange(count) * share + share / 2).astype(np.int64)
+
+
+def _place_middles_and_firsts(num_starts: int, num_segments: int, num_clips: int) -> np.ndarray:
+    """Return one clip, the middles of the segments, or two, also their first frames (twice_sample)."""
+    firsts = (np.arange(num_segments) * (num_starts / num_segments)).astype(np.int64)
+    return np.stack([_place_middles(num_starts, num_segments), firsts][:num_clips])
+
+
+# READER.test_clips: each takes (num_frames, clip_len, num_clips, num_segments, frame_interval) and gives starts
+# (num_clips, num_segments); resnet3d, whose number of clips depends on the video, gives the frames themselves.
+TEST_CLIPS: dict[str, Callable] = {
+    "mmaction2": _place_mmaction2,
+    "mmaction2_0x": _place_mmaction2_0x,
+    "tsm": _place_tsm,
+    "tpn": _place_tpn,
+    "resnet3d": _place_even_crops,
+    "middle": _place_middle,
+}
 
 
 def slide_windows(num_frames: int, clip_len: int, frame_interval: int = 1, stride: int | None = None) -> np.ndarray:
@@ -79,7 +185,11 @@ def slide_windows(num_frames: int, clip_len: int, frame_interval: int = 1, strid
     """
     stride = clip_len if stride is None else stride
     _check_counts(num_frames=num_frames, clip_len=clip_len, frame_interval=frame_interval, stride=stride)
-    frames = np.arange(0, num_frames, frame_interval, dtype=np.int64)
+    return _cut_windows(np.arange(0, num_frames, frame_interval, dtype=np.int64), clip_len, stride)
+
+
+def _cut_windows(frames: np.ndarray, clip_len: int, stride: int) -> np.ndarray:
+    """Cut frames (n,) into windows (windows, clip_len); one that is not full repeats its frames and is the last."""
     windows = []
     for start in range(0, len(frames), stride):
         window = frames[start : start + clip_len]

@@ -10,6 +10,7 @@ MIN_CROP = 64  # frames of CTR-GCN's random crop, however long the clip is; all 
 # ST-GCN's random_move draws from these, for the first and for the last frame.
 MOVE_ANGLES_DEG = (-10.0, -5.0, 0.0, 5.0, 10.0)
 MOVE_SCALES = (0.9, 1.0, 1.1)
+MIN_SQUARED = 1e-4  # PYSKL: a person is in a frame if the least coordinates, squared and added, exceed this
 MOVE_SHIFTS = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
 
@@ -88,13 +89,13 @@ def draw_move(keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_matrix(
-    rotation: list, scale: float, shear: float, num_coordinates: int, rng: np.random.Generator
+    rotation: list, scale: float | list, shear: float, num_coordinates: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a matrix (3, 3) that rotates, scales and shears a recording; with two coordinates it leaves the score alone.
 
     Args:
         rotation: greatest angles about x, y and z in radians; with two coordinates the last one is used.
-        scale: each coordinate is scaled by 1 - scale to 1 + scale.
+        scale: each coordinate is scaled by 1 - scale to 1 + scale; a list has one for each (PYSKL's RandomScale).
         shear: greatest share of one coordinate that is added to another.
     """
     angles = rng.uniform(-1, 1, 3) * rotation
@@ -102,6 +103,8 @@ def draw_matrix(
     matrix[:num_coordinates, :num_coordinates] += rng.uniform(-shear, shear, (num_coordinates,) * 2) * (
         1 - np.eye(num_coordinates)
     )
+    if isinstance(scale, list):
+        scale = np.reshape(scale[:num_coordinates], (-1, 1))
     matrix[:num_coordinates] *= 1 + rng.uniform(-scale, scale, (num_coordinates, 1))
     return matrix @ make_rotation(*(angles if num_coordinates == 3 else (0, 0, angles[2])))
 
@@ -127,4 +130,33 @@ def add_noise(keypoint: np.ndarray, std: float, num_coordinates: int, rng: np.ra
     noisy = keypoint.copy()
     noise = rng.standard_normal((*keypoint.shape[:3], num_coordinates), np.float32) * std
     noisy[..., :num_coordinates] += noise * find_present(keypoint[..., :num_coordinates])[..., None]
+    return noisy
+
+
+def add_relative_noise(
+    keypoint: np.ndarray, std: float, base: str, is_shared: bool, num_coordinates: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Move each joint that is present in a random direction, by a share of a body's extent (RandomGaussianNoise).
+
+    The share is normal; the direction that of a point drawn evenly from a cube. Unlike PYSKL's, missing joints stay.
+
+    Args:
+        std: standard deviation of the share.
+        base: the extent is the diagonal of the box around all joints of a person in a "frame", or of the box around all
+            persons of all frames (the whole "video").
+        is_shared: a joint is moved alike in all frames and persons.
+    """
+    joints = keypoint[..., :num_coordinates]
+    low, high = joints.min(axis=2), joints.max(axis=2)  # (M, T, C)
+    is_there = (low**2).sum(axis=2) > MIN_SQUARED
+    if base == "frame" or not is_there.any():
+        extent = np.linalg.norm(high - low, axis=2)
+    else:
+        extent = np.linalg.norm(high[is_there].max(axis=0) - low[is_there].min(axis=0))
+    shape = (1, 1, *joints.shape[2:]) if is_shared else joints.shape
+    directions = rng.uniform(-1, 1, shape)
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    shares = rng.standard_normal(shape[:-1]) * std * (extent * is_there)[..., None]
+    noisy = keypoint.copy()
+    noisy[..., :num_coordinates] += directions * shares[..., None] * find_present(joints)[..., None]
     return noisy

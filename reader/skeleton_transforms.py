@@ -17,7 +17,7 @@ SHOULDERS = (("right_shoulder", "left_shoulder"), ("right_clavicle", "left_clavi
 HIPS = (("left_hip", "right_hip"),)
 X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 
-MIN_SCORE = 0.01  # PYSKL: a joint with a lower score is missing
+SCORE_THRESHOLD = 0.01  # PYSKL: a joint whose score is not above it is missing
 MIN_EXTENT = 10  # PYSKL: coordinates over a smaller range are not scaled
 
 
@@ -49,6 +49,9 @@ def center(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
 
 def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True) -> np.ndarray:
     """PYSKL's PreNormalize3D: frames without the first person go, the body is put at the origin and upright.
+
+    PYSKL subtracts the centre of float16 key points, as its files of NTU RGB+D have them, in float16, ours in float32:
+    coordinates of a few metres differ by up to 4e-4 m.
 
     The second person becomes the first one where it is present in more frames. PYSKL's centre is the last joint in
     layouts other than NTU RGB+D's; ours is the centre of the layout.
@@ -121,22 +124,23 @@ def normalize_box(keypoint: np.ndarray) -> np.ndarray:
     return move_origin(keypoint, low, present) / half - present[..., None]
 
 
-def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple) -> np.ndarray:
+def normalize_pyskl_2d(keypoint: np.ndarray, size: tuple, threshold: float = SCORE_THRESHOLD) -> np.ndarray:
     """PYSKL's PreNormalize2D: the picture becomes -1 ... 1; joints of a low score go to zero, their score stays.
 
     Args:
         keypoint: (M, T, V, 3): x, y in pixels, score.
         size: (height, width) of the picture.
+        threshold: a score that is not above it is low.
     """
     normalized = keypoint.copy()
     middle = np.array([size[1] / 2, size[0] / 2], np.float32)
-    normalized[..., :2] = (keypoint[..., :2] - middle) / middle * (keypoint[..., 2:] > MIN_SCORE)
+    normalized[..., :2] = (keypoint[..., :2] - middle) / middle * (keypoint[..., 2:] > threshold)
     return normalized
 
 
-def normalize_pyskl_2d_auto(keypoint: np.ndarray) -> np.ndarray:
-    """PYSKL's PreNormalize2D in mode auto: the range of the joints of sufficient score becomes -1 ... 1."""
-    seen = keypoint[..., 2] > MIN_SCORE
+def normalize_pyskl_2d_auto(keypoint: np.ndarray, threshold: float = SCORE_THRESHOLD) -> np.ndarray:
+    """PYSKL's PreNormalize2D in mode auto: the range of joints with a score above `threshold` becomes -1 ... 1."""
+    seen = keypoint[..., 2] > threshold
     normalized = keypoint.copy()
     if seen.any():
         low, high = keypoint[seen][:, :2].min(axis=0), keypoint[seen][:, :2].max(axis=0)
@@ -158,24 +162,25 @@ def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False)
     return normalized
 
 
-# Each takes key points, the layout, and the (height, width) of the picture or None. The first ones take any number of
-# coordinates, the next ones three, the last ones x, y and a score. "box" only centres; it is scaled after the rotation.
+# Each takes key points, the layout, the (height, width) of the picture or None, and PreNormalize2D's threshold. The
+# first ones take any number of coordinates, the next ones three, the last ones x, y and a score. "box" only centres; it
+# is scaled after the rotation.
 ANY_NORMALIZATIONS: dict[str, Callable] = {
     None: lambda keypoint, *_: keypoint,
-    "center": lambda keypoint, layout, _: center(keypoint, layout),
-    "box": lambda keypoint, layout, _: center(keypoint, layout),
+    "center": lambda keypoint, layout, *_: center(keypoint, layout),
+    "box": lambda keypoint, layout, *_: center(keypoint, layout),
 }
 NORMALIZATIONS_3D: dict[str, Callable] = {
-    "pyskl_3d": lambda keypoint, layout, _: normalize_pyskl_3d(keypoint, layout),
-    "pyskl_3d_center": lambda keypoint, layout, _: normalize_pyskl_3d(keypoint, layout, align=False),
-    "msg3d": lambda keypoint, layout, _: normalize_msg3d(keypoint, layout),
-    "infogcn": lambda keypoint, layout, _: normalize_infogcn(keypoint, layout),
+    "pyskl_3d": lambda keypoint, layout, *_: normalize_pyskl_3d(keypoint, layout),
+    "pyskl_3d_center": lambda keypoint, layout, *_: normalize_pyskl_3d(keypoint, layout, align=False),
+    "msg3d": lambda keypoint, layout, *_: normalize_msg3d(keypoint, layout),
+    "infogcn": lambda keypoint, layout, *_: normalize_infogcn(keypoint, layout),
 }
 NORMALIZATIONS_2D: dict[str, Callable] = {
-    "pyskl_2d": lambda keypoint, _, size: normalize_pyskl_2d(keypoint, size),
-    "pyskl_2d_auto": lambda keypoint, *_: normalize_pyskl_2d_auto(keypoint),
-    "stgcn_2d": lambda keypoint, _, size: normalize_kinetics(keypoint, size),
-    "msg3d_2d": lambda keypoint, _, size: normalize_kinetics(keypoint, size, upwards=True),
+    "pyskl_2d": lambda keypoint, _, size, threshold=SCORE_THRESHOLD: normalize_pyskl_2d(keypoint, size, threshold),
+    "pyskl_2d_auto": lambda keypoint, *rest: normalize_pyskl_2d_auto(keypoint, *rest[2:]),
+    "stgcn_2d": lambda keypoint, _, size, *_rest: normalize_kinetics(keypoint, size),
+    "msg3d_2d": lambda keypoint, _, size, *_rest: normalize_kinetics(keypoint, size, upwards=True),
 }
 NORMALIZATIONS = {**ANY_NORMALIZATIONS, **NORMALIZATIONS_3D, **NORMALIZATIONS_2D}
 NEED_SIZE = ("pyskl_2d", "stgcn_2d", "msg3d_2d")

@@ -16,6 +16,7 @@ from reader import skeleton_transforms as transforms
 from reader.fault_tolerant import DamagedSampleError
 from reader.preprocessor import Preprocessor, move_channels_first
 from reader.recordings import Recordings
+from reader.sampling import UNIFORM_CROPS
 from reader.skeleton_pkl import Recording
 
 SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad")
@@ -39,11 +40,13 @@ class Skeletons(Recordings):
             turned, then each coordinate to -1 ... 1 over the recording (CTR-GCN's N-UCLA). With three coordinates
             "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
             "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton).
+        score_threshold: of PreNormalize2D: joints whose score is not above it are missing.
         sampling: "uniform": frames spread over the recording (PYSKL). "resize": a crop of it stretched or shrunk to
             the clip (CTR-GCN). "ordered": frames drawn in order, evenly placed in evaluation (CTR-GCN's N-UCLA).
             "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
             "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN).
         clip_len: frames of a clip.
+        test_clips: whose clips evaluation has with sampling "uniform", those of "pyskl" or of "mmaction2".
         num_clips: clips per recording in evaluation.
         num_persons: persons of a clip; missing ones are zeros, further ones are left out.
         padding: fills a "window" or "pad" clip that is longer than the recording: "zero" frames, or the recording again
@@ -53,9 +56,12 @@ class Skeletons(Recordings):
             [0.5, 1.0] in training and 0.95 in evaluation.
         rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
             two coordinates about z.
-        scale: each coordinate is scaled by 1 - scale to 1 + scale.
+        scale: each coordinate is scaled by 1 - scale to 1 + scale; or one number for each coordinate.
         shear: greatest share of one coordinate that is added to another.
-        noise: standard deviation of what is added to each coordinate.
+        noise: standard deviation of what is added to each coordinate, or with `noise_base` to each joint.
+        noise_base: None: `noise` is in units of the coordinates. "frame", "video": it is a share of the extent of a
+            body in the frame, or of all in the recording (PYSKL's RandomGaussianNoise).
+        noise_shared: with `noise_base` "video", the noise of a joint is the same in all frames.
         flip_ratio: share of training clips that are mirrored at x = 0, left and right joints exchanged.
         random_move: rotate, scale and shift x and y gradually over a "window" or "pad" clip (ST-GCN's random_move).
         random_shift: move the non-empty frames of a "window" or "pad" clip to a random start (ST-GCN's random_shift).
@@ -85,16 +91,20 @@ class Skeletons(Recordings):
         stream: str = "joint",
         scores: str = "mean",
         normalization: str | None = "center",
+        score_threshold: Share = transforms.SCORE_THRESHOLD,
         sampling: str = "uniform",
         clip_len: Count = 100,
+        test_clips: str = "pyskl",
         num_clips: Count = 1,
         num_persons: Count = 2,
         padding: str = "zero",
         crop_ratio: list[PositiveShare] | PositiveShare | None = None,
         rotation: Angle | list[Angle] = 0.0,
-        scale: PartialShare = 0.0,
+        scale: PartialShare | list[PartialShare] = 0.0,
         shear: NonNegative = 0.0,
         noise: NonNegative = 0.0,
+        noise_base: str | None = None,
+        noise_shared: bool = False,
         flip_ratio: Share = 0.0,
         random_move: bool = False,
         random_shift: bool = False,
@@ -105,10 +115,12 @@ class Skeletons(Recordings):
         self.stream, self.scores = stream, scores
         self.num_channels = streams.count_channels(stream, self.layout)
         self.normalization, self.sampling, self.padding = normalization, sampling, padding
+        self.test_clips = test_clips
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
         self.crop_ratio = self._resolve_crop_ratio(crop_ratio)
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
         self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
+        self.noise_base, self.noise_shared, self.score_threshold = noise_base, noise_shared, score_threshold
         self.random_move, self.random_shift = random_move, random_shift
         self._check_arguments()
         if mode == "train":
@@ -170,7 +182,7 @@ class Skeletons(Recordings):
         normalize = transforms.NORMALIZATIONS[self.normalization]
         if self.normalization in transforms.ANY_NORMALIZATIONS:
             return self._on_coordinates(lambda part: normalize(part, self.layout, img_shape), keypoint)
-        return normalize(keypoint, self.layout, img_shape)
+        return normalize(keypoint, self.layout, img_shape, self.score_threshold)
 
     def _on_coordinates(self, change: Callable, keypoint: np.ndarray) -> np.ndarray:
         """Change the coordinates, but not the score, which two coordinates have as third channel."""
@@ -180,12 +192,15 @@ class Skeletons(Recordings):
 
     def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rotate, scale and shear a recording, mirror it, and add noise, each at random."""
-        if any(self.rotation) or self.scale or self.shear:
+        if any(self.rotation) or np.any(self.scale) or self.shear:
             matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
             keypoint = transforms.rotate(keypoint, matrix)
         if self.flip_ratio and rng.random() < self.flip_ratio:
             keypoint = clips.mirror(keypoint, self.layout)
-        if self.noise:
+        if self.noise and self.noise_base:
+            options = (self.noise, self.noise_base, self.noise_shared)
+            keypoint = clips.add_relative_noise(keypoint, *options, self.num_coordinates, rng)
+        elif self.noise:
             keypoint = clips.add_noise(keypoint, self.noise, self.num_coordinates, rng)
         return keypoint
 
@@ -197,7 +212,8 @@ class Skeletons(Recordings):
         """Make the stream of the recording, whose motion is between neighbouring frames, and then sample frames."""
         num_frames = keypoint.shape[1]
         if rng is None:
-            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, self.crop_ratio)
+            crop_ratio = UNIFORM_CROPS[self.test_clips] and self.crop_ratio
+            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, crop_ratio)
         else:
             indices = [sampling.draw_uniform_clip(num_frames, self.clip_len, rng, self.crop_ratio)]
         stream = self._make_stream(keypoint)
@@ -260,12 +276,21 @@ class Skeletons(Recordings):
 
     def _check_arguments(self) -> None:
         self._check_choices(sampling=SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
-        self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"))
+        self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"), test_clips=tuple(UNIFORM_CROPS))
+        self._check_choices(noise_base=(None, "frame", "video"))
         self._check_ranges()
+        scales = self.scale if isinstance(self.scale, list) else [self.scale] * 3
+        needed = self.num_coordinates if self.entries else 2
+        if not needed <= len(scales) <= 3:
+            self._refuse("scale", "a number, or a list of them with one for each coordinate")
+        if self.noise_shared and self.noise_base != "video":
+            self._refuse("noise_shared", "False: it goes with noise_base video")
         if len(self.rotation) != 3:
             self._refuse("rotation", "an angle in radians, or three")
         if len(self.crop_ratio) != 2 or self.crop_ratio[0] > self.crop_ratio[1]:
             self._refuse("crop_ratio", "a share above 0 and up to 1, or [least, greatest]")
+        if self.test_clips == "mmaction2" and (self.sampling != "uniform" or self.crop_ratio != [1.0, 1.0]):
+            self._refuse("test_clips", "pyskl: mmaction2 has sampling uniform only, of the whole recording")
         if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
             self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")
         if (self.random_move or self.random_shift) and self.sampling not in ("window", "pad"):

@@ -40,7 +40,8 @@ def test_a_checkpoint_gives_the_scores_that_it_gave_then(folder, kind):
     test.main(["--weights", f"{kind}/{name}_model", "--save_dir", "new"])
     found = files.load_pickle(f"new/{name}_model_test_scores.pkl")
     assert found.keys() == expected.keys() and found["labels"] == expected["labels"]
-    assert found["class_names"] == expected["class_names"] and found["protocol"] == expected["protocol"]
+    assert found["class_names"] == expected["class_names"]
+    assert found["protocol"].items() >= expected["protocol"].items()  # today's says more
     for sample, scores in expected["scores"].items():
         np.testing.assert_allclose(found["scores"][sample], scores, rtol=1e-4, atol=1e-6)
 

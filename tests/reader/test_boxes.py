@@ -60,6 +60,8 @@ def test_crop_positions():
     assert boxes.place_boxes(100, 140, 60, "center") == [(20, 40, 60, 60)]
     assert boxes.place_boxes(100, 140, 60, "three") == [(20, 0, 60, 60), (20, 40, 60, 60), (20, 80, 60, 60)]
     assert boxes.place_boxes(140, 100, 60, "three") == [(0, 20, 60, 60), (40, 20, 60, 60), (80, 20, 60, 60)]
+    odd = boxes.place_boxes(60, 101, 60, "three")  # ThreeCrop: 0, 20, 40 of a room of 41
+    assert odd == [(0, 0, 60, 60), (0, 20, 60, 60), (0, 40, 60, 60)]
     corners = [(0, 0), (0, 80), (40, 0), (40, 80), (20, 40)]
     assert boxes.place_boxes(100, 140, 60, "ten") == [(top, left, 60, 60) for top, left in corners]
 

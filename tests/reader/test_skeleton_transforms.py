@@ -1,6 +1,7 @@
 """Normalisations, streams, samplings and augmentations: what the authors' code gives, and answers by hand."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -97,6 +98,8 @@ def test_pyskl_2d_by_hand():
     keypoint = np.array([[[[320, 120, 0.9], [0, 0, 0.5], [640, 240, 0.01]]]], np.float32)
     expected = [[0, 0, 0.9], [-1, -1, 0.5], [0, 0, 0.01]]
     agree(transforms.normalize_pyskl_2d(keypoint, (240, 640))[0, 0], read(expected))
+    expected[1] = [0, 0, 0.5]
+    agree(transforms.NORMALIZATIONS["pyskl_2d"](keypoint, None, (240, 640), 0.5)[0, 0], read(expected))
 
 
 def test_pyskl_2d_auto_by_hand():
@@ -105,6 +108,12 @@ def test_pyskl_2d_auto_by_hand():
     agree(transforms.normalize_pyskl_2d_auto(keypoint)[0, 0], read(expected))
     small = keypoint * [0.1, 0.1, 1]  # its x has a range of 4
     agree(transforms.normalize_pyskl_2d_auto(small.astype(np.float32))[0, 0, :3], small[0, 0, :3].astype(np.float32))
+
+
+def test_pyskl_2d_auto_leaves_out_what_is_not_above_the_threshold():
+    keypoint = np.array([[[[20, 100, 0.9], [60, 300, 0.5], [50, 100, 0.2], [500, 9, 0.0]]]], np.float32)
+    found = transforms.NORMALIZATIONS["pyskl_2d_auto"](keypoint, None, None, 0.2)[0, 0]
+    agree(found, read([[-1, -1, 0.9], [1, 1, 0.5], [0, 0, 0.2], [0, 0, 0]]))
 
 
 def test_kinetics_by_hand():
@@ -346,6 +355,17 @@ def test_drawn_matrices_keep_their_bounds():
     assert all(np.array_equal(one[2], [0, 0, 1]) and not one[:2, 2].any() for one in flat)
 
 
+def test_each_coordinate_has_its_own_scale():
+    """RandomScale with a tuple: 1 + uniform(-1, 1) * scale, one for each coordinate."""
+    drawn = [np.diag(clips.draw_matrix([0, 0, 0], [0.5, 0.0, 0.1], 0, 3, np.random.default_rng(s))) for s in range(500)]
+    apart = np.abs(np.array(drawn) - 1).max(axis=0)
+    assert (apart <= [0.5, 0, 0.1]).all() and (apart >= [0.47, 0, 0.094]).all()
+    same = [clips.draw_matrix([0, 0, 0], scale, 0, 3, np.random.default_rng(0)) for scale in (0.2, [0.2, 0.2, 0.2])]
+    assert np.array_equal(*same)
+    flat = clips.draw_matrix([0, 0, 0], [0.5, 0.1], 0, 2, np.random.default_rng(1))
+    assert np.array_equal(flat[2], [0, 0, 1]) and (np.abs(np.diag(flat)[:2] - 1) <= [0.5, 0.1]).all()
+
+
 def test_mirrored_bodies_swap_left_and_right():
     keypoint = draw(1, 2, 25, 3)
     mirrored = clips.mirror(keypoint, NTU)
@@ -361,6 +381,43 @@ def test_noise_leaves_missing_joints_and_scores():
     added = noisy - keypoint
     assert not added[0, :, 4].any() and not added[..., 2].any() and noisy.dtype == np.float32
     assert abs(np.delete(added, 4, axis=2)[..., :2].std() - 0.1) < 0.005
+
+
+def draw_bodies():
+    """Two persons in 200 frames of 25 joints; the box around a body is 3 x 4 x 12, so its diagonal is 13."""
+    body = np.random.default_rng(0).uniform(0.1, 0.9, (25, 3)) * [3, 4, 12]
+    body[0], body[1] = 0, [3, 4, 12]
+    bodies = np.tile(body + 1, (2, 200, 1, 1)).astype(np.float32)
+    bodies[0, 100:] += 13  # with which the box of the whole recording is 16 x 17 x 25
+    bodies[1, 150:] = 0
+    return bodies
+
+
+@pytest.mark.parametrize("base, extent", [("frame", 13.0), ("video", math.sqrt(16**2 + 17**2 + 25**2))])
+def test_noise_is_a_share_of_the_extent(base, extent):
+    """RandomGaussianNoise: the length of a joint's noise is |normal| * sigma * the diagonal of the box."""
+    bodies = draw_bodies()
+    noise = clips.add_relative_noise(bodies, 0.01, base, False, 3, np.random.default_rng(0)) - bodies
+    assert not noise[1, 150:].any()  # nobody is there
+    lengths = np.linalg.norm(noise[0], axis=-1)
+    assert lengths.std() ** 2 + lengths.mean() ** 2 == pytest.approx((0.01 * extent) ** 2, rel=0.05)
+    assert np.abs(noise[0].mean(axis=(0, 1))).max() < 0.005 * extent  # no direction is preferred
+
+
+def test_shared_noise_is_the_same_in_all_frames_and_persons():
+    bodies = draw_bodies()
+    noise = clips.add_relative_noise(bodies, 0.01, "video", True, 3, np.random.default_rng(0)) - bodies
+    np.testing.assert_allclose(noise[0], np.broadcast_to(noise[0, :1], noise[0].shape), atol=1e-5)
+    np.testing.assert_allclose(noise[1, :150], noise[0, :150], atol=1e-5)
+    assert len(np.unique(np.round(noise[0, 0], 4), axis=0)) == 25
+
+
+def test_relative_noise_leaves_missing_joints_and_scores():
+    keypoint = draw(2, 4, 17, 3) + 3
+    keypoint[0, :, 4, :2] = 0
+    noise = clips.add_relative_noise(keypoint, 0.1, "frame", False, 2, np.random.default_rng(0)) - keypoint
+    assert not noise[..., 2].any() and not noise[0, :, 4].any() and noise.dtype == np.float32
+    assert not clips.add_relative_noise(np.zeros_like(keypoint), 0.1, "video", False, 2, np.random.default_rng(0)).any()
 
 
 def test_a_drawn_move_ends_among_the_candidates():

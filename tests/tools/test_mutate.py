@@ -155,7 +155,7 @@ def test_an_entry_of_another_form_is_refused_with_its_line(missing, run):
 
 def test_every_fault_of_this_project_is_found_and_its_tests_exist():
     mutations = mutate.read_mutations(str(ROOT / mutate.LIST))
-    assert len(mutations) == 40
+    assert len(mutations) >= 40
     for mutation in mutations:
         mutate.locate(mutation, ROOT)
         assert [test for test in mutation.tests if not (ROOT / test).exists()] == []
