@@ -28,7 +28,7 @@ from models.parts.skeleton_layers import (
     pool_persons,
     temporal_conv,
 )
-from models.parts.weights import rename_weights
+from models.parts.weights import mark_fixed_graphs, rename_weights
 
 ADAPTIVE = ("importance", "offset", "init", "none")
 HOP_STRATEGIES = ("uniform", "distance", "spatial")  # strategies with the options max_hop and dilation
@@ -157,31 +157,32 @@ PYSKL_RULES = [
     (r"gcn\.down", "gcn_shortcut"),
     (r"gcn\.conv", "graph_conv.conv"),
     (r"gcn\.P?A$", "graph_conv.edges"),
+    (r"gcn\.fixed_A$", "graph_conv.adjacency"),
 ]
 
 
 def convert_stgcn_weights(weights: dict) -> dict:
-    """Convert the weights of the official repository; its fixed adjacency matrices are dropped."""
-    learnt = {name: value for name, value in weights.items() if name.split(".")[-1] != "A"}
-    return _reorder_subsets(rename_weights(learnt, STGCN_RULES))
+    """Convert the weights of the official repository."""
+    return _reorder_subsets(rename_weights(weights, STGCN_RULES))
 
 
 def convert_pyskl_stgcn_weights(weights: dict) -> dict:
-    """Convert the weights of PYSKL; adjacency matrices are dropped where their edges have learnt weights."""
-    fixed = {name.removesuffix("PA") + "A" for name in weights if name.endswith(".PA")}
-    learnt = {name: value for name, value in weights.items() if name not in fixed}
-    return _reorder_subsets(rename_weights(learnt, PYSKL_RULES))
+    """Convert the weights of PYSKL."""
+    return _reorder_subsets(rename_weights(mark_fixed_graphs(weights), PYSKL_RULES))
 
 
 def _reorder_subsets(weights):
-    """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input."""
+    """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input.
+
+    A convolution of a single subset does not show where its bias is added; `STGCN.place_weights` knows it.
+    """
     reordered = {}
     for name, value in weights.items():
         block, graph_conv, entry = name.rpartition("graph_conv.")
         num_outputs = len(weights.get(f"{block}norm1.weight", value)) if graph_conv else 0
         if entry == "edges" and graph_conv:
             value = value[None]
-        elif graph_conv and len(value) > num_outputs:
+        elif graph_conv and entry in ("conv.weight", "conv.bias") and len(value) > num_outputs:
             value = value.reshape(-1, num_outputs, *value.shape[1:]).swapaxes(0, 1)  # (K*out, ...) -> (out, K, ...)
             if entry == "conv.weight":
                 value = value.reshape(num_outputs, -1, 1, 1)
@@ -246,6 +247,7 @@ class STGCN(ActionModel):
         adjacency = _build_adjacency(layout, strategy, max_hop, dilation)
         self.input_size = (in_channels, adjacency.shape[-1], num_persons)
         self.num_persons = num_persons
+        self.graph, self.adds_bias_first = adjacency, conv_pos == "pre"
         self.data_norm = DataNorm(num_persons, adjacency.shape[-1], in_channels, per_person_norm)
         sizes = list_block_sizes(in_channels, base_channels, num_blocks, "STGCN")
         blocks = []
@@ -275,6 +277,23 @@ class STGCN(ActionModel):
         features = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
         logits = self.fc(pool_persons(features, num_persons))
         return logits if self.motion is None else logits + self.motion(subtract_neighbour_frames(x))
+
+    def fixed_tensors(self) -> dict:
+        """Return the graphs: of each block, and as files have them, of each stream and in place of learnt edges."""
+        names = ["A", "motion.A", *(f"blocks.{index}.graph_conv.edges" for index in range(len(self.blocks)))]
+        return {**super().fixed_tensors(), **dict.fromkeys(names, self.graph)}
+
+    def place_weights(self, weights: dict) -> dict:
+        """Return the weights with the biases of graph convolutions of one subset where this network adds them."""
+        if not self.adds_bias_first or len(self.graph) > 1:
+            return weights
+        placed = {}
+        for name, value in weights.items():
+            block, bias, _ = name.partition("graph_conv.conv.bias")
+            if bias:
+                name, value = f"{block}graph_conv.bias", value[None, :, None, None]
+            placed[name] = value
+        return placed
 
 
 def _build_adjacency(layout, strategy, max_hop, dilation):
