@@ -160,6 +160,7 @@ def _remove_prefixes(name: str) -> str:
 def _describe(content) -> str:
     if not isinstance(content, dict):
         return f"it is a {type(content).__name__}"
+    content = {key: value for key, value in content.items() if key != PADDLE_NAMES}
     if not content:
         return "it is empty"
     inside = [str(key) for key, value in content.items() if isinstance(value, dict) and _list_state_dicts(value)]

@@ -54,6 +54,8 @@ def load_checkpoint(path: str) -> dict:
     state = None if zipfile.is_zipfile(found) else files.load_pickle(found)
     if state is None or isinstance(state, int):  # PyTorch writes zip files; before 1.6 a pickle that begins so
         raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py")
+    if not isinstance(state, dict):
+        raise ValueError(f"'{found}' holds a {type(state).__name__}, expected a checkpoint; was it made by train.py?")
     weights = state_dicts.find_weights(state, found)
     loaded = _keep_known(state, found) if weights.key == "model" else {}
     others = [key for key in weights.others if key not in loaded]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from paddle import nn
 
+from common.state_dicts import describe_classes
 from models.parts.action_model import ActionModel
 
 # Last parts of the names of what PyTorch's batch norm, its averaged models and tools that count operations add.
@@ -95,12 +96,14 @@ def convert_torch_weights(weights: dict, model: nn.Layer) -> dict:
             faults += _compare_graphs(name, value, fixed[name])
         else:
             converted[name] = np.ascontiguousarray(value.T if name in linear_weights else value)
-    faults += _find_mismatches(converted, model)
+    mismatches, shapes = _find_mismatches(converted, model)
+    faults += mismatches
     if faults:
+        hint = describe_classes(shapes, linear_weights) if len(shapes) == len(faults) else ""
         raise ValueError(
             f"convert_torch_weights: {len(faults)} entries do not fit this {type(model).__name__}: "
             f"{'; '.join(faults[:10])}{'; ...' if len(faults) > 10 else ''}; build it with the arguments of the file, "
-            f"such as {'layout, ' if fixed else ''}depth, shortcut and num_classes"
+            f"such as {'layout, ' if fixed else ''}depth, shortcut and num_classes{hint}"
         )
     return converted
 
@@ -114,12 +117,15 @@ def _compare_graphs(name: str, value: np.ndarray, expected: np.ndarray) -> list:
     return [f"{name} is another graph than the network's, {is_other.sum()} of {value.size} entries differ"]
 
 
-def _find_mismatches(weights: dict, model: nn.Layer) -> list:
+def _find_mismatches(weights: dict, model: nn.Layer) -> tuple:
+    """Return a sentence for each entry that does not fit, and {name: (shape, the model's)} of wrong shapes."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     faults = [f"{name} is missing" for name in shapes if name not in weights]
+    others = {}
     for name, value in weights.items():
         if name not in shapes:
             faults.append(f"{name} is left over")
         elif list(value.shape) != shapes[name]:
+            others[name] = list(value.shape), shapes[name]
             faults.append(f"{name} has shape {list(value.shape)}, the model {shapes[name]}")
-    return faults
+    return faults, others

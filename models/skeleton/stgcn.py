@@ -206,7 +206,7 @@ class STGCN(ActionModel):
         max_hop: edges to the furthest neighbour, for the strategies uniform, distance and spatial.
         dilation: step between the numbers of edges that form a subset, for the same strategies.
         adaptive: what is learnt in each block: "importance" (a factor for each edge), "offset" (a summand), "init" (the
-            adjacency matrices), or "none".
+            adjacency matrices), or None, also written "none".
         conv_pos: where the bias of a graph convolution is added: "pre" (before the neighbours are summed), "post".
         gcn_residual: add a shortcut past each graph convolution.
         per_person_norm: batch norm of the input with statistics for each person.
@@ -230,7 +230,7 @@ class STGCN(ActionModel):
         strategy: str = "spatial",
         max_hop: int = 1,
         dilation: int = 1,
-        adaptive: str = "importance",
+        adaptive: str | None = "importance",
         conv_pos: str = "pre",
         gcn_residual: bool = False,
         per_person_norm: bool = False,
@@ -240,6 +240,7 @@ class STGCN(ActionModel):
         num_blocks: list[int] | None = None,
     ):
         super().__init__()
+        adaptive = "none" if adaptive is None else adaptive  # a config text reads `none` as None
         if adaptive not in ADAPTIVE:
             raise ValueError(f"STGCN: adaptive must be one of {', '.join(ADAPTIVE)}, got {adaptive!r}")
         if conv_pos not in ("pre", "post"):
