@@ -157,7 +157,7 @@ def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, 
     for label, guess, count in metrics.worst_pairs(confusion):
         logging.info(f"  {class_names[label]} taken for {class_names[guess]}: {count} of {confusion[label].sum()}")
     if summary["top1"] <= 1.5 * summary["chance"] and summary["num_samples"] > 30:
-        logging.warning("this is about chance: were the frames, records and lists made by one run of the data scripts?")
+        logging.warning("this is about chance: were the samples and their labels made by one run of the data scripts?")
 
 
 def write_results(

@@ -46,10 +46,10 @@ def find_weights(content, path: str, averaged: bool = False) -> StateDict:
     Raises:
         ValueError: there are none, or two tensors that differ have one name.
     """
-    found = _list_state_dicts(content) if isinstance(content, dict) else {}
-    if not found:
+    if not has_weights(content):
         raise ValueError(f"'{path}' holds no weights: {_describe(content)}; save the state dict of the model alone")
-    found = {key: part for name, state in found.items() for key, part in _part_averages(name, state).items()}
+    listed = _list_state_dicts(content)
+    found = {key: part for name, state in listed.items() for key, part in _part_averages(name, state).items()}
     averages = [key for key in found if _is_average(key)]
     plain = [key for key in found if key not in averages]
     if averaged and not averages:
@@ -60,6 +60,11 @@ def find_weights(content, path: str, averaged: bool = False) -> StateDict:
         statistics = _clean_names(found[plain[0]], path)[0]
         weights.update({name: statistics[name] for name in statistics.keys() - weights if name.endswith(STATISTICS)})
     return StateDict(taken[0], weights, names, others, skipped)
+
+
+def has_weights(content) -> bool:
+    """Return whether `find_weights` would find weights."""
+    return isinstance(content, dict) and bool(_list_state_dicts(content))
 
 
 def as_array(value) -> np.ndarray | None:
@@ -86,7 +91,8 @@ def describe_classes(shapes: dict, linear: set) -> str:
             return ""
     if not outputs:
         return ""
-    patterns = dict.fromkeys(f"{name.rpartition('.')[0]}.*" if "." in name else name for name in shapes)
+    layers = {name: name.rpartition(".")[0] for name in shapes}
+    patterns = dict.fromkeys(f"{layer}.*" if f"{layer}.weight" in linear else name for name, layer in layers.items())
     classes = " and ".join(f"{old}, not {new}" for old, new in sorted(outputs))
     return (
         f"; the number of classes differs ({classes}): train.py starts from the rest of the weights with --pretrain "
@@ -163,7 +169,7 @@ def _describe(content) -> str:
     content = {key: value for key, value in content.items() if key != PADDLE_NAMES}
     if not content:
         return "it is empty"
-    inside = [str(key) for key, value in content.items() if isinstance(value, dict) and _list_state_dicts(value)]
+    inside = [str(key) for key, value in content.items() if has_weights(value)]
     if inside:
         return f"it has some under '{inside[0]}', but none under {', '.join(WRAPPERS)}"
     return f"it has {', '.join(map(str, list(content)[:10]))}"

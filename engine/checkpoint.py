@@ -20,6 +20,13 @@ from common.text_files import read_text
 SUFFIX = ".pdparams"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXTS = ("MODEL_ZOO.md", "docs/rgbpose.md")  # they have the commands that make weights to start from
+OTHER_FILES = {
+    **dict.fromkeys(
+        (".pdiparams", ".pdmodel", ".onnx"), "part of an exported network; predict.py --exported takes its folder"
+    ),
+    ".pdopt": "the state of an optimizer; give the weights, which are named .pdparams",
+    ".safetensors": "a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py",
+}
 # Types of what is read of a checkpoint; the same key of another trainer may be anything.
 KINDS = {"config": dict, "ema": dict, "class_names": (list, tuple), "history": list, "epoch": int, "step": int}
 MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2
@@ -48,9 +55,9 @@ def load_checkpoint(path: str) -> dict:
     """
     found = next((file for file in (path, _with_suffix(path)) if pathlib.Path(file).is_file()), None)
     if found is None:
-        beside = sorted(str(file) for file in pathlib.Path(path).parent.glob("*" + SUFFIX))
-        there = f" (that folder has {', '.join(beside)})" if beside else ""
-        raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'{there}; {advise_missing(path)}")
+        raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'; {advise_missing(path)}")
+    if (suffix := pathlib.Path(found).suffix) in OTHER_FILES:
+        raise ValueError(f"'{found}' is no checkpoint but {OTHER_FILES[suffix]}")
     state = None if zipfile.is_zipfile(found) else files.load_pickle(found)
     if state is None or isinstance(state, int):  # PyTorch writes zip files; before 1.6 a pickle that begins so
         raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py")
@@ -61,22 +68,32 @@ def load_checkpoint(path: str) -> dict:
     others = [key for key in weights.others if key not in loaded]
     if others or weights.key not in ("", "model"):
         left = f", not those under {', '.join(map(repr, others))}: save these alone to take them" if others else ""
-        logging.info(f"{found}: the weights under {weights.key!r} are taken{left}")
+        logging.warning(f"{found}: the weights under {weights.key!r} are taken{left}")
     return {**loaded, "model": _decode_bfloat16(weights.weights)}
 
 
 def _keep_known(state: dict, path: str) -> dict:
     """Return what stands in a checkpoint beside its weights, but for keys that are another trainer's."""
     known = {key: value for key, value in state.items() if isinstance(value, KINDS.get(key, object))}
-    if not isinstance(known.get("config", {}).get("MODEL", {}), dict) or "MODEL" not in known.get("config", {}):
+    if not isinstance(known.get("config", {}).get("MODEL"), dict):
         known.pop("config", None)
-    if "ema" in known:
-        known["ema"] = _decode_bfloat16(state_dicts.find_weights(known["ema"], f"{path}: ema").weights)
+    averages = known.pop("ema", None)
+    if state_dicts.has_weights(averages):
+        known["ema"] = _decode_bfloat16(state_dicts.find_weights(averages, f"{path}: ema").weights)
     return known
 
 
 def advise_missing(path: str) -> str:
-    """Return what makes a missing checkpoint: a command if one of `TEXTS` has it, train.py, or the converter."""
+    """Return which checkpoints stand where one is missing, and what makes it.
+
+    That is a command of `TEXTS`, `train.py`, or the converter.
+    """
+    folder = pathlib.Path(path) if pathlib.Path(path).is_dir() else pathlib.Path(path).parent
+    beside = sorted(str(file) for file in folder.glob("*" + SUFFIX))
+    return (f"that folder has {', '.join(beside)}; " if beside else "") + _name_maker(path)
+
+
+def _name_maker(path: str) -> str:
     stem = str(path).removesuffix(SUFFIX).replace("\\", "/")
     for text in filter(pathlib.Path.is_file, (ROOT / name for name in TEXTS)):
         for command, out in re.findall(r"(python tools/\w+\.py [^`\n]*--out (\S+?))(?=[`\s])", read_text(text)):
@@ -153,7 +170,7 @@ def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = (), allo
         raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(listed)}{hint}")
     cast = {str(value.dtype) for name, value in weights.items() if set_weight(name, state[name], value)}
     if cast:
-        logging.info(f"weights of {', '.join(sorted(cast))} are cast to the types of the parameters")
+        logging.warning(f"weights of {', '.join(sorted(cast))} are cast to the types of the parameters")
     return initialized
 
 

@@ -5,9 +5,11 @@ import logging
 import numpy as np
 import paddle
 import pytest
+import small_networks
 
-from common import files
+from common import files, state_dicts
 from engine import checkpoint, run_folder
+from models import build_model
 
 
 class Net(paddle.nn.Layer):
@@ -159,6 +161,48 @@ def test_a_missing_file_says_what_makes_it(path, advice):
     with pytest.raises(FileNotFoundError) as caught:
         checkpoint.load_checkpoint(path)
     assert str(caught.value) == f"no checkpoint '{path.removesuffix('.pdparams')}.pdparams'; {advice}"
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("a.pdiparams", "'a.pdiparams' is no checkpoint but part of an exported network; predict.py --exported takes"),
+        ("a.pdopt", "'a.pdopt' is no checkpoint but the state of an optimizer; give the weights, which are named .pdp"),
+        ("a.safetensors", "'a.safetensors' is no checkpoint but a file of PyTorch; make a checkpoint of it with tools"),
+    ],
+)
+def test_files_of_other_kinds_are_known_by_their_suffix(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=message):
+        checkpoint.load_checkpoint(name)
+
+
+def test_a_folder_says_what_it_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save_checkpoint("out/resnet_model", {"model": {"a": np.zeros(1)}})
+    with pytest.raises(FileNotFoundError, match="no checkpoint 'out.pdparams'; that folder has out/resnet_model.pdpar"):
+        checkpoint.load_checkpoint("out")
+
+
+@pytest.mark.parametrize("name", small_networks.CASES)
+def test_no_layer_of_ours_has_a_name_that_is_taken_for_a_prefix_or_an_average(name):
+    model = small_networks.build(name)
+    found = state_dicts.find_weights(checkpoint.model_state(model), "a")
+    assert found.weights.keys() == model.state_dict().keys() and not found.others
+
+
+@pytest.mark.parametrize("name", small_networks.CASES)
+def test_the_patterns_for_another_number_of_classes_start_every_network(name):
+    arguments = {**small_networks.CASES[name].arguments}
+    if name == "pcan":
+        arguments["coarse_groups"] = [0, 0, 1, 1, 0, 1]
+    weights, other = checkpoint.model_state(small_networks.build(name)), build_model(name, num_classes=6, **arguments)
+    with pytest.raises(ValueError, match=r"the number of classes differs \(4, not 6\)") as caught:
+        checkpoint.restore_model(other, weights)
+    patterns = str(caught.value).rpartition("RUN.ignore_weights=[")[2].removesuffix("]'").split(", ")
+    kept = checkpoint.restore_model(other, weights, patterns)
+    assert 0 < len(kept) <= 6
 
 
 def test_the_merged_weights_are_made_by_the_other_tool():
