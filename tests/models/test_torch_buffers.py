@@ -104,6 +104,9 @@ def test_an_adaptive_graph_is_not_taken_for_the_fixed_one_beside_it():
     both = {**{f"backbone.gcn.{index}.gcn.A": graph for index in range(10)}, **weights}
     learnt = convert(golden, both)["blocks.0.graph_conv.edges"]
     np.testing.assert_array_equal(learnt[0], weights["backbone.gcn.0.gcn.PA"])
+    both["backbone.gcn.3.gcn.A"] = graph + 0.1
+    with pytest.raises(ValueError, match="blocks.3.graph_conv.adjacency is another graph than the network's"):
+        convert(golden, both)
 
 
 PYSKL = {"source": "pyskl", "golden": "pyskl_stgcn_ntu_T32"}

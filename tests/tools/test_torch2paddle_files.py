@@ -139,6 +139,7 @@ def test_pyskls_gcn_adaptive_none_can_be_typed(tmp_path):
 
 def test_a_graph_does_not_count_as_the_classifier(tmp_path):
     """The number of classes is that of the last matrix, and a graph of two axes may come last."""
+    assert torch2paddle.find_classes({"fc.weight": np.zeros((60, 4)), "A": np.zeros((25, 25))}) == 60
     reference = vectors.load("infogcn_ntu60_k1_T32")
     state = {**vectors.draw_weights(reference), "A_vector": np.asarray(reference["constants"]["A_vector"], np.float32)}
     fake_torch.write_zip(tmp_path / "i.pth", {key: fake_torch.tensor(value) for key, value in state.items()})
