@@ -6,7 +6,7 @@ import numpy as np
 
 WRAPPERS = (  # keys of the weights, in this order
     *("state_dict", "model_state_dict", "model_state", "model", "net", "net_state_dict", "network", "module"),
-    *("weights", "params"),
+    *("weights", "params", "shadow"),
 )
 AVERAGES = {"ema", "swa", "averaged", "average"}  # words in the keys of averaged weights
 PREFIXES = ("module", "_orig_mod", "model")  # of names: DataParallel, torch.compile, Lightning
@@ -48,7 +48,7 @@ def find_weights(content, path: str, averaged: bool = False) -> StateDict:
     """
     if not has_weights(content):
         raise ValueError(f"'{path}' holds no weights: {_describe(content)}; save the state dict of the model alone")
-    listed = _list_state_dicts(content)
+    listed = _list_state_dicts(content, set())
     found = {key: part for name, state in listed.items() for key, part in _part_averages(name, state).items()}
     averages = [key for key in found if _is_average(key)]
     plain = [key for key in found if key not in averages]
@@ -64,7 +64,7 @@ def find_weights(content, path: str, averaged: bool = False) -> StateDict:
 
 def has_weights(content) -> bool:
     """Return whether `find_weights` would find weights."""
-    return isinstance(content, dict) and bool(_list_state_dicts(content))
+    return isinstance(content, dict) and bool(_list_state_dicts(content, set()))
 
 
 def as_array(value) -> np.ndarray | None:
@@ -100,16 +100,24 @@ def describe_classes(shapes: dict, linear: set) -> str:
     )
 
 
-def _list_state_dicts(content: dict, path: tuple = ()) -> dict:
-    """Return {key: dict that has arrays}, wrapped ones before those around them."""
+def _list_state_dicts(content: dict, seen: set, path: tuple = ()) -> dict:
+    """Return {key: dict that has arrays, without names that are no text}, wrapped ones before those around them.
+
+    Args:
+        content: a dict, which may contain itself.
+        seen: ids of the dicts that are not looked at again.
+        path: keys that lead to it.
+    """
+    seen.add(id(content))
     found = {}
     keys = [key for key in WRAPPERS if key in content]
     keys += [key for key in content if key not in keys and isinstance(key, str) and _is_average(key)]
     for key in keys:
-        if isinstance(content[key], dict) and len(path) < MAX_DEPTH:
-            found.update(_list_state_dicts(content[key], (*path, key)))
-    if any(as_array(value) is not None for value in content.values()):
-        found[".".join(path)] = content
+        if isinstance(content[key], dict) and id(content[key]) not in seen and len(path) < MAX_DEPTH:
+            found.update(_list_state_dicts(content[key], seen, (*path, key)))
+    named = {name: value for name, value in content.items() if isinstance(name, str)}
+    if any(as_array(value) is not None for value in named.values()):
+        found[".".join(path)] = named
     return found
 
 
@@ -122,10 +130,10 @@ def _part_averages(key: str, state: dict) -> dict:
 
     MMCV's `EMAHook` names them `ema_fc_weight`.
     """
-    flat = {"ema_" + str(name).replace(".", "_"): name for name in state}
+    flat = {"ema_" + name.replace(".", "_"): name for name in state}
     parts = {key: {}}
     for name, value in state.items():
-        part, _, rest = str(name).partition(".")
+        part, _, rest = name.partition(".")
         if name in flat:
             part, name = "ema_*", flat[name]
         elif not (rest and _is_average(part)):
@@ -136,11 +144,11 @@ def _part_averages(key: str, state: dict) -> dict:
 
 def _clean_names(state: dict, path: str) -> tuple:
     """Return {name without prefixes: array}, {name without prefixes: name}, and the names of what is no array."""
-    arrays = {str(name): as_array(value) for name, value in state.items() if name != PADDLE_NAMES}
+    arrays = {name: as_array(value) for name, value in state.items() if name != PADDLE_NAMES}
     skipped = [name for name, value in arrays.items() if value is None]
     arrays = {name: value for name, value in arrays.items() if value is not None}
     cleaned = {name: _remove_prefixes(name) for name in arrays}
-    firsts = {name.partition(".")[0] for name in cleaned.values()}
+    firsts = {short.partition(".")[0] for short in cleaned.values() if "." in short}  # a counter may have no layer
     if len(firsts) == 1 and (firsts <= set(SHARED_PREFIXES) or _is_average(*firsts)):
         cleaned = {name: _remove_prefixes(short.partition(".")[2] or short) for name, short in cleaned.items()}
     weights, names = {}, {}
@@ -166,10 +174,10 @@ def _remove_prefixes(name: str) -> str:
 def _describe(content) -> str:
     if not isinstance(content, dict):
         return f"it is a {type(content).__name__}"
-    content = {key: value for key, value in content.items() if key != PADDLE_NAMES}
-    if not content:
-        return "it is empty"
-    inside = [str(key) for key, value in content.items() if has_weights(value)]
+    named = {key: value for key, value in content.items() if isinstance(key, str) and key != PADDLE_NAMES}
+    if not named:
+        return "no entry has a name" if content else "it is empty"
+    inside = [key for key, value in named.items() if has_weights(value)]
     if inside:
         return f"it has some under '{inside[0]}', but none under {', '.join(WRAPPERS)}"
-    return f"it has {', '.join(map(str, list(content)[:10]))}"
+    return f"it has {', '.join(list(named)[:10])}"

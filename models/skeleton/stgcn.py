@@ -147,6 +147,7 @@ STGCN_RULES = [
 ]
 PYSKL_RULES = [
     (r"^backbone\.data_bn", "data_norm.norm"),
+    (r"^backbone\.A$", "A"),
     (r"^backbone\.gcn", "blocks"),
     (r"^cls_head\.fc_cls", "fc"),
     (r"residual\.conv", "shortcut.0"),

@@ -77,6 +77,14 @@ def test_averages_beside_the_weights_in_one_state_dict(prefix):
     assert_same(find_weights(content, "a", averaged=True), AVERAGED)
 
 
+def test_averages_with_a_counter_and_in_a_shadow():
+    content = {"model_ema": {"n_averaged": np.array(3), **add_prefix(AVERAGED, "module.net.")}, "model": WEIGHTS}
+    assert_same(find_weights(content, "a", averaged=True), {"n_averaged": np.array(3), **AVERAGED})
+    content = {"model": WEIGHTS, "ema": {"decay": 0.999, "shadow": AVERAGED}}
+    assert_same(find_weights(content, "a", averaged=True), AVERAGED)
+    assert_same(find_weights(content, "a"))
+
+
 def test_averages_of_parameters_take_the_statistics_of_the_others():
     """As MMCV's EMAHook names them, and as our own checkpoints have them."""
     weights = {"bn.weight": np.ones(2), "bn.running_mean": np.full(2, 3.0)}
@@ -113,6 +121,7 @@ def test_two_tensors_of_one_name():
         ({"epoch": 3, "state_dict": {}}, "holds no weights: it has epoch, state_dict;"),
         ({"student": WEIGHTS}, "holds no weights: it has some under 'student', but none under state_dict, "),
         ({"model": np.array("text")}, "holds no weights: it has model;"),
+        ({0: {"exp_avg": np.ones(2)}}, "holds no weights: no entry has a name;"),
     ],
 )
 def test_what_holds_no_weights_is_described(content, message):
@@ -122,7 +131,7 @@ def test_what_holds_no_weights_is_described(content, message):
 
 def test_a_dict_that_contains_itself_ends():
     ring = {}
-    ring["model"] = ring
+    ring.update({"model": ring, **{f"ema_{index}": ring for index in range(1000)}})
     with pytest.raises(ValueError, match="holds no weights"):
         find_weights(ring, "a")
 
