@@ -47,6 +47,8 @@ def main(argv: list | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own messages say what is wrong with a video
     device = recipe.choose_device(args.use_gpu)
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
+    if not args.exported:
+        checkpoint.check_finite(args.weights, checkpoint.scoring_weights(state))
     config, class_names = state["config"], state["class_names"]
     logger.setup_logging(config["RUN"].get("log_file", "logger.log"))  # an export has no log
     origin = args.exported or args.weights

@@ -236,13 +236,11 @@ def resolve_class_names(config: dict, loader) -> list:
         ValueError: the list names no classes and MODEL.num_classes is not set, or names more than that.
     """
     names, outputs = loader.class_names, config["MODEL"].get("num_classes")
-    filelist = config["TRAIN"]["filelist"]
+    filelist, advice = config["TRAIN"]["filelist"], READERS[config["READER"]["name"]].CLASSES_ADVICE
     if names is None and outputs is None:
-        raise ValueError(f"{filelist} names no classes; run data_list_gener.py again or set -o MODEL.num_classes=N")
+        raise ValueError(f"{filelist} names no classes; {advice} or set -o MODEL.num_classes=N")
     if names is None:
-        logging.warning(
-            f"{filelist} names no classes: they are called 0 to {outputs - 1}; run data_list_gener.py again"
-        )
+        logging.warning(f"{filelist} names no classes: they are called 0 to {outputs - 1}; {advice}")
         names = [str(label) for label in range(outputs)]
     if outputs is None:
         outputs = config["MODEL"]["num_classes"] = len(names)

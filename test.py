@@ -50,6 +50,10 @@ def main(argv: list | None = None) -> int | None:
     class_names = state.get("class_names") or loader.class_names or []
     recipe.compare_classes(class_names, loader.class_names, config["TEST"]["filelist"])
     if "num_classes" not in config["MODEL"]:  # a --config that leaves it to the list
+        if not class_names and "config" not in state:
+            raise ValueError(
+                f"neither '{args.weights}' nor {config['TEST']['filelist']} names classes; set -o MODEL.num_classes=N"
+            )
         config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
     model = build_model(**config["MODEL"])
     model.check_inputs(list(loader.input_shape))
@@ -153,7 +157,7 @@ def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, 
     for label, guess, count in metrics.worst_pairs(confusion):
         logging.info(f"  {class_names[label]} taken for {class_names[guess]}: {count} of {confusion[label].sum()}")
     if summary["top1"] <= 1.5 * summary["chance"] and summary["num_samples"] > 30:
-        logging.warning("this is about chance: were the frames, records and lists made by one run of the data scripts?")
+        logging.warning("this is about chance: were the samples and their labels made by one run of the data scripts?")
 
 
 def write_results(

@@ -6,15 +6,29 @@ place in it: every epoch draws from (seed, epoch), and both are there.
 """
 
 import fnmatch
+import logging
 import pathlib
+import re
 import zipfile
 
 import numpy as np
 import paddle
 
-from common import files
+from common import files, state_dicts
+from common.text_files import read_text
 
 SUFFIX = ".pdparams"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TEXTS = ("MODEL_ZOO.md", "docs/rgbpose.md")  # they have the commands that make weights to start from
+OTHER_FILES = {
+    **dict.fromkeys(
+        (".pdiparams", ".pdmodel", ".onnx"), "part of an exported network; predict.py --exported takes its folder"
+    ),
+    ".pdopt": "the state of an optimizer; give the weights, which are named .pdparams",
+    ".safetensors": "a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py",
+}
+# Types of what is read of a checkpoint; the same key of another trainer may be anything.
+KINDS = {"config": dict, "ema": dict, "class_names": (list, tuple), "history": list, "epoch": int, "step": int}
 MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2
 
 
@@ -24,7 +38,7 @@ def save_checkpoint(path: str, state: dict) -> None:
 
 
 def load_checkpoint(path: str) -> dict:
-    """Read a checkpoint of ours, or the plain state dict of any Paddle 1.8 to 3.x model.
+    """Read a checkpoint of ours, or weights of Paddle 1.8 to 3.x: a state dict, or one in the dicts of a trainer.
 
     Args:
         path: with or without the suffix `.pdparams`.
@@ -41,19 +55,61 @@ def load_checkpoint(path: str) -> dict:
     """
     found = next((file for file in (path, _with_suffix(path)) if pathlib.Path(file).is_file()), None)
     if found is None:
-        beside = sorted(str(file) for file in pathlib.Path(path).parent.glob("*" + SUFFIX))
-        there = f"that folder has {', '.join(beside)}" if beside else "run train.py first"
-        raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'; {there}")
+        raise FileNotFoundError(f"no checkpoint '{_with_suffix(path)}'; {advise_missing(path)}")
+    if (suffix := pathlib.Path(found).suffix) in OTHER_FILES:
+        raise ValueError(f"'{found}' is no checkpoint but {OTHER_FILES[suffix]}")
     state = None if zipfile.is_zipfile(found) else files.load_pickle(found)
     if state is None or isinstance(state, int):  # PyTorch writes zip files; before 1.6 a pickle that begins so
         raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py")
     if not isinstance(state, dict):
         raise ValueError(f"'{found}' holds a {type(state).__name__}, expected a checkpoint; was it made by train.py?")
-    if "model" not in state:
-        state = {"model": {name: value for name, value in state.items() if isinstance(value, np.ndarray)}}
-    if not state["model"]:
-        raise ValueError(f"'{found}' holds no weights; give a file of train.py or of paddle.save(model.state_dict())")
-    return state
+    weights = state_dicts.find_weights(state, found)
+    loaded = _keep_known(state, found) if weights.key == "model" else {}
+    others = [key for key in weights.others if key not in loaded]
+    if others or weights.key not in ("", "model"):
+        left = f", not those under {', '.join(map(repr, others))}: save these alone to take them" if others else ""
+        logging.warning(f"{found}: the weights under {weights.key!r} are taken{left}")
+    return {**loaded, "model": _decode_bfloat16(weights.weights)}
+
+
+def _keep_known(state: dict, path: str) -> dict:
+    """Return what stands in a checkpoint beside its weights, but for keys that are another trainer's."""
+    known = {key: value for key, value in state.items() if isinstance(value, KINDS.get(key, object))}
+    if not isinstance(known.get("config", {}).get("MODEL"), dict):
+        known.pop("config", None)
+    averages = known.pop("ema", None)
+    if state_dicts.has_weights(averages):
+        known["ema"] = _decode_bfloat16(state_dicts.find_weights(averages, f"{path}: ema").weights)
+    return known
+
+
+def advise_missing(path: str) -> str:
+    """Return which checkpoints stand where one is missing, and what makes it.
+
+    That is a command of `TEXTS`, `train.py`, or the converter.
+    """
+    folder = pathlib.Path(path) if pathlib.Path(path).is_dir() else pathlib.Path(path).parent
+    beside = sorted(str(file) for file in folder.glob("*" + SUFFIX))
+    return (f"that folder has {', '.join(beside)}; " if beside else "") + _name_maker(path)
+
+
+def _name_maker(path: str) -> str:
+    stem = str(path).removesuffix(SUFFIX).replace("\\", "/")
+    for text in filter(pathlib.Path.is_file, (ROOT / name for name in TEXTS)):
+        for command, out in re.findall(r"(python tools/\w+\.py [^`\n]*--out (\S+?))(?=[`\s])", read_text(text)):
+            if stem == out or stem.endswith(f"/{out}"):
+                return f"make it ({text.name}): {command}"
+    if re.search(r"_(model|best|epoch_\d+)$", stem):
+        return "run train.py first"
+    return "run train.py first, or convert published weights with tools/torch2paddle.py (MODEL_ZOO.md)"
+
+
+def _decode_bfloat16(weights: dict) -> dict:
+    """Return weights with float32 in place of the uint16 as which Paddle stores bfloat16."""
+    return {
+        name: (value.astype(np.uint32) << 16).view(np.float32) if value.dtype == np.uint16 else value
+        for name, value in weights.items()
+    }
 
 
 def prune_checkpoints(save_dir: str, pattern: str, max_keep: int) -> None:
@@ -92,7 +148,7 @@ def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = (), allo
         The names that keep their initial values.
 
     Raises:
-        ValueError: missing, left-over or mismatched names, with the first few of each.
+        ValueError: missing, left-over or mismatched names, with the first few of each; a value that is too large.
     """
     weights = {name: value for name, value in weights.items() if not _matches(name, ignore)}
     state = model.state_dict()
@@ -100,21 +156,52 @@ def restore_model(model: paddle.nn.Layer, weights: dict, ignore: list = (), allo
     known = {*weights, *initialized}
     initialized += [name for name in state if name not in known and _matches(name, allow_missing)]
     expected = {name: list(value.shape) for name, value in state.items() if name not in initialized}
+    shapes = {name: (list(weights[name].shape), shape) for name, shape in expected.items() if name in weights}
+    others = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
     faults = {
         "missing": [name for name in expected if name not in weights],
         "left over": [name for name in weights if name not in expected],
-        "of another shape": [
-            f"{name} {list(weights[name].shape)} for {shape}"
-            for name, shape in expected.items()
-            if name in weights and list(weights[name].shape) != shape
-        ],
+        "of another shape": [f"{name} {old} for {new}" for name, (old, new) in others.items()],
     }
     listed = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in faults.items() if names]
     if listed:
-        raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(listed)}")
-    for name, value in weights.items():
-        state[name].set_value(value)
+        linear = {f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, paddle.nn.Linear)}
+        hint = state_dicts.describe_classes(others, linear) if len(listed) == 1 else ""
+        raise ValueError(f"the weights do not fit this {type(model).__name__}: {'; '.join(listed)}{hint}")
+    cast = {str(value.dtype) for name, value in weights.items() if set_weight(name, state[name], value)}
+    if cast:
+        logging.warning(f"weights of {', '.join(sorted(cast))} are cast to the types of the parameters")
     return initialized
+
+
+def set_weight(name: str, parameter: paddle.Tensor, value: np.ndarray) -> bool:
+    """Set a parameter or buffer to an array; return whether the array had to be cast to its type.
+
+    Raises:
+        ValueError: finite values that are too large for the type.
+    """
+    tensor = paddle.to_tensor(value)
+    if tensor.dtype == parameter.dtype:
+        parameter.set_value(value)
+        return False
+    tensor = tensor.astype(parameter.dtype)
+    if np.isfinite(value).all() and not paddle.isfinite(tensor).all():
+        raise ValueError(f"'{name}' has values that are too large for {parameter.dtype}; save it as that type")
+    parameter.set_value(tensor)
+    return True
+
+
+def check_finite(path: str, weights: dict) -> None:
+    """Refuse weights that are nan or infinite.
+
+    Raises:
+        ValueError: names the first such tensor.
+    """
+    for name, value in weights.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(
+                f"'{path}': '{name}' is nan or infinite; take the file of an earlier epoch, or get it again"
+            )
 
 
 def _matches(name: str, patterns: list) -> bool:

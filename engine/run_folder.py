@@ -105,7 +105,7 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
         ValueError: the file holds weights only.
     """
     state = checkpoint.load_checkpoint(path)
-    if "optimizer" not in state:
+    if "optimizer" not in state or "history" not in state:
         raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
     checkpoint.restore_model(model, state["model"])
     checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
@@ -148,6 +148,7 @@ def _describe_judge(config: dict) -> dict:
 def load_pretrained(settings: RunSettings, model) -> None:
     """Load the weights of RUN.pretrain; log what was loaded, what was not, and what the model keeps."""
     weights = checkpoint.scoring_weights(checkpoint.load_checkpoint(settings.pretrain))
+    checkpoint.check_finite(settings.pretrain, weights)
     ignore, allow_missing = settings.ignore_weights or [], settings.allow_missing or []
     initialized = checkpoint.restore_model(model, weights, ignore, allow_missing)
     names = model.state_dict()

@@ -112,7 +112,8 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
             progress.step += 1
             faults.extend(batch["faults"])
             if len(faults) > settings.max_faults:
-                raise ValueError(_describe_faults(faults, f"more than RUN.max_faults={settings.max_faults}"))
+                what = f"more than RUN.max_faults={settings.max_faults}"
+                raise ValueError(_describe_faults(faults, what, loader.advice))
             if progress.step == 1 and "rgb" in batch["inputs"]:
                 run_log.image(1, "train/clips", logger.clip_rows(np.asarray(batch["inputs"]["rgb"])))
             is_due = (index + 1) % settings.log_interval == 0 or index + 1 == num_steps
@@ -126,7 +127,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
     distributed.average_norm_statistics(step.model)
     check_finite(step.model, epoch)
     if faults:
-        logging.warning(_describe_faults(faults, "replaced by other samples"))
+        logging.warning(_describe_faults(faults, "replaced by other samples", loader.advice))
     shares = {f"time/{part}": share for part, share in clock.shares().items()}
     clips_per_s = meter.num_samples / sum(clock.spent_s.values())
     return {
@@ -219,9 +220,9 @@ def check_finite(model: paddle.nn.Layer, epoch: int) -> None:
         )
 
 
-def _describe_faults(faults: list, what: str) -> str:
+def _describe_faults(faults: list, what: str, advice: str) -> str:
     shown = "; ".join(faults[:10]) + ("; ..." if len(faults) > 10 else "")
-    return f"{len(faults)} damaged samples in this epoch, {what}: {shown}; run data_list_gener.py to list them all"
+    return f"{len(faults)} damaged samples in this epoch, {what}: {shown}; {advice}"
 
 
 def histogram_values(model: paddle.nn.Layer) -> dict:

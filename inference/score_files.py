@@ -53,6 +53,12 @@ def read_scores(path: str) -> ScoreFile:
             f"'{path}' is no score file: it holds {found}, expected {', '.join(sorted(expected))}; give the "
             "*_test_scores.pkl of test.py"
         )
+    kinds = {key: type(content[key]).__name__ for key in ("scores", "labels", "protocol")}
+    if set(kinds.values()) != {"dict"} or not isinstance(content["class_names"], list | tuple):
+        raise ValueError(
+            f"'{path}' is no score file: its scores, labels and protocol are {', '.join(kinds.values())}, its class "
+            f"names a {type(content['class_names']).__name__}; give the *_test_scores.pkl of test.py"
+        )
     average_clips, class_names = content["protocol"].get("average_clips"), content["class_names"]
     if average_clips not in SCORE_TYPES:
         raise ValueError(

@@ -79,7 +79,8 @@ class Clips(FaultTolerantDataset):
         FileNotFoundError: the list or a file in it is missing.
     """
 
-    NAME, ADVICE = "clips", "data_list_gener.py lists them all"
+    NAME, ADVICE = "clips", "run data_list_gener.py to list them all"
+    CLASSES_ADVICE = "run data_list_gener.py again"
 
     def __init__(
         self,

@@ -19,9 +19,9 @@ class FaultTolerantDataset(paddle.io.Dataset):
 
     A training sample depends on (seed, epoch, index) alone, not on the number of workers or on what was read before.
 
-    A subclass has a `NAME`, its key in `READERS`; `ADVICE`, what to do about damaged samples; its samples as the list
-    `entries`; and `_read_sample(index, rng)`, which returns the dict of `__getitem__` without `faults`, and draws
-    nothing where `rng` is None.
+    A subclass has a `NAME`, its key in `READERS`; `ADVICE`, what to do about damaged samples; `CLASSES_ADVICE`, what to
+    do about a list that names no classes; its samples as the list `entries`; and `_read_sample(index, rng)`, which
+    returns the dict of `__getitem__` without `faults`, and draws nothing where `rng` is None.
 
     Args:
         filelist: what the samples come from, for messages.

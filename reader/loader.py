@@ -83,6 +83,11 @@ class Loader:
         return self.dataset.class_names
 
     @property
+    def advice(self) -> str:
+        """What to do about damaged samples."""
+        return self.dataset.ADVICE
+
+    @property
     def num_samples(self) -> int:
         """Samples an epoch in all processes, those that `drop_last` leaves out included."""
         return len(self.dataset)

@@ -16,6 +16,7 @@ class Recordings(FaultTolerantDataset):
     """
 
     ADVICE = "run skeleton2pkl.py again"
+    CLASSES_ADVICE = "run skeleton2pkl.py again with --classes"
 
     def __init__(
         self,

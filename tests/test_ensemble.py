@@ -195,6 +195,9 @@ def test_what_is_no_score_file_is_refused(pair, tmp_path):
     other = str(tmp_path / "other.pkl")
     files.dump_pickle({"summary": {}, "scores": np.zeros(3)}, other)  # what test.py --out x.pkl writes
     with pytest.raises(ValueError, match="no score file: it holds summary, scores, expected class_names.*give the"):
+        ensemble.main([pair[0], other])
+    files.dump_pickle({"scores": np.zeros(3), "labels": [0], "class_names": ["a"], "protocol": {}}, other)
+    with pytest.raises(ValueError, match="its scores, labels and protocol are ndarray, list, dict, its class names a "):
         ensemble.main([other, pair[0]])
     files.dump_pickle([1], other)
     with pytest.raises(ValueError, match="it holds a list, expected"):

@@ -21,7 +21,7 @@ import sys
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from common import command_line
+from common import command_line, state_dicts
 
 if __name__ == "__main__":
     command_line.start_paddle()
@@ -35,19 +35,12 @@ from dataset import annotations, splits
 from engine import checkpoint
 from models import MODELS, build_model
 from models.parts.inflate import MODES, inflate
-from models.parts.weights import convert_torch_weights
+from models.parts.weights import convert_torch_weights, is_counter
 from tools.weights.torch_files import read_torch_file
 from tools.weights.torch_pickle import Placeholder
 
 SOURCES = sorted({source for model in MODELS.values() for source in model.TORCH_SOURCES})
 IMAGENET = "imagenet"  # 2-D weights for a backbone
-COUNTER = "num_batches_tracked"
-WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model_state",
-    "model",
-)  # keys of the weights, in this order
 
 
 def parse_arguments(argv: list | None = None) -> argparse.Namespace:
@@ -61,6 +54,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
     parser.add_argument("--class_index", help="file of class names: one a line, or lines 'id name' as in classInd.txt")
     parser.add_argument("--inflate", choices=MODES, default=MODES[0], help="for ImageNet: how kernels get a time axis")
+    parser.add_argument("--ema", action="store_true", help="take the averaged weights of the file, not the others")
     parser.add_argument("--out", help="checkpoint to write; default: beside the file, under its name")
     args = parser.parse_args(argv)
     args.out = args.out or str(pathlib.Path(args.file).with_suffix(checkpoint.SUFFIX))
@@ -78,8 +72,8 @@ def main(argv: list | None = None) -> None:
     section = config["MODEL"]
     class_names = read_names(args.class_index) if args.class_index else []
     content = read_content(args.file, args.source)
-    key, state = find_state_dict(content, args.file)
-    weights = read_arrays(state, args.file)
+    found = find_state_dict(content, args.file, args.ema)
+    weights = read_arrays(found, args.file)
     named = rename_weights(weights, section["name"], args.source)
     if args.source == IMAGENET:
         model = build_model(**{"num_classes": 1, **section})
@@ -96,18 +90,23 @@ def main(argv: list | None = None) -> None:
         model.check_source(args.source)
         converted = convert_torch_weights(named, model)
 
-    notes = {note: content[note] for note in ("arch", "epoch") if key and isinstance(content.get(note), (int, str))}
+    notes = {
+        note: content[note] for note in ("arch", "epoch") if found.key and isinstance(content.get(note), (int, str))
+    }
     source = {"file": pathlib.Path(args.file).name, "sha256": hash_file(args.file), "repository": args.source, **notes}
     written = {"model": converted, "class_names": class_names, "source": {**source, "model": section}}
     if args.config and args.source != IMAGENET:
         written["config"] = config
     checkpoint.save_checkpoint(args.out, written)
-    print(f"{args.file}: {len(weights)} tensors under '{key}'" if key else f"{args.file}: {len(weights)} tensors")
+    print(f"{args.file}: {len(weights)} tensors" + (f" under '{found.key}'" if found.key else ""))
     print("\n".join(f"{note}: {source[note]}" for note in (*notes, "sha256")))
+    print_choice(found, args.ema)
     parameters = [weight for name, weight in model.named_parameters() if name in converted and not weight.stop_gradient]
     num_parameters = sum(math.prod(weight.shape) for weight in parameters)
     print(f"converted: {len(converted)} tensors into {type(model).__name__}, {num_parameters:,} parameters")
-    print(f"skipped: {describe_skipped(state, weights, section['name'], args.source)}")
+    if graphs := [name for name in named if name not in converted and name in model.fixed_tensors()]:
+        print(f"checked: {len(graphs)} graphs of the file, which are those of this network")
+    print(f"skipped: {describe_skipped(found, weights, section['name'], args.source)}")
     print_next_commands(args, model, converted, class_names)
 
 
@@ -140,59 +139,54 @@ def read_content(path: str, source: str):
     return read_torch_file(path)
 
 
-def find_state_dict(content, path: str) -> tuple:
-    """Find the state dict in the content of a file.
+def find_state_dict(content, path: str, averaged: bool = False) -> state_dicts.StateDict:
+    """Find the state dict in the content of a file; see `common.state_dicts.find_weights`.
 
     Args:
         content: result of `read_torch_file`.
         path: file that errors name.
-
-    Returns:
-        (key of the state dict, "" if it is the whole content; state dict).
+        averaged: take averaged weights.
 
     Raises:
         ValueError: the content has no state dict.
     """
-    if isinstance(content, Placeholder):
-        raise ValueError(
-            f"'{path}' holds a whole '{content.source}' object, which only its own code can open; "
-            "save its state_dict() with PyTorch, and convert that"
-        )
-    outer = content if isinstance(content, dict) else {}
-    for key in WRAPPERS:
-        if _has_arrays(outer.get(key)):
-            return key, outer[key]
-    if not _has_arrays(outer):
-        keys = ", ".join(map(str, list(outer)[:10])) or f"a {type(content).__name__}"
-        raise ValueError(f"'{path}' holds no state dict, neither itself nor under {', '.join(WRAPPERS)}; got {keys}")
-    return "", outer
+    parts = [content.get(key) for key in state_dicts.WRAPPERS] if isinstance(content, dict) else [content]
+    for part in parts:
+        if isinstance(part, Placeholder):
+            raise ValueError(
+                f"'{path}' holds a whole '{part.source}' object, which only its own code can open; "
+                "save its state_dict() with PyTorch, and convert that"
+            )
+    return state_dicts.find_weights(content, path, averaged)
 
 
-def _has_arrays(value) -> bool:
-    return isinstance(value, dict) and any(isinstance(entry, np.ndarray) for entry in value.values())
-
-
-def read_arrays(state: dict, path: str) -> dict:
-    """Return {name: array} of a state dict, floating point numbers as float32, without DataParallel's prefix `module.`.
+def read_arrays(found: state_dicts.StateDict, path: str) -> dict:
+    """Return {name: array}, floating point numbers as float32.
 
     Raises:
         ValueError: an array has infinite or undefined values.
     """
     weights = {}
-    for name, value in state.items():
-        if not isinstance(value, np.ndarray):
-            continue
+    for name, value in found.weights.items():
         if value.dtype.kind == "f":
             with np.errstate(over="ignore"):  # infinite values are reported below
                 value = value.astype(np.float32, copy=False)
             if not np.isfinite(value).all():
-                raise ValueError(f"'{path}': {name} has infinite or undefined values; download the file again")
-        weights[_clean(name)] = value
+                stated = found.names.get(name, name)
+                raise ValueError(f"'{path}': {stated} has infinite or undefined values; download the file again")
+        weights[name] = value
     return weights
 
 
-def _clean(name) -> str:
-    return str(name).removeprefix("module.")
+def print_choice(found: state_dicts.StateDict, averaged: bool) -> None:
+    """Print which prefixes were removed from the names, and which other weights the file has and what takes them."""
+    prefixes = {stated.removesuffix(name) for name, stated in found.names.items() if stated.endswith(name)} - {""}
+    if prefixes:
+        print(f"removed from names: {', '.join(sorted(prefixes))}")
+    if found.others:
+        names = ", ".join(map(repr, found.others))
+        kind, choice = ("other weights", "without --ema") if averaged else ("averaged weights", "with --ema")
+        print(f"not taken: the {kind} under {names}; they are taken {choice}")
 
 
 def rename_weights(weights: dict, model_name: str, source: str) -> dict:
@@ -211,12 +205,12 @@ def rename_weights(weights: dict, model_name: str, source: str) -> dict:
 
 
 def find_classes(named: dict) -> int:
-    """Return the number of classes: the rows of the last matrix.
+    """Return the number of classes: the rows of the last matrix that is a weight.
 
     Raises:
         ValueError: there is no matrix.
     """
-    matrices = [value for value in named.values() if value.ndim == 2]
+    matrices = [value for name, value in named.items() if value.ndim == 2 and name.endswith("weight")]
     if not matrices:
         raise ValueError("the file has no linear layer: it holds a part of a network, which no model here fits")
     return matrices[-1].shape[0]
@@ -227,20 +221,22 @@ def convert_backbone(named: dict, model, mode: str) -> dict:
     return {f"backbone.{name}": value for name, value in inflate(named, model.backbone, mode).items()}
 
 
-def describe_skipped(state: dict, weights: dict, model_name: str, source: str) -> str:
-    """List the entries of a state dict that no layer uses; of batch norm's step counters only the number.
+def describe_skipped(found: state_dicts.StateDict, weights: dict, model_name: str, source: str) -> str:
+    """List the entries of a state dict that no layer uses; of counters only the number.
 
     To find them, each array is filled with its own number and renamed again: the numbers in the result were used,
     whether joined and transposed or not.
     """
-    numbered = {name: np.full(value.shape, number, np.int32) for number, (name, value) in enumerate(weights.items())}
+    kept = {name: value for name, value in weights.items() if not is_counter(name)}
+    numbered = {name: np.full(value.shape, number, np.int32) for number, (name, value) in enumerate(kept.items())}
     named = rename_weights(numbered, model_name, source)
-    used = {number for value in named.values() for number in np.flatnonzero(np.bincount(value.ravel()))}
-    unused = {name for number, name in enumerate(weights) if number not in used}
-    counters = [name for name in named if name.endswith(COUNTER)]
-    others = [str(name) for name in state if _clean(name) in unused or _clean(name) not in weights]
-    notes = [f"{len(counters)} counters ({COUNTER}), which Paddle's batch norm does not have"] if counters else []
-    return ", ".join([*notes, *others]) or "nothing"
+    numbers = [value for value in named.values() if value.dtype.kind == "i"]  # not what a network draws itself
+    used = {number for value in numbers for number in np.flatnonzero(np.bincount(value.ravel()))}
+    unused = [found.names.get(name, name) for number, name in enumerate(kept) if number not in used]
+    counters = [name for name in weights if is_counter(name)]
+    kinds = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in counters))
+    notes = [f"{len(counters)} counters ({kinds}), which Paddle's batch norm does not have"] if counters else []
+    return ", ".join([*notes, *unused, *found.skipped]) or "nothing"
 
 
 def hash_file(path: str) -> str:

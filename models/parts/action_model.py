@@ -83,6 +83,22 @@ class ActionModel(nn.Layer):
         """Return the multiply-adds and the memory of one input; see `models.parts.cost.measure_cost`."""
         return measure_cost(self, input_shape)
 
+    def fixed_tensors(self) -> dict:
+        """Return {name: array} of what is not trained and in no checkpoint of ours, such as graphs.
+
+        Files of PyTorch may hold them. They must agree, and are left out.
+        """
+        saved = self.state_dict().keys()
+        return {name: buffer.numpy() for name, buffer in self.named_buffers() if name not in saved}
+
+    def place_weights(self, weights: dict) -> dict:
+        """Rename and reshape weights where only this network's arguments say which of its own they are.
+
+        Args:
+            weights: as a function of `TORCH_SOURCES` returns them.
+        """
+        return weights
+
     def check_source(self, source: str) -> None:
         """Check that the network computes the same as that of a repository when it loads its weights.
 

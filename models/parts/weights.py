@@ -6,6 +6,13 @@ from collections.abc import Callable
 import numpy as np
 from paddle import nn
 
+from common.state_dicts import describe_classes
+from models.parts.action_model import ActionModel
+
+# Last parts of the names of what PyTorch's batch norm, its averaged models and tools that count operations add.
+COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
+GRAPH_TOLERANCE = 2e-3  # of an edge's weight: that of graphs that were stored as float16 or bfloat16
+
 
 def keep_names(weights: dict) -> dict:
     """Return `weights` unchanged; for `TORCH_SOURCES` where our layers have the authors' names."""
@@ -29,6 +36,17 @@ def rename_weights(weights: dict, rules: list | tuple) -> dict:
     return {apply_rules(name, rules): value for name, value in weights.items()}
 
 
+def is_counter(name: str) -> bool:
+    """Return whether an entry of a PyTorch state dict counts something, which Paddle's layers do not have."""
+    return name.rpartition(".")[2] in COUNTERS
+
+
+def mark_fixed_graphs(weights: dict) -> dict:
+    """Rename each `A` beside a learnt `PA` to `fixed_A`: the graph that the other changes."""
+    beside = {name.removesuffix("PA") + "A" for name in weights if name.endswith(".PA")}
+    return {f"{name[:-1]}fixed_A" if name in beside else name: value for name, value in weights.items()}
+
+
 def merge_weights(weights: dict, map_name: Callable) -> dict:
     """Rename the authors' tensors, and concatenate those that get the same name along their first axis.
 
@@ -41,7 +59,7 @@ def merge_weights(weights: dict, map_name: Callable) -> dict:
     """
     parts = {}
     for name, value in weights.items():
-        if not name.endswith("num_batches_tracked"):  # a step counter that Paddle's batch norm does not have
+        if not is_counter(name):
             our_name, sort_key = map_name(name)
             parts.setdefault(our_name, []).append((sort_key, value))
     return {
@@ -59,34 +77,55 @@ def convert_torch_weights(weights: dict, model: nn.Layer) -> dict:
         model: the network that the weights are for; it is not changed.
 
     Returns:
-        Our name -> array, for exactly the entries of `model.state_dict()`.
+        Our name -> array, for exactly the entries of `model.state_dict()`. Counters are left out, and so is what the
+        network has fixed (`ActionModel.fixed_tensors`), which must agree.
 
     Raises:
-        ValueError: entries are missing, left over or of another shape; the message names them.
+        ValueError: entries are missing, left over or of another shape, or a graph is another; the message names them.
     """
+    is_ours = isinstance(model, ActionModel)
+    names, fixed = model.state_dict().keys(), model.fixed_tensors() if is_ours else {}
+    weights = model.place_weights(weights) if is_ours else weights
     linear_weights = {f"{name}.weight" for name, layer in model.named_sublayers() if isinstance(layer, nn.Linear)}
-    converted = {}
+    converted, faults = {}, []
     for name, value in weights.items():
-        if name.endswith("num_batches_tracked"):  # a step counter that Paddle's batch norm does not have
+        if is_counter(name):
             continue
         name = name.replace("running_mean", "_mean").replace("running_var", "_variance")
-        converted[name] = np.ascontiguousarray(value.T if name in linear_weights else value)
-    faults = _find_mismatches(converted, model)
+        if name in fixed and name not in names:
+            faults += _compare_graphs(name, value, fixed[name])
+        else:
+            converted[name] = np.ascontiguousarray(value.T if name in linear_weights else value)
+    mismatches, shapes = _find_mismatches(converted, model)
+    faults += mismatches
     if faults:
+        hint = describe_classes(shapes, linear_weights) if len(shapes) == len(faults) else ""
         raise ValueError(
             f"convert_torch_weights: {len(faults)} entries do not fit this {type(model).__name__}: "
             f"{'; '.join(faults[:10])}{'; ...' if len(faults) > 10 else ''}; build it with the arguments of the file, "
-            "such as depth, shortcut and num_classes"
+            f"such as {'layout, ' if fixed else ''}depth, shortcut and num_classes{hint}"
         )
     return converted
 
 
-def _find_mismatches(weights: dict, model: nn.Layer) -> list:
+def _compare_graphs(name: str, value: np.ndarray, expected: np.ndarray) -> list:
+    if value.size != expected.size:
+        return [f"{name} is a graph of shape {list(value.shape)}, the network's has {list(expected.shape)}"]
+    is_other = np.abs(value.reshape(expected.shape) - expected) > GRAPH_TOLERANCE
+    if not is_other.any():
+        return []
+    return [f"{name} is another graph than the network's, {is_other.sum()} of {value.size} entries differ"]
+
+
+def _find_mismatches(weights: dict, model: nn.Layer) -> tuple:
+    """Return a sentence for each entry that does not fit, and {name: (shape, the model's)} of wrong shapes."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     faults = [f"{name} is missing" for name in shapes if name not in weights]
+    others = {}
     for name, value in weights.items():
         if name not in shapes:
             faults.append(f"{name} is left over")
         elif list(value.shape) != shapes[name]:
+            others[name] = list(value.shape), shapes[name]
             faults.append(f"{name} has shape {list(value.shape)}, the model {shapes[name]}")
-    return faults
+    return faults, others

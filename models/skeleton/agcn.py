@@ -33,7 +33,7 @@ from models.parts.skeleton_layers import (
     pool_persons,
     temporal_conv,
 )
-from models.parts.weights import apply_rules
+from models.parts.weights import apply_rules, mark_fixed_graphs
 
 RELATION_RATIO = 4  # output channels of a graph convolution for one channel of its relations
 
@@ -161,6 +161,7 @@ NAME_RULES = [
     (r"^l(\d+)", lambda match: f"blocks.{int(match[1]) - 1}"),
     (r"^backbone\.data_bn|^data_bn", "data_norm.norm"),
     (r"^backbone\.gcn", "blocks"),
+    (r"^backbone\.A$", "A"),
     (r"^cls_head\.fc_cls", "fc"),
     (r"residual\.conv", "shortcut.0"),
     (r"residual\.bn", "shortcut.1"),
@@ -169,6 +170,7 @@ NAME_RULES = [
     (r"gcn1?\.bn", "norm1"),
     (r"gcn1?\.down", "gcn_shortcut"),
     (r"gcn1?\.P?A$", "graph_conv.edges"),
+    (r"gcn1?\.fixed_A$", "graph_conv.adjacency"),
     (r"gcn1?\.alpha", "graph_conv.alpha"),
     (r"gcn1?\.conv_[ab]\.\d+", "graph_conv.relate"),
     (r"gcn1?\.conv_d\.\d+\.weight", "graph_conv.conv.weight"),
@@ -183,7 +185,7 @@ SUBSET_AXES = {"relate.weight": 0, "relate.bias": 0, "conv.weight": 1, "bias": 0
 
 def convert_agcn_weights(weights: dict) -> dict:
     """Convert the weights of the official repository or of PYSKL."""
-    groups = {}
+    weights, groups = mark_fixed_graphs(weights), {}
     for name in weights:
         groups.setdefault(apply_rules(name, NAME_RULES), []).append(name)
     return {our_name: _merge(our_name, [weights[name] for name in sorted(names)]) for our_name, names in groups.items()}
@@ -247,7 +249,7 @@ class AGCN(ActionModel):
         if base_channels < RELATION_RATIO:
             raise ValueError(f"AGCN: base_channels must be at least {RELATION_RATIO}, got {base_channels}")
         adjacency = build_adjacency(get_layout(layout), "inward_outward")
-        self.input_size = (in_channels, adjacency.shape[-1], num_persons)
+        self.input_size, self.graph = (in_channels, adjacency.shape[-1], num_persons), adjacency
         self.data_norm = DataNorm(num_persons, adjacency.shape[-1], in_channels, per_person=True)
         sizes = list_block_sizes(in_channels, base_channels, num_blocks, "AGCN")
         blocks = [Block(*size, adjacency, topology, attention, residual=index > 0) for index, size in enumerate(sizes)]
@@ -271,3 +273,8 @@ class AGCN(ActionModel):
         check_skeletons(x, in_channels, num_joints, num_persons, type(self).__name__)
         features = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
         return self.fc(self.dropout(pool_persons(features, num_persons)))
+
+    def fixed_tensors(self) -> dict:
+        """Return the graph, as files have it: once, or in each block beside the learnt one."""
+        names = ["A", *(f"blocks.{index}.graph_conv.adjacency" for index in range(len(self.blocks)))]
+        return dict.fromkeys(names, self.graph)

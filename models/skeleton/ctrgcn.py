@@ -201,8 +201,9 @@ class CTRGCN(ActionModel):
             raise ValueError(f"CTRGCN: num_blocks must have a positive number for each stage, got {num_blocks!r}")
         skeleton = get_layout(layout)
         self.in_channels, self.num_joints, self.num_persons = in_channels, skeleton.num_joints, num_persons
+        self.graph = build_adjacency(skeleton, "inward_outward")
         graph = {
-            "adjacency": build_adjacency(skeleton, "inward_outward"),
+            "adjacency": self.graph,
             "learn_adjacency": learn_adjacency,
             "aggregation": aggregation,
         }
@@ -232,3 +233,7 @@ class CTRGCN(ActionModel):
         x = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N M, C, T, V)
         x = pool_persons(x, self.num_persons)
         return self.fc(self.dropout(x))
+
+    def fixed_tensors(self) -> dict:
+        """Return the graph, also as files have it that learn another in each block."""
+        return {**super().fixed_tensors(), "A": self.graph}

@@ -179,6 +179,7 @@ NAME_RULES = (  # the authors' names -> ours; see `weights.apply_rules`
     (r"^pos_embedding", "embedding.place"),
     (r"^to_joint_embedding", "embedding.linear"),
     (r"^data_bn", "embedding.norm"),
+    (r"^A_vector$", "embedding.vectors"),
     (r"\.agcn\.shared_topology", ".graph.topology"),
     (r"\.agcn\.attn\.to_qk", ".graph.relate"),
     (r"\.agcn\.attn\.ln", ".graph.relate_norm"),

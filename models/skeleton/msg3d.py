@@ -18,7 +18,7 @@ from paddle import nn
 from common.ranges import Count
 from layouts import get_layout
 from models.parts.action_model import ActionModel
-from models.parts.graphs import NORMALIZATIONS, disentangled_adjacency
+from models.parts.graphs import NORMALIZATIONS, build_adjacency, disentangled_adjacency
 from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, SkeletonConv2D, check_skeletons, pool_persons
@@ -186,6 +186,7 @@ NAME_RULES = (  # the authors' and PYSKL's names -> ours; see `weights.apply_rul
     (r"^sgcn(\d)\.2\.", r"sgcn\1.temporal.1."),
     (r"^tcn(\d)\.", r"tcn\1.last."),
     (r"\.(A_res|PA)$", ".residual"),
+    (r"\.(A_powers|A_scales|A)$", ".adjacency"),
     (r"\.mlp\.layers\.0\.weight$", ".mix.weight"),
     (r"\.mlp\.layers\.0\.bias$", ".bias"),
     (r"\.mlp\.layers\.1\.", ".norm."),
@@ -216,7 +217,9 @@ def convert_msg3d_weights(weights: dict) -> dict:
             prefix = name.removesuffix("graph.residual")
             collapse = weights.get(f"{prefix}collapse.weight")  # (out, mid, 1, window, 1); None for joints alone
             window = 1 if collapse is None else collapse.shape[3]
-            mix = f"{prefix}graph.mix.weight"
+            mix, fixed = f"{prefix}graph.mix.weight", f"{prefix}graph.adjacency"
+            if fixed in weights:
+                weights[fixed], _ = arrange_graph_weights(weights[fixed], weights[mix], window)
             weights[name], weights[mix] = arrange_graph_weights(value, weights[mix], window)
     for name, value in weights.items():
         if name.endswith(".collapse.weight"):
@@ -226,8 +229,9 @@ def convert_msg3d_weights(weights: dict) -> dict:
 
 def convert_pyskl_msg3d_weights(weights: dict) -> dict:
     """Convert the weights of PYSKL's MS-G3D; its matrices have sending joints first."""
+    is_stack = {name: name.endswith((".PA", ".A")) and value.ndim == 3 for name, value in weights.items()}
     return convert_msg3d_weights(
-        {name: value.transpose([0, 2, 1]) if name.endswith(".PA") else value for name, value in weights.items()}
+        {name: value.transpose([0, 2, 1]) if is_stack[name] else value for name, value in weights.items()}
     )
 
 
@@ -304,6 +308,7 @@ class MSG3D(ActionModel):
                 raise ValueError(f"MSG3D: {name} must be at least 1, got {number!r}")
         skeleton = get_layout(layout)
         self.in_channels, self.num_joints, self.num_persons = in_channels, skeleton.num_joints, num_persons
+        self.graph = build_adjacency(skeleton, "binary")
         adjacency = disentangled_adjacency(skeleton, num_gcn_scales, normalization=normalization)
         windows = [
             (window, disentangled_adjacency(skeleton, num_g3d_scales, window, normalization=normalization))
@@ -327,3 +332,7 @@ class MSG3D(ActionModel):
         check_skeletons(x, self.in_channels, self.num_joints, self.num_persons, "MSG3D")
         x = self.data_norm(x).transpose([0, 1, 3, 2])  # (N, C, T, V, M) -> (N M, C, V, T)
         return self.fc(pool_persons(self.blocks(x), self.num_persons))
+
+    def fixed_tensors(self) -> dict:
+        """Return the graphs of all convolutions, and the one that they are made of, which PYSKL's files have."""
+        return {**super().fixed_tensors(), "A": self.graph}

@@ -9,6 +9,8 @@ the input of the first. Ours are parallel, each of half the width. Official laye
 here (`data_norm` without `use_data_bn`) or left out (the batch norm that `use_local_bn` replaces).
 """
 
+import re
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -181,6 +183,7 @@ def convert_pbgcn_weights(weights: dict) -> dict:
             continue  # never used
         path, _, subset = name.partition("conv_list.")
         our_name = ".".join(LAYER_NAMES.get(layer, layer) for layer in path.split("."))
+        our_name = re.sub(r"\.A$", ".graph.adjacency", our_name)
         if our_name.endswith("mask"):
             converted[our_name] = value[None]
         elif subset:
@@ -281,6 +284,10 @@ class PBGCN(ActionModel):
         x = self.data_norm(x) if self.use_data_bn else x.transpose([0, 4, 1, 2, 3]).flatten(0, 1)
         x = self.units(self.stem(x))  # (N, C, T, V, M) -> (N M, C, T, V)
         return self.fc(pool_persons(x, self.num_persons))
+
+    def fixed_tensors(self) -> dict:
+        """Return the graphs of all convolutions, and the one that they share."""
+        return {**super().fixed_tensors(), "A": self.stem.graph.adjacency.numpy()}
 
 
 def check_layers(layers: list | tuple, multiscale: bool) -> None:

@@ -29,7 +29,7 @@ from models.parts.skeleton_layers import (
     pool_persons,
     temporal_conv,
 )
-from models.parts.weights import rename_weights
+from models.parts.weights import mark_fixed_graphs, rename_weights
 
 ADAPTIVE = ("importance", "offset", "init", "none")
 HOP_STRATEGIES = ("uniform", "distance", "spatial")  # strategies with the options max_hop and dilation
@@ -148,6 +148,7 @@ STGCN_RULES = [
 ]
 PYSKL_RULES = [
     (r"^backbone\.data_bn", "data_norm.norm"),
+    (r"^backbone\.A$", "A"),
     (r"^backbone\.gcn", "blocks"),
     (r"^cls_head\.fc_cls", "fc"),
     (r"residual\.conv", "shortcut.0"),
@@ -158,31 +159,32 @@ PYSKL_RULES = [
     (r"gcn\.down", "gcn_shortcut"),
     (r"gcn\.conv", "graph_conv.conv"),
     (r"gcn\.P?A$", "graph_conv.edges"),
+    (r"gcn\.fixed_A$", "graph_conv.adjacency"),
 ]
 
 
 def convert_stgcn_weights(weights: dict) -> dict:
-    """Convert the weights of the official repository; its fixed adjacency matrices are dropped."""
-    learnt = {name: value for name, value in weights.items() if name.split(".")[-1] != "A"}
-    return _reorder_subsets(rename_weights(learnt, STGCN_RULES))
+    """Convert the weights of the official repository."""
+    return _reorder_subsets(rename_weights(weights, STGCN_RULES))
 
 
 def convert_pyskl_stgcn_weights(weights: dict) -> dict:
-    """Convert the weights of PYSKL; adjacency matrices are dropped where their edges have learnt weights."""
-    fixed = {name.removesuffix("PA") + "A" for name in weights if name.endswith(".PA")}
-    learnt = {name: value for name, value in weights.items() if name not in fixed}
-    return _reorder_subsets(rename_weights(learnt, PYSKL_RULES))
+    """Convert the weights of PYSKL."""
+    return _reorder_subsets(rename_weights(mark_fixed_graphs(weights), PYSKL_RULES))
 
 
 def _reorder_subsets(weights):
-    """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input."""
+    """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input.
+
+    A convolution of a single subset does not show where its bias is added; `STGCN.place_weights` knows it.
+    """
     reordered = {}
     for name, value in weights.items():
         block, graph_conv, entry = name.rpartition("graph_conv.")
         num_outputs = len(weights.get(f"{block}norm1.weight", value)) if graph_conv else 0
         if entry == "edges" and graph_conv:
             value = value[None]
-        elif graph_conv and len(value) > num_outputs:
+        elif graph_conv and entry in ("conv.weight", "conv.bias") and len(value) > num_outputs:
             value = value.reshape(-1, num_outputs, *value.shape[1:]).swapaxes(0, 1)  # (K*out, ...) -> (out, K, ...)
             if entry == "conv.weight":
                 value = value.reshape(num_outputs, -1, 1, 1)
@@ -206,7 +208,7 @@ class STGCN(ActionModel):
         max_hop: edges to the furthest neighbour, for the strategies uniform, distance and spatial.
         dilation: step between the numbers of edges that form a subset, for the same strategies.
         adaptive: what is learnt in each block: "importance" (a factor for each edge), "offset" (a summand), "init" (the
-            adjacency matrices), or "none".
+            adjacency matrices), or None, also written "none".
         conv_pos: where the bias of a graph convolution is added: "pre" (before the neighbours are summed), "post".
         gcn_residual: add a shortcut past each graph convolution.
         per_person_norm: batch norm of the input with statistics for each person.
@@ -230,7 +232,7 @@ class STGCN(ActionModel):
         strategy: str = "spatial",
         max_hop: Whole = 1,
         dilation: Count = 1,
-        adaptive: str = "importance",
+        adaptive: str | None = "importance",
         conv_pos: str = "pre",
         gcn_residual: bool = False,
         per_person_norm: bool = False,
@@ -240,6 +242,7 @@ class STGCN(ActionModel):
         num_blocks: list[Count] | None = None,
     ):
         super().__init__()
+        adaptive = "none" if adaptive is None else adaptive  # a config text reads `none` as None
         if adaptive not in ADAPTIVE:
             raise ValueError(f"STGCN: adaptive must be one of {', '.join(ADAPTIVE)}, got {adaptive!r}")
         if conv_pos not in ("pre", "post"):
@@ -247,6 +250,7 @@ class STGCN(ActionModel):
         adjacency = _build_adjacency(layout, strategy, max_hop, dilation)
         self.input_size = (in_channels, adjacency.shape[-1], num_persons)
         self.num_persons = num_persons
+        self.graph, self.adds_bias_first = adjacency, conv_pos == "pre"
         self.data_norm = DataNorm(num_persons, adjacency.shape[-1], in_channels, per_person_norm)
         sizes = list_block_sizes(in_channels, base_channels, num_blocks, "STGCN")
         blocks = []
@@ -276,6 +280,23 @@ class STGCN(ActionModel):
         features = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
         logits = self.fc(pool_persons(features, num_persons))
         return logits if self.motion is None else logits + self.motion(subtract_neighbour_frames(x))
+
+    def fixed_tensors(self) -> dict:
+        """Return the graphs: of each block, and as files have them, of each stream and in place of learnt edges."""
+        names = ["A", "motion.A", *(f"blocks.{index}.graph_conv.edges" for index in range(len(self.blocks)))]
+        return {**super().fixed_tensors(), **dict.fromkeys(names, self.graph)}
+
+    def place_weights(self, weights: dict) -> dict:
+        """Return the weights with the biases of graph convolutions of one subset where this network adds them."""
+        if not self.adds_bias_first or len(self.graph) > 1:
+            return weights
+        placed = {}
+        for name, value in weights.items():
+            block, bias, _ = name.partition("graph_conv.conv.bias")
+            if bias:
+                name, value = f"{block}graph_conv.bias", value[None, :, None, None]
+            placed[name] = value
+        return placed
 
 
 def _build_adjacency(layout, strategy, max_hop, dilation):

@@ -18,6 +18,7 @@ class FakeLoader:
     """Batches given by hand; `prepare` hands the inputs on as they are."""
 
     class_names = ["a", "b"]
+    advice = "run skeleton2pkl.py again"
 
     def __init__(self, batches):
         self.batches = batches
@@ -153,7 +154,8 @@ def test_damaged_samples_are_counted_named_and_limited(caplog):
     with caplog.at_level("INFO"):
         train([damaged, damaged])
     assert "2 damaged samples in this epoch, replaced by other samples: x.pkl: truncated" in caplog.text
-    with pytest.raises(ValueError, match="3 damaged samples in this epoch, more than RUN.max_faults=2: x.pkl"):
+    assert "truncated; x.pkl: truncated; run skeleton2pkl.py again\n" in caplog.text
+    with pytest.raises(ValueError, match="3 damaged samples in this epoch, more than RUN.max_faults=2: x.pkl.*run sk"):
         train([damaged] * 3)
 
 

@@ -216,7 +216,7 @@ def test_resized_crops_have_the_area_and_the_aspect_of_the_keys():
 
 @pytest.mark.parametrize("key, value", [("crop_area", [0.5, 0.1]), ("crop_area", [0.1, 2]), ("crop_aspect", [0, 1])])
 def test_areas_and_aspects_out_of_range_are_refused(key, value):
-    with pytest.raises(ValueError, match=f"reader clips: {key} is .*, expected \\[least, greatest\\], above 0"):
+    with pytest.raises(ValueError, match=f"reader clips: {key} is .*, expected (.least, greatest|list.float above 0)"):
         Clips(None, crop="resized", **{key: value})
 
 

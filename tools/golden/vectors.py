@@ -98,7 +98,7 @@ def build(golden: dict, gain: float = 2.0) -> nn.Layer:
     """Build our network of a golden file with the weights of the file, in evaluation mode."""
     name, arguments = describe(golden)
     model = build_model(name, **arguments)
-    weights = model.TORCH_SOURCES[_source(golden)](draw_weights(golden, gain))
+    weights = model.TORCH_SOURCES[find_source(golden)](draw_weights(golden, gain))
     model.set_state_dict(convert_torch_weights(weights, model))
     model.eval()
     return model
@@ -110,7 +110,7 @@ def describe(golden: dict) -> tuple:
     Raises:
         ValueError: the repository of the file is unknown.
     """
-    source = _source(golden)
+    source = find_source(golden)
     if "backbone_args" in golden["reference"]:
         return pose_networks.read_arguments(golden)
     if source not in READERS:
@@ -120,10 +120,11 @@ def describe(golden: dict) -> tuple:
 
 def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
     """Convert gradient norms {authors' name: norm} to {our name: norm}; a norm of None means no gradient."""
-    named = model.TORCH_SOURCES[_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
+    named = model.TORCH_SOURCES[find_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
     return {name: None if np.isnan(norm) else float(norm) for name, norm in named.items()}
 
 
-def _source(golden):
+def find_source(golden: dict) -> str:
+    """Return the repository of a golden file, as `TORCH_SOURCES` calls it."""
     name = golden["reference"]["repository"].rpartition("/")[2].lower()
     return pose_networks.FORKS.get(name, name)

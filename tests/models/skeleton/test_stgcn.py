@@ -239,11 +239,11 @@ def test_files_name_what_does_not_fit():
         assert said in str(error.value)
 
 
-def test_fixed_graphs_in_files_are_dropped_and_learnt_ones_kept():
+def test_fixed_graphs_in_files_are_told_from_learnt_ones():
     graph = np.ones((3, 25, 25), np.float32)
-    assert convert_stgcn_weights({"A": graph, "motion_stream.A": graph}) == {}
+    assert list(convert_stgcn_weights({"A": graph, "motion_stream.A": graph})) == ["A", "motion.A"]
     both = convert_pyskl_stgcn_weights({"backbone.gcn.0.gcn.A": graph, "backbone.gcn.0.gcn.PA": 2 * graph})
-    assert list(both) == ["blocks.0.graph_conv.edges"]
+    assert list(both) == ["blocks.0.graph_conv.adjacency", "blocks.0.graph_conv.edges"]
     np.testing.assert_array_equal(both["blocks.0.graph_conv.edges"], 2 * graph[None])
     learnt = convert_pyskl_stgcn_weights({"backbone.gcn.0.gcn.A": graph})
     assert list(learnt) == ["blocks.0.graph_conv.edges"]
