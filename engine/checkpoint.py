@@ -57,8 +57,9 @@ def load_checkpoint(path: str) -> dict:
 
 
 def prune_checkpoints(save_dir: str, pattern: str, max_keep: int) -> None:
-    """Delete all but the newest `max_keep` files of `save_dir` that match `pattern`, by name."""
-    for old in sorted(pathlib.Path(save_dir).glob(pattern + SUFFIX))[:-max_keep]:
+    """Delete all but the `max_keep` files of `save_dir` that match `pattern` and were written last."""
+    found = pathlib.Path(save_dir).glob(pattern + SUFFIX)
+    for old in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))[:-max_keep]:
         old.unlink()
 
 

@@ -1,6 +1,7 @@
 """Batches: in this process or by worker processes, shuffled by (seed, epoch), the same with any number of workers."""
 
 import contextlib
+import copy
 import logging
 import os
 import pathlib
@@ -103,6 +104,14 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration reads; before the first call it is 0."""
         self.sampler.epoch = epoch
+
+    def first_sample(self) -> "Loader":
+        """Return a loader of the first sample alone, which is read in this process."""
+        if self.num_workers:
+            cv2.setNumThreads(0)  # as in `_read_by_workers`
+        dataset = copy.copy(self.dataset)
+        dataset.subset([0])
+        return Loader(dataset, 1, num_workers=0)
 
     def __iter__(self) -> Iterator[dict]:
         """Yield the batches of the epoch.
