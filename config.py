@@ -82,20 +82,18 @@ def load_config(path: str) -> dict:
     """Read a config text.
 
     Args:
-        path: `.txt`, `.ini` or `.cfg` (INI), `.yaml` or `.yml`; what the working folder lacks is looked for here.
+        path: `.txt`, `.ini` or `.cfg` (INI), `.yaml` or `.yml`.
 
     Returns:
-        {SECTION: {key: value}} with every section of `SECTIONS`, values parsed by `parse_value`, keys as they are
-        called now.
+        {SECTION: {key: value}} with every section of `SECTIONS`, values by `parse_value`, keys as they are called now.
 
     Raises:
         FileNotFoundError: no such file; names the nearest one in its folder.
         ValueError: a text that is neither dialect, an unknown section, or a key given twice.
     """
-    file = pathlib.Path(path)
-    file = file if file.is_file() else pathlib.Path(__file__).parent / file
+    places = (pathlib.Path(path), pathlib.Path(__file__).parent / path)  # shipped texts are found from anywhere
+    file = next((place for place in places if place.is_file()), places[0])
     if not file.is_file():
-        file = pathlib.Path(path)
         neighbours = [str(path) for path in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
         raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
     text = read_text(file)
