@@ -236,6 +236,7 @@ def _collate(samples: list[dict]) -> dict:
 def _start_worker(worker_id: int) -> None:
     end_with_parent()  # Paddle's worker waits for ever on its queue
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # so is this; of another status Paddle raises an error there
     cv2.setNumThreads(0)  # each worker has one core to itself
 
 
