@@ -15,6 +15,7 @@ import paddle
 from common import files
 
 SUFFIX = ".pdparams"
+TRAINED = "trained"  # role of the checkpoint of an epoch that is yet to be validated
 MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2
 
 
@@ -32,8 +33,9 @@ def load_checkpoint(path: str) -> dict:
     Returns:
         A dict whose `model` maps parameter names to arrays. A file of ours also has `optimizer`, `epoch` (epochs
         done), `step` (updates done), `plateau`, `history` (one dict an epoch), `best`, `config` (resolved sections),
-        `class_names`, `versions`, `role` (why the file was kept: `last`, `best` or `kept`), `precision` (the loss scale
-        of a float16 run) and, in a run with RUN.ema_decay, `ema` (parameter name -> average).
+        `class_names`, `versions`, `role` (why the file was kept: `last`, `best`, `kept`, or `trained`, the last one
+        before its validation), `precision` (the loss scale of a float16 run) and, in a run with RUN.ema_decay, `ema`
+        (parameter name -> average).
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.

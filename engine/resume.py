@@ -9,11 +9,13 @@ from engine import checkpoint
 from engine.run_folder import Progress
 from engine.run_settings import RunSettings, resolve_rule
 
-# Keys of RUN that change neither what a run computes nor when it ends; what judges an epoch is compared apart.
+# Keys of RUN that do not change what a run computes, and, last, those of which other lines are logged.
 KEYS_WITHOUT_EFFECT = (
     "save_dir", "log_file", "log_interval", "histogram_interval", "save_interval", "max_keep", "save_scores", "resume",
-    "pretrain", "ignore_weights", "allow_missing", "max_faults", "metric", "rule",
+    "pretrain", "ignore_weights", "allow_missing", "max_faults",
+    "metric", "rule", "epochs",
 )  # fmt: skip
+SCHEDULE_KEYS = ("schedule", "schedule_by", "milestones", "restart_epochs", "restart_factor", "warmup_epochs")
 KEYS_OF_A_RESUMED_RUN = tuple(
     field.name for field in dataclasses.fields(RunSettings) if field.name not in KEYS_WITHOUT_EFFECT
 )
@@ -44,7 +46,7 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
     keep_schedule_length(state, config, schedule)
     best, judged_from = state["best"], state.get("judged_from", 0)
-    awaits_validation = state.get("awaits_validation", False)
+    awaits_validation = state.get("role") == checkpoint.TRAINED
     if config["RUN"]["validate"] and (changes := find_judge_changes(state, config)):
         logging.warning(f"--resume: {'; '.join(changes)}: best, plateau and early stop begin anew")
         best, judged_from = None, state["epoch"] - awaits_validation
@@ -54,23 +56,28 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
 
 
 def keep_schedule_length(state: dict, config: dict, schedule) -> None:
-    """Let the schedule be as long as it was, unless OPTIMIZER.schedule_epochs is set now; put that into `config`."""
-    old = state["config"]["OPTIMIZER"].get("schedule_epochs") or state["config"]["RUN"]["epochs"]
-    if config["OPTIMIZER"]["schedule_epochs"] is None and config["RUN"]["epochs"] != old:
-        config["OPTIMIZER"]["schedule_epochs"] = old
+    """Let the schedule be as long as it was and put that into `config`, unless the schedule is another one now."""
+    before, now, epochs = state["config"]["OPTIMIZER"], config["OPTIMIZER"], config["RUN"]["epochs"]
+    old = before.get("schedule_epochs") or state["config"]["RUN"]["epochs"]
+    is_another = any(before.get(key, now[key]) != now[key] for key in SCHEDULE_KEYS)
+    if now["schedule_epochs"] is None and epochs != old and not is_another:
+        now["schedule_epochs"] = old
         schedule.set_length(old)
         logging.warning(
-            f"--resume: the schedule stays that of {old} epochs; "
-            f"-o OPTIMIZER.schedule_epochs={config['RUN']['epochs']} lets it follow RUN.epochs"
+            f"--resume: the run is to have {epochs} epochs, its schedule stays that of {old}; "
+            f"-o OPTIMIZER.schedule_epochs={epochs} stretches it"
         )
+    elif epochs != state["config"]["RUN"]["epochs"]:
+        logging.warning(f"--resume: the run is to have {epochs} epochs instead of {state['config']['RUN']['epochs']}")
 
 
 def log_learning_rates(state: dict, schedule) -> None:
     """Log the rate of the last update and of the next one."""
     after = schedule.value(state["epoch"], 0)
+    is_over = state["epoch"] >= schedule.epochs
     before = f"{state['history'][-1]['train/lr']:.6g} in the last update, " if state["history"] else ""
     logging.info(f"learning rate: {before}{after:.6g} in the next one")
-    if after == 0:
+    if after == 0 and is_over:
         logging.warning("learning rate: 0 trains nothing; set OPTIMIZER.schedule_epochs or OPTIMIZER.min_learning_rate")
 
 

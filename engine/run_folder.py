@@ -176,7 +176,8 @@ class RunFolder:
             checkpoint.save_checkpoint(self.epoch_checkpoint(state["epoch"]), {**state, "role": "kept"})
             checkpoint.prune_checkpoints(self.save_dir, f"{self.model_name}_epoch_*", settings.max_keep)
         # At the end, since a run is resumed from it.
-        checkpoint.save_checkpoint(self.last, {**state, "role": "last"})
+        role = checkpoint.TRAINED if settings is None else "last"
+        checkpoint.save_checkpoint(self.last, {**state, "role": role})
 
     def save_scores(self, epochs_done: int, result: dict, class_names: list, protocol: dict) -> None:
         """Write the scores of a validation; of several processes only rank 0 writes."""
@@ -218,7 +219,7 @@ def make_checkpoint(step, progress: Progress, schedule, config: dict, class_name
         "model": checkpoint.model_state(step.model),
         "optimizer": checkpoint.optimizer_state(step.model, step.optimizer),
         **step.state(),
-        **dataclasses.asdict(progress),
+        **{key: value for key, value in vars(progress).items() if key != "awaits_validation"},  # `role` says it
         "plateau": dict(schedule.plateau),
         "config": config,
         "class_names": class_names,

@@ -83,8 +83,8 @@ class FaultTolerantDataset(paddle.io.Dataset):
         name, count = Counter(entry.name for entry in self.entries).most_common(1)[0]
         if count > 1:
             raise ValueError(
-                f"{self.filelist}: sample '{name}' stands {count} times in the list; scores are kept by name, so "
-                "rename or remove all but one"
+                f"{self.filelist}: sample '{name}' stands twice in the list; scores are kept by name, so rename or "
+                "remove one"
             )
         labels = [entry.label for entry in self.entries if entry.label is not None]
         if self.num_classes is not None and labels and max(labels) >= self.num_classes:
