@@ -28,11 +28,11 @@ from engine.run_settings import RunSettings
 def main(argv: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = flags.parse_train(argv)
-    if args.gpus > 1 and not distributed.is_launched():
-        ranks_dir = RunFolder(args.save_dir or RunSettings.save_dir, "").ranks_dir
-        status = distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, ranks_dir)
-        return status or test_weights(args, read_recipe(args)[0])
     config, dropped = read_recipe(args)
+    if args.gpus > 1 and not distributed.is_launched():
+        ranks_dir = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"]).ranks_dir
+        status = distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, ranks_dir)
+        return status or test_weights(args, config)
     settings = RunSettings(**config["RUN"])
     settings.check()
     if config["OPTIMIZER"]["schedule"] == "plateau" and not settings.validate:
