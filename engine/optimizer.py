@@ -34,7 +34,7 @@ class Schedule:
         restart_factor: length of a cycle in units of the one before.
         warmup_epochs: length of the warm-up; may be a fraction.
         warmup_ratio: first rate of the warm-up, as a fraction of the peak.
-        plateau_patience: epochs without an improvement of the monitored metric before `plateau` lowers the rate.
+        plateau_patience: validations without an improvement of the metric before `plateau` lowers the rate.
         schedule_epochs: epochs that `multistep` without milestones and `cosine` are laid out for; None: all of a new
             run, those it was begun with of a resumed one.
 
@@ -130,7 +130,7 @@ class Schedule:
             "cosine": f"cosine to {self.floor:g} over {self.epochs} epochs",
             "cosine_restarts": f"cosine to {self.floor:g} over {self.restart_epochs:g} epochs, then again over "
             f"{self.restart_factor:g} times as many",
-            "plateau": f"x {self.decay:g} after {self.patience} epochs without a better value",
+            "plateau": f"x {self.decay:g} after {self.patience} validations without a better value",
         }[self.schedule]
         warmup = f", warm-up {self.warmup_epochs:g} epochs" if self.warmup_epochs else ""
         return f"{self.peak:g} ({origin}), {course} by {self.schedule_by}{warmup}"
