@@ -87,14 +87,14 @@ def load_config(path: str) -> dict:
         path: `.txt`, `.ini` or `.cfg` (INI), `.yaml` or `.yml`.
 
     Returns:
-        {SECTION: {key: value}} with every section of `SECTIONS`, values parsed by `parse_value`, keys as they are
-        called now.
+        {SECTION: {key: value}} with every section of `SECTIONS`, values by `parse_value`, keys as they are called now.
 
     Raises:
         FileNotFoundError: no such file; names the nearest one in its folder.
         ValueError: a text that is neither dialect, an unknown section, or a key given twice.
     """
-    file = pathlib.Path(path)
+    places = (pathlib.Path(path), pathlib.Path(__file__).parent / path)  # shipped texts are found from anywhere
+    file = next((place for place in places if place.is_file()), places[0])
     if not file.is_file():
         neighbours = [str(path) for path in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
         raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")
@@ -308,9 +308,9 @@ def differences(old: dict, new: dict, run_keys: tuple = ()) -> list:
     """Return (SECTION.key, old value, new value) where two configs differ, of RUN only `run_keys`."""
     found = []
     for section in SECTIONS:
-        both = {**old.get(section, {}), **new.get(section, {})}
-        for key in both if section != "RUN" else run_keys:
-            was, is_now = old.get(section, {}).get(key), new.get(section, {}).get(key)
-            if was != is_now:
-                found.append((f"{section}.{key}", was, is_now))
+        was, is_now = old.get(section, {}), new.get(section, {})
+        keys = run_keys if section == "RUN" else {**was, **is_now}
+        found += [
+            (f"{section}.{key}", was.get(key), is_now.get(key)) for key in keys if was.get(key) != is_now.get(key)
+        ]
     return found

@@ -9,6 +9,7 @@ report, and a mean of probabilities is a probability, so that what `--out` write
 """
 
 import argparse
+import os
 
 import numpy as np
 
@@ -50,6 +51,8 @@ def main(argv: list | None = None) -> None:
     args = parse_arguments(argv)
     if args.out and not args.out.endswith((".json", ".csv", ".pkl")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
+    if args.out and os.path.realpath(args.out) in map(os.path.realpath, args.scores):
+        raise ValueError(f"--out {args.out} is one of the files that are fused, and would be lost; choose another name")
     weights = None if args.search else read_weights(args.weights, len(args.scores))
     streams = [read_scores(path) for path in args.scores]
     streams = [order_like(streams[0], stream) for stream in streams]

@@ -13,7 +13,7 @@ run tools/make_samples.py --root $ROOT
 run avi2jpg.py --root $ROOT
 run jpg2pkl.py --root $ROOT
 run data_list_gener.py --root $ROOT
-run train.py configs/quickstart.txt --root $ROOT --save_dir $OUT
+run train.py configs/quickstart.txt --root $ROOT --save_dir $OUT --resume auto
 run test.py --weights $OUT/resnet_model --out $OUT/result.json
 VIDEO=$(find $ROOT/UCF-101 -name '*_g01_c01.avi' | sort | head -n 1)
 run predict.py --weights $OUT/resnet_model --input "$VIDEO" --save_dir $OUT/predict

@@ -40,6 +40,8 @@ def main(argv: list | None = None) -> int | None:
     state = checkpoint.load_checkpoint(args.weights)
     config = read_config(args, state)
     settings = RunSettings(**config["RUN"])
+    if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
+        raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logging.info(args)
     logging.info(format_config(config))
@@ -165,6 +167,8 @@ def write_results(
 ) -> None:
     """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+    if other := report.find_other_protocol(f"{base}_scores.pkl", summary["protocol"]):
+        logging.warning(f"{base}_scores.pkl, of {other}, and the files beside it are replaced; --save_dir keeps both")
     report.write_per_class(f"{base}_classes.csv", confusion, class_names)
     report.write_wrong_samples(f"{base}_wrong.csv", result, class_names)
     report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])

@@ -20,7 +20,7 @@ import sys
 
 import recipe
 from config import format_config, name_samples
-from engine import distributed, evaluator, logger, run_card, run_folder, trainer
+from engine import distributed, evaluator, logger, resume, run_card, run_folder, trainer
 from engine.run_folder import Progress, RunFolder
 from engine.run_settings import RunSettings
 
@@ -28,11 +28,11 @@ from engine.run_settings import RunSettings
 def main(argv: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = flags.parse_train(argv)
-    if args.gpus > 1 and not distributed.is_launched():
-        ranks_dir = RunFolder(args.save_dir or RunSettings.save_dir, "").ranks_dir
-        status = distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, ranks_dir)
-        return status or test_weights(args, read_recipe(args)[0])
     config, dropped = read_recipe(args)
+    if args.gpus > 1 and not distributed.is_launched():
+        ranks_dir = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"]).ranks_dir
+        status = distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, ranks_dir)
+        return status or test_weights(args, config)
     settings = RunSettings(**config["RUN"])
     settings.check()
     if config["OPTIMIZER"]["schedule"] == "plateau" and not settings.validate:
@@ -43,7 +43,9 @@ def main(argv: list | None = None) -> int | None:
         logging.info(f"{args.config}: keys with no meaning any more were left out: {', '.join(dropped)}")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
     distributed.connect()
-    train(config, settings)
+    folder = RunFolder(settings.save_dir, config["MODEL"]["name"])
+    with folder.opened(settings.resume, args.overwrite):
+        train(config, settings, folder)
     return None if distributed.is_launched() else test_weights(args, config)
 
 
@@ -63,8 +65,8 @@ def read_recipe(args: argparse.Namespace) -> tuple:
     return recipe.read_recipe(args.config, given, args.overrides, args.root)
 
 
-def train(config: dict, settings: RunSettings) -> None:
-    """Train as a resolved config says."""
+def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
+    """Train as a resolved config says, in a folder that is locked."""
     recipe.seed_all(settings.seed, 0)
     train_loader = recipe.open_loader(config, "TRAIN")
     class_names = recipe.resolve_class_names(config, train_loader)
@@ -74,7 +76,6 @@ def train(config: dict, settings: RunSettings) -> None:
     model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
     logging.info(format_config(config))
 
-    folder = RunFolder(settings.save_dir, config["MODEL"]["name"])
     progress, state = start(config, settings, folder, class_names, model, optimizer, schedule)
     logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
     if reason := run_folder.find_stop_reason(progress, settings):
@@ -83,30 +84,41 @@ def train(config: dict, settings: RunSettings) -> None:
     step = recipe.build_step(config, model, optimizer, train_loader, frozen)
     step.restore(state)
     network = recipe.use_onednn_where_possible(model, config)
-    run_log = folder.open_log(progress.step)
+    if valid_loader is not None:
+        with step.evaluating():
+            evaluator.rehearse(model, valid_loader, settings.average_clips, settings.metric)
+    if progress.step == 0:
+        folder.remove_run()
+    run_log = folder.open_log(progress)
     if progress.step == 0:
         run_log.hyper_parameters({**config["MODEL"], **config["OPTIMIZER"]}, ["train/loss", "val/top1"])
 
     while not (reason := run_folder.find_stop_reason(progress, settings)):
-        epoch = progress.epoch
-        recipe.seed_all(settings.seed, 1 + epoch)
-        row = trainer.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
-        if settings.histogram_interval and (epoch + 1) % settings.histogram_interval == 0:
-            run_log.histograms(epoch, trainer.histogram_values(model))
-        if valid_loader is not None and settings.is_validated(epoch):
+        if not progress.awaits_validation:
+            recipe.seed_all(settings.seed, 1 + progress.epoch)
+            row = trainer.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
+            run_folder.record_training(
+                row, progress, valid_loader is not None and settings.is_validated(progress.epoch)
+            )
+            if settings.histogram_interval and progress.epoch % settings.histogram_interval == 0:
+                run_log.histograms(progress.epoch - 1, trainer.histogram_values(model))
+            if settings.overfit and progress.awaits_validation:
+                with step.evaluating():
+                    trainer.compute_norm_statistics(step, train_loader)
+            if progress.awaits_validation:  # which may fail, and must not cost the epoch
+                folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names))
+        figures = {}
+        if valid_loader is not None and progress.awaits_validation:
             with step.evaluating():
-                keep = functools.partial(keep_scores, config, folder, epoch + 1, class_names)
-                row.update(evaluator.validate(network, valid_loader, settings.average_clips, keep))
-        is_best = run_folder.record_epoch(row, progress, schedule, settings, name_samples(config, "VALID"))
-        run_log.scalars(epoch, row)
-        run_log.record(progress.step, epoch, **row)
-        if distributed.rank() == 0:
-            state = run_folder.make_checkpoint(step, progress, schedule, config, class_names)
-            folder.save(state, settings, is_best)
+                keep = functools.partial(keep_scores, config, folder, progress.epoch, class_names)
+                figures = evaluator.validate(network, valid_loader, settings.average_clips, keep)
+        is_best = run_folder.record_validation(figures, progress, schedule, settings, name_samples(config, "VALID"))
+        run_log.means(progress.step, progress.history[-1])
+        folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names), settings, is_best)
 
     run_log.close()
     logging.info(reason)
-    logging.info(f"Final loss: [{row['train/loss']:.7g}]")
+    logging.info(f"Final loss: [{progress.history[-1]['train/loss']:.7g}]")
     logging.info(f"weights of the last epoch: {folder.last}; score them: python test.py --weights {folder.last}")
 
 
@@ -118,7 +130,8 @@ def start(config, settings, folder, class_names, model, optimizer, schedule) -> 
     """
     path = folder.find_resume_path(settings.resume)
     if path is not None:
-        progress, state = run_folder.load_resumed(path, config, model, optimizer, schedule, recipe.resolve)
+        progress, state = resume.load_resumed(path, config, model, optimizer, schedule, recipe.resolve)
+        folder.check_origin(path)
         recipe.compare_classes(state["class_names"], class_names, config["TRAIN"]["filelist"])
         return progress, state
     if settings.pretrain:

@@ -35,6 +35,8 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
     if any(word.replace(" ", "").upper().startswith("READER.STREAM=") for word in args.rest):
         parser.error("-o READER.stream: the streams are those of --streams; leave one of the two out")
+    if "--overwrite" in args.rest:
+        parser.error("--overwrite: each stream goes on where it was stopped; choose another --save_dir, or remove it")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
     ensemble.read_weights(args.fuse, len(args.streams))  # a mistake ends the run before the training
     return args

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -94,16 +95,23 @@ def parse_size(text: str) -> tuple[int, int]:
 def run_main(main) -> None:
     """Run a script's `main()`; an error that the user can correct ends with its one sentence and status 1.
 
-    The whole traceback is logged at level DEBUG, so that `logger.log` has it once logging is set up.
+    The whole traceback is logged at level DEBUG, so that `logger.log` has it once logging is set up. SIGTERM, by which
+    schedulers and containers stop a process, ends it as Ctrl-C does; a launcher of several processes handles it itself.
     """
     protect_screen()
+    if "PADDLE_TRAINER_ID" not in os.environ:
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(main())
     except (ValueError, FloatingPointError, MemoryError, OSError) as error:
         logging.getLogger().debug("traceback", exc_info=True)
         sys.exit(f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; run the same command again to go on, train.py with --resume auto")
+    except KeyboardInterrupt as error:
+        sys.exit(f"{str(error) or 'interrupted'}; run the same command again to go on, train.py with --resume auto")
+
+
+def _interrupt(number: int, frame) -> None:
+    raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
 
 
 def start_paddle(parse: Callable | None = None) -> None:

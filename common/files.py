@@ -7,6 +7,7 @@ rest.
 
 import contextlib
 import errno
+import glob
 import os
 import pickle
 import secrets
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
+
+from common.lifetime import has_ended
 
 UNFINISHED = ".unfinished-"  # a file or folder of this prefix was being written when its process ended
 
@@ -69,7 +72,7 @@ def write_atomically(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
     if os.path.exists(target) and not os.path.isfile(target):
         raise explain_os_error(OSError(errno.EISDIR, "it exists and is no regular file"), path)
     make_folder(os.path.dirname(target))
-    temporary = os.path.join(os.path.dirname(target), UNFINISHED + secrets.token_hex(8))
+    temporary = os.path.join(os.path.dirname(target), f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}")
     text_options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with open(temporary, mode, **text_options) as file:
@@ -84,6 +87,15 @@ def write_atomically(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def remove_unfinished(folder: str | os.PathLike) -> None:
+    """Remove from a folder what `write_atomically` was writing there in processes that have ended since."""
+    for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), UNFINISHED + "*-*")):
+        process_id = os.path.basename(path)[len(UNFINISHED) :].partition("-")[0]
+        if process_id.isdecimal() and has_ended(int(process_id)):
+            with contextlib.suppress(OSError):
+                os.remove(path)
 
 
 def dump_pickle(value: Any, path: str | os.PathLike) -> None:

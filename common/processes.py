@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from common.cores import count_cores
 from common.files import write_atomically
+from common.lifetime import end_with_parent
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # all other items would fail too
@@ -135,7 +135,8 @@ def _describe_death(exit_code: int) -> str:
 def _run_worker(function: Callable, pipe: Connection) -> None:
     """Serve in the worker process: answer each argument with (value, reason, error number)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whose handler this process has inherited
+    end_with_parent()
     while True:
         argument = pipe.recv()
         try:
@@ -147,12 +148,6 @@ def _run_worker(function: Callable, pipe: Connection) -> None:
         except Exception as error:  # whatever one item does to a decoder, the others go on
             answer = None, f"{type(error).__name__}: {error}", None
         pipe.send(answer)
-
-
-def _exit_with_parent() -> None:
-    """End the worker when its parent ends: it must not write while the next run removes unfinished files."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 class _Progress:

@@ -1,17 +1,22 @@
-"""Screen and pipes as outputs that may fail: no character and no lost terminal ends a script."""
+"""Screen, pipes and log file as outputs that may fail: no character, lost terminal or full disk ends a script."""
 
 import io
 import os
 import sys
 
-failures = []  # errors that have not been logged yet
+failures = []  # what cannot be written any more, and why, that has not been logged yet
 
 
 class Screen(io.RawIOBase):
-    """An open file descriptor; once it cannot be written, what is printed is discarded."""
+    """An open file descriptor; once it cannot be written, what is printed is discarded.
 
-    def __init__(self, descriptor: int):
-        self.descriptor = descriptor
+    Args:
+        descriptor: of the file.
+        name: what it is, for the log.
+    """
+
+    def __init__(self, descriptor: int, name: str = "the screen or pipe"):
+        self.descriptor, self.name = descriptor, name
 
     def writable(self) -> bool:
         """Return True."""
@@ -30,7 +35,7 @@ class Screen(io.RawIOBase):
         try:
             return os.write(self.descriptor, data)
         except OSError as error:  # BrokenPipeError; EIO of a terminal that is gone; ENOSPC of a file
-            failures.append(str(error))
+            failures.append(f"{self.name} cannot be written any more ({error})")
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.descriptor)  # for what C++ code and child processes print, too
             os.close(nowhere)

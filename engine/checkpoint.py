@@ -29,6 +29,7 @@ OTHER_FILES = {
 }
 # Types of what is read of a checkpoint; the same key of another trainer may be anything.
 KINDS = {"config": dict, "ema": dict, "class_names": (list, tuple), "history": list, "epoch": int, "step": int}
+TRAINED = "trained"  # role of the checkpoint of an epoch that is yet to be validated
 MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2
 
 
@@ -46,8 +47,9 @@ def load_checkpoint(path: str) -> dict:
     Returns:
         A dict whose `model` maps parameter names to arrays. A file of ours also has `optimizer`, `epoch` (epochs
         done), `step` (updates done), `plateau`, `history` (one dict an epoch), `best`, `config` (resolved sections),
-        `class_names`, `versions`, `role` (why the file was kept: `last`, `best` or `kept`), `precision` (the loss scale
-        of a float16 run) and, in a run with RUN.ema_decay, `ema` (parameter name -> average).
+        `class_names`, `versions`, `role` (why the file was kept: `last`, `best`, `kept`, or `trained`, the last one
+        before its validation), `precision` (the loss scale of a float16 run) and, in a run with RUN.ema_decay, `ema`
+        (parameter name -> average).
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.
@@ -113,8 +115,9 @@ def _decode_bfloat16(weights: dict) -> dict:
 
 
 def prune_checkpoints(save_dir: str, pattern: str, max_keep: int) -> None:
-    """Delete all but the newest `max_keep` files of `save_dir` that match `pattern`, by name."""
-    for old in sorted(pathlib.Path(save_dir).glob(pattern + SUFFIX))[:-max_keep]:
+    """Delete all but the `max_keep` files of `save_dir` that match `pattern` and were written last."""
+    found = pathlib.Path(save_dir).glob(pattern + SUFFIX)
+    for old in sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name))[:-max_keep]:
         old.unlink()
 
 

@@ -112,6 +112,20 @@ def validate(model, loader, average_clips: str, handle_result: Callable[[dict], 
     return {f"val/{name}": value for name, value in values.items()}
 
 
+def rehearse(model, loader, average_clips: str, metric: str) -> None:
+    """Score one sample, so that what cannot be scored ends a run before its first epoch.
+
+    Args:
+        metric: RUN.metric.
+
+    Raises:
+        ValueError: the metric is none of the network's figures.
+    """
+    figures = [name.removeprefix("val/") for name in validate(model, loader.first_sample(), average_clips)]
+    if metric not in figures:
+        raise ValueError(f"RUN.metric: {metric} is none of this network's figures: {', '.join(figures)}")
+
+
 def summarize(model, result: dict) -> dict:
     """Return the figures of what `evaluate` returned; see `metrics.summarize`, `metrics.summarize_heads`."""
     figures = metrics.summarize(result["scores"], result["labels"])

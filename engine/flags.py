@@ -44,6 +44,7 @@ def parse_train(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--learning_rate", type=float, help="overrides OPTIMIZER.learning_rate")
     parser.add_argument("--pretrain", help="weights to start from")
     parser.add_argument("--resume", nargs="?", const="auto", help="auto, or a checkpoint to go on from")
+    parser.add_argument("--overwrite", action="store_true", help="remove the run that is in --save_dir, and start anew")
     parser.add_argument("--validate", nargs="?", const=True, type=command_line.parse_bool, help="score the VALID list")
     parser.add_argument("--seed", type=int, help="of weights, sample order and augmentation")
     parser.add_argument(
@@ -54,6 +55,8 @@ def parse_train(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
     args = parser.parse_args(argv)
     args.config = args.config_text or args.config
+    if args.overwrite and args.resume:
+        parser.error(f"--resume {args.resume} goes on with the run that --overwrite removes; leave out one")
     if args.pretrain and args.resume not in (None, "auto"):
         parser.error(f"--resume {args.resume} goes on with the weights of that run; leave out --pretrain")
     return args

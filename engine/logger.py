@@ -6,12 +6,14 @@ import json
 import logging
 import os
 import sys
+import time
 
 import numpy as np
 import tqdm
 
-from common import files, screen
+from common import curves, files, screen
 
+STEP_TAGS = "train/step_"  # of the numbers of an update; those of an epoch have other tags
 VDL_FILE = "vdlrecords.run.log"  # the same after a resume: VisualDL shows only the newest file of a folder
 
 
@@ -23,24 +25,50 @@ class ScreenHandler(logging.Handler):
         tqdm.tqdm.write(self.format(record), file=sys.stdout)
         sys.stdout.flush()
         if screen.failures:
-            errors = "; ".join(screen.failures)
+            failures = "; ".join(screen.failures)
             screen.failures.clear()
-            logging.getLogger().warning(f"the screen or pipe cannot be written any more ({errors}); the run goes on")
+            logging.getLogger().warning(f"{failures}; the run goes on")
 
 
-class LogFileHandler(logging.FileHandler):
-    """Append log lines to a file, with level, source file and line number before them."""
+class LogFileHandler(logging.StreamHandler):
+    """Append log lines to a file, with level, source file and line number before them.
+
+    Before the first line of a second stands a line with the time. A file that cannot be written any more ends no run.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
 
     def __init__(self, log_file: str):
-        super().__init__(log_file, encoding="utf-8", errors="backslashreplace")
+        self.descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        file = io.BufferedWriter(screen.Screen(self.descriptor, f"'{log_file}' (RUN.log_file)"))
+        super().__init__(io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace"))
         self.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
+        self.last_time = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, and the time before it."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        if now != self.last_time:
+            self.last_time = now
+            self.stream.write(f"[TIME: {now}]\n")
+        super().emit(record)
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        if self.descriptor is not None:
+            self.stream.close()
+            os.close(self.descriptor)
+            self.descriptor = None
 
 
 def setup_logging(log_file: str | None) -> None:
     """Send log lines to the screen and to `log_file`; replace the handlers of an earlier call.
 
     Args:
-        log_file: file to append to; None for no file (all but the first process of a run on several GPUs).
+        log_file: file to append to; None for no file (all but the first process of a run on several GPUs). Of one that
+            cannot be written a line says so.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -48,10 +76,14 @@ def setup_logging(log_file: str | None) -> None:
             root.removeHandler(handler)
             handler.close()
     root.addHandler(ScreenHandler(logging.INFO))
-    if log_file is not None:
-        os.makedirs(os.path.dirname(log_file) or ".", exist_ok=True)
-        root.addHandler(LogFileHandler(log_file))
     root.setLevel(logging.DEBUG)
+    if log_file is not None:
+        try:
+            os.makedirs(os.path.dirname(log_file) or ".", exist_ok=True)
+            root.addHandler(LogFileHandler(log_file))
+        except OSError as error:
+            why = error.strerror or error
+            root.warning(f"RUN.log_file: '{log_file}' cannot be written ({why}); log lines stand on the screen alone")
     for noisy in ("matplotlib", "PIL", "visualdl", "urllib3", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -69,28 +101,37 @@ class RunLog:
     Args:
         jsonl_file: file to append to, one JSON object a line, with `step` and `epoch`; None writes nothing at all.
         vdl_dir: folder for `visualdl --logdir`.
-        first_step: update from which the run continues. 0 clears both logs; another number removes the jsonl lines
-            after that update, which an interrupted run has left; None only appends.
+        first_step: update from which the run continues. 0 clears both logs; another number removes what an interrupted
+            run has left after that update; None only appends.
+        num_epochs: epochs whose means the logs keep; None: those up to `first_step`.
     """
 
-    def __init__(self, jsonl_file: str | None, vdl_dir: str, first_step: int | None = 0):
+    def __init__(self, jsonl_file: str | None, vdl_dir: str, first_step: int | None = 0, num_epochs: int | None = None):
         self.jsonl_file, self.vdl_dir, self.writer = jsonl_file, vdl_dir, None
         self.is_vdl_alive = jsonl_file is not None
         if jsonl_file is None:
             return
         os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
-        if first_step is not None:
-            _truncate_jsonl(jsonl_file, first_step)
-        self._guard(lambda: self._open_writer(is_new=first_step == 0))
+        kept = None if first_step is None else _truncate_jsonl(jsonl_file, first_step, num_epochs)
+        kept = None if first_step and not kept else kept  # without a record there is nothing to draw the curves anew by
+        self._guard(lambda: self._open_writer(kept))
 
-    def _open_writer(self, is_new: bool) -> None:
+    def _open_writer(self, kept: list | None) -> None:
+        """Open VisualDL's file.
+
+        Args:
+            kept: rows of the jsonl file, each of which is to stand once in the curves; None leaves them as they are.
+        """
         from visualdl import LogWriter  # imported here, so that an error of it is caught by _guard
 
         path = os.path.join(self.vdl_dir, VDL_FILE)
-        if is_new and os.path.exists(path):
-            os.remove(path)
+        points = _list_points(kept or [])
+        num_epochs = 1 + max((step for tag, step in points if not tag.startswith(STEP_TAGS)), default=-1)
+        missing = {} if kept is None else curves.keep_points(path, points, num_epochs)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints a note where the file exists
             self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
+        for (tag, step), value in missing.items():
+            self.scalars(step, {tag: value})
 
     def record(self, step: int, epoch: int, **values) -> None:
         """Append a line to the jsonl file."""
@@ -103,6 +144,11 @@ class RunLog:
         except OSError as error:  # part of a line may be there; a resumed run removes it
             logging.getLogger().warning(f"'{self.jsonl_file}' cannot be written ({error}); the run goes on without it")
             self.jsonl_file = None
+
+    def means(self, step: int, row: dict) -> None:
+        """Add the numbers of an epoch, `epoch` among them, to the jsonl file and to VisualDL."""
+        self.scalars(row["epoch"], {tag: value for tag, value in row.items() if tag != "epoch"})
+        self.record(step, **row)
 
     def scalars(self, step: int, values: dict) -> None:
         """Add {tag: number} to VisualDL."""
@@ -140,14 +186,37 @@ class RunLog:
             self.is_vdl_alive = False
 
 
-def _truncate_jsonl(jsonl_file: str, last_step: int) -> None:
-    """Remove the lines after update `last_step`, and an incomplete last line."""
+def _truncate_jsonl(jsonl_file: str, last_step: int, num_epochs: int | None) -> list:
+    """Remove what stands after update `last_step`, epochs from `num_epochs` on, and an incomplete last line.
+
+    Returns:
+        The rows that are left.
+    """
     if not os.path.exists(jsonl_file):
-        return
+        return []
     with open(jsonl_file, encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("}\n") and 0 < json.loads(line)["step"] <= last_step]
+        lines = [line for line in file if line.endswith("}\n")]
+    rows = [json.loads(line) for line in lines]
+    kept = [index for index, row in enumerate(rows) if _is_kept(row, last_step, num_epochs)]
     with files.write_atomically(jsonl_file, "w") as file:
-        file.writelines(lines)
+        file.writelines(lines[index] for index in kept)
+    return [rows[index] for index in kept]
+
+
+def _is_kept(row: dict, last_step: int, num_epochs: int | None) -> bool:
+    is_mean = not any(tag.startswith(STEP_TAGS) for tag in row)
+    is_later = is_mean and num_epochs is not None and row["epoch"] >= num_epochs
+    return 0 < row["step"] <= last_step and not is_later
+
+
+def _list_points(rows: list) -> dict:
+    """Return {(tag, step or epoch): number} of the curves of jsonl rows: on an axis of epochs, or of updates."""
+    return {
+        (tag, row["step"] if tag.startswith(STEP_TAGS) else row["epoch"]): value
+        for row in rows
+        for tag, value in row.items()
+        if tag not in ("step", "epoch")
+    }
 
 
 def progress_bar(batches, title: str) -> tqdm.tqdm:

@@ -36,7 +36,9 @@ class Schedule:
         restart_factor: length of a cycle in units of the one before.
         warmup_epochs: length of the warm-up; may be a fraction.
         warmup_ratio: first rate of the warm-up, as a fraction of the peak.
-        plateau_patience: epochs without an improvement of the monitored metric before `plateau` lowers the rate.
+        plateau_patience: validations without an improvement of the metric before `plateau` lowers the rate.
+        schedule_epochs: epochs that `multistep` without milestones and `cosine` are laid out for; None: all of a new
+            run, those it was begun with of a resumed one.
 
     Raises:
         ValueError: unknown schedule, or cycles without length.
@@ -59,6 +61,7 @@ class Schedule:
         warmup_epochs: NonNegative = 0,
         warmup_ratio: Share = 0.1,
         plateau_patience: Whole = 10,
+        schedule_epochs: Count | None = None,
     ):
         if schedule not in SCHEDULES:
             raise ValueError(f"OPTIMIZER.schedule: expected one of {SCHEDULES}, got '{schedule}'")
@@ -67,14 +70,19 @@ class Schedule:
         self.scale = batch_size / base_batch_size if base_batch_size else 1.0
         self.peak = learning_rate * self.scale
         self.configured, self.batch_size, self.base_batch_size = learning_rate, batch_size, base_batch_size
-        self.epochs, self.steps_per_epoch = epochs, max(1, steps_per_epoch)
+        self.steps_per_epoch, self.given_milestones = max(1, steps_per_epoch), milestones
+        self.set_length(schedule_epochs or epochs)
         self.schedule, self.schedule_by = schedule, schedule_by
-        self.milestones = [0.6 * epochs, 0.85 * epochs] if milestones is None else milestones
         self.decay, self.floor = learning_rate_decay, min_learning_rate
         self.restart_epochs, self.restart_factor = restart_epochs, restart_factor
         self.warmup_epochs, self.warmup_ratio = warmup_epochs, warmup_ratio
         self.patience = plateau_patience
         self.plateau = {"best": None, "bad_epochs": 0, "factor": 1.0}
+
+    def set_length(self, epochs: int) -> None:
+        """Lay the schedule out for so many epochs; milestones that were given stay."""
+        self.epochs = epochs
+        self.milestones = [0.6 * epochs, 0.85 * epochs] if self.given_milestones is None else self.given_milestones
 
     def value(self, epoch: int, step: int) -> float:
         """Return the learning rate of update `step` of epoch `epoch`, both from 0."""
@@ -119,7 +127,7 @@ class Schedule:
             "cosine": f"cosine to {self.floor:g} over {self.epochs} epochs",
             "cosine_restarts": f"cosine to {self.floor:g} over {self.restart_epochs:g} epochs, then again over "
             f"{self.restart_factor:g} times as many",
-            "plateau": f"x {self.decay:g} after {self.patience} epochs without a better value",
+            "plateau": f"x {self.decay:g} after {self.patience} validations without a better value",
         }[self.schedule]
         warmup = f", warm-up {self.warmup_epochs:g} epochs" if self.warmup_epochs else ""
         return f"{self.peak:g} ({origin}), {course} by {self.schedule_by}{warmup}"

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -57,6 +58,14 @@ def write_scores(path: str, result: dict, class_names: list, protocol: dict) -> 
         "protocol": protocol,
     }
     files.dump_pickle(content, path)
+
+
+def find_other_protocol(path: str, protocol: dict) -> str | None:
+    """Return in which keys the protocol of an older score file differs, such as `filelist val.list`, or None."""
+    if not os.path.exists(path):
+        return None
+    old = files.load_pickle(path).get("protocol", {})
+    return ", ".join(f"{key} {old[key]}" for key in old if old[key] != protocol.get(key)) or None
 
 
 def write_result(path: str, result: dict, class_names: list, summary: dict, top_k: int) -> None:

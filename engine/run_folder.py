@@ -1,13 +1,21 @@
-"""The folder of a run: where its files stand, how far the run is, and how it goes on from there."""
+"""The folder of a run: its files, its lock, and how far the run is."""
 
+import contextlib
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+import pathlib
+import re
+from collections.abc import Iterator
 
-from config import differences, name_samples
+from common import files
+from common.file_lock import FileLock
 from engine import checkpoint, distributed, logger, report, run_card
-from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings, resolve_rule
+from engine.run_settings import RunSettings
+
+# Files of a run by what follows the name of the model; what test.py made of its checkpoints belongs to it.
+CHECKPOINT_NAMES, RESULT_NAMES = r"_(model|best|epoch_\d+)", r"(\.pdparams|_test(\.jsonl|_\w+\.(csv|pkl|png)))"
+OWN_FILES = rf"({CHECKPOINT_NAMES}{RESULT_NAMES}|_log\.jsonl|_val_\d+_scores\.pkl)"
 
 
 @dataclasses.dataclass
@@ -19,6 +27,7 @@ class Progress:
         step: updates done.
         history: one dict an epoch (`epoch`, `train/loss`, `val/top1`, ...).
         best: `metric`, `value`, `epoch` and `filelist` of the best validation, or None.
+        awaits_validation: the last epoch of `history` was trained and saved, and is yet to be validated.
         judged_from: first epoch that counts for `best`, `plateau` and the early stop; the validations before it were
             judged by another metric, rule or list.
     """
@@ -27,6 +36,7 @@ class Progress:
     step: int = 0
     history: list = dataclasses.field(default_factory=list)
     best: dict | None = None
+    awaits_validation: bool = False
     judged_from: int = 0
 
 
@@ -36,7 +46,6 @@ class RunFolder:
     Attributes:
         last, best: paths of the two checkpoints, without their suffix.
         jsonl_file: every number of the run, one JSON object a line.
-        vdl_dir: folder of VisualDL's curves.
         ranks_dir: folder of what each of several processes prints.
     """
 
@@ -45,8 +54,99 @@ class RunFolder:
         self.base = os.path.join(save_dir, model_name)
         self.last, self.best = f"{self.base}_model", f"{self.base}_best"
         self.jsonl_file = f"{self.base}_log.jsonl"
-        self.vdl_dir = os.path.join(save_dir, "vdl")
         self.ranks_dir = os.path.join(save_dir, "ranks")
+        self.lock = FileLock(os.path.join(save_dir, ".lock"))
+
+    @property
+    def vdl_dir(self) -> str:
+        """Folder of VisualDL's curves: `vdl`, or one in there where another model's run has that."""
+        vdl_dir = os.path.join(self.save_dir, "vdl")
+        own = os.path.join(vdl_dir, self.model_name)
+        others = [
+            path for path in pathlib.Path(self.save_dir).glob("*_log.jsonl") if path != pathlib.Path(self.jsonl_file)
+        ]
+        is_taken = others and not os.path.exists(self.jsonl_file)
+        return own if is_taken or os.path.isdir(own) else vdl_dir
+
+    def holds_run(self) -> bool:
+        """Whether a run of this model is there: its last checkpoint, or a record in its jsonl file."""
+        has_records = os.path.isfile(self.jsonl_file) and os.path.getsize(self.jsonl_file) > 0
+        return has_records or checkpoint.checkpoint_exists(self.last)
+
+    @contextlib.contextmanager
+    def opened(self, resume: str | None, overwrite: bool) -> Iterator[None]:
+        """Hold the lock of the folder; of several processes rank 0 holds it for all.
+
+        Args:
+            resume: RUN.resume.
+            overwrite: replace the run that is there; `remove_run` does it.
+
+        Raises:
+            ValueError: another process writes there, or a run is there and neither `resume` nor `overwrite` is said.
+            OSError: the folder cannot be written.
+        """
+        refusal = None
+        if distributed.rank() == 0:
+            try:
+                refusal = self._lock() or self._find_refusal(resume, overwrite)
+            except OSError as error:
+                refusal = str(error)
+        refusal = distributed.gather(refusal)[0]
+        try:
+            if refusal is not None:
+                raise ValueError(refusal)
+            yield
+        finally:
+            self.lock.release()
+
+    def _lock(self) -> str | None:
+        """Take the lock and remove what killed processes were writing; return why the folder cannot be had, or None."""
+        files.make_folder(self.save_dir)
+        try:
+            obstacle = self.lock.acquire()
+        except BlockingIOError as error:
+            return f"'{self.save_dir}' is being written by {error}; wait for it, or choose another --save_dir"
+        except OSError as error:
+            raise files.explain_os_error(error, self.save_dir) from error
+        if obstacle:
+            logging.warning(f"'{self.save_dir}' cannot be locked ({obstacle}); start no second run in it meanwhile")
+        files.remove_unfinished(self.save_dir)
+        return None
+
+    def _find_refusal(self, resume: str | None, overwrite: bool) -> str | None:
+        if overwrite or resume is not None or not self.holds_run():
+            return None
+        return (
+            f"'{self.save_dir}' holds a run of {self.model_name} already: go on with it by --resume auto, choose "
+            "another --save_dir, or remove that run by --overwrite"
+        )
+
+    def check_origin(self, path: str) -> None:
+        """Refuse to go on here from a checkpoint of elsewhere where a run is, which would be lost.
+
+        Raises:
+            ValueError: names the three ways on.
+        """
+        if not self._is_own(path) and (refusal := self._find_refusal(None, overwrite=False)):
+            raise ValueError(f"--resume {path} is of another run, and {refusal}")
+
+    def _is_own(self, path: str) -> bool:
+        """Whether a path names a checkpoint of the run that is there."""
+        name = os.path.basename(path).removesuffix(checkpoint.SUFFIX)
+        is_named_so = re.fullmatch(re.escape(self.model_name) + CHECKPOINT_NAMES, name)
+        return bool(is_named_so) and os.path.realpath(os.path.dirname(path)) == os.path.realpath(self.save_dir)
+
+    def remove_run(self) -> None:
+        """Remove the files of the run that is there, and no other file; of several processes rank 0 does it."""
+        if distributed.rank() > 0:
+            return
+        pattern = re.compile(re.escape(self.model_name) + OWN_FILES)
+        own = [path for path in pathlib.Path(self.save_dir).iterdir() if pattern.fullmatch(path.name)]
+        own.append(pathlib.Path(self.vdl_dir, logger.VDL_FILE))
+        if not distributed.is_launched():  # else the launcher has made them anew
+            own += pathlib.Path(self.ranks_dir).glob("workerlog.*")
+        for path in own:
+            path.unlink(missing_ok=True)
 
     def epoch_checkpoint(self, epochs_done: int) -> str:
         """Return the path of the checkpoint that RUN.save_interval keeps after so many epochs."""
@@ -56,19 +156,28 @@ class RunFolder:
         """Return the path of the score file that RUN.save_scores writes after so many epochs."""
         return f"{self.base}_val_{epochs_done:05d}_scores.pkl"
 
-    def open_log(self, first_step: int) -> logger.RunLog:
+    def open_log(self, progress: Progress) -> logger.RunLog:
         """Open the run's jsonl file and its curves; of several processes only rank 0 writes."""
         jsonl_file = self.jsonl_file if distributed.rank() == 0 else None
-        return logger.RunLog(jsonl_file, self.vdl_dir, first_step)
+        num_recorded = progress.epoch - progress.awaits_validation
+        return logger.RunLog(jsonl_file, self.vdl_dir, progress.step, num_recorded)
 
-    def save(self, state: dict, settings: RunSettings, is_best: bool) -> None:
-        """Write the checkpoints that are due; the last one comes last, since a run is resumed from it."""
+    def save(self, state: dict, settings: RunSettings | None = None, is_best: bool = False) -> None:
+        """Write the checkpoints that are due; of several processes rank 0 does it.
+
+        Args:
+            settings: None writes the last one alone, of an epoch that awaits its validation.
+        """
+        if distributed.rank() > 0:
+            return
         if is_best:
             checkpoint.save_checkpoint(self.best, {**state, "role": "best"})
-        if settings.save_interval and state["epoch"] % settings.save_interval == 0:
+        if settings is not None and settings.save_interval and state["epoch"] % settings.save_interval == 0:
             checkpoint.save_checkpoint(self.epoch_checkpoint(state["epoch"]), {**state, "role": "kept"})
             checkpoint.prune_checkpoints(self.save_dir, f"{self.model_name}_epoch_*", settings.max_keep)
-        checkpoint.save_checkpoint(self.last, {**state, "role": "last"})
+        # At the end, since a run is resumed from it.
+        role = checkpoint.TRAINED if settings is None else "last"
+        checkpoint.save_checkpoint(self.last, {**state, "role": role})
 
     def save_scores(self, epochs_done: int, result: dict, class_names: list, protocol: dict) -> None:
         """Write the scores of a validation; of several processes only rank 0 writes."""
@@ -91,60 +200,6 @@ class RunFolder:
         return path if is_found else None
 
 
-def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: Callable) -> tuple:
-    """Load everything that a run goes on from.
-
-    Args:
-        resolve: takes the config of a checkpoint and its path, and gives it with the keys of today; those that it
-            lacks have their defaults.
-
-    Returns:
-        The progress, and the checkpoint.
-
-    Raises:
-        ValueError: the file holds weights only.
-    """
-    state = checkpoint.load_checkpoint(path)
-    if "optimizer" not in state or "history" not in state:
-        raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
-    checkpoint.restore_model(model, state["model"])
-    checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
-    schedule.plateau.update(state["plateau"])
-    state["config"] = resolve(state["config"], path)
-    for key, old, new in differences(state["config"], config, KEYS_THAT_SHAPE_WEIGHTS):
-        logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
-    logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
-    best, judged_from = state["best"], state.get("judged_from", 0)
-    if config["RUN"]["validate"] and (changes := find_judge_changes(state, config)):
-        logging.warning(f"--resume: {'; '.join(changes)}: best, plateau and early stop begin anew")
-        best, judged_from = None, state["epoch"]
-        schedule.plateau.update(best=None, bad_epochs=0)
-    return Progress(state["epoch"], state["step"], state["history"], best, judged_from), state
-
-
-def find_judge_changes(state: dict, config: dict) -> list:
-    """Return what judges the validations of a resumed run in another way than those before it, one sentence each.
-
-    Args:
-        state: checkpoint, its keys as they are called now.
-        config: resolved config of the run that goes on.
-    """
-    old, new = _describe_judge(state["config"]), _describe_judge(config)
-    if state["best"] is not None:
-        old.update({"RUN.metric": state["best"]["metric"], "VALID": os.path.abspath(state["best"]["filelist"])})
-    return [f"{key} was {old[key]!r} and is {new[key]!r} now" for key in old if old[key] != new[key]]
-
-
-def _describe_judge(config: dict) -> dict:
-    run = {**dataclasses.asdict(RunSettings()), **config["RUN"]}
-    return {
-        "RUN.metric": run["metric"],
-        "RUN.rule": resolve_rule(run["metric"], run["rule"]),
-        "RUN.overfit": run["overfit"],  # validates on training samples
-        "VALID": os.path.abspath(name_samples(config, "VALID")),
-    }
-
-
 def load_pretrained(settings: RunSettings, model) -> None:
     """Load the weights of RUN.pretrain; log what was loaded, what was not, and what the model keeps."""
     weights = checkpoint.scoring_weights(checkpoint.load_checkpoint(settings.pretrain))
@@ -165,7 +220,7 @@ def make_checkpoint(step, progress: Progress, schedule, config: dict, class_name
         "model": checkpoint.model_state(step.model),
         "optimizer": checkpoint.optimizer_state(step.model, step.optimizer),
         **step.state(),
-        **dataclasses.asdict(progress),
+        **{key: value for key, value in vars(progress).items() if key != "awaits_validation"},  # `role` says it
         "plateau": dict(schedule.plateau),
         "config": config,
         "class_names": class_names,
@@ -173,39 +228,47 @@ def make_checkpoint(step, progress: Progress, schedule, config: dict, class_name
     }
 
 
-def record_epoch(row: dict, progress: Progress, schedule, settings: RunSettings, filelist: str) -> bool:
-    """Count an epoch, log its line, and return whether it is the best validated one so far.
+def record_training(row: dict, progress: Progress, awaits_validation: bool) -> None:
+    """Count a trained epoch.
 
     Args:
-        row: `train/..`, `val/..` and `time/..` numbers of the epoch.
-        filelist: what was validated on, see `config.name_samples`.
-
-    Raises:
-        ValueError: RUN.metric is none of the network's figures.
+        row: `train/..` and `time/..` numbers of the epoch.
+        awaits_validation: its validation follows.
     """
-    epoch, key = progress.epoch, f"val/{settings.metric}"
-    validated = [name.removeprefix("val/") for name in row if name.startswith("val/")]
-    if validated and settings.metric not in validated:
-        raise ValueError(f"RUN.metric: {settings.metric} is none of this network's figures: {', '.join(validated)}")
+    progress.history.append({"epoch": progress.epoch, **row})
+    progress.epoch += 1
+    progress.awaits_validation = awaits_validation
+
+
+def record_validation(figures: dict, progress: Progress, schedule, settings: RunSettings, filelist: str) -> bool:
+    """Add the validation of the last epoch, log the epoch's line, and return whether it is the best one so far.
+
+    Args:
+        figures: `val/..` numbers; {} for an epoch that is not validated.
+        filelist: what was validated on, see `config.name_samples`.
+    """
+    progress.awaits_validation = False
+    row, key = progress.history[-1], f"val/{settings.metric}"
+    row.update(figures)
     is_best = key in row and (progress.best is None or settings.is_better(row[key], progress.best["value"]))
     if is_best:
-        progress.best = {"metric": settings.metric, "value": row[key], "epoch": epoch, "filelist": filelist}
+        progress.best = {"metric": settings.metric, "value": row[key], "epoch": row["epoch"], "filelist": filelist}
     if key in row:
         schedule.observe(row[key], settings.is_better)
-    progress.epoch += 1
-    progress.history.append({"epoch": epoch, **row})
     shown = [name for name in row if name.startswith(("train/", "val/"))]
     # Of the heads only top1: all figures are in the jsonl file.
     shown = [name for name in shown if not name.startswith("val/acc/") or name.endswith("_top1")]
-    figures = ", ".join(f"{name} {row[name]:.4f}" for name in shown)
+    listed = ", ".join(f"{name} {row[name]:.4f}" for name in shown)
     best = f"; best {settings.metric} so far" if is_best else ""
     duration = logger.format_duration(row["time/epoch_s"])
-    logging.info(f"END epoch {epoch}: {figures}, {row['time/clips_per_s']:.1f} clips/s, {duration}{best}")
+    logging.info(f"END epoch {row['epoch']}: {listed}, {row['time/clips_per_s']:.1f} clips/s, {duration}{best}")
     return is_best
 
 
 def find_stop_reason(progress: Progress, settings: RunSettings) -> str | None:
     """Return why a run that is so far trains no further, or None."""
+    if progress.awaits_validation:
+        return None
     if progress.epoch >= settings.epochs:
         return f"{progress.epoch} epochs are done; a larger --epoch would go on"
     return settings.find_stop(progress.history[progress.judged_from :])

@@ -14,12 +14,6 @@ HEAD_METRICS = tuple(f"acc/{head}_{kind}" for head in HEADS for kind in ("top1",
 AMP_LEVELS = ("O0", "O1", "O2")
 CPU_BACKENDS = ("dynamic", "onednn", "auto")
 
-# What the weights depend on, beside the sections MODEL to OPTIMIZER: a resumed run that changes one of them says so.
-KEYS_THAT_SHAPE_WEIGHTS = (
-    "seed", "overfit", "label_smoothing", "accumulate", "amp_level", "ema_decay", "mixup_alpha", "cutmix_alpha",
-    "mix_ratio", "freeze_until", "train_from", "freeze_statistics", "sync_bn",
-)  # fmt: skip
-
 
 def resolve_rule(metric: str, rule: str | None) -> str:
     """Return RUN.rule, or where it is None what is better of a metric: `greater`, of the loss `less`."""

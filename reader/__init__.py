@@ -52,6 +52,8 @@ def build_loader(
     if overfit:
         dataset.subset(_spread([dataset.find_class(index) for index in range(len(dataset))], overfit))
     is_train = mode == "train"
+    if not is_train:
+        dataset.check_evaluation()
     drop_last = drop_last and is_train
     return Loader(dataset, batch_size, is_train, drop_last, seed, num_workers, use_shared_memory, rank, num_ranks)
 

@@ -1,5 +1,7 @@
 """Data sets in which some samples may be damaged: training reads another one instead, an evaluation stops."""
 
+from collections import Counter
+
 import numpy as np
 import paddle
 
@@ -73,6 +75,25 @@ class FaultTolerantDataset(paddle.io.Dataset):
     def subset(self, indices: list[int]) -> None:
         """Keep only these samples, in this order; an index may be repeated."""
         self.entries = [self.entries[index] for index in indices]
+
+    def check_evaluation(self) -> None:
+        """Refuse samples that cannot be scored, as far as the list says it.
+
+        Raises:
+            ValueError: two samples of one name, or a label outside the classes.
+        """
+        name, count = Counter(entry.name for entry in self.entries).most_common(1)[0]
+        if count > 1:
+            raise ValueError(
+                f"{self.filelist}: sample '{name}' stands twice in the list; scores are kept by name, so rename or "
+                "remove one"
+            )
+        labels = [entry.label for entry in self.entries if entry.label is not None]
+        if self.num_classes is not None and labels and max(labels) >= self.num_classes:
+            raise ValueError(
+                f"{self.filelist} has label {max(labels)}, expected 0 to {self.num_classes - 1}; correct the list or "
+                "MODEL.num_classes"
+            )
 
     def _check_choices(self, **choices: tuple) -> None:
         for name, known in choices.items():

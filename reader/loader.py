@@ -1,8 +1,12 @@
 """Batches: in this process or by worker processes, shuffled by (seed, epoch), the same with any number of workers."""
 
+import contextlib
+import copy
 import logging
 import os
+import pathlib
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,6 +16,7 @@ import numpy as np
 import paddle
 
 from common.cores import count_cores
+from common.lifetime import end_with_parent, has_ended
 from reader.fault_tolerant import FaultTolerantDataset
 
 MAX_DEFAULT_WORKERS = 8
@@ -71,6 +76,7 @@ class Loader:
             )
         self.num_workers = _default_num_workers() if num_workers is None else num_workers
         self.use_shared_memory = use_shared_memory
+        _remove_dead_shared_memory()
         if use_shared_memory is None and self.num_workers > 0:
             in_flight = PREFETCHED * self.num_workers * batch_size * dataset.sample_bytes()
             if shuffle:
@@ -103,6 +109,14 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration reads; before the first call it is 0."""
         self.sampler.epoch = epoch
+
+    def first_sample(self) -> "Loader":
+        """Return a loader of the first sample alone, which is read in this process."""
+        if self.num_workers:
+            cv2.setNumThreads(0)  # as in `_read_by_workers`
+        dataset = copy.copy(self.dataset)
+        dataset.subset([0])
+        return Loader(dataset, 1, num_workers=0)
 
     def __iter__(self) -> Iterator[dict]:
         """Yield the batches of the epoch.
@@ -225,6 +239,9 @@ def _collate(samples: list[dict]) -> dict:
 
 
 def _start_worker(worker_id: int) -> None:
+    end_with_parent()  # Paddle's worker waits for ever on its queue
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # so is this; of another status Paddle raises an error there
     cv2.setNumThreads(0)  # each worker has one core to itself
 
 
@@ -232,6 +249,15 @@ def _default_num_workers() -> int:
     if sys.platform in ("win32", "darwin"):  # Paddle reads in one process there
         return 0
     return min(MAX_DEFAULT_WORKERS, count_cores())
+
+
+def _remove_dead_shared_memory() -> None:
+    """Remove this user's files `paddle_<process>_...` of processes that have ended: they hold memory for ever."""
+    for path in pathlib.Path(SHARED_MEMORY).glob("paddle_*_*"):
+        process_id = path.name.split("_")[1]
+        with contextlib.suppress(FileNotFoundError):
+            if process_id.isdecimal() and path.stat().st_uid == os.getuid() and has_ended(int(process_id)):
+                path.unlink()
 
 
 def _has_shared_memory(needed_bytes: int) -> bool:

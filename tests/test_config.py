@@ -249,3 +249,15 @@ def test_keys_that_a_class_hands_to_its_parent_are_keys_too():
     assert filled == {"width": 7, "depth": 50, "groups": None}
     with pytest.raises(ValueError, match="unknown key 'others' \\(known: width, depth, groups"):
         texts.fill_section("a.txt [MODEL]", {"others": 1}, [Child])
+
+
+def test_a_shipped_text_is_found_from_any_folder_and_one_that_stands_there_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert texts.load_config("configs/quickstart.txt")["MODEL"]["name"] == "resnet"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "quickstart.txt").write_text("[MODEL]\nname = tsm\n")
+    assert texts.load_config("configs/quickstart.txt")["MODEL"] == {"name": "tsm"}
+    with pytest.raises(
+        FileNotFoundError, match="config 'configs/quickstrt.txt' does not exist; did you mean 'configs/qu"
+    ):
+        texts.load_config("configs/quickstrt.txt")

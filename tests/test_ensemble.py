@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 import shutil
 import time
 
@@ -287,3 +288,10 @@ def test_it_runs_as_a_script_without_paddle(pair, run_script, tmp_path):
     assert time.monotonic() - start_s < 10  # under a second on an idle machine; importing Paddle takes two
     done = run_script("ensemble.py", pair[0], tmp_path / "none.pkl")
     assert done.returncode == 1 and done.stderr.startswith("FileNotFoundError: ")
+
+
+def test_no_fused_file_is_lost_to_the_result(pair, tmp_path):
+    before = pathlib.Path(pair[0]).read_bytes()
+    with pytest.raises(ValueError, match="a.pkl is one of the files that are fused, and would be lost"):
+        ensemble.main([*map(str, pair), "--out", str(tmp_path / "x" / ".." / "a.pkl")])
+    assert pathlib.Path(pair[0]).read_bytes() == before

@@ -263,3 +263,16 @@ def test_a_mistake_as_a_user_sees_it(trained, run_script):
 
 def test_the_project_is_meant_not_the_standard_library():
     assert test.__file__ == str(ROOT / "test.py")
+
+
+def test_scores_of_another_list_are_not_replaced_without_a_word(score, trained, capsys):
+    score()
+    score()  # the same again
+    assert "are replaced" not in capsys.readouterr().out
+    score("--filelist", "data/train.list")
+    assert "resnet_model_test_scores.pkl, of filelist data/test.list, and the files" in capsys.readouterr().out
+
+
+def test_what_is_scored_is_not_written_over(score, trained):
+    with pytest.raises(ValueError, match="--out data/test.pkl is what is scored, and would be lost"):
+        score("--filelist", "data/test.pkl", "--out", "data/test.pkl")

@@ -401,7 +401,7 @@ def test_damaged_records_are_replaced_counted_and_named(tree, tmp_path, monkeypa
         r"1 damaged samples in this epoch, replaced by other samples: .*v_Left_g01_c01.pkl", capsys.readouterr().out
     )
     with pytest.raises(ValueError, match="more than RUN.max_faults=0: .*v_Left_g01_c01.pkl"):
-        train.main([*words, "-o", "RUN.max_faults=0"])
+        train.main([*words[:-1], "other", "-o", "RUN.max_faults=0"])
     test_bad = tmp_path / "data" / "test" / "v_Left_g02_c01.pkl"
     test_bad.write_bytes(test_bad.read_bytes()[:100])
     with pytest.raises(ValueError, match="v_Left_g02_c01.pkl"):  # in evaluation no sample is replaced

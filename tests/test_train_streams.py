@@ -77,6 +77,7 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
     [
         (["--streams", "joint", "joint"], "--streams: a stream is given twice: joint joint"),
         (["--streams", "joint", "bone", "--fuse", "2:2:1:1"], "4 weights"),
+        (["--overwrite"], "--overwrite: each stream goes on where it was stopped"),
     ],
 )
 def test_what_cannot_be_fused_is_refused_at_once(words, message, capsys):

@@ -116,3 +116,22 @@ def test_freed_memory_is_kept():
     )
     # 20 MB are 4883 pages of 4 KiB: touched anew 20 times, or once.
     assert kept < 8000 and given_back > 3 * kept
+
+
+def test_sigterm_ends_like_ctrl_c_with_one_sentence():
+    program = (
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from common import command_line\n"
+        "def main():\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(60)\n"
+        "command_line.run_main(main)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "begun\n"
+    process.terminate()
+    told = process.communicate(timeout=60)[1]
+    assert told == "ended by SIGTERM; run the same command again to go on, train.py with --resume auto\n"
+    assert process.returncode == 1

@@ -2,11 +2,15 @@
 
 import json
 import logging
+import os
+import re
+import struct
 
 import numpy as np
 import pytest
 import visualdl
 
+from common import curves
 from engine import logger
 
 
@@ -27,6 +31,8 @@ def test_lines_have_their_origin_in_the_file_and_not_on_the_screen(tmp_path, cap
     logging.debug("only in the file")
     assert capsys.readouterr().out == "Loss at epoch 0 step 0: [1.5], acc: [0.25]\n"
     lines = (tmp_path / "logger.log").read_text(encoding="utf-8").split("\n")
+    assert re.fullmatch(r"\[TIME: \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]", lines[0])
+    lines = [line for line in lines if not line.startswith("[TIME: ")]
     assert lines[0].startswith("[INFO: test_logger.py:") and lines[0].endswith(
         "]: Loss at epoch 0 step 0: [1.5], acc: [0.25]"
     )
@@ -38,22 +44,69 @@ def read_scalars(folder, tag):
     return [(one.id, one.value) for one in reader.get_data("scalar", tag)]
 
 
-def test_the_axis_goes_on_after_a_resume_and_later_lines_of_a_killed_run_go(tmp_path):
-    jsonl = tmp_path / "a.jsonl"
-    first = logger.RunLog(str(jsonl), str(tmp_path / "vdl"))
-    for step in (1, 2, 3):
-        first.record(step, 0, loss=1.0)
-        first.scalars(step, {"train/loss": step})
+def write_epochs(run, epochs, first_step):
+    """Write two updates, a histogram and the means of each epoch."""
+    for step in range(first_step, first_step + 2 * len(epochs)):
+        values = {"train/step_loss": float(step)}
+        run.scalars(step, values)
+        run.record(step, epochs[(step - first_step) // 2], **values)
+    for epoch in epochs:
+        run.means(2 * epoch + 2, {"epoch": epoch, "val/top1": epoch / 10})
+        run.histograms(epoch, {"weights/fc": np.arange(4.0)})
+
+
+def test_after_a_kill_lines_and_curves_have_each_point_once(tmp_path):
+    """Updates 3 to 6 were lost; the curves lack update 2, which VisualDL had not written yet."""
+    jsonl, vdl = tmp_path / "a.jsonl", tmp_path / "vdl"
+    first = logger.RunLog(str(jsonl), str(vdl))
+    first.hyper_parameters({"depth": 18}, ["val/top1"])
+    first.image(1, "train/clips", np.zeros((4, 4, 3), np.uint8))
+    write_epochs(first, [0, 1, 2], 1)
     first.close()
+    tested = logger.RunLog(str(tmp_path / "test.jsonl"), str(vdl), None)
+    tested.scalars(2, {"test/top1": 0.5})
+    tested.close()
+    records = list(curves._read_records(vdl / logger.VDL_FILE))
+    with open(vdl / logger.VDL_FILE, "wb") as file:
+        for record, _, tag, step in records:
+            if (tag, step) != ("train/step_loss", 2):
+                file.write(struct.pack("<Q", len(record)) + record)
+        file.write(struct.pack("<Q", 99) + b"killed in the middle of a record")
     with open(jsonl, "a") as file:
-        file.write('{"step": 4, "ep')  # killed in the middle of a line
-    second = logger.RunLog(str(jsonl), str(tmp_path / "vdl"), first_step=2)
-    second.record(3, 1, loss=0.5)
-    second.scalars(4, {"train/loss": 4})
+        file.write('{"step": 7, "ep')
+    second = logger.RunLog(str(jsonl), str(vdl), first_step=4, num_epochs=1)  # of epoch 1 the validation is missing
+    second.means(4, {"epoch": 1, "val/top1": 0.1})
+    write_epochs(second, [2], 5)
     second.close()
+    assert read_scalars(vdl, "train/step_loss") == [(1, 1), (3, 3), (4, 4), (2, 2), (5, 5), (6, 6)]
+    assert [step for step, _ in read_scalars(vdl, "val/top1")] == [0, 1, 2]
+    assert read_scalars(vdl, "test/top1") == [(2, 0.5)]
+    reader = visualdl.LogReader(file_path=str(vdl / logger.VDL_FILE))
+    assert [one.id for one in reader.get_data("histogram", "weights/fc")] == [0, 2]
+    assert len(reader.get_data("image", "train/clips")) == 1 and "hyper_parameters" in reader.get_tags()
     rows = [json.loads(line) for line in jsonl.read_text().splitlines()]
-    assert [(row["step"], row["epoch"]) for row in rows] == [(1, 0), (2, 0), (3, 1)]
-    assert read_scalars(tmp_path / "vdl", "train/loss") == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0)]
+    assert [row["step"] for row in rows if "val/top1" in row] == [2, 4, 6]
+    assert [row["step"] for row in rows if "val/top1" not in row] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_log_file_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path, capsys):
+    logger.setup_logging(str(tmp_path / "none" / "no"))
+    (tmp_path / "file").write_text("")
+    logger.setup_logging(str(tmp_path / "file" / "logger.log"))  # a file stands where its folder is needed
+    logging.info("goes on")
+    out = capsys.readouterr().out
+    assert out.count("RUN.log_file: '") == 1 and "logger.log' cannot be written (" in out and "goes on" in out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_under_the_log_file_is_said_once_and_stops_nothing(capfd):
+    logger.setup_logging("/dev/full")
+    for index in range(3):
+        logging.info(f"line {index}")
+    logger.setup_logging(None)
+    printed = capfd.readouterr()
+    assert printed.out.count("'/dev/full' (RUN.log_file) cannot be written any more (") == 1
+    assert "line 2" in printed.out and "Traceback" not in printed.err
 
 
 def test_a_new_run_starts_new_logs_and_a_test_adds_to_them(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import small_networks
 
 from common import files, state_dicts
-from engine import checkpoint, run_folder
+from engine import checkpoint, resume
 from models import build_model
 
 
@@ -214,4 +214,4 @@ def test_files_of_other_trainers_do_not_pass_for_runs(tmp_path):
         {"model": {"a": np.zeros(1)}, "optimizer": {"a": np.zeros(1)}, "epoch": 3}, tmp_path / "a.pdparams"
     )
     with pytest.raises(ValueError, match="holds weights only; start from it with --pretrain"):
-        run_folder.load_resumed(str(tmp_path / "a"), {}, None, None, None)
+        resume.load_resumed(str(tmp_path / "a"), {}, None, None, None, None)

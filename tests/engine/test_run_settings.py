@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from engine.run_settings import KEYS_THAT_SHAPE_WEIGHTS, RunSettings
+from engine.resume import KEYS_OF_A_RESUMED_RUN, KEYS_WITHOUT_EFFECT
+from engine.run_settings import RunSettings
 
 
 def test_when_an_epoch_is_validated_and_which_value_is_better():
@@ -66,5 +67,7 @@ def test_early_stop_asks_for_min_delta_and_follows_the_rule():
     assert RunSettings(early_stop_patience=2, rule="less", early_stop_min_delta=0.5).find_stop(falling) is not None
 
 
-def test_the_keys_that_shape_the_weights_are_keys():
-    assert set(KEYS_THAT_SHAPE_WEIGHTS) <= {field.name for field in dataclasses.fields(RunSettings)}
+def test_every_key_of_run_is_compared_when_a_run_goes_on_or_is_named_as_one_that_cannot_matter():
+    fields = {field.name for field in dataclasses.fields(RunSettings)}
+    assert set(KEYS_OF_A_RESUMED_RUN) | set(KEYS_WITHOUT_EFFECT) == fields
+    assert {"cpu_backend", "eval_interval", "early_stop_patience", "mixup_alpha"} <= set(KEYS_OF_A_RESUMED_RUN)

@@ -1,7 +1,11 @@
 """Batches: the same with any number of workers, in any epoch, and after damage; errors reach the caller in words."""
 
 import logging
+import os
+import secrets
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import paddle
@@ -260,3 +264,17 @@ def test_in_evaluation_batches_are_dealt_out_whole(tmp_path, num_workers):
     assert_same(load(filelist, rank=1, **arguments), whole[1::2])
     loader = build_loader(filelist=filelist, mode="test", batch_size=7, rank=1, num_ranks=2, num_workers=0, **SMALL)
     assert len(loader) == 0 and list(loader) == [] and loader.num_samples == 7  # one batch for two processes
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no shared memory here")
+def test_shared_memory_of_processes_that_have_ended_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"/dev/shm/paddle_{process_id}_0_{secrets.token_hex(4)}" for process_id in (ended.pid, os.getppid())]
+    for name in names:
+        open(name, "w").close()
+    build_loader(filelist=write_ramps(tmp_path), num_workers=0, **SMALL)
+    left = [name for name in names if os.path.exists(name)]
+    for name in left:
+        os.remove(name)
+    assert left == names[1:]
