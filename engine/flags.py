@@ -14,13 +14,19 @@ def add_shared_flags(parser: command_line.CommandLine) -> None:
     parser.add_argument(
         "--use_gpu", type=command_line.parse_bool, help="True or False; default: a GPU where there is one"
     )
-    parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
+    parser.add_argument("--gpus", type=_parse_count, help="processes, each with a GPU of its own; default: 1")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
     parser.add_argument(
         "--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos"
     )
     parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more processes, got {text}")
+    return int(text)
 
 
 def shared_settings(args: argparse.Namespace, mode: str) -> dict:

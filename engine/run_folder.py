@@ -79,15 +79,10 @@ class RunFolder:
 
         Args:
             resume: RUN.resume: `auto`, a path, or None.
-
-        Raises:
-            ValueError: some of several processes see the checkpoint and some do not.
         """
-        path = self.last if resume == "auto" else resume
-        is_found = path is not None and (resume != "auto" or checkpoint.checkpoint_exists(path))
-        if len(set(distributed.gather(is_found))) > 1:
-            raise ValueError(f"--resume {resume}: some processes find '{path}' and some do not; share the folder")
-        return path if is_found else None
+        if resume == "auto":
+            return self.last if checkpoint.checkpoint_exists(self.last) else None
+        return resume
 
 
 def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
