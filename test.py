@@ -88,8 +88,7 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
         return recipe.read_recipe(args.config, given, args.overrides, args.root)[0]
     if "config" not in state:
         raise ValueError(f"'{args.weights}' holds weights only; name the config they were trained with: --config FILE")
-    state["config"]["RUN"]["use_gpu"] = None  # the machine that trained may have been another
-    recipe.drop_copies(state["config"])
+    recipe.adopt_config(state["config"])
     return recipe.resolve(recipe.override(state["config"], given, args.overrides, args.root), args.weights)
 
 

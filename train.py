@@ -20,7 +20,7 @@ import sys
 
 import recipe
 from config import format_config, name_samples
-from engine import agreement, distributed, evaluator, logger, run_card, run_folder, trainer
+from engine import agreement, distributed, evaluator, logger, onednn, run_card, run_folder, trainer
 from engine.run_folder import Progress, RunFolder
 from engine.run_settings import RunSettings
 
@@ -82,13 +82,14 @@ def train(config: dict, settings: RunSettings) -> None:
         loaders = {"TRAIN": train_loader, "VALID": valid_loader}
         facts.update(agreement.describe_start(model, class_names, loaders, progress))
 
-    logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
+    size = (len(class_names), progress.epoch, progress.step)
+    logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, *size))
     if reason := run_folder.find_stop_reason(progress, settings):
         logging.info(reason)
         return
     step = recipe.build_step(config, model, optimizer, train_loader, frozen)
     step.restore(state)
-    network = recipe.use_onednn_where_possible(model, config)
+    network = onednn.OneDNNNetwork(model) if isinstance(step, onednn.OneDNNStep) else model
     run_log = folder.open_log(progress.step)
     if progress.step == 0:
         run_log.hyper_parameters({**config["MODEL"], **config["OPTIMIZER"]}, ["train/loss", "val/top1"])

@@ -103,6 +103,8 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
     rename_keys(state["config"])
     for key, old, new in differences(state["config"], config, KEYS_THAT_SHAPE_WEIGHTS):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
+    if change := describe_update_change(state, schedule.batch_size, schedule.steps_per_epoch):
+        logging.warning(f"--resume: {change}")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
     best, judged_from = state["best"], state.get("judged_from", 0)
     if config["RUN"]["validate"] and (changes := find_judge_changes(state, config)):
@@ -110,6 +112,21 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule) -> tuple:
         best, judged_from = None, state["epoch"]
         schedule.plateau.update(best=None, bad_epochs=0)
     return Progress(state["epoch"], state["step"], state["history"], best, judged_from), state
+
+
+def describe_update_change(state: dict, samples_per_update: int, steps_per_epoch: int) -> str | None:
+    """Return what is new about the samples of an update in a run that goes on, or None.
+
+    Args:
+        state: checkpoint; older ones do not have `samples_per_update` and `num_ranks`, only how many updates were done.
+    """
+    if "num_ranks" in state:
+        old, new = (state["samples_per_update"], state["num_ranks"]), (samples_per_update, distributed.num_ranks())
+        shown = [f"{samples} samples in {ranks} process{'es' * (ranks > 1)}" for samples, ranks in (old, new)]
+        return f"an update took {shown[0]} and takes {shown[1]} now" if old != new else None
+    if state["step"] != state["epoch"] * steps_per_epoch:
+        return f"{state['epoch']} epochs took {state['step']} updates, an epoch takes {steps_per_epoch} now"
+    return None
 
 
 def find_judge_changes(state: dict, config: dict) -> list:
@@ -156,6 +173,8 @@ def make_checkpoint(step, progress: Progress, schedule, config: dict, class_name
         **step.state(),
         **dataclasses.asdict(progress),
         "plateau": dict(schedule.plateau),
+        "samples_per_update": schedule.batch_size,
+        "num_ranks": distributed.num_ranks(),
         "config": config,
         "class_names": class_names,
         "versions": run_card.describe_versions(),
