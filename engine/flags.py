@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 from common import command_line
 from config import INI_SUFFIXES, YAML_SUFFIXES
@@ -39,6 +40,19 @@ def shared_settings(args: argparse.Namespace, mode: str) -> dict:
     }
 
 
+def split_configs(argv: list) -> tuple[list, list]:
+    """Return the config texts that stand alone on a command line of training, and its other words.
+
+    So no flag takes one for its value: `--resume` and others work without one, `--streams` takes several.
+    """
+    configs, others = [], []
+    for previous, word in zip(["", *argv], argv, strict=False):
+        may_be_alone = not str(previous).startswith("-") or previous in ("--resume", "--validate", "--deterministic")
+        is_config = may_be_alone and str(word).endswith(INI_SUFFIXES + YAML_SUFFIXES) and "=" not in str(word)
+        (configs if is_config else others).append(word)
+    return configs, others
+
+
 def parse_train(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train.py --help`."""
     parser = command_line.CommandLine("Train a network as a config text says.")
@@ -58,7 +72,8 @@ def parse_train(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
     parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
-    args = parser.parse_args(argv)
+    configs, others = split_configs(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args([*configs, *others])
     args.config = args.config_text or args.config
     if args.pretrain and args.resume not in (None, "auto"):
         parser.error(f"--resume {args.resume} goes on with the weights of that run; leave out --pretrain")
