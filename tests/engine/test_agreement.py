@@ -7,7 +7,8 @@ import pytest
 from small_dataset import make_tree, write_config
 
 import recipe
-from engine import agreement, distributed
+import train
+from engine import agreement, checkpoint, distributed, run_folder
 from engine.run_folder import Progress
 from models import build_model
 from reader import build_loader
@@ -168,3 +169,35 @@ def test_skeletons_are_compared_by_name_label_and_shape():
 
     assert recordings(0, 9) == recordings(0, 9) == [("a", 0, (1, 9, 17, 2))]
     assert recordings(0, 9) != recordings(1, 9) and recordings(0, 9) != recordings(0, 8)
+
+
+def test_a_run_that_goes_on_with_other_updates_says_so(tmp_path, monkeypatch, capsys):
+    """12 samples by 4, then by 2: 3 updates in the first epoch, 6 in each of the two others."""
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data")
+    words = [str(write_config(tmp_path / "c.txt")), "--save_dir", "run", "--validate", "False"]
+    train.main([*words, "--epoch", "1"])
+    assert "3 updates an epoch, 3 in all" in capsys.readouterr().out
+    state = checkpoint.load_checkpoint("run/resnet_model")
+    assert (state["samples_per_update"], state["num_ranks"]) == (4, 1)
+    del state["samples_per_update"], state["num_ranks"]  # a file of before
+    checkpoint.save_checkpoint("old", state)
+    train.main([*words, "--epoch", "3", "--batch_size", "2", "--resume", "auto"])
+    out = capsys.readouterr().out
+    assert "--resume: an update took 4 samples in 1 process and takes 2 samples in 1 process now" in out
+    assert "2 samples an update, 6 updates an epoch, 15 in all" in out
+    assert checkpoint.load_checkpoint("run/resnet_model")["step"] == 15
+    words[2] = "old_run"
+    train.main([*words, "--epoch", "2", "--batch_size", "2", "--resume", "old"])
+    assert "--resume: 1 epochs took 3 updates, an epoch takes 6 now" in capsys.readouterr().out
+
+
+def test_another_number_of_processes_is_told(monkeypatch):
+    state = {"epoch": 2, "step": 6, "samples_per_update": 32, "num_ranks": 2}
+    monkeypatch.setattr(distributed, "num_ranks", lambda: 2)
+    assert run_folder.describe_update_change(state, 32, 3) is None
+    monkeypatch.setattr(distributed, "num_ranks", lambda: 1)
+    expected = "an update took 32 samples in 2 processes and takes {} samples in 1 process now"
+    assert run_folder.describe_update_change(state, 16, 6) == expected.format(16)
+    assert run_folder.describe_update_change(state, 32, 3) == expected.format(32)  # other dropout, other batch norm
+    assert run_folder.describe_update_change({"epoch": 2, "step": 6}, 16, 3) is None

@@ -237,7 +237,9 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
     loader = type("Loader", (), {"prepare": None})
     assert not isinstance(recipe.build_step(config, model, None, loader, []), OneDNNStep)
     config["RUN"]["cpu_backend"] = "onednn"
-    with pytest.raises(ValueError, match=f"RUN.cpu_backend=onednn: {re.escape(expected)}.*; set -o RUN.cpu_backend=dynamic"):
+    with pytest.raises(
+        ValueError, match=f"RUN.cpu_backend=onednn: {re.escape(expected)}.*; set -o RUN.cpu_backend=dynamic"
+    ):
         recipe.build_step(config, model, None, loader, [])
 
 
