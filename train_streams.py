@@ -23,10 +23,11 @@ ROOT = pathlib.Path(__file__).resolve().parent
 
 
 def parse_arguments(argv: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python train_streams.py --help`. `rest` is what train.py gets, the config too."""
+    """Parse the command line; see `python train_streams.py --help`. `rest` is what train.py gets besides the config."""
     parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons.")
     parser.usage = "%(prog)s CONFIG [--streams STREAM ...] [--fuse ...] [--save_dir ...] [flags of train.py]"
     parser.epilog = "CONFIG is a config text, whose READER.stream is replaced by each stream in turn."
+    parser.add_argument("--config", help="the same as CONFIG")
     parser.add_argument("--streams", nargs="+", default=list(STREAMS), help="values of READER.stream")
     sets = ", ".join(ensemble.WEIGHT_SETS)
     parser.add_argument("--fuse", nargs="+", help=f"one weight a stream (2:2:1:1), or one of {sets}")
@@ -36,7 +37,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     configs, others = flags.split_configs(sys.argv[1:] if argv is None else [str(word) for word in argv])
     args, rest = parser.parse_known_args(others)
     args.rest = [*configs, *rest]
-    check_rest(parser, args.rest)
+    check_rest(parser, args)
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
@@ -44,14 +45,17 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     return args
 
 
-def check_rest(parser: command_line.CommandLine, rest: list) -> None:
-    """End with status 2 if train.py would refuse the rest of the command line, or if that says what streams set."""
-    args = flags.parse_train(rest)
-    if args.config_text is None and not any(word.partition("=")[0] == "--config" for word in rest):
-        parser.error("name a config text, such as configs/ctrgcn_nw_ucla.yaml")
-    if args.resume not in (None, "auto"):
-        parser.error(f"--resume {args.resume}: each stream goes on from its own checkpoint; leave it out")
-    given = [word.partition("=")[0].strip().upper() for word in args.overrides]
+def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> None:
+    """Move the config from `rest` to `config`; end with status 2 if train.py refuses the rest, or streams set it."""
+    train_args = flags.parse_train(args.rest)
+    if (args.config is None) == (train_args.config_text is None):
+        parser.error("name one config text, such as configs/ctrgcn_nw_ucla.yaml")
+    if args.config is None:
+        args.config = train_args.config_text
+        args.rest.remove(args.config)
+    if train_args.resume not in (None, "auto"):
+        parser.error(f"--resume {train_args.resume}: each stream goes on from its own checkpoint; leave it out")
+    given = [word.partition("=")[0].strip().upper() for word in train_args.overrides]
     for name, flag in (("READER.STREAM", "--streams"), ("RUN.SAVE_DIR", "--save_dir"), ("RUN.RESUME", "--save_dir")):
         if name in given:
             section, key = name.split(".")
@@ -65,7 +69,7 @@ def main(argv: list | None = None) -> int | None:
     for stream in args.streams:
         run_flags = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
         best = ["--test_best"] if args.test_best else []
-        status = run("train.py", *args.rest, *run_flags, "--test_last", *best)
+        status = run("train.py", args.config, *args.rest, *run_flags, "--test_last", *best)
         if status:
             print(f"stream {stream} {describe_end(status)}")
             return status

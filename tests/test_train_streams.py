@@ -96,26 +96,28 @@ def test_the_usual_weights_follow_the_number_of_streams():
 
 
 @pytest.mark.parametrize(
-    "words, rest",
+    "words, config, rest",
     [
-        ("--epoch 1 configs/x.txt", "configs/x.txt --epoch 1"),
-        ("--epoch 1 --config configs/x.txt", "--epoch 1 --config configs/x.txt"),
-        ("--streams joint bone x.yaml --gpus 2", "x.yaml --gpus 2"),
-        ("--fuse equal x.yml --test-best", "x.yml"),
-        ("--validate x.txt --work-dir out", "x.txt --validate"),
-        ("-o TRAIN.filelist=a.txt x.txt --resume", "x.txt -o TRAIN.filelist=a.txt --resume"),
-        ("x.txt --seed -3", "x.txt --seed -3"),
+        ("--epoch 1 configs/x.txt", "configs/x.txt", "--epoch 1"),
+        ("--epoch 1 --config configs/x.txt", "configs/x.txt", "--epoch 1"),
+        ("--streams joint bone x.yaml --gpus 2", "x.yaml", "--gpus 2"),
+        ("--fuse equal x.yml --test-best", "x.yml", ""),
+        ("--test_best x.yml --seed 3", "x.yml", "--seed 3"),
+        ("--validate x.txt --work-dir out", "x.txt", "--validate"),
+        ("-o TRAIN.filelist=a.txt x.txt --resume", "x.txt", "-o TRAIN.filelist=a.txt --resume"),
+        ("x.txt --seed -3", "x.txt", "--seed -3"),
     ],
 )
-def test_the_config_may_stand_anywhere(words, rest):
-    assert train_streams.parse_arguments(words.split()).rest == rest.split()
+def test_the_config_may_stand_anywhere(words, config, rest):
+    args = train_streams.parse_arguments(words.split())
+    assert (args.config, args.rest) == (config, rest.split())
 
 
-@pytest.mark.parametrize("words", ["--epoch 1", "--streams joint bone", "--streams x.txt"])
-def test_a_command_line_without_a_config_is_refused(words, capsys):
+@pytest.mark.parametrize("words", ["--epoch 1", "--streams joint bone", "--streams x.txt", "x.txt --config y.txt"])
+def test_a_command_line_without_one_config_is_refused(words, capsys):
     with pytest.raises(SystemExit):
         train_streams.parse_arguments(words.split())
-    assert "name a config text, such as configs/ctrgcn_nw_ucla.yaml" in capsys.readouterr().err
+    assert "name one config text, such as configs/ctrgcn_nw_ucla.yaml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
