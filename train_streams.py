@@ -53,13 +53,18 @@ def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> No
     if args.config is None:
         args.config = train_args.config_text
         args.rest.remove(args.config)
-    if train_args.resume not in (None, "auto"):
-        parser.error(f"--resume {train_args.resume}: each stream goes on from its own checkpoint; leave it out")
-    given = [word.partition("=")[0].strip().upper() for word in train_args.overrides]
-    for name, flag in (("READER.STREAM", "--streams"), ("RUN.SAVE_DIR", "--save_dir"), ("RUN.RESUME", "--save_dir")):
-        if name in given:
-            section, key = name.split(".")
-            parser.error(f"-o {section}.{key.lower()}: each stream has its own, by {flag}; leave it out")
+    given = {word.partition("=")[0].strip().upper() for word in train_args.overrides}
+    mistakes = {
+        "-o READER.stream: the streams are those of --streams; leave one of the two out": "READER.STREAM" in given,
+        "-o RUN.save_dir: each stream has a folder of its own in --save_dir; leave it out": "RUN.SAVE_DIR" in given,
+        "-o RUN.resume: each stream goes on from its own checkpoint; leave it out": "RUN.RESUME" in given,
+        f"--resume {train_args.resume}: each stream goes on from its own checkpoint; leave it out": (
+            train_args.resume not in (None, "auto")
+        ),
+    }
+    for message, is_made in mistakes.items():
+        if is_made:
+            parser.error(message)
 
 
 def main(argv: list | None = None) -> int | None:

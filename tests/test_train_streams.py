@@ -77,8 +77,8 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
     [
         (["--streams", "joint", "joint"], "--streams: a stream is given twice: joint joint"),
         (["--streams", "joint", "bone", "--fuse", "2:2:1:1"], "4 weights"),
-        (["-o", "READER.stream=bone"], "-o READER.stream: each stream has its own, by --streams; leave it out"),
-        (["-o", "run.save_dir=x"], "-o RUN.save_dir: each stream has its own, by --save_dir; leave it out"),
+        (["-o", "READER.stream=bone"], "-o READER.stream: the streams are those of --streams; leave one of"),
+        (["-o", "run.save_dir=x"], "-o RUN.save_dir: each stream has a folder of its own in --save_dir"),
         (["--resume", "old_model"], "--resume old_model: each stream goes on from its own checkpoint; leave it out"),
         (["--gpus", "0"], "expected 1 or more processes, got 0"),
         (["d.txt"], "unexpected argument 'd.txt'"),

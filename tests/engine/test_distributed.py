@@ -140,7 +140,7 @@ def test_two_machines_train_as_one(place):
 def other_machine(place, tmp_path_factory):
     """A machine with lists of other samples, a config with another seed, and weights of its own."""
     folder = tmp_path_factory.mktemp("machine")
-    make_tree(folder / "data", per_class=3)
+    make_tree(folder / "data", per_class=2)
     write_config(folder / "plain.txt", PLAIN + "seed = 5\n")
     (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
     state = checkpoint.load_checkpoint(place / "one/plain_model")
@@ -160,7 +160,7 @@ def test_two_machines_that_differ_train_nothing(place, other_machine):
         message = next(line for line in reversed(log.splitlines()) if "rank 1 has" in line)
         assert "rank 1 has OPTIMIZER.learning_rate 0.05, rank 0 0.001" in message
         assert "rank 1 has RUN.seed 5, rank 0 0" in message and "rank 1 has RUN.overfit 0, rank 0 9" in message
-        assert "rank 1 has TRAIN list '9 samples, hash " in message and "start all processes with the same" in message
+        assert "rank 1 has TRAIN list '6 samples, hash " in message and "start all processes with the same" in message
         assert "save_dir" not in message and not (folder / "apart").exists()
 
 
@@ -170,7 +170,7 @@ def test_two_machines_that_differ_score_nothing(place, other_machine):
     for node, folder in zip(nodes, (place, other_machine), strict=True):
         finish(node, status=1)
         log = (folder / "ranks_test/workerlog.0").read_text(encoding="utf-8")
-        assert "rank 1 has start weights '" in log and "rank 1 has TEST list '9 samples, hash " in log
+        assert "rank 1 has start weights '" in log and "rank 1 has TEST list '6 samples, hash " in log
         assert not list(folder.glob("apart/*"))
 
 
