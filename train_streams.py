@@ -8,6 +8,7 @@ Each stream is a run of `train.py` in its own folder, resumed if it was stopped,
 """
 
 import argparse
+import os
 import pathlib
 import signal
 import subprocess
@@ -70,6 +71,10 @@ def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> No
 def main(argv: list | None = None) -> int | None:
     """Train, score and fuse."""
     args = parse_arguments(argv)
+    if os.environ.get("PADDLE_TRAINERS_NUM", "1") != "1":
+        raise ValueError(
+            "train_streams.py starts the processes of each stream itself: leave the launcher, give --gpus N"
+        )
     folder = pathlib.Path(args.save_dir)
     for stream in args.streams:
         run_flags = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]

@@ -133,3 +133,11 @@ def test_only_a_run_that_was_ended_goes_on_by_the_same_command(status, expected,
     monkeypatch.setattr(train_streams, "run", lambda *words: status)
     assert train_streams.main(["c.txt"]) == status
     assert capsys.readouterr().out.startswith(expected)
+
+
+def test_several_processes_of_a_launcher_are_refused(monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    with pytest.raises(
+        ValueError, match="starts the processes of each stream itself: leave the launcher, give --gpus N"
+    ):
+        train_streams.main(["c.txt"])
