@@ -72,12 +72,12 @@ def test_every_other_key_is_compared(tmp_path, override, name):
 
 def test_versions_and_devices_are_compared(tmp_path, monkeypatch):
     here = describe(tmp_path)
-    monkeypatch.setattr(agreement.paddle, "__version__", "2.6.2")
+    monkeypatch.setattr(agreement.paddle, "__version__", "9.9.9")
     monkeypatch.setattr(agreement.platform, "python_version", lambda: "4.0.1")
     monkeypatch.setattr(agreement.paddle.device, "get_device", lambda: "gpu:1")
     found = agreement.find_differences([here, describe(tmp_path)])
     assert [sentence.split(",")[0] for sentence in found] == [
-        "rank 1 has Paddle '2.6.2'", "rank 1 has device 'gpu'", "rank 1 has Python 4",
+        "rank 1 has Paddle '9.9.9'", "rank 1 has device 'gpu'", "rank 1 has Python 4",
     ]  # fmt: skip
     monkeypatch.setattr(agreement.paddle.device, "get_device", lambda: "gpu:0")  # each process has its own GPU
     assert agreement.find_differences([describe(tmp_path), describe(tmp_path)]) == []
