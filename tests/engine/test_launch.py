@@ -28,6 +28,8 @@ if sys.argv[1] == "sleep":
     open(f"pid.{{rank}}", "w").write(str(os.getpid()))
     time.sleep(60)
 if rank == 1:
+    while "rank 0" not in open("ranks/workerlog.0").read():
+        time.sleep(0.02)
     if sys.argv[1] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     sys.exit(0 if sys.argv[1] == "fine" else "ValueError: no such list")
