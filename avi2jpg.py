@@ -151,20 +151,34 @@ def prepare_frames_folder(frames: str, settings: dict) -> None:
     """Make the folder, remove what a killed run left, and refuse frames made with other settings."""
     make_folder(frames)
     remove_unfinished(frames)
-    path = os.path.join(frames, "settings.json")
-    if any(entry.is_dir() and not entry.name.startswith(".") for entry in os.scandir(frames)):
-        if not os.path.isfile(path):
+    for origin, made_with in read_settings(frames).items():
+        if made_with is None:
             raise ValueError(
-                f"'{frames}' holds frames that this script did not make; move them away or choose another --frames"
+                f"'{origin}' holds frames that this script did not make; move them away or choose another --frames; "
+                "if it made them elsewhere, copy the settings.json of the folder where they were made to this one"
             )
-        made_with = read_json(path)
         if made_with != settings:
             flags = " ".join(f"--{key} {value}" for key, value in made_with.items())
             raise ValueError(
-                f"'{frames}' holds frames made with {flags}; use these flags, choose another --frames, or delete it"
+                f"'{origin}' holds frames made with {flags}; use these flags, choose another --frames, or delete it"
             )
-    with write_atomically(path, "w") as file:
+    with write_atomically(os.path.join(frames, "settings.json"), "w") as file:
         json.dump(settings, file)
+
+
+def read_settings(frames: str) -> dict[str, dict | None]:
+    """Return the settings of all frames in a folder, by the folder that they were made in; None where it has none.
+
+    Class folders may be links to those of another frames folder.
+    """
+    found = {}
+    for entry in os.scandir(frames):
+        if entry.is_dir() and not entry.name.startswith("."):
+            origin = os.path.dirname(os.path.realpath(entry.path)) if entry.is_symlink() else frames
+            if origin not in found:
+                path = os.path.join(origin, "settings.json")
+                found[origin] = read_json(path) if os.path.isfile(path) else None
+    return found
 
 
 def remove_unfinished(frames: str) -> None:

@@ -38,26 +38,52 @@ prepare_environment() {
         { echo "Paddle does not import:" >&2; "$PYTHON" -c "import paddle"; return 1; }
 }
 
-# Installs what the requirement files name, less the Paddle and OpenCV builds that are there already.
+# Installs what the requirement files name and is not there in a version that they allow, less the Paddle and OpenCV
+# builds that are there already.
 install_missing() {
-    local wanted fixed skip='^$'
+    local wanted fixed outdated skip='^$'
     wanted=$(mktemp) fixed=$(mktemp)
     if can_import paddle; then skip="$skip|^(paddlepaddle|numpy|protobuf)"; fi  # whichever versions it runs with
     if can_import cv2; then skip="$skip|^opencv"; fi
     cat "$@" | sed 's/ *#.*//' | grep -viE "$skip" >"$wanted"
-    "$PYTHON" -m pip freeze 2>/dev/null | { grep -iE '^(paddlepaddle|numpy|opencv|protobuf)[a-z_-]*==' || true; } >"$fixed"
-    if ! "$PYTHON" - "$wanted" <<'PY' >/dev/null 2>&1
-import importlib.metadata as metadata, re, sys
-for line in open(sys.argv[1]):
-    metadata.version(re.match(r"[\w.-]+", line).group())
-PY
-    then
-        echo "Installing $* into $("$PYTHON" -c 'import sys; print(sys.prefix)')"
+    outdated=$(find_unmet "$wanted")
+    if [ -n "$outdated" ]; then
+        echo "Installing $* into $("$PYTHON" -c 'import sys; print(sys.prefix)'), for $outdated"
         if can_import paddle; then  # what a working Paddle stands on is left as it is
+            "$PYTHON" -m pip freeze 2>/dev/null | { grep -iE '^(paddlepaddle|numpy|opencv|protobuf)[a-z_-]*==' || true; } >"$fixed"
             "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted" -c "$fixed"
         else
             "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted"
         fi
     fi
     rm -f "$wanted" "$fixed"
+}
+
+# Prints the requirements of a file that no installed package meets. Its lines are `name>=1.2,<3`, by the operators
+# below; of a version only the numbers count.
+find_unmet() {
+    "$PYTHON" - "$1" <<'PY'
+import importlib.metadata as metadata, operator, re, sys
+
+COMPARE = {">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt}
+
+
+def read_numbers(version):
+    numbers = [int(number) for number in re.match(r"\d+(\.\d+)*", version).group().split(".")]
+    return numbers + [0] * (6 - len(numbers))
+
+
+unmet = []
+for line in filter(None, map(str.strip, open(sys.argv[1]))):
+    name, limits = re.match(r"([\w.-]+)(.*)", line).groups()
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        unmet.append(f"{line} (not there)")
+        continue
+    limits = [re.fullmatch(r"\s*([<>]=?|[=!]=)\s*([\w.]+)\s*", limit).groups() for limit in limits.split(",") if limit]
+    if not all(COMPARE[sign](read_numbers(version), read_numbers(limit)) for sign, limit in limits):
+        unmet.append(f"{line} ({version})")
+print(", ".join(unmet))
+PY
 }

@@ -105,6 +105,7 @@ def open_weights(weights: str, change: Callable = recipe.use_onednn_where_possib
     state = checkpoint.load_checkpoint(weights)
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, not how to prepare frames; give a checkpoint of train.py")
+    recipe.adopt_config(state["config"])
     config = state["config"] = recipe.resolve(state["config"], weights)
     model = build_model(**config["MODEL"])
     checkpoint.restore_model(model, checkpoint.scoring_weights(state))

@@ -20,9 +20,9 @@ from config import (
 )
 from engine import distributed, onednn, optimizer
 from engine.amp import MixedPrecision
-from engine.ema import MovingAverage
 from engine.losses import CrossEntropy
 from engine.mixup import Mixup
+from engine.optimizer import MovingAverage
 from engine.run_settings import RunSettings
 from engine.train_step import TrainStep
 from models import MODELS, build_model
@@ -90,11 +90,16 @@ def set_root(config: dict, root: str) -> None:
                 config[section][key] = os.path.join(root, os.path.basename(config[section][key]))
 
 
-def drop_copies(config: dict) -> None:
-    """Remove from the TEST section of a resolved config what it has from VALID, so that it follows an override there.
+def adopt_config(config: dict) -> None:
+    """Prepare the resolved config of a checkpoint for another machine and for overrides, in place.
 
-    `resolve` copies it again.
+    The device is chosen anew; oneDNN, where the weights were trained by it, scores where it can. What the section TEST
+    has from VALID is removed, so that it follows an override there: `resolve` copies it again.
     """
+    rename_keys(config)
+    config["RUN"]["use_gpu"] = None
+    if config["RUN"].get("cpu_backend") == "onednn":
+        config["RUN"]["cpu_backend"] = "auto"
     valid = config["VALID"]
     config["TEST"] = {key: value for key, value in config["TEST"].items() if key not in valid or valid[key] != value}
 
@@ -329,10 +334,7 @@ def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list
         "average": average,
         "frozen_norms": frozen if run["freeze_statistics"] else [],
     }
-    obstacle = onednn.find_obstacle(config["MODEL"]["name"])
-    if run["cpu_backend"] == "onednn" and obstacle:
-        raise ValueError(f"RUN.cpu_backend=onednn: {obstacle}; leave it at dynamic")
-    if run["cpu_backend"] == "dynamic" or obstacle:
+    if not onednn.is_chosen(run["cpu_backend"], config["MODEL"]["name"]):
         return TrainStep(**parts)
     logging.info(f"RUN.cpu_backend={run['cpu_backend']}: updates are computed by oneDNN")
     return onednn.OneDNNStep(**parts)
@@ -340,6 +342,5 @@ def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list
 
 def use_onednn_where_possible(model: ActionModel, config: dict):
     """Return what scores like a model, by oneDNN where RUN.cpu_backend asks for it and it can; else the model."""
-    if config["RUN"]["cpu_backend"] == "dynamic" or onednn.find_obstacle(config["MODEL"]["name"]):
-        return model
-    return onednn.OneDNNNetwork(model)
+    is_chosen = onednn.is_chosen(config["RUN"]["cpu_backend"], config["MODEL"]["name"])
+    return onednn.OneDNNNetwork(model) if is_chosen else model

@@ -22,7 +22,7 @@ import recipe
 from common.pictures import write_png
 from config import format_config, name_samples
 from dataset import records
-from engine import checkpoint, distributed, evaluator, logger, metrics, report
+from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, report
 from engine.run_settings import RunSettings
 from models import build_model
 
@@ -30,9 +30,10 @@ from models import build_model
 def main(argv: list | None = None) -> int | None:
     """Score the list that the command line asks for."""
     args = flags.parse_test(argv)
-    if args.gpus > 1 and not distributed.is_launched():
+    if distributed.join_processes(args.gpus):
         folder = args.save_dir or os.path.dirname(args.weights) or "."
-        return distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, f"{folder}/ranks")
+        words = sys.argv[1:] if argv is None else argv
+        return distributed.launch(__file__, words, args.gpus, f"{folder}/ranks", args.use_gpu)
     if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
     if args.infer_topk < 1:
@@ -48,18 +49,20 @@ def main(argv: list | None = None) -> int | None:
     recipe.choose_device(settings.use_gpu, settings.deterministic)
     distributed.connect()
 
-    loader = recipe.open_loader(config, "TEST")
-    class_names = state.get("class_names") or loader.class_names or []
-    recipe.compare_classes(class_names, loader.class_names, config["TEST"]["filelist"])
-    if "num_classes" not in config["MODEL"]:  # a --config that leaves it to the list
-        if not class_names and "config" not in state:
-            raise ValueError(
-                f"neither '{args.weights}' nor {config['TEST']['filelist']} names classes; set -o MODEL.num_classes=N"
-            )
-        config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
-    model = build_model(**config["MODEL"])
-    model.check_inputs(list(loader.input_shape))
-    checkpoint.restore_model(model, checkpoint.scoring_weights(state))
+    with agreement.comparing_processes() as facts:
+        facts.update(agreement.describe_config(config))
+        loader = recipe.open_loader(config, "TEST")
+        class_names = state.get("class_names") or loader.class_names or []
+        recipe.compare_classes(class_names, loader.class_names, config["TEST"]["filelist"])
+        if "num_classes" not in config["MODEL"]:  # a --config that leaves it to the list
+            if not class_names and "config" not in state:
+                named = f"'{args.weights}' nor {config['TEST']['filelist']}"
+                raise ValueError(f"neither {named} names classes; set -o MODEL.num_classes=N")
+            config["MODEL"]["num_classes"] = state.get("config", config)["MODEL"].get("num_classes", len(class_names))
+        model = build_model(**config["MODEL"])
+        model.check_inputs(list(loader.input_shape))
+        checkpoint.restore_model(model, checkpoint.scoring_weights(state))
+        facts.update(agreement.describe_start(model, class_names, {"TEST": loader}))
     network = recipe.use_onednn_where_possible(model, config)
     result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval)
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
@@ -90,8 +93,7 @@ def read_config(args: argparse.Namespace, state: dict) -> dict:
         return recipe.read_recipe(args.config, given, args.overrides, args.root)[0]
     if "config" not in state:
         raise ValueError(f"'{args.weights}' holds weights only; name the config they were trained with: --config FILE")
-    state["config"]["RUN"]["use_gpu"] = None  # the machine that trained may have been another
-    recipe.drop_copies(state["config"])
+    recipe.adopt_config(state["config"])
     return recipe.resolve(recipe.override(state["config"], given, args.overrides, args.root), args.weights)
 
 

@@ -20,7 +20,7 @@ import sys
 
 import recipe
 from config import format_config, name_samples
-from engine import distributed, evaluator, logger, resume, run_card, run_folder, trainer
+from engine import agreement, distributed, evaluator, logger, onednn, resume, run_card, run_folder, trainer
 from engine.run_folder import Progress, RunFolder
 from engine.run_settings import RunSettings
 
@@ -29,9 +29,10 @@ def main(argv: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = flags.parse_train(argv)
     config, dropped = read_recipe(args)
-    if args.gpus > 1 and not distributed.is_launched():
+    if distributed.join_processes(args.gpus):
         ranks_dir = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"]).ranks_dir
-        status = distributed.launch(__file__, sys.argv[1:] if argv is None else argv, args.gpus, ranks_dir)
+        words = sys.argv[1:] if argv is None else argv
+        status = distributed.launch(__file__, words, args.gpus, ranks_dir, args.use_gpu)
         return status or test_weights(args, config)
     settings = RunSettings(**config["RUN"])
     settings.check()
@@ -46,7 +47,8 @@ def main(argv: list | None = None) -> int | None:
     folder = RunFolder(settings.save_dir, config["MODEL"]["name"])
     with folder.opened(settings.resume, args.overwrite):
         train(config, settings, folder)
-    return None if distributed.is_launched() else test_weights(args, config)
+    # One process scores, the launcher waits for it; with --gpus the process that waits for this one does.
+    return None if distributed.rank() or distributed.has_waiting_parent() else test_weights(args, config)
 
 
 def read_recipe(args: argparse.Namespace) -> tuple:
@@ -67,23 +69,28 @@ def read_recipe(args: argparse.Namespace) -> tuple:
 
 def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
     """Train as a resolved config says, in a folder that is locked."""
-    recipe.seed_all(settings.seed, 0)
-    train_loader = recipe.open_loader(config, "TRAIN")
-    class_names = recipe.resolve_class_names(config, train_loader)
-    valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
-    if valid_loader is not None:
-        recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
-    model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
-    logging.info(format_config(config))
+    with agreement.comparing_processes() as facts:
+        facts.update(agreement.describe_config(config))
+        recipe.seed_all(settings.seed, 0)
+        train_loader = recipe.open_loader(config, "TRAIN")
+        class_names = recipe.resolve_class_names(config, train_loader)
+        valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
+        if valid_loader is not None:
+            recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
+        model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
+        logging.info(format_config(config))
+        progress, state = start(config, settings, folder, class_names, model, optimizer, schedule)
+        loaders = {"TRAIN": train_loader, "VALID": valid_loader}
+        facts.update(agreement.describe_start(model, class_names, loaders, progress))
 
-    progress, state = start(config, settings, folder, class_names, model, optimizer, schedule)
-    logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, len(class_names)))
+    size = (len(class_names), progress.epoch, progress.step)
+    logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, *size))
     if reason := run_folder.find_stop_reason(progress, settings):
         logging.info(reason)
         return
     step = recipe.build_step(config, model, optimizer, train_loader, frozen)
     step.restore(state)
-    network = recipe.use_onednn_where_possible(model, config)
+    network = onednn.OneDNNNetwork(model) if isinstance(step, onednn.OneDNNStep) else model
     if valid_loader is not None:
         with step.evaluating():
             evaluator.rehearse(model, valid_loader, settings.average_clips, settings.metric)
@@ -161,8 +168,10 @@ def test_weights(args: argparse.Namespace, config: dict) -> int:
     for is_wanted, weights in ((args.test_last, folder.last), (args.test_best, folder.best)):
         if is_wanted:
             script = str(pathlib.Path(__file__).with_name("test.py"))
-            argv = ["--weights", weights, "--gpus", str(args.gpus), *use_gpu, *root, *overrides]
-            status = subprocess.run([sys.executable, script, *argv], check=False).returncode
+            gpus = [] if args.gpus is None or distributed.is_launched() else ["--gpus", str(args.gpus)]
+            argv = ["--weights", weights, *gpus, *use_gpu, *root, *overrides]
+            command = [sys.executable, script, *argv]
+            status = subprocess.run(command, env=distributed.alone(), check=False).returncode
             if status:
                 return status
     return 0

@@ -8,12 +8,15 @@ Each stream is a run of `train.py` in its own folder, resumed if it was stopped,
 """
 
 import argparse
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
 import ensemble
 from common import command_line
+from engine import flags
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
@@ -21,40 +24,78 @@ ROOT = pathlib.Path(__file__).resolve().parent
 
 
 def parse_arguments(argv: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python train_streams.py --help`."""
+    """Parse the command line; see `python train_streams.py --help`. `rest` is what train.py gets besides the config."""
     parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons.")
-    parser.add_argument("config", help="config text; its READER.stream is replaced by each stream in turn")
+    parser.usage = "%(prog)s CONFIG [--streams STREAM ...] [--fuse ...] [--save_dir ...] [flags of train.py]"
+    parser.epilog = "CONFIG is a config text, whose READER.stream is replaced by each stream in turn."
+    parser.add_argument("--config", help="the same as CONFIG")
     parser.add_argument("--streams", nargs="+", default=list(STREAMS), help="values of READER.stream")
     sets = ", ".join(ensemble.WEIGHT_SETS)
     parser.add_argument("--fuse", nargs="+", help=f"one weight a stream (2:2:1:1), or one of {sets}")
-    parser.add_argument("--save_dir", default="output/streams", help="folder of the streams' folders")
+    parser.add_argument("--save_dir", "--work_dir", default="output/streams", help="folder of the streams' folders")
     parser.add_argument("--test_last", action="store_true", help="score the last epoch: what happens anyway")
     parser.add_argument("--test_best", action="store_true", help="score the epoch that validated best, too")
-    args, args.rest = parser.parse_known_args(argv)
+    configs, others = flags.split_configs(sys.argv[1:] if argv is None else [str(word) for word in argv])
+    args, rest = parser.parse_known_args(others)
+    args.rest = [*configs, *rest]
+    check_rest(parser, args)
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
-    if any(word.replace(" ", "").upper().startswith("READER.STREAM=") for word in args.rest):
-        parser.error("-o READER.stream: the streams are those of --streams; leave one of the two out")
-    if "--overwrite" in args.rest:
-        parser.error("--overwrite: each stream goes on where it was stopped; choose another --save_dir, or remove it")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
     ensemble.read_weights(args.fuse, len(args.streams))  # a mistake ends the run before the training
     return args
 
 
+def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> None:
+    """Move the config from `rest` to `config`; end with status 2 if train.py refuses the rest, or streams set it."""
+    train_args = flags.parse_train(args.rest)
+    if (args.config is None) == (train_args.config_text is None):
+        parser.error("name one config text, such as configs/ctrgcn_nw_ucla.yaml")
+    if args.config is None:
+        args.config = train_args.config_text
+        args.rest.remove(args.config)
+    given = {word.partition("=")[0].strip().upper() for word in train_args.overrides}
+    mistakes = {
+        "-o READER.stream: the streams are those of --streams; leave one of the two out": "READER.STREAM" in given,
+        "-o RUN.save_dir: each stream has a folder of its own in --save_dir; leave it out": "RUN.SAVE_DIR" in given,
+        "-o RUN.resume: each stream goes on from its own checkpoint; leave it out": "RUN.RESUME" in given,
+        "--overwrite: each stream goes on where it was stopped; choose another --save_dir, or remove it": (
+            train_args.overwrite
+        ),
+        f"--resume {train_args.resume}: each stream goes on from its own checkpoint; leave it out": (
+            train_args.resume not in (None, "auto")
+        ),
+    }
+    for message, is_made in mistakes.items():
+        if is_made:
+            parser.error(message)
+
+
 def main(argv: list | None = None) -> int | None:
     """Train, score and fuse."""
     args = parse_arguments(argv)
+    if os.environ.get("PADDLE_TRAINERS_NUM", "1") != "1":
+        raise ValueError(
+            "train_streams.py starts the processes of each stream itself: leave the launcher, give --gpus N"
+        )
     folder = pathlib.Path(args.save_dir)
     for stream in args.streams:
         run_flags = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
         best = ["--test_best"] if args.test_best else []
-        status = run("train.py", args.config, *run_flags, "--test_last", *best, *args.rest)
+        status = run("train.py", args.config, *args.rest, *run_flags, "--test_last", *best)
         if status:
-            print(f"stream {stream} ended with exit status {status}; the same command goes on from there")
+            print(f"stream {stream} {describe_end(status)}")
             return status
     for which in ("model", "best") if args.test_best else ("model",):
         fuse(folder, args.streams, which, args.fuse)
+
+
+def describe_end(status: int) -> str:
+    """Return how a run ended and what to do; only one that a signal ended goes on with the same command."""
+    number = -status if status < 0 else status - 128
+    if number in signal.valid_signals():
+        return f"was ended by {signal.Signals(number).name}; the same command goes on from there"
+    return f"ended with exit status {status}; correct what its last message says: the epochs that are done are kept"
 
 
 def run(script: str, *arguments) -> int:

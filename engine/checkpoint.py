@@ -47,9 +47,9 @@ def load_checkpoint(path: str) -> dict:
     Returns:
         A dict whose `model` maps parameter names to arrays. A file of ours also has `optimizer`, `epoch` (epochs
         done), `step` (updates done), `plateau`, `history` (one dict an epoch), `best`, `config` (resolved sections),
-        `class_names`, `versions`, `role` (why the file was kept: `last`, `best`, `kept`, or `trained`, the last one
-        before its validation), `precision` (the loss scale of a float16 run) and, in a run with RUN.ema_decay, `ema`
-        (parameter name -> average).
+        `class_names`, `versions`, `num_ranks`, `samples_per_update`, `role` (why the file was kept: `last`, `best`,
+        `kept`, or `trained`, the last one before its validation), `precision` (the loss scale of a float16 run) and,
+        in a run with RUN.ema_decay, `ema` (parameter name -> average).
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 from common import command_line
 from config import INI_SUFFIXES, YAML_SUFFIXES
@@ -14,13 +15,19 @@ def add_shared_flags(parser: command_line.CommandLine) -> None:
     parser.add_argument(
         "--use_gpu", type=command_line.parse_bool, help="True or False; default: a GPU where there is one"
     )
-    parser.add_argument("--gpus", type=int, default=1, help="processes, each with a GPU of its own")
+    parser.add_argument("--gpus", type=_parse_count, help="processes, each with a GPU of its own; default: 1")
     parser.add_argument("--batch_size", type=int, help="samples that the device holds at once")
     parser.add_argument("--save_dir", "--work_dir", help="folder of checkpoints and results")
     parser.add_argument(
         "--root", help="folder of train.list, val.list, test.list; of READER.filelist and READER.videos"
     )
     parser.add_argument("-o", dest="overrides", action="append", default=[], help="SECTION.key=value, repeatable")
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more processes, got {text}")
+    return int(text)
 
 
 def shared_settings(args: argparse.Namespace, mode: str) -> dict:
@@ -31,6 +38,19 @@ def shared_settings(args: argparse.Namespace, mode: str) -> dict:
         f"{mode}.batch_size": args.batch_size,
         "RUN.save_dir": args.save_dir,
     }
+
+
+def split_configs(argv: list) -> tuple[list, list]:
+    """Return the config texts that stand alone on a command line of training, and its other words.
+
+    So no flag takes one for its value: `--resume` and others work without one, `--streams` takes several.
+    """
+    configs, others = [], []
+    for previous, word in zip(["", *argv], argv, strict=False):
+        may_be_alone = not str(previous).startswith("-") or previous in ("--resume", "--validate", "--deterministic")
+        is_config = may_be_alone and str(word).endswith(INI_SUFFIXES + YAML_SUFFIXES) and "=" not in str(word)
+        (configs if is_config else others).append(word)
+    return configs, others
 
 
 def parse_train(argv: list | None = None) -> argparse.Namespace:
@@ -53,7 +73,8 @@ def parse_train(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
     parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
-    args = parser.parse_args(argv)
+    configs, others = split_configs(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args([*configs, *others])
     args.config = args.config_text or args.config
     if args.overwrite and args.resume:
         parser.error(f"--resume {args.resume} goes on with the run that --overwrite removes; leave out one")

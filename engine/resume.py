@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from config import differences, name_samples
-from engine import checkpoint
+from engine import checkpoint, distributed
 from engine.run_folder import Progress
 from engine.run_settings import RunSettings, resolve_rule
 
@@ -47,6 +47,8 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
     state["config"] = resolve(state["config"], path)
     for key, old, new in differences(state["config"], config, KEYS_OF_A_RESUMED_RUN):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
+    if change := describe_update_change(state, schedule.batch_size, schedule.steps_per_epoch):
+        logging.warning(f"--resume: {change}")
     logging.info(f"resume from {path}: {state['epoch']} epochs, {state['step']} updates done")
     keep_schedule_length(state, config, schedule)
     best, judged_from = state["best"], state.get("judged_from", 0)
@@ -57,6 +59,21 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
         schedule.plateau.update(best=None, bad_epochs=0)
     log_learning_rates(state, schedule)
     return Progress(state["epoch"], state["step"], state["history"], best, awaits_validation, judged_from), state
+
+
+def describe_update_change(state: dict, samples_per_update: int, steps_per_epoch: int) -> str | None:
+    """Return what is new about the samples of an update in a run that goes on, or None.
+
+    Args:
+        state: checkpoint; older ones do not have `samples_per_update` and `num_ranks`, only how many updates were done.
+    """
+    if "num_ranks" in state:
+        old, new = (state["samples_per_update"], state["num_ranks"]), (samples_per_update, distributed.num_ranks())
+        shown = [f"{samples} samples in {ranks} process{'es' * (ranks > 1)}" for samples, ranks in (old, new)]
+        return f"an update took {shown[0]} and takes {shown[1]} now" if old != new else None
+    if state["step"] != state["epoch"] * steps_per_epoch:
+        return f"{state['epoch']} epochs took {state['step']} updates, an epoch takes {steps_per_epoch} now"
+    return None
 
 
 def keep_schedule_length(state: dict, config: dict, schedule) -> None:

@@ -14,7 +14,14 @@ from engine import distributed, optimizer
 
 
 def describe_run(
-    config: dict, model: paddle.nn.Layer, train_loader, valid_loader, schedule: optimizer.Schedule, num_classes: int
+    config: dict,
+    model: paddle.nn.Layer,
+    train_loader,
+    valid_loader,
+    schedule: optimizer.Schedule,
+    num_classes: int,
+    epochs_done: int = 0,
+    steps_done: int = 0,
 ) -> str:
     """Return the run card: one row each for the network, the data, the schedule, the memory and so on.
 
@@ -25,6 +32,7 @@ def describe_run(
         valid_loader: loader of the validation samples; None if the run does not validate.
         schedule: learning rate schedule.
         num_classes: number of classes that the training list names.
+        epochs_done, steps_done: of a run that goes on; its updates may have taken other numbers of samples.
     """
     run = config["RUN"]
     num_parameters, trained_bytes = count_parameters(model), count_trained_bytes(model)
@@ -42,7 +50,7 @@ def describe_run(
         **_describe_heatmaps(config),
         "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
         "batch": f"{schedule.batch_size} samples an update{_describe_parts(run)}, {steps} updates an epoch, "
-        f"{steps * run['epochs']} in all",
+        f"{steps_done + steps * max(run['epochs'] - epochs_done, 0)} in all",
         "learning rate": schedule.explain(),
         "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}{_describe_weights(model)}",
         **_describe_switches(run, model),

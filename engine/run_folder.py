@@ -189,15 +189,10 @@ class RunFolder:
 
         Args:
             resume: RUN.resume: `auto`, a path, or None.
-
-        Raises:
-            ValueError: some of several processes see the checkpoint and some do not.
         """
-        path = self.last if resume == "auto" else resume
-        is_found = path is not None and (resume != "auto" or checkpoint.checkpoint_exists(path))
-        if len(set(distributed.gather(is_found))) > 1:
-            raise ValueError(f"--resume {resume}: some processes find '{path}' and some do not; share the folder")
-        return path if is_found else None
+        if resume == "auto":
+            return self.last if checkpoint.checkpoint_exists(self.last) else None
+        return resume
 
 
 def load_pretrained(settings: RunSettings, model) -> None:
@@ -222,6 +217,8 @@ def make_checkpoint(step, progress: Progress, schedule, config: dict, class_name
         **step.state(),
         **{key: value for key, value in vars(progress).items() if key != "awaits_validation"},  # `role` says it
         "plateau": dict(schedule.plateau),
+        "samples_per_update": schedule.batch_size,
+        "num_ranks": distributed.num_ranks(),
         "config": config,
         "class_names": class_names,
         "versions": run_card.describe_versions(),

@@ -12,9 +12,9 @@ import paddle
 
 from engine import distributed
 from engine.amp import FullPrecision
-from engine.ema import MovingAverage
 from engine.losses import predict_classes, weighted_losses
 from engine.mixup import Mixup
+from engine.optimizer import MovingAverage
 
 
 class TrainStep:

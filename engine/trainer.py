@@ -56,7 +56,7 @@ class EpochMeter:
         """Read the pending values (the one host sync of the loop).
 
         Raises:
-            FloatingPointError: a loss is nan or infinite; names the first update and its samples.
+            FloatingPointError: a loss is nan or infinite; names the first update and its samples in all processes.
         """
         rows = paddle.stack([paddle.stack(list(values.values())) for *_, values in self.pending])
         rows = distributed.all_reduce_sum(rows).numpy().tolist()
@@ -64,6 +64,7 @@ class EpochMeter:
             means = dict(zip(values, row, strict=True))
             loss, num_correct = means["loss"], means.pop("num_correct")
             if not np.isfinite(loss):
+                names = sum(distributed.gather(names), [])
                 raise FloatingPointError(
                     f"{where}: loss is {loss}; samples: {', '.join(names)}; lower OPTIMIZER.learning_rate, set "
                     "OPTIMIZER.grad_clip=40 or look at these samples, then go on with --resume auto"
@@ -95,12 +96,12 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
     Raises:
         FloatingPointError: nan or infinite loss or weights.
         MemoryError: the device has too little memory for a batch; proposes one that fits.
-        ValueError: more than `max_faults` damaged samples.
+        ValueError: more than `max_faults` damaged samples in all processes.
     """
     step.begin_epoch()
     epoch, num_steps = progress.epoch, len(loader)
     loader.set_epoch(epoch)
-    meter, clock, faults = EpochMeter(), Clock(), []
+    meter, clock, own_faults, faults = EpochMeter(), Clock(), [], []
     advice = advise_batch(step.batch_size, settings.accumulate)
     with progress_bar(loader, f"epoch {epoch}") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
@@ -110,13 +111,12 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
             values = step(batch["inputs"], labels, learning_rate, progress.step, len(names) / total)
             meter.add(f"epoch {epoch} step {index}, learning rate {learning_rate:g}", names, total, values)
             progress.step += 1
-            faults.extend(batch["faults"])
-            if len(faults) > settings.max_faults:
-                what = f"more than RUN.max_faults={settings.max_faults}"
-                raise ValueError(_describe_faults(faults, what, loader.advice))
+            own_faults.extend(batch["faults"])
             if progress.step == 1 and "rgb" in batch["inputs"]:
                 run_log.image(1, "train/clips", logger.clip_rows(np.asarray(batch["inputs"]["rgb"])))
             is_due = (index + 1) % settings.log_interval == 0 or index + 1 == num_steps
+            if is_due or distributed.num_ranks() == 1:  # to hear of the faults of others is to wait for them
+                faults = _gather_faults(own_faults, settings.max_faults, loader.advice)
             if is_due:
                 meter.read()
             clock.lap("model")
@@ -218,6 +218,14 @@ def check_finite(model: paddle.nn.Layer, epoch: int) -> None:
             f"epoch {epoch}: '{name}' is not finite any more, no checkpoint is made of it; lower "
             "OPTIMIZER.learning_rate or set OPTIMIZER.grad_clip=40, then go on from the epoch before with --resume auto"
         )
+
+
+def _gather_faults(own_faults: list, max_faults: int, advice: str) -> list:
+    """Return what was wrong with samples of all processes."""
+    faults = sum(distributed.gather(own_faults), [])
+    if len(faults) > max_faults:
+        raise ValueError(_describe_faults(faults, f"more than RUN.max_faults={max_faults}", advice))
+    return faults
 
 
 def _describe_faults(faults: list, what: str, advice: str) -> str:

@@ -72,6 +72,10 @@ class FaultTolerantDataset(paddle.io.Dataset):
             f"{self.filelist}: {MAX_DRAWS} samples in a row are damaged, the last one: {faults[-1]}; {self.ADVICE}"
         )
 
+    def describe_samples(self) -> list:
+        """Return what tells each sample from others: its name and label, on every machine the same."""
+        return [(entry.name, entry.label) for entry in self.entries]
+
     def subset(self, indices: list[int]) -> None:
         """Keep only these samples, in this order; an index may be repeated."""
         self.entries = [self.entries[index] for index in indices]

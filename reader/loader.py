@@ -103,6 +103,10 @@ class Loader:
         """Shapes of the model's inputs for one view, without the batch axis."""
         return self.dataset.input_shape
 
+    def describe_samples(self) -> list:
+        """Return what tells the samples of one list from those of another, in list order."""
+        return self.dataset.describe_samples()
+
     def __len__(self) -> int:
         return len(self.sampler)
 

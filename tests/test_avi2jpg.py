@@ -102,6 +102,43 @@ def test_frames_of_unknown_origin_are_not_mixed(tree):
         extract(tree)
 
 
+@pytest.fixture
+def parts(tree):
+    """The frames of two machines, a class each, and a folder with links to both classes."""
+    for name in ("Biking", "Run"):
+        (tree / f"part_{name}").mkdir()
+        os.symlink(tree / "UCF-101" / name, tree / f"part_{name}" / name)
+        flags = ["--videos", str(tree / f"part_{name}"), "--frames", str(tree / f"jpg_{name}"), "--workers", "1"]
+        assert avi2jpg.main(flags) == 0
+    (tree / "UCF-101_jpg").mkdir()
+    for name in ("Biking", "Run"):
+        os.symlink(tree / f"jpg_{name}" / name, tree / "UCF-101_jpg" / name)
+    return tree
+
+
+def test_frame_folders_of_several_machines_are_linked_together(parts, capsys):
+    assert extract(parts) == 0 and extract(parts) == 0
+    assert capsys.readouterr().out.count("0 videos extracted (0 frames), 3 were there") == 2
+    assert not (parts / "UCF-101_jpg/settings.json").is_symlink()
+
+
+def test_linked_frames_of_other_settings_are_not_mixed(parts):
+    (parts / "jpg_Run/settings.json").write_text(json.dumps({"short_size": 16, "fps": 0, "quality": 90}))
+    with pytest.raises(ValueError, match="jpg_Run' holds frames made with --short_size 16 --fps 0 --quality 90; use"):
+        extract(parts)
+    os.remove(parts / "jpg_Run/settings.json")
+    with pytest.raises(ValueError, match="jpg_Run' holds frames that this script did not make"):
+        extract(parts)
+
+
+def test_copied_frames_need_the_settings_they_were_made_with(parts):
+    shutil.copytree(parts / "jpg_Run/Run", parts / "copied/Run")
+    with pytest.raises(ValueError, match="if it made them elsewhere, copy the settings.json of the folder where they"):
+        extract(parts, "--frames", parts / "copied")
+    shutil.copy(parts / "jpg_Run/settings.json", parts / "copied")
+    assert extract(parts, "--frames", parts / "copied") == 0
+
+
 def test_settings_of_a_run_that_made_no_frames_do_not_bind(tree):
     extract(tree)
     for name in ("Biking", "Run"):

@@ -267,7 +267,7 @@ def test_a_key_of_a_mode_that_the_user_sets_stands_over_that_of_the_reader(tmp_p
 
 def test_copies_in_a_resolved_config_follow_what_they_are_of(tmp_path):
     stored = read(tmp_path, text=SKELETONS + "[VALID]\nnum_clips = 1\nsplit = val\n[TEST]\nnum_clips = 3\n")
-    recipe.drop_copies(stored)
+    recipe.adopt_config(stored)
     words = ["READER.num_persons=1", "VALID.split=other", "VALID.num_clips=2"]
     config = recipe.resolve(recipe.override(stored, {}, words, "b"), "x")
     assert [config[mode]["filelist"] for mode in texts.MODES] == ["b/set.pkl"] * 3  # --root

@@ -68,7 +68,7 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
     config = write_config(tmp_path / "c.txt", "tiny.pkl")
     ended = run_script("train_streams.py", config, "--streams", "joint", "--epochs", 1, cwd=tmp_path)
     assert ended.returncode == 2 and "unknown flag '--epochs'; did you mean '--epoch'?" in ended.stderr
-    assert "stream joint ended with exit status 2" in ended.stdout
+    assert "goes on" not in ended.stdout + ended.stderr
     assert not (tmp_path / "output").exists()
 
 
@@ -78,6 +78,11 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
         (["--streams", "joint", "joint"], "--streams: a stream is given twice: joint joint"),
         (["--streams", "joint", "bone", "--fuse", "2:2:1:1"], "4 weights"),
         (["--overwrite"], "--overwrite: each stream goes on where it was stopped"),
+        (["-o", "READER.stream=bone"], "-o READER.stream: the streams are those of --streams; leave one of"),
+        (["-o", "run.save_dir=x"], "-o RUN.save_dir: each stream has a folder of its own in --save_dir"),
+        (["--resume", "old_model"], "--resume old_model: each stream goes on from its own checkpoint; leave it out"),
+        (["--gpus", "0"], "expected 1 or more processes, got 0"),
+        (["d.txt"], "unexpected argument 'd.txt'"),
     ],
 )
 def test_what_cannot_be_fused_is_refused_at_once(words, message, capsys):
@@ -89,3 +94,51 @@ def test_what_cannot_be_fused_is_refused_at_once(words, message, capsys):
 def test_the_usual_weights_follow_the_number_of_streams():
     parsed = [train_streams.parse_arguments(["c.txt", "--streams", *names]).fuse for names in ("ab", "abcd", "abc")]
     assert parsed == [["two_stream"], ["four_stream"], ["equal"]]
+
+
+@pytest.mark.parametrize(
+    "words, config, rest",
+    [
+        ("--epoch 1 configs/x.txt", "configs/x.txt", "--epoch 1"),
+        ("--epoch 1 --config configs/x.txt", "configs/x.txt", "--epoch 1"),
+        ("--streams joint bone x.yaml --gpus 2", "x.yaml", "--gpus 2"),
+        ("--fuse equal x.yml --test-best", "x.yml", ""),
+        ("--test_best x.yml --seed 3", "x.yml", "--seed 3"),
+        ("--validate x.txt --work-dir out", "x.txt", "--validate"),
+        ("-o TRAIN.filelist=a.txt x.txt --resume", "x.txt", "-o TRAIN.filelist=a.txt --resume"),
+        ("x.txt --seed -3", "x.txt", "--seed -3"),
+    ],
+)
+def test_the_config_may_stand_anywhere(words, config, rest):
+    args = train_streams.parse_arguments(words.split())
+    assert (args.config, args.rest) == (config, rest.split())
+
+
+@pytest.mark.parametrize("words", ["--epoch 1", "--streams joint bone", "--streams x.txt", "x.txt --config y.txt"])
+def test_a_command_line_without_one_config_is_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        train_streams.parse_arguments(words.split())
+    assert "name one config text, such as configs/ctrgcn_nw_ucla.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "status, expected",
+    [
+        (-9, "stream joint was ended by SIGKILL; the same command goes on from there"),
+        (137, "stream joint was ended by SIGKILL; the same command goes on from there"),
+        (1, "stream joint ended with exit status 1; correct what its last message says: the epochs that are done are"),
+        (2, "stream joint ended with exit status 2; correct what its last message says"),
+    ],
+)
+def test_only_a_run_that_was_ended_goes_on_by_the_same_command(status, expected, monkeypatch, capsys):
+    monkeypatch.setattr(train_streams, "run", lambda *words: status)
+    assert train_streams.main(["c.txt"]) == status
+    assert capsys.readouterr().out.startswith(expected)
+
+
+def test_several_processes_of_a_launcher_are_refused(monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    with pytest.raises(
+        ValueError, match="starts the processes of each stream itself: leave the launcher, give --gpus N"
+    ):
+        train_streams.main(["c.txt"])

@@ -151,7 +151,10 @@ def prepare_folder(out: str, settings: dict) -> None:
     path = os.path.join(out, "settings.json")
     if any(pathlib.Path(out).rglob("*.mp4")):
         if not os.path.isfile(path):
-            raise ValueError(f"'{out}' holds videos that this script did not make; choose another --out")
+            raise ValueError(
+                f"'{out}' holds videos that this script did not make; choose another --out, or if it made them "
+                "elsewhere, copy the settings.json of that folder to this one"
+            )
         with open(path, encoding="utf-8") as file:
             earlier = json.load(file)
         if earlier != settings:

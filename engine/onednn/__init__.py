@@ -6,6 +6,6 @@ them and returns losses, gradients and batch statistics; so the optimizer, clipp
 of `TrainStep`, and a run may go on with either step. `OneDNNNetwork` scores in the same way.
 """
 
-from engine.onednn.step import NETWORKS, OneDNNNetwork, OneDNNStep, find_obstacle
+from engine.onednn.step import NETWORKS, OneDNNNetwork, OneDNNStep, find_obstacle, is_chosen
 
-__all__ = ["NETWORKS", "OneDNNNetwork", "OneDNNStep", "find_obstacle"]
+__all__ = ["NETWORKS", "OneDNNNetwork", "OneDNNStep", "find_obstacle", "is_chosen"]

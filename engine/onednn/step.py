@@ -1,5 +1,6 @@
 """The training step and the network of evaluation whose outputs a oneDNN program computes."""
 
+import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,6 +29,25 @@ def find_obstacle(name: str) -> str | None:
     if name not in NETWORKS:
         return f"it does not know '{name}', only {', '.join(NETWORKS)}"
     return None
+
+
+def is_chosen(cpu_backend: str, name: str) -> bool:
+    """Whether a network is computed by oneDNN, as RUN.cpu_backend asks for it; a log line says why `auto` does not.
+
+    Args:
+        name: key of `models.MODELS`.
+
+    Raises:
+        ValueError: `onednn` where that is not possible.
+    """
+    if cpu_backend == "dynamic":
+        return False
+    obstacle = find_obstacle(name)
+    if obstacle and cpu_backend == "onednn":
+        raise ValueError(f"RUN.cpu_backend=onednn: {obstacle}; set -o RUN.cpu_backend=dynamic")
+    if obstacle:
+        logging.warning(f"RUN.cpu_backend=auto: computed by the dynamic graph, not by oneDNN: {obstacle}")
+    return not obstacle
 
 
 class OneDNNNetwork:

@@ -227,7 +227,7 @@ def test_frames_of_a_kernel_that_meet_a_clip(num_frames):
         ("resnet", (paddle, "__version__", "2.6.2"), "Paddle 2.6.2 computes these programs wrongly"),
     ],
 )
-def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, change, expected, monkeypatch):
+def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, change, expected, monkeypatch, caplog):
     config = make_config(name)
     if change:
         monkeypatch.setattr(*change)
@@ -237,8 +237,16 @@ def test_what_a_static_step_cannot_do_is_refused_and_scored_dynamically(name, ch
     loader = type("Loader", (), {"prepare": None})
     assert not isinstance(recipe.build_step(config, model, None, loader, []), OneDNNStep)
     config["RUN"]["cpu_backend"] = "onednn"
-    with pytest.raises(ValueError, match=f"RUN.cpu_backend=onednn: {re.escape(expected)}.*; leave it at dynamic"):
+    with pytest.raises(
+        ValueError, match=f"RUN.cpu_backend=onednn: {re.escape(expected)}.*; set -o RUN.cpu_backend=dynamic"
+    ):
         recipe.build_step(config, model, None, loader, [])
+    with pytest.raises(ValueError, match=f"RUN.cpu_backend=onednn: {re.escape(expected)}"):
+        recipe.use_onednn_where_possible(model, config)
+    recipe.adopt_config(config)  # as test.py and predict.py do with what was trained elsewhere
+    assert config["RUN"]["cpu_backend"] == "auto" and config["RUN"]["use_gpu"] is None
+    assert recipe.use_onednn_where_possible(model, config) is model
+    assert f"computed by the dynamic graph, not by oneDNN: {expected}" in caplog.text
 
 
 def test_nothing_of_paddle_is_printed():

@@ -6,8 +6,7 @@ import paddle
 import pytest
 
 from engine import checkpoint, run_card, run_folder
-from engine.ema import MovingAverage
-from engine.optimizer import build_optimizer
+from engine.optimizer import MovingAverage, build_optimizer
 from engine.train_step import TrainStep
 from models import build_model
 from models.parts.action_model import ActionModel
@@ -60,7 +59,7 @@ def save_after_an_update(net, path, name, ema_decay):
     step = TrainStep(net, paddle.nn.CrossEntropyLoss(), solver, lambda inputs: inputs, average=average)
     step.begin_epoch()
     step({"x": paddle.ones([2, 4, 2, 4, 4])}, paddle.to_tensor([0, 1]), 0.1, 0)
-    plateau = types.SimpleNamespace(plateau={})
+    plateau = types.SimpleNamespace(plateau={}, batch_size=2)
     checkpoint.save_checkpoint(path, run_folder.make_checkpoint(step, run_folder.Progress(), plateau, {}, []))
     return path.stat().st_size
 

@@ -7,9 +7,9 @@ from small_networks import Chain, as_tensors
 
 from engine import trainer
 from engine.amp import MixedPrecision
-from engine.ema import MovingAverage
 from engine.losses import CrossEntropy
 from engine.mixup import Mixup
+from engine.optimizer import MovingAverage
 from engine.train_step import TrainStep
 from models.parts.action_model import ActionModel
 

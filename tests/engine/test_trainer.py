@@ -7,7 +7,7 @@ import paddle
 import pytest
 from small_networks import Chain, as_tensors
 
-from engine import evaluator, memory, trainer
+from engine import distributed, evaluator, memory, trainer
 from engine.losses import CrossEntropy
 from engine.run_folder import Progress
 from engine.train_step import TrainStep
@@ -157,6 +157,27 @@ def test_damaged_samples_are_counted_named_and_limited(caplog):
     assert "truncated; x.pkl: truncated; run skeleton2pkl.py again\n" in caplog.text
     with pytest.raises(ValueError, match="3 damaged samples in this epoch, more than RUN.max_faults=2: x.pkl.*run sk"):
         train([damaged] * 3)
+
+
+def test_damaged_samples_of_all_processes_count(caplog, monkeypatch):
+    """Of two processes: each step of this one brings one, the other has two of its own."""
+    damaged = batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1], ["x.pkl: truncated"])
+    monkeypatch.setattr(distributed, "gather", lambda own: [own, ["y.pkl: empty"] * 2])
+    with pytest.raises(ValueError, match="3 damaged samples in this epoch, more than RUN.max_faults=2: x.pkl.*; y.pkl"):
+        train([damaged, batch(VIEWS[:2], [0, 1], ["c", "d"], [1, 1])])
+    monkeypatch.setattr(SETTINGS, "max_faults", 3)
+    with caplog.at_level("INFO"):
+        train([damaged, batch(VIEWS[:2], [0, 1], ["c", "d"], [1, 1])])
+    expected = (
+        "3 damaged samples in this epoch, replaced by other samples: x.pkl: truncated; y.pkl: empty; y.pkl: empty"
+    )
+    assert expected in caplog.text
+
+
+def test_a_broken_update_names_the_samples_of_all_processes(monkeypatch):
+    monkeypatch.setattr(distributed, "gather", lambda own: [own, ["of rank 1"]])
+    with pytest.raises(FloatingPointError, match="samples: a, b, of rank 1; lower"):
+        train([batch(VIEWS[:2], [0, 1], ["a", "b"], [1, 1])], lambda logits, labels: logits.sum() * float("nan"))
 
 
 def test_weights_that_are_not_finite_make_no_checkpoint():
