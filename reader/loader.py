@@ -115,12 +115,12 @@ class Loader:
         self.sampler.epoch = epoch
 
     def first_sample(self) -> "Loader":
-        """Return a loader of the first sample alone, which is read in this process."""
+        """Return a loader of the first sample alone, read without workers, and of several processes by the first."""
         if self.num_workers:
             cv2.setNumThreads(0)  # as in `_read_by_workers`
         dataset = copy.copy(self.dataset)
         dataset.subset([0])
-        return Loader(dataset, 1, num_workers=0)
+        return Loader(dataset, 1, num_workers=0, rank=self.sampler.rank, num_ranks=self.sampler.num_ranks)
 
     def __iter__(self) -> Iterator[dict]:
         """Yield the batches of the epoch.

@@ -8,7 +8,7 @@ from small_dataset import make_tree, write_config
 
 import recipe
 import train
-from engine import agreement, checkpoint, distributed, run_folder
+from engine import agreement, checkpoint, distributed, resume
 from engine.run_folder import Progress
 from models import build_model
 from reader import build_loader
@@ -195,9 +195,9 @@ def test_a_run_that_goes_on_with_other_updates_says_so(tmp_path, monkeypatch, ca
 def test_another_number_of_processes_is_told(monkeypatch):
     state = {"epoch": 2, "step": 6, "samples_per_update": 32, "num_ranks": 2}
     monkeypatch.setattr(distributed, "num_ranks", lambda: 2)
-    assert run_folder.describe_update_change(state, 32, 3) is None
+    assert resume.describe_update_change(state, 32, 3) is None
     monkeypatch.setattr(distributed, "num_ranks", lambda: 1)
     expected = "an update took 32 samples in 2 processes and takes {} samples in 1 process now"
-    assert run_folder.describe_update_change(state, 16, 6) == expected.format(16)
-    assert run_folder.describe_update_change(state, 32, 3) == expected.format(32)  # other dropout, other batch norm
-    assert run_folder.describe_update_change({"epoch": 2, "step": 6}, 16, 3) is None
+    assert resume.describe_update_change(state, 16, 6) == expected.format(16)
+    assert resume.describe_update_change(state, 32, 3) == expected.format(32)  # other dropout, other batch norm
+    assert resume.describe_update_change({"epoch": 2, "step": 6}, 16, 3) is None

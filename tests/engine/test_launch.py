@@ -1,5 +1,6 @@
 """The processes that `--gpus N` starts: flags and environment agree, each end is told, none outlives its parent."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -204,7 +205,8 @@ def launched(folder, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(train.subprocess, "run", note)
-        monkeypatch.setattr(train, "train", lambda config, settings: None)
+        monkeypatch.setattr(train, "train", lambda config, settings, folder: None)
+        monkeypatch.setattr(train.RunFolder, "opened", lambda *arguments: contextlib.nullcontext())
         monkeypatch.setattr(distributed, "connect", lambda: None)
         monkeypatch.setattr(distributed, "_end_with_parent", lambda: None)
         monkeypatch.setattr(distributed, "rank", lambda: int(environment["PADDLE_TRAINER_ID"]))

@@ -148,7 +148,7 @@ def test_a_file_system_without_locks_is_said_and_stops_nothing(run, monkeypatch,
 
 def test_the_lock_is_given_back_after_an_error(run, tmp_path):
     with pytest.raises(FloatingPointError):
-        run("--learning_rate", "1e30")
+        run("--learning_rate", "1e6", "--batch_size", "2")
     lock = FileLock(str(tmp_path / "out" / ".lock"))
     assert lock.acquire() is None
     lock.release()
