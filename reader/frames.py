@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from common.files import RefusedPickleError
+from common.pickles import RefusedPickleError
 from dataset.media import VIDEO_SUFFIXES
 from dataset.records import ListEntry, list_frames, read_record, resolve_path
 from dataset.video_file import UnreadableVideoError, VideoFile

@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from common.files import RefusedPickleError, load_pickle
+from common.files import load_pickle
+from common.pickles import RefusedPickleError
 from dataset.records import (
     ListEntry,
     list_frames,
