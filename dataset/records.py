@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
-from common.text_files import read_lines
+from common.text_files import read_lines, show_value
 from dataset.media import PICTURE_SIGNATURES, PICTURE_SUFFIXES
 
 CLASSES_HEADER = "# classes:"
@@ -90,8 +90,9 @@ def _check_record(record: dict, path: str) -> dict[str, Any]:
 
 
 def _describe_field(path: str, field: str, value: Any, expected: str) -> str:
-    got = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
-    return f"'{path}': field '{field}' is {got}, expected {expected}; make the record again with jpg2pkl.py"
+    return (
+        f"'{path}': field '{field}' is {show_value(value)}, expected {expected}; make the record again with jpg2pkl.py"
+    )
 
 
 def _is_list_of(values: Any, kind: type | tuple) -> bool:
