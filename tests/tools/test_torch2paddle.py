@@ -154,7 +154,7 @@ def test_a_converted_file_is_scored_predicted_with_and_fine_tuned(write, tmp_pat
 
     train.main(
         ["--config", "c.txt", "--root", "data", "--save_dir", "out", "--pretrain", "weights/r3d10", "--epoch", "1"]
-        + ["-o", "RUN.ignore_weights=[fc.*]", "-o", "OPTIMIZER.learning_rate=0.0", "-o", "RUN.validate=False"]
+        + ["-o", "RUN.ignore_weights=[fc.*]", "-o", "OPTIMIZER.learning_rate=1e-60", "-o", "RUN.validate=False"]
     )
     tuned = checkpoint.load_checkpoint("out/resnet_model")["model"]
     np.testing.assert_array_equal(tuned["layer3.0.conv1.weight"], weights["layer3.0.conv1.weight"])
@@ -227,7 +227,7 @@ def test_entries_without_a_place_are_named(write, weights, capsys, monkeypatch):
         (["-o", "MODEL.depth=18"], "entries do not fit this ResNet3D: layer1.1.conv1.weight is missing"),
         (["-o", "MODEL.num_classes=4"], "fc.weight has shape [64, 3], the model [64, 4]"),
         (["-o", "MODEL.dept=18"], "--model resnet -o MODEL: unknown key 'dept'; did you mean 'depth'?"),
-        (["-o", "MODEL.depth=ten"], "--model resnet -o MODEL: depth: expected int, got 'ten'"),
+        (["-o", "MODEL.depth=ten"], "--model resnet -o MODEL: depth: expected int from 1 to 1000000, got 'ten'"),
         (["-o", "TEST.num_clips=2"], "-o TEST: only MODEL keys go without --config"),
         (["--class_index", "classes.txt"], "classes.txt names 2 classes, a.pth has 3; give the names it was trained"),
     ],
