@@ -73,7 +73,7 @@ def check_opcodes(data: mmap.mmap | bytes) -> None:
             return
         elif code not in OPCODES:
             raise ValueError(f"byte {code} at {position - 1} is no opcode of a pickle")
-    raise EOFError("it ends in the middle")
+    raise EOFError("it is cut off")
 
 
 def _skip_argument(data: mmap.mmap | bytes, position: int, opcode: pickletools.OpcodeInfo) -> int:
@@ -82,7 +82,7 @@ def _skip_argument(data: mmap.mmap | bytes, position: int, opcode: pickletools.O
         for _ in range(2 if opcode.name in ("GLOBAL", "INST") else 1):
             end = data.find(b"\n", position) + 1
             if end == 0:
-                raise EOFError("it ends in the middle")
+                raise EOFError("it is cut off")
             if opcode.name in PUTS:
                 _check_memo_index(int(data[position : min(end, position + 20)]), len(data))
             position = end
@@ -90,7 +90,7 @@ def _skip_argument(data: mmap.mmap | bytes, position: int, opcode: pickletools.O
     num_bytes = LENGTHS[opcode.arg.n]
     length = int.from_bytes(data[position : position + num_bytes], "little")
     if position + num_bytes + length > len(data):
-        raise EOFError(f"it states {length} bytes at {position} and ends before them")
+        raise EOFError(f"it is cut off: it states {length} bytes at {position} and ends before them")
     return position + num_bytes + length
 
 

@@ -81,8 +81,8 @@ MEMORY = {
     "bytes longer than the file": (b"\x8e" + struct.pack("<Q", 2**40) + b".", "it states 1099511627776 bytes"),
     "byte array longer than the file": (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "it states"),
     "unknown opcode": (b"\xff.", "byte 255 at 0 is no opcode of a pickle"),
-    "no end": (b"K\x01", "it ends in the middle"),
-    "no end of a line": (b"cnumpy\nndarray", "it ends in the middle"),
+    "no end": (b"K\x01", "it is cut off"),
+    "no end of a line": (b"cnumpy\nndarray", "it is cut off"),
     "copies": (
         pickle.dumps(b"x" * 10**4, 2)[:-1] + (b"0cbuiltins\nset\nq\x050h\x05(" + b"h\x05h\x01\x85R" * 200 + b"t."),
         "copies its values again and again",
