@@ -1,15 +1,40 @@
 """Text, json and YAML: read in one place, with the encodings that people have and errors that name file and line."""
 
+import csv
+import functools
 import io
 import json
+import logging
 import os
 import reprlib
+from collections.abc import Callable
 from typing import Any
 
 import yaml
 
+# What Python raises where a value is not what its reader takes it for.
+SURPRISES = (ArithmeticError, AttributeError, csv.Error, LookupError, RecursionError, TypeError, ValueError)
 MAX_SHOWN = 60  # characters of a value in a message
 MAX_YAML_VALUES = 100_000  # of a text, those that aliases repeat included
+
+
+def refuses_damage(read: Callable) -> Callable:
+    """Let a function that reads the file of its first argument name it, whatever is wrong inside.
+
+    An error without the file's name becomes one sentence with it; Python's own goes to the log, at level DEBUG.
+    """
+
+    @functools.wraps(read)
+    def read_or_refuse(path: str | os.PathLike, *arguments, **keywords):
+        try:
+            return read(path, *arguments, **keywords)
+        except SURPRISES as error:
+            if isinstance(error, ValueError) and os.path.basename(os.fspath(path)) in str(error):
+                raise
+            logging.getLogger().debug("traceback", exc_info=True)
+            raise ValueError(f"'{os.fspath(path)}' is damaged, or of another form than it should be") from error
+
+    return read_or_refuse
 
 
 def read_text(path: str | os.PathLike, origin: str = "check the path") -> str:
@@ -85,6 +110,9 @@ def compose_yaml(text: str) -> yaml.Node | None:
         if node is not None:
             _count_values(node, {})
         return node
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ValueError(f"line {line}: the character {error.character:#x}, which YAML does not allow") from error
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError:

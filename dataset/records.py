@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
-from common.text_files import read_lines, show_value
+from common.text_files import read_lines, refuses_damage, show_value
 from dataset.media import PICTURE_SIGNATURES, PICTURE_SUFFIXES
 
 CLASSES_HEADER = "# classes:"
@@ -42,6 +42,7 @@ class ListEntry:
         self.name = self.name or (os.path.splitext(base)[0] if self.num_frames is None else base)
 
 
+@refuses_damage
 def read_record(path: str | os.PathLike) -> dict[str, Any]:
     """Read a clip record.
 
@@ -147,6 +148,7 @@ def resolve_path(path: str, base: str | os.PathLike) -> str:
     return joined if os.path.exists(joined) else path
 
 
+@refuses_damage
 def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[ListEntry], list[str] | None]:
     """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
 
@@ -205,12 +207,17 @@ def parse_list_line(line: str) -> tuple[str, int | None, int | None]:
     The path may contain blanks; a number that the line does not state is None.
     """
     words = line.rsplit(maxsplit=2)
-    if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
+    if len(words) == 3 and is_number(words[1]) and is_number(words[2]):
         return words[0], int(words[1]), int(words[2])
     words = line.rsplit(maxsplit=1)
-    if len(words) == 2 and words[1].isdecimal():
+    if len(words) == 2 and is_number(words[1]):
         return words[0], None, int(words[1])
     return line, None, None
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a list is a whole number, of at most nine digits."""
+    return word.isdecimal() and len(word) < 10
 
 
 def _parse_class_names(text: str, where: str) -> list[str]:
@@ -225,6 +232,7 @@ def _parse_class_names(text: str, where: str) -> list[str]:
     return names
 
 
+@refuses_damage
 def read_official_size(path: str | os.PathLike) -> int | None:
     """Return how many videos the official split file names, of which the list may hold fewer; None if not stated."""
     if str(path).endswith(".pkl"):  # skeletons, all splits in one file

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from common import files
-from common.text_files import show_value
+from common.text_files import refuses_damage, show_value
 from engine import metrics
 
 SCORE_TYPES = {"prob": "probabilities", "score": "logits"}  # by the average_clips of test.py
@@ -39,6 +39,7 @@ class ScoreFile:
         return dataclasses.replace(self, names=names, labels=self.labels[indices], scores=self.scores[indices])
 
 
+@refuses_damage
 def read_scores(path: str) -> ScoreFile:
     """Read a score file (see `report.write_scores`).
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
-from common.text_files import show_value
+from common.text_files import refuses_damage, show_value
 from layouts import LAYOUTS, Layout
 
 GIB = 2**30
@@ -36,6 +36,7 @@ class Recording:
     img_shape: tuple | None
 
 
+@refuses_damage
 def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: float) -> tuple[list, list | None]:
     """Read the recordings of a split, in its order.
 
