@@ -13,7 +13,7 @@ def open_video(path: str) -> cv2.VideoCapture:
     Raises:
         ValueError: OpenCV cannot read it.
     """
-    capture = cv2.VideoCapture(path)
+    capture = cv2.VideoCapture(path if ":" not in path else f"file:{path}")  # what is before a colon is a protocol
     if not capture.isOpened():
         raise ValueError(f"OpenCV cannot open it ({os.path.getsize(path)} bytes): cut off, damaged, or no video")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # OpenCV 4.11 would leave a phone's video lying

@@ -176,14 +176,18 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
         )
     for entry in entries:
         if must_exist and not os.path.exists(entry.path):
-            is_record = entry.path.lower().endswith(".pkl")
-            advice = "run jpg2pkl.py, then data_list_gener.py" if is_record else "correct the line or get the file"
+            advice = "correct the line or get the file"
+            if is_record(entry.path):
+                advice = "run jpg2pkl.py, then data_list_gener.py"
+            elif "\\" in entry.path:
+                advice = "write the path with / instead of \\"
             raise FileNotFoundError(f"{path} line {entry.line}: '{entry.path}' does not exist; {advice}")
         if class_names and entry.label is not None and entry.label >= len(class_names):
             raise ValueError(
                 f"{path} line {entry.line}: label {entry.label}, expected 0 to {len(class_names) - 1} for the "
                 f"{len(class_names)} classes of its header; correct the line or the header"
             )
+    check_labels(entries, path)
     counts = Counter(entry.name for entry in entries)
     for entry in entries:
         if counts[entry.name] > 1:
@@ -191,9 +195,27 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
     return entries, class_names
 
 
+def check_labels(entries: list[ListEntry], path: str) -> None:
+    """Refuse a list that gives one video two labels.
+
+    Raises:
+        ValueError: names both lines.
+    """
+    first = {}
+    for entry in entries:
+        other = first.setdefault(entry.path, entry)
+        if entry.label != other.label:
+            raise ValueError(
+                f"{path}: line {other.line} gives '{entry.path}' the label {other.label}, line {entry.line} the label "
+                f"{entry.label}; take one of them out"
+            )
+
+
 def _parse_entry(line: str, number: int, path: str) -> ListEntry:
     name, num_frames, label = parse_list_line(line)
-    if label is None and not line.lower().endswith(".pkl"):
+    if num_frames == 0:
+        raise ValueError(f"{path} line {number}: got '{line}', of 0 frames; correct the line or take it out")
+    if label is None and not is_record(line):
         raise ValueError(
             f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
             "'video label'; correct the line or make the list again with data_list_gener.py"
@@ -213,6 +235,11 @@ def parse_list_line(line: str) -> tuple[str, int | None, int | None]:
     if len(words) == 2 and is_number(words[1]):
         return words[0], None, int(words[1])
     return line, None, None
+
+
+def is_record(path: str) -> bool:
+    """Whether a path is that of a record; any other file is a video."""
+    return path.lower().endswith(".pkl")
 
 
 def is_number(word: str) -> bool:

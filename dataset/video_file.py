@@ -48,7 +48,7 @@ class VideoFile:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); get it again or take it out of the list")
         try:
-            with av.open(path) as container:
+            with av.open(f"file:{path}") as container:  # else the part before a colon would be a protocol
                 stream, self._format = self._find_stream(container), container.format.name
                 packets = [packet for packet in container.demux(stream) if packet.size]
                 num_stated = stream.frames

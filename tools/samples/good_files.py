@@ -223,7 +223,8 @@ READERS = {
     ),
     "layout": FileReader(
         "mine.yaml",
-        b"joints:\n- [neck, neck, 0, 0]\n- [left_hand, neck, 1, 0]\n- [right_hand, neck, -1, 0]\nedges: [[0, 1], [0, 2]]\n",
+        b"joints:\n- [neck, neck, 0, 0]\n- [left_hand, neck, 1, 0]\n- [right_hand, neck, -1, 0]\n"
+        b"edges: [[0, 1], [0, 2]]\n",
         lambda path: layouts.get_layout(str(path)),
     ),
     "run log": FileReader("run.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in LOG), read_log),
