@@ -26,9 +26,9 @@ from common.files import UNFINISHED, explain_os_error, make_folder, write_atomic
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset.media import VIDEO_SUFFIXES
-from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order
 from dataset.splits import VIDEO_HINT
+from dataset.video_file import UnreadableVideoError, VideoFile
 
 
 @dataclass
@@ -208,6 +208,8 @@ def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: 
             os.remove(path)
         make_folder(os.path.dirname(target))
         os.rename(temporary, target)
+    except UnreadableVideoError as error:  # a member of an archive has its name there only
+        raise ValueError(str(error).replace(path, video.path)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return num_frames
@@ -230,23 +232,18 @@ def open_archive(path: str, process_id: int) -> zipfile.ZipFile:
 
 def write_frames(path: str, folder: str, short_size: int, fps: float, quality: int) -> int:
     """Decode a video to `folder`/00001.jpg ...; see `extract_video`."""
-    if os.path.getsize(path) == 0:
-        raise ValueError("the file is empty (0 bytes)")
-    capture = open_video(path)
-    announced, video_fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-    if fps and not video_fps > 0:
+    file = VideoFile(path)
+    if fps and not file.fps:
         raise ValueError("the file does not state its frame rate, so --fps cannot be applied")
-    frame_ratio = fps / video_fps if fps else 1  # with 1 or more every frame is written
-    num_read = num_written = 0
-    while capture.grab():
-        if num_read == 0 or int(num_read * frame_ratio) > int((num_read - 1) * frame_ratio):
-            frame = capture.retrieve()[1]
-            num_written += 1
-            write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{num_written:05}.jpg"), quality)
-        num_read += 1
-    if num_read == 0 or is_truncated(num_read, announced):
-        raise ValueError(f"only {num_read} of {announced:.0f} announced frames can be decoded: cut off or damaged")
-    return num_written
+    frame_ratio = fps / file.fps if fps else 1  # with 1 or more every frame is written
+    chosen = [
+        number
+        for number in range(len(file))
+        if not number or int(number * frame_ratio) > int((number - 1) * frame_ratio)
+    ]
+    for number, (_, frame) in enumerate(file.decode(chosen), 1):
+        write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{number:05}.jpg"), quality)
+    return len(chosen)
 
 
 def scale_frame(frame: np.ndarray, short_size: int) -> np.ndarray:

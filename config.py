@@ -16,7 +16,7 @@ import yaml
 from common import ranges
 from common.signatures import find_hints, find_parameters
 from common.suggestions import suggest
-from common.text_files import read_text
+from common.text_files import compose_yaml, read_text, show_value
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
@@ -112,7 +112,7 @@ def load_config(path: str) -> dict:
             known = f"{suggest(section, SECTIONS)} (known: {', '.join(SECTIONS)})"
             raise ValueError(f"{path}: unknown section [{name}]{known}")
         if not isinstance(values, dict):
-            raise ValueError(f"{path}: section {name} holds {values!r}, expected `key: value` lines")
+            raise ValueError(f"{path}: section {name} holds {show_value(values)}, expected `key: value` lines")
         config[section].update(values)
     rename_keys(config)
     return config
@@ -150,12 +150,12 @@ def _read_ini(text: str, path: str) -> dict:
 
 def _read_yaml(text: str, path: str) -> dict:
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = compose_yaml(text)
         found = {} if node is None else _yaml_value(node)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: not a config text: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not a config text: {error}") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected sections at the top, got {found!r}")
+        raise ValueError(f"{path}: expected sections at the top, got {show_value(found)}")
     return found
 
 
@@ -210,9 +210,11 @@ def _parse_bare(text: str):
     if text[0] not in "[{":
         return os.path.expanduser(text)
     try:
-        return _yaml_value(yaml.compose(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise ValueError(f"cannot read the value {text!r}; put text in quotes or close the bracket") from error
+        return _yaml_value(compose_yaml(text))
+    except ValueError as error:
+        raise ValueError(
+            f"cannot read the value {show_value(text)}; put text in quotes or close the bracket"
+        ) from error
 
 
 def parse_overrides(overrides: list) -> dict:
@@ -283,7 +285,7 @@ def fill_section(where: str, values: dict, builders: list, given: tuple = ()) ->
         if key not in parameters:
             raise ValueError(f"{where}: unknown key '{key}'{suggest(key, parameters)} (known: {', '.join(parameters)})")
         if not ranges.fits(value, hints[key]):
-            raise ValueError(f"{where}: {key}: expected {ranges.describe(hints[key])}, got {value!r}")
+            raise ValueError(f"{where}: {key}: expected {ranges.describe(hints[key])}, got {show_value(value)}")
         filled[key] = value
     return filled
 

@@ -30,6 +30,7 @@ from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
 from dataset.media import MediaIndex
 from dataset.records import (
     ListEntry,
+    check_labels,
     natural_order,
     read_list,
     write_list,
@@ -147,6 +148,7 @@ def find_annotated(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
             ListEntry(media.find(sample.names), sample.label, sample.num_frames, sample.line)
             for sample in samples[subset]
         ]
+        check_labels(entries[subset], getattr(args, subset))
     return entries, class_names
 
 

@@ -31,7 +31,6 @@ import tqdm
 import recipe
 from common import files
 from common.pictures import write_png
-from dataset.opencv_video import is_truncated
 from engine import checkpoint, evaluator, logger, metrics
 from inference import contact_sheet, drawing, exported_model, sources, video_io
 from inference.text_renderer import TextRenderer
@@ -162,13 +161,8 @@ def rank_classes(title: str, fps: float, window_scores: tuple, class_names: list
 
 
 def log_summary(source, prediction: drawing.Prediction) -> None:
-    """Log the best classes, and a warning if a video ended before its announced number of frames."""
-    num_frames, num_windows, announced = prediction.num_frames, len(prediction.windows), source.announced
-    if is_truncated(num_frames, announced):
-        logging.warning(
-            f"{source.path}: only {num_frames} of {announced} announced frames can be decoded, it is cut off or "
-            "damaged; what follows is of these frames"
-        )
+    """Log the best classes."""
+    num_frames, num_windows = prediction.num_frames, len(prediction.windows)
     mode = "scored whole" if num_windows == 1 else f"scored in {num_windows} windows"
     logging.info(f"{source.path}: {num_frames / prediction.fps:.1f} s, {num_frames} frames, {mode}")
     for _, name, probability in prediction.ranking:

@@ -11,13 +11,11 @@ import glob
 import os
 import pickle
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import IO, Any
 
-import numpy as np
-
 from common.lifetime import has_ended
+from common.pickles import RefusedPickleError, load_plain
 
 UNFINISHED = ".unfinished-"  # a file or folder of this prefix was being written when its process ended
 
@@ -30,10 +28,6 @@ ADVICE = {
     errno.EEXIST: "a file stands where a folder is needed, choose another folder",
     errno.EISDIR: "a folder stands where the file is needed, choose another name",
 }
-
-
-class RefusedPickleError(ValueError):
-    """A pickle asked for something that data never needs."""
 
 
 def make_folder(path: str | os.PathLike) -> None:
@@ -124,7 +118,7 @@ def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
             )
         file.seek(0)
         try:
-            return _PlainUnpickler(file, encoding=encoding).load()
+            return load_plain(file, size, encoding)
         except RefusedPickleError as error:
             raise RefusedPickleError(f"'{path}' {error}") from None
         except Exception as error:  # a damaged pickle may raise any type, the pickle documentation says so
@@ -132,36 +126,3 @@ def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
             raise ValueError(
                 f"'{path}' ({size} bytes) is no whole pickle file ({reason}); make it or download it again"
             ) from error
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PLAIN_TYPES:
-            raise RefusedPickleError(
-                f"asks for '{module}.{name}', which plain data never needs: refused, nothing in it was run; "
-                "do not use the file, get it from its source again"
-            )
-        return PLAIN_TYPES[module, name]
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """Stand in for `_codecs.encode`, by which protocols 0 to 2 store bytes."""
-    if encoding != "latin1":
-        raise ValueError(f"bytes stored with the encoding '{encoding}', expected latin1")
-    return text.encode("latin1")
-
-
-def _list_plain_types() -> dict[tuple[str, str], Any]:
-    table = {("_codecs", "encode"): _encode_latin1, ("collections", "OrderedDict"): OrderedDict}
-    for kind in (bool, bytearray, bytes, complex, dict, float, frozenset, int, list, set, slice, str, tuple):
-        table["builtins", kind.__name__] = table["__builtin__", kind.__name__] = kind
-    table["__builtin__", "unicode"], table["__builtin__", "long"] = str, int
-    table["numpy", "ndarray"], table["numpy", "dtype"] = np.ndarray, np.dtype
-    for core in ("numpy.core", "numpy._core"):  # the name before and since NumPy 2
-        table[core + ".multiarray", "_reconstruct"] = np.zeros(1).__reduce__()[0]
-        table[core + ".multiarray", "scalar"] = np.float32(0).__reduce__()[0]
-        table[core + ".numeric", "_frombuffer"] = np.zeros(1).__reduce_ex__(5)[0]
-    return table
-
-
-PLAIN_TYPES = _list_plain_types()

@@ -1,9 +1,40 @@
-"""Text and json files: read in one place, with the encodings that people have and errors that name file and line."""
+"""Text, json and YAML: read in one place, with the encodings that people have and errors that name file and line."""
 
+import csv
+import functools
 import io
 import json
+import logging
 import os
+import reprlib
+from collections.abc import Callable
 from typing import Any
+
+import yaml
+
+# What Python raises where a value is not what its reader takes it for.
+SURPRISES = (ArithmeticError, AttributeError, csv.Error, LookupError, RecursionError, TypeError, ValueError)
+MAX_SHOWN = 60  # characters of a value in a message
+MAX_YAML_VALUES = 100_000  # of a text, those that aliases repeat included
+
+
+def refuses_damage(read: Callable) -> Callable:
+    """Let a function that reads the file of its first argument name it, whatever is wrong inside.
+
+    An error without the file's name becomes one sentence with it; Python's own goes to the log, at level DEBUG.
+    """
+
+    @functools.wraps(read)
+    def read_or_refuse(path: str | os.PathLike, *arguments, **keywords):
+        try:
+            return read(path, *arguments, **keywords)
+        except SURPRISES as error:
+            if isinstance(error, ValueError) and os.path.basename(os.fspath(path)) in str(error):
+                raise
+            logging.getLogger().debug("traceback", exc_info=True)
+            raise ValueError(f"'{os.fspath(path)}' is damaged, or of another form than it should be") from error
+
+    return read_or_refuse
 
 
 def read_text(path: str | os.PathLike, origin: str = "check the path") -> str:
@@ -66,3 +97,65 @@ def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
         origin: where such a file comes from, for the message when it is missing.
     """
     return [line.strip() for line in io.StringIO(read_text(path, origin))]
+
+
+def compose_yaml(text: str) -> yaml.Node | None:
+    """Parse YAML to its nodes, for a caller that makes the values; None where there is nothing.
+
+    Raises:
+        ValueError: no YAML, values in values without end, or aliases that make many values of few; with the line.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None:
+            _count_values(node, {})
+        return node
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ValueError(f"line {line}: the character {error.character:#x}, which YAML does not allow") from error
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError:
+        raise ValueError("line 1: brackets in brackets without end") from None
+
+
+def load_yaml(text: str) -> Any:
+    """Parse YAML to plain values; see `compose_yaml`."""
+    try:
+        compose_yaml(text)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"not a yaml text: {' '.join(str(error).split())}") from error
+
+
+def _count_values(node: yaml.Node, counts: dict) -> int:
+    """Return the values in a node, those behind aliases as often as they are named.
+
+    Args:
+        counts: {id of a node: its number}; 0 for those that this one is inside of.
+    """
+    line = f"line {node.start_mark.line + 1}"
+    if id(node) not in counts:
+        counts[id(node)] = 0
+        children = node.value if isinstance(node, (yaml.SequenceNode, yaml.MappingNode)) else []
+        if isinstance(node, yaml.MappingNode):
+            if wrong := [key for key, _ in children if not isinstance(key, yaml.ScalarNode)]:
+                raise ValueError(f"line {wrong[0].start_mark.line + 1}: a key is a word, not a list or more keys")
+            children = [child for _, child in children]
+        counts[id(node)] = 1 + sum(_count_values(child, counts) for child in children)
+    if counts[id(node)] == 0:
+        raise ValueError(f"{line}: an anchor (&) whose value refers to itself (*)")
+    if counts[id(node)] > MAX_YAML_VALUES:
+        raise ValueError(f"{line}: aliases (*) that make more than {MAX_YAML_VALUES} values")
+    return counts[id(node)]
+
+
+def show_value(value: Any) -> str:
+    """Describe a value that a file holds, in a part of a line, whatever it is."""
+    short = reprlib.Repr()
+    short.maxlevel = 3
+    try:
+        text = short.repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = type(value).__name__
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

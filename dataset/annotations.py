@@ -12,8 +12,8 @@ import csv
 import re
 from dataclasses import dataclass
 
-from common.text_files import parse_json, read_json, read_lines
-from dataset.records import parse_list_line
+from common.text_files import parse_json, read_json, read_lines, refuses_damage
+from dataset.records import is_number, parse_list_line
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Sample:
     line: int
 
 
+@refuses_damage
 def read_samples(path: str) -> list[Sample]:
     """Read an annotation file of any known form.
 
@@ -58,7 +59,8 @@ def read_samples(path: str) -> list[Sample]:
 def _read_json(path: str) -> list[Sample]:
     items, samples = read_json(path), []
     for number, item in enumerate(items if isinstance(items, list) else [{}], 1):
-        if not isinstance(item, dict) or not {"id", "template"} <= set(item):
+        is_named = isinstance(item, dict) and isinstance(item.get("id"), (str, int))
+        if not is_named or not isinstance(item.get("template"), str):
             raise ValueError(
                 f'{path} item {number}: expected "id" and "template", as in Something-Something\'s train and '
                 "validation files; its test file names no classes"
@@ -100,6 +102,7 @@ def _parse_list_line(path: str, number: int, line: str) -> Sample:
     return Sample([name], label, num_frames, number)
 
 
+@refuses_damage
 def read_class_names(path: str) -> list[str]:
     """Read class names by label: one a line, or Something-Something V2's json of `{"name": "label"}`.
 
@@ -110,10 +113,10 @@ def read_class_names(path: str) -> list[str]:
     lines = read_lines(path, "name a file of class names, such as splits/kinetics400.txt")
     if not path.lower().endswith(".json"):
         return [line for line in lines if line]
-    try:
-        labels = {int(label): name for name, label in parse_json("\n".join(lines), path).items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: expected {{"class name": "label", ...}} ({error})') from error
+    content = parse_json("\n".join(lines), path)
+    if not isinstance(content, dict) or not all(is_number(str(label)) for label in content.values()):
+        raise ValueError(f'{path}: expected {{"class name": "label", ...}}, labels from 0; correct it or get it again')
+    labels = {int(label): name for name, label in content.items()}
     if sorted(labels) != list(range(len(labels))):
         raise ValueError(f"{path}: labels are not 0 to {len(labels) - 1}, each once")
     return [labels[label] for label in range(len(labels))]

@@ -4,7 +4,7 @@ import os
 import zlib
 from dataclasses import dataclass
 
-from dataset.records import ListEntry, list_frames, read_record, relative_path, resolve_path
+from dataset.records import ListEntry, is_record, list_frames, read_record, relative_path, resolve_path
 from dataset.video_file import VideoFile
 
 LIST_FORMATS = {  # kinds of clips that a list of the format can name
@@ -27,7 +27,7 @@ class Clip:
     @property
     def kind(self) -> str:
         """What it is, as `LIST_FORMATS` names it."""
-        if self.path.lower().endswith(".pkl"):
+        if is_record(self.path):
             return "record" if self.folder else "packed record"
         return "frame folder" if self.folder else "video"
 
@@ -40,7 +40,7 @@ def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:
     Raises:
         FileNotFoundError, ValueError: what is wrong with it.
     """
-    if entry.path.lower().endswith(".pkl"):
+    if is_record(entry.path):
         clip = check_record(entry.path)
     elif os.path.isdir(entry.path):
         clip = check_frame_folder(entry)
@@ -91,6 +91,8 @@ def check_frame_folder(entry: ListEntry) -> Clip:
 def check_video(entry: ListEntry) -> Clip:
     """Check a line `video label`: the video is decoded from its first frame to its last."""
     video = VideoFile(entry.path)
+    if entry.num_frames not in (None, len(video)):
+        raise ValueError(f"line {entry.line} says {entry.num_frames} frames, the video has {len(video)}; correct it")
     video.check()
     name = os.path.splitext(os.path.basename(entry.path))[0]
     return Clip(entry.path, name, entry.label, len(video), None)

@@ -1,14 +1,36 @@
 """Videos and pictures on the disk: by which suffixes they are known, and where below a folder a video is."""
 
 import os
+from collections.abc import Iterator
 
-VIDEO_SUFFIXES = tuple(".avi .mp4 .mkv .mov .webm .m4v .mpg .mpeg .wmv .flv .3gp .ts .ogv".split())
+VIDEO_SUFFIXES = tuple(
+    ".avi .divx .mp4 .m4v .mov .mkv .webm .mpg .mpeg .vob .ts .mts .m2ts .wmv .asf .flv .3gp .ogv".split()
+)
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_SIGNATURES = (b"\xff\xd8", b"\x89PNG")  # the first bytes of JPEG and PNG files
 
 
+def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield each folder below a folder, itself included, with the names of its folders and files, as `os.walk`.
+
+    Hidden ones are left out. Links are followed; each folder comes once, also where links lead to it in several ways
+    or in a ring.
+    """
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield parent, folders, sorted(name for name in names if not name.startswith("."))
+
+
 class MediaIndex:
     """The videos and frame folders below a folder, however deep, by name.
+
+    A folder of frames is one below `folder` that has pictures and no videos; pictures beside videos are no frames.
 
     Args:
         folder: to search; links are followed.
@@ -19,15 +41,21 @@ class MediaIndex:
 
     def __init__(self, folder: str):
         self.folder, self.paths = folder, {}
-        for parent, folders, names in os.walk(folder, followlinks=True):
-            if any(name.lower().endswith(PICTURE_SUFFIXES) for name in names):
+        for parent, folders, names in walk(folder):
+            videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
+            for name in videos:
+                self._add(os.path.splitext(name)[0], os.path.join(parent, name))
+            if not videos and parent != folder and any(name.lower().endswith(PICTURE_SUFFIXES) for name in names):
+                self._add(os.path.basename(parent), parent)
                 folders.clear()
-                self.paths.setdefault(os.path.basename(parent), []).append(parent)
-            for name in names:
-                if name.lower().endswith(VIDEO_SUFFIXES):
-                    self.paths.setdefault(os.path.splitext(name)[0], []).append(os.path.join(parent, name))
         if not self.paths:
             raise FileNotFoundError(f"'{folder}' holds no videos and no frame folders; name the folder that does")
+
+    def _add(self, name: str, path: str) -> None:
+        """Add a video; two links to one file are one video."""
+        paths = self.paths.setdefault(name, [])
+        if not any(os.path.samefile(path, other) for other in paths):
+            paths.append(path)
 
     def find(self, names: list[str]) -> str:
         """Return the path of a video by the names it may have; where there is none, the likeliest path.

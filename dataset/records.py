@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
-from common.text_files import read_lines
+from common.text_files import read_lines, refuses_damage, show_value
 from dataset.media import PICTURE_SIGNATURES, PICTURE_SUFFIXES
 
 CLASSES_HEADER = "# classes:"
@@ -42,6 +42,7 @@ class ListEntry:
         self.name = self.name or (os.path.splitext(base)[0] if self.num_frames is None else base)
 
 
+@refuses_damage
 def read_record(path: str | os.PathLike) -> dict[str, Any]:
     """Read a clip record.
 
@@ -90,8 +91,9 @@ def _check_record(record: dict, path: str) -> dict[str, Any]:
 
 
 def _describe_field(path: str, field: str, value: Any, expected: str) -> str:
-    got = repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
-    return f"'{path}': field '{field}' is {got}, expected {expected}; make the record again with jpg2pkl.py"
+    return (
+        f"'{path}': field '{field}' is {show_value(value)}, expected {expected}; make the record again with jpg2pkl.py"
+    )
 
 
 def _is_list_of(values: Any, kind: type | tuple) -> bool:
@@ -146,6 +148,7 @@ def resolve_path(path: str, base: str | os.PathLike) -> str:
     return joined if os.path.exists(joined) else path
 
 
+@refuses_damage
 def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[ListEntry], list[str] | None]:
     """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
 
@@ -173,14 +176,18 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
         )
     for entry in entries:
         if must_exist and not os.path.exists(entry.path):
-            is_record = entry.path.lower().endswith(".pkl")
-            advice = "run jpg2pkl.py, then data_list_gener.py" if is_record else "correct the line or get the file"
+            advice = "correct the line or get the file"
+            if is_record(entry.path):
+                advice = "run jpg2pkl.py, then data_list_gener.py"
+            elif "\\" in entry.path:
+                advice = "write the path with / instead of \\"
             raise FileNotFoundError(f"{path} line {entry.line}: '{entry.path}' does not exist; {advice}")
         if class_names and entry.label is not None and entry.label >= len(class_names):
             raise ValueError(
                 f"{path} line {entry.line}: label {entry.label}, expected 0 to {len(class_names) - 1} for the "
                 f"{len(class_names)} classes of its header; correct the line or the header"
             )
+    check_labels(entries, path)
     counts = Counter(entry.name for entry in entries)
     for entry in entries:
         if counts[entry.name] > 1:
@@ -188,9 +195,27 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
     return entries, class_names
 
 
+def check_labels(entries: list[ListEntry], path: str) -> None:
+    """Refuse a list that gives one video two labels.
+
+    Raises:
+        ValueError: names both lines.
+    """
+    first = {}
+    for entry in entries:
+        other = first.setdefault(entry.path, entry)
+        if entry.label != other.label:
+            raise ValueError(
+                f"{path}: line {other.line} gives '{entry.path}' the label {other.label}, line {entry.line} the label "
+                f"{entry.label}; take one of them out"
+            )
+
+
 def _parse_entry(line: str, number: int, path: str) -> ListEntry:
     name, num_frames, label = parse_list_line(line)
-    if label is None and not line.lower().endswith(".pkl"):
+    if num_frames == 0:
+        raise ValueError(f"{path} line {number}: got '{line}', of 0 frames; correct the line or take it out")
+    if label is None and not is_record(line):
         raise ValueError(
             f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
             "'video label'; correct the line or make the list again with data_list_gener.py"
@@ -204,12 +229,22 @@ def parse_list_line(line: str) -> tuple[str, int | None, int | None]:
     The path may contain blanks; a number that the line does not state is None.
     """
     words = line.rsplit(maxsplit=2)
-    if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
+    if len(words) == 3 and is_number(words[1]) and is_number(words[2]):
         return words[0], int(words[1]), int(words[2])
     words = line.rsplit(maxsplit=1)
-    if len(words) == 2 and words[1].isdecimal():
+    if len(words) == 2 and is_number(words[1]):
         return words[0], None, int(words[1])
     return line, None, None
+
+
+def is_record(path: str) -> bool:
+    """Whether a path is that of a record; any other file is a video."""
+    return path.lower().endswith(".pkl")
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a list is a whole number, of at most nine digits."""
+    return word.isdecimal() and len(word) < 10
 
 
 def _parse_class_names(text: str, where: str) -> list[str]:
@@ -224,6 +259,7 @@ def _parse_class_names(text: str, where: str) -> list[str]:
     return names
 
 
+@refuses_damage
 def read_official_size(path: str | os.PathLike) -> int | None:
     """Return how many videos the official split file names, of which the list may hold fewer; None if not stated."""
     if str(path).endswith(".pkl"):  # skeletons, all splits in one file

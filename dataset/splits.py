@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.text_files import read_lines
+from common.text_files import read_lines, refuses_damage
 from dataset.media import VIDEO_SUFFIXES
+from dataset.records import is_number
 
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")
 SUBSETS = ("train", "test")
@@ -60,6 +61,7 @@ def index_classes(class_names: list[str], where: str | os.PathLike = "the class 
     return labels
 
 
+@refuses_damage
 def read_class_index(path: str | os.PathLike) -> list[str]:
     """Read class names from a classInd.txt, whose lines are `id name` with ids from 1 in any order.
 
@@ -73,7 +75,7 @@ def read_class_index(path: str | os.PathLike) -> list[str]:
         words = line.split(maxsplit=1)
         if not words:
             continue
-        if len(words) < 2 or not words[0].isdecimal() or int(words[0]) in names:
+        if len(words) < 2 or not is_number(words[0]) or int(words[0]) in names:
             raise ValueError(f"{path} line {number}: got '{line}', expected 'id name', each id once; correct the line")
         names[int(words[0])] = words[1]
     if not names or sorted(names) != list(range(1, len(names) + 1)):
@@ -99,6 +101,7 @@ def describe_balance(labels: Iterable[int], class_names: list[str]) -> str:
     return f"{present}; {sizes[0][0]} ({sizes[0][1]}) to {sizes[-1][0]} ({sizes[-1][1]}) per class"
 
 
+@refuses_damage
 def read_split(path: str | os.PathLike, class_names: list[str] | None = None) -> list[tuple[str, str]]:
     """Read a trainlist or testlist, whose lines are `Class/video.avi` and, in a trainlist, a class id from 1.
 
@@ -114,7 +117,7 @@ def read_split(path: str | os.PathLike, class_names: list[str] | None = None) ->
     for number, line in enumerate(read_lines(path, "give the folder of your split files with --lists"), 1):
         if not line:
             continue
-        match = re.fullmatch(r"([^/]+)/(.+?)(?:\s+(\d+))?", line)
+        match = re.fullmatch(r"([^/]+)/(.+?)(?:\s+(\d{1,9}))?", line)
         if not match:
             raise ValueError(f"{path} line {number}: got '{line}', expected 'Class/video.avi' or 'Class/video.avi id'")
         class_name, video, class_id = match.groups()

@@ -38,6 +38,9 @@ class VideoFile:
     Args:
         path: of the file.
 
+    Attributes:
+        fps: frames a second, on average where the rate varies; 0 where nothing says it.
+
     Raises:
         UnreadableVideoError: the file has no video, no frame, or is cut off.
         OSError: it cannot be opened at all.
@@ -48,10 +51,10 @@ class VideoFile:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); get it again or take it out of the list")
         try:
-            with av.open(path) as container:
+            with av.open(f"file:{path}") as container:  # else the part before a colon would be a protocol
                 stream, self._format = self._find_stream(container), container.format.name
                 packets = [packet for packet in container.demux(stream) if packet.size]
-                num_stated = stream.frames
+                num_stated, self.fps = stream.frames, find_rate(stream, packets)
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
                 f"{path}: {os.path.getsize(path)} bytes that FFmpeg cannot read ({error.strerror}): cut off, damaged, "
@@ -220,6 +223,18 @@ def _turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:
         picture, x_sign, y_sign = picture.swapaxes(0, 1), matrix[3], matrix[1]
     picture = picture[:, ::-1] if x_sign < 0 else picture
     return np.ascontiguousarray(picture[::-1] if y_sign < 0 else picture)
+
+
+def find_rate(stream: av.video.stream.VideoStream, packets: list) -> float:
+    """Return the frames a second that a stream states, or where its time stamps say another number, theirs."""
+    stated = float(stream.average_rate or stream.guessed_rate or 0)
+    times = sorted({packet.pts for packet in packets if packet.pts is not None})
+    if len(times) < 2 or stream.time_base is None:
+        return stated
+    steps = np.diff(times)
+    if stated and steps.max() < 1.5 * steps.min():  # nothing varies but by rounding
+        return stated
+    return float((len(times) - 1) / ((times[-1] - times[0]) * stream.time_base))
 
 
 def _find_end(path: str) -> int:

@@ -16,7 +16,7 @@ import yaml
 from paddle import inference
 
 from common.command_line import hide_prints
-from common.text_files import read_text
+from common.text_files import load_yaml, read_text
 from models.parts.action_model import ActionModel
 
 STEM = "inference"  # every file of an export has this name before its suffix
@@ -108,9 +108,9 @@ def read_description(folder: str) -> dict:
     path = os.path.join(folder, f"{STEM}.yaml")
     text = read_text(path, "name a folder that tools/export.py wrote")
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"'{path}' is damaged: {' '.join(str(error).split())}; export it again") from error
+        found = load_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is damaged: {error}; export it again") from error
     known = {"paddle", "onednn", "checksums", "input", "config", "class_names"}
     if not isinstance(found, dict) or not known <= set(found):
         raise ValueError(f"'{path}' was not written by tools/export.py; name a folder that was")

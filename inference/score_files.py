@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from common import files
+from common.text_files import refuses_damage, show_value
 from engine import metrics
 
 SCORE_TYPES = {"prob": "probabilities", "score": "logits"}  # by the average_clips of test.py
@@ -38,6 +39,7 @@ class ScoreFile:
         return dataclasses.replace(self, names=names, labels=self.labels[indices], scores=self.scores[indices])
 
 
+@refuses_damage
 def read_scores(path: str) -> ScoreFile:
     """Read a score file (see `report.write_scores`).
 
@@ -62,7 +64,8 @@ def read_scores(path: str) -> ScoreFile:
     average_clips, class_names = content["protocol"].get("average_clips"), content["class_names"]
     if average_clips not in SCORE_TYPES:
         raise ValueError(
-            f"'{path}': its protocol has average_clips {average_clips!r}, expected 'prob' or 'score'; run test.py"
+            f"'{path}': its protocol has average_clips {show_value(average_clips)}, expected 'prob' or 'score'; "
+            "run test.py"
         )
     if set(content["labels"]) != set(content["scores"]) or not content["scores"]:
         raise ValueError(
@@ -96,8 +99,8 @@ def order_like(first: ScoreFile, other: ScoreFile) -> ScoreFile:
     for label, (name, other_name) in enumerate(zip(first.class_names, other.class_names, strict=True)):
         if name != other_name:
             raise ValueError(
-                f"{pair}: class {label} is {name!r} in the one and {other_name!r} in the other; score both with lists "
-                "of one class file"
+                f"{pair}: class {label} is {show_value(name)} in the one and {show_value(other_name)} in the other; "
+                "score both with lists of one class file"
             )
     _compare_names(first, other, pair)
     indices = {name: index for index, name in enumerate(other.names)}

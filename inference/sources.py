@@ -90,11 +90,11 @@ class VideoSource:
 
     def __init__(self, path: str, reader, fps: float, window_s: float | None):
         self.path, self.origin, self.reader = path, {"input": path}, reader
-        self.fps, self.window_s, self.announced = fps, window_s, None
+        self.fps, self.window_s, self.num_frames = fps, window_s, None
 
     def open(self) -> None:
-        """Read the frame rate and the announced number of frames."""
-        self.fps, self.announced = video_io.probe(self.path, self.fps)
+        """Read the frame rate and the number of frames."""
+        self.fps, self.num_frames = video_io.probe(self.path, self.fps)
 
     def read_windows(self) -> Windows:
         """Return its windows, cut to clips."""
@@ -175,24 +175,24 @@ class SkeletonSource:
     def __init__(self, file: str, name: str, annotation: dict, reader, fps: float):
         self.path, self.origin = f"{file} '{name}'", {"input": file, "recording": name}
         self.annotation, self.reader, self.fps = annotation, reader, fps
-        self.announced, self.recording = None, None
+        self.num_frames, self.recording = None, None
 
     def open(self) -> None:
         """Check the key points."""
         self.recording = pose_io.make_recording(self.path, self.annotation, self.reader.layout)
-        self.announced = self.recording.keypoint.shape[1]
+        self.num_frames = self.recording.keypoint.shape[1]
         self.reader.set_samples(self.origin["input"], [self.recording])
 
     def read_windows(self) -> Windows:
         """Return its views, those that test.py would score."""
-        return Windows([(0, self.announced, self.reader[0, 0]["inputs"])])
+        return Windows([(0, self.num_frames, self.reader[0, 0]["inputs"])])
 
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies alone."""
         layout = self.reader.layout
         points = draw_skeletons.fit_to_canvas(*_select_scored_persons(self.recording, self.reader), layout)
         figures, canvas = draw_skeletons.StickFigures(points, layout), draw_skeletons.make_canvas()
-        return (figures.draw(canvas, index) for index in range(self.announced))
+        return (figures.draw(canvas, index) for index in range(self.num_frames))
 
 
 def _select_scored_persons(recording: Recording, reader) -> tuple:
@@ -232,7 +232,7 @@ class VideoWithPosesSource:
     def __init__(self, path: str, index: dict, reader, fps: float):
         self.path, self.origin, self.index = path, {"input": path}, index
         self.reader, self.fps = reader, fps
-        self.announced, self.recording = None, None
+        self.num_frames, self.recording = None, None
 
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
@@ -242,18 +242,18 @@ class VideoWithPosesSource:
         if annotation["img_shape"] is None:
             annotation = {**annotation, "img_shape": self._find_size()}
         self.recording = pose_io.make_recording(f"'{name}'", annotation, self.reader.layout)
-        self.announced = self.recording.keypoint.shape[1]
+        self.num_frames = self.recording.keypoint.shape[1]
         self.reader.set_samples("--poses", [self.recording])
         self.reader.paths = {self.recording.name: self.path}
 
     def read_windows(self) -> Windows:
         """Return its views, those that test.py would score."""
-        return Windows([(0, self.announced, self.reader[0, 0]["inputs"])])
+        return Windows([(0, self.num_frames, self.reader[0, 0]["inputs"])])
 
     def read_pictures(self) -> Iterator[np.ndarray]:
         """Draw the bodies over the frames, scaled to the size at which they are shown."""
         figures = None
-        for index, frame in zip(range(self.announced), video_io.read_frames(self.path), strict=False):
+        for index, frame in zip(range(self.num_frames), video_io.read_frames(self.path), strict=False):
             height, width = drawing.choose_size(*frame.shape[:2])
             if figures is None:
                 figures = self._make_figures((height, width))

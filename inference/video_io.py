@@ -13,8 +13,8 @@ import numpy as np
 
 from common import files
 from dataset.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from dataset.opencv_video import open_video
 from dataset.records import ListEntry, list_frames
+from dataset.video_file import VideoFile
 from inference.input_paths import find_inputs
 from reader import boxes, frames, transforms
 
@@ -31,7 +31,7 @@ def _is_frame_folder(folder: str) -> bool:
 
 
 def probe(path: str, fps: float) -> tuple[float, int]:
-    """Return the frame rate (`fps` where none is stated) and the announced number of frames of a video or frame folder.
+    """Return the frame rate (`fps` where none is stated) and the number of frames of a video or frame folder.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -45,9 +45,8 @@ def probe(path: str, fps: float) -> tuple[float, int]:
         return fps, len(list_frames(path))
     if path.lower().endswith(PICTURE_SUFFIXES):
         raise ValueError("this is a picture; name the folder with all frames of the video")
-    capture = open_video(path)
-    stated_fps, announced = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return stated_fps if 1 <= stated_fps <= 240 else fps, max(0, int(announced))
+    file = VideoFile(path)
+    return file.fps if 1 <= file.fps <= 240 else fps, len(file)
 
 
 def read_frames(path: str, short_size: int | None = None) -> Iterator[np.ndarray]:
@@ -74,12 +73,10 @@ def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
 
 
 def _read_video(path: str, short_size: int | None) -> Iterator[np.ndarray]:
-    capture = open_video(path)
-    is_read, frame = capture.read()
-    while is_read:
+    file = VideoFile(path)
+    for _, frame in file.decode(range(len(file))):
         frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         yield frame if short_size is None else transforms.scale_short_side(frame[None], short_size)[0]
-        is_read, frame = capture.read()
 
 
 @contextlib.contextmanager

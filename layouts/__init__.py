@@ -8,10 +8,8 @@ import pathlib
 from collections.abc import Mapping
 from dataclasses import fields
 
-import yaml
-
 from common.suggestions import suggest
-from common.text_files import read_text
+from common.text_files import load_yaml, read_text, show_value
 from layouts.checks import check_layout
 from layouts.layout import Layout
 
@@ -67,10 +65,7 @@ def _read_shipped(name: str) -> Layout:
 
 def _read(path: pathlib.Path) -> Layout:
     try:
-        text = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not a yaml text: {' '.join(str(error).split())}") from error
-    try:
+        text = load_yaml(read_text(path))
         layout = _build(path.stem, text)
         check_layout(layout)
     except ValueError as error:
@@ -105,7 +100,9 @@ def _build(name: str, text) -> Layout:
 
 def _expect(value, kind, what):
     if not isinstance(value, kind):
-        raise ValueError(f"{what}: expected {'a list' if kind is list else '`key: value` lines'}, got {value!r}")
+        raise ValueError(
+            f"{what}: expected {'a list' if kind is list else '`key: value` lines'}, got {show_value(value)}"
+        )
     return value
 
 
@@ -120,7 +117,9 @@ def _build_joints(rows):
     for row in _expect(rows, list, "joints"):
         is_row = isinstance(row, list) and len(row) in (2, 4) and len(row) == len(rows[0])
         if not is_row or not all(isinstance(coordinate, (int, float)) for coordinate in row[2:]):
-            raise ValueError(f"joint {row!r}: expected [name, parent] for each joint, or [name, parent, x, y] for each")
+            raise ValueError(
+                f"joint {show_value(row)}: expected [name, parent] for each joint, or [name, parent, x, y] for each"
+            )
     joints = tuple(str(row[0]) for row in rows)
     if len(set(joints)) < len(joints):
         raise ValueError(f"joint '{next(name for name in joints if joints.count(name) > 1)}' is listed twice")
@@ -147,7 +146,7 @@ def _build_joints(rows):
 def _build_edges(edges, what, find):
     for edge in _expect(edges, list, what):
         if not isinstance(edge, list) or len(edge) != 2:
-            raise ValueError(f"{what}: expected two joints, got {edge!r}")
+            raise ValueError(f"{what}: expected two joints, got {show_value(edge)}")
     return tuple((find(joint), find(other)) for joint, other in edges)
 
 

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from common.files import RefusedPickleError
-from dataset.media import VIDEO_SUFFIXES
-from dataset.records import ListEntry, list_frames, read_record, resolve_path
+from common.pickles import RefusedPickleError
+from dataset.records import ListEntry, is_record, list_frames, read_record, resolve_path
 from dataset.video_file import UnreadableVideoError, VideoFile
 from reader.boxes import rescale_box
 from reader.fault_tolerant import DamagedSampleError
@@ -26,6 +25,7 @@ from reader.transforms import resize_into
 # OpenCV rotates pictures by their EXIF orientation by default; the header has the size before that.
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
+JPEG_SCAN = 0xDA
 JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the frame headers (SOF0 to SOF15)
 
@@ -52,7 +52,7 @@ class EncodedPicture:
             DamagedSampleError: the picture is cut short.
         """
         # Older OpenCV versions fill the missing part of a cut-off file with gray and print a line on the console only.
-        is_whole = self.data[0] != 0xFF or JPEG_END in self.data[-64:]
+        is_whole = self.data[0] != 0xFF or self.data.find(JPEG_END, _find_scan(self.data)) >= 0
         try:
             flags = REDUCED.get(reduction, cv2.IMREAD_COLOR) | AS_STORED
             frame = cv2.imdecode(np.frombuffer(self.data, np.uint8), flags) if is_whole else None
@@ -178,9 +178,7 @@ def open_video(entry: ListEntry) -> Video:
     """
     if os.path.isdir(entry.path):
         return _open_folder(entry)
-    if entry.path.lower().endswith(VIDEO_SUFFIXES):
-        return _open_file(entry)
-    return _open_record(entry)
+    return _open_record(entry) if is_record(entry.path) else _open_file(entry)
 
 
 def _open_folder(entry: ListEntry) -> Video:
@@ -199,6 +197,10 @@ def _open_file(entry: ListEntry) -> Video:
         raise DamagedSampleError(str(error)) from error
     except OSError as error:
         raise DamagedSampleError(f"{entry.path}: {error.strerror}") from error
+    if entry.num_frames not in (None, len(file)):
+        raise DamagedSampleError(
+            f"{entry.path}: {len(file)} frames, line {entry.line} of the list says {entry.num_frames}; correct it"
+        )
     return Video(entry.name, entry.label, VideoFrames(file), entry.path)
 
 
@@ -296,6 +298,15 @@ def _read_size(data: bytes, name: str) -> tuple[int, int]:
         # 0xFF may be repeated as padding
         position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     raise DamagedSampleError(f"{name}: {len(data)} bytes, not a whole JPEG or PNG picture; run avi2jpg.py again")
+
+
+def _find_scan(data: bytes) -> int:
+    """Return where the compressed part of a JPEG picture begins, behind headers that may hold a whole small picture."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != JPEG_SCAN:
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        position += 1 if data[position + 1] == 0xFF else 2 + length
+    return position
 
 
 def _format_size(size: tuple) -> str:

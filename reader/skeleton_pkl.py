@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
+from common.text_files import refuses_damage, show_value
 from layouts import LAYOUTS, Layout
 
 GIB = 2**30
@@ -35,6 +36,7 @@ class Recording:
     img_shape: tuple | None
 
 
+@refuses_damage
 def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: float) -> tuple[list, list | None]:
     """Read the recordings of a split, in its order.
 
@@ -111,7 +113,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
         raise ValueError(f"{where}: keypoint_score is of shape {np.shape(score)}, expected {shape[:3]}")
     label, length = annotation.get("label"), annotation.get("total_frames")
     if not isinstance(label, (int, np.integer)):
-        raise ValueError(f"{where}: label is {label!r}, expected one whole number; run skeleton2pkl.py again")
+        raise ValueError(f"{where}: label is {show_value(label)}, expected one whole number; run skeleton2pkl.py again")
     return Recording(
         str(annotation["frame_dir"]),
         int(label),

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -258,9 +259,9 @@ def test_broken_videos_are_named_with_the_reason_and_stop_nothing(tree, capsys):
     assert extract(tree) == 0
     reasons = read_reasons(tree / "UCF-101_jpg" / "failed.csv")
     assert sorted(reasons) == ["Run/empty", "Run/half", "Run/header", "Run/text"]
-    assert reasons["Run/empty"] == "the file is empty (0 bytes)"
-    assert "of 60 announced frames can be decoded: cut off or damaged" in reasons["Run/half"]
-    assert reasons["Run/text"] == "OpenCV cannot open it (9 bytes): cut off, damaged, or no video"
+    assert "the file is empty (0 bytes)" in reasons["Run/empty"]
+    assert re.search(r"half.avi: cut off or damaged, \d+ frames can be found", reasons["Run/half"])
+    assert "text.mp4: 9 bytes that FFmpeg cannot read" in reasons["Run/text"]
     assert sorted(os.listdir(tree / "UCF-101_jpg")) == ["Biking", "Run", "failed.csv", "settings.json"]
     assert os.listdir(tree / "UCF-101_jpg" / "Run") == ["v_Run_g01_c01"]
     assert "4 FAILED, see" in capsys.readouterr().out

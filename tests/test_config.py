@@ -261,3 +261,23 @@ def test_a_shipped_text_is_found_from_any_folder_and_one_that_stands_there_comes
         FileNotFoundError, match="config 'configs/quickstrt.txt' does not exist; did you mean 'configs/qu"
     ):
         texts.load_config("configs/quickstrt.txt")
+
+
+BOMB = "MODEL:\n  a0: &a0 [1]\n" + "".join(f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (BOMB, "make more than 100000 values"),
+        ("MODEL:\n  x: &x [*x]\n", "line 2: an anchor (&) whose value refers to itself (*)"),
+        ("MODEL: " + "[" * 5000, "line 1: brackets in brackets without end"),
+        ("MODEL:\n  ? [a, b]\n  : 1\n", "line 2: a key is a word"),
+    ],
+    ids=["bomb", "ring", "deep", "key"],
+)
+def test_yaml_that_never_ends_is_refused(text, message, tmp_path):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ValueError, match="a.yaml: not a config text") as caught:
+        texts.load_config(str(tmp_path / "a.yaml"))
+    assert message in str(caught.value)

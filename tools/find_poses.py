@@ -29,8 +29,8 @@ from common.command_line import CommandLine, run_main
 from common.files import write_atomically
 from common.processes import run_jobs, write_failures
 from dataset.media import VIDEO_SUFFIXES
-from dataset.opencv_video import is_truncated, open_video
 from dataset.records import natural_order
+from dataset.video_file import VideoFile
 
 INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm"
 LANDMARKS = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
@@ -164,13 +164,9 @@ def read_frames(path: str) -> Iterator[np.ndarray]:
     Raises:
         ValueError: the video cannot be read completely.
     """
-    capture = open_video(path)
-    announced, num_read = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0
-    while (frame := capture.read()[1]) is not None:
-        num_read += 1
+    file = VideoFile(path)
+    for _, frame in file.decode(range(len(file))):
         yield frame
-    if num_read == 0 or is_truncated(num_read, announced):
-        raise ValueError(f"only {num_read} of {announced:.0f} announced frames can be decoded: cut off or damaged")
 
 
 if __name__ == "__main__":

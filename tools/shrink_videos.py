@@ -30,7 +30,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 from common.command_line import CommandLine, run_main
 from common.files import UNFINISHED, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
-from dataset.media import VIDEO_SUFFIXES
+from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
 from dataset.video_file import UnreadableVideoError, VideoFile
 
@@ -127,9 +127,9 @@ def find_videos(folder: str, out: str) -> tuple[list, dict[str, str]]:
         raise ValueError(f"'{out}' and '{folder}': one lies in the other; choose an --out beside the folder of videos")
     found = [
         os.path.relpath(os.path.join(parent, name), folder)
-        for parent, _, names in os.walk(folder, followlinks=True)
+        for parent, _, names in walk(folder)
         for name in names
-        if name.lower().endswith(VIDEO_SUFFIXES) and not name.startswith(".")
+        if name.lower().endswith(VIDEO_SUFFIXES)
     ]
     if not found:
         raise FileNotFoundError(f"no videos ({', '.join(VIDEO_SUFFIXES)}) in '{folder}'; name the folder that has them")

@@ -88,7 +88,10 @@ def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
                 f"neither '{stem}_label.pkl' nor '{path}' exists; the labels must lie beside the data"
             )
         labels = np.load(path, allow_pickle=False)
-    labels = np.asarray(labels).ravel()
+    try:
+        labels = np.asarray(labels).ravel()
+    except ValueError:  # lists of different lengths
+        raise ValueError(f"'{path}' holds lists in lists, expected whole numbers from 0; correct it") from None
     if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
         raise ValueError(f"'{path}' holds {labels.dtype} labels, expected whole numbers from 0; correct it")
     if names is not None and len(names) != len(labels):

@@ -9,6 +9,7 @@ import argparse
 import numpy as np
 
 from common.files import load_pickle
+from common.text_files import show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
 
@@ -62,7 +63,7 @@ def check_annotation(raw: dict, sample: RawSample) -> dict:
     where = f"'{sample.path}' annotation {sample.index} ({sample.name})"
     keypoint, label, score = (raw.get(key) for key in ("keypoint", "label", "keypoint_score"))
     if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
-        raise ValueError(f"{where}: label is {label!r}, expected a whole number from 0")
+        raise ValueError(f"{where}: label is {show_value(label)}, expected a whole number from 0")
     if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
         raise ValueError(f"{where}: keypoint is {describe(keypoint)}, expected numbers (M, T, V, C)")
     if keypoint.shape[-1] not in (2, 3):

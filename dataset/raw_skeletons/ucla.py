@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 
+from common.text_files import show_value
 from dataset.raw_skeletons.json_file import JsonFile
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
@@ -61,7 +62,9 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     file = JsonFile(sample.path)
     for key, expected in (("file_name", sample.name), ("label", sample.label + 1)):
         if file.get((key,), type(expected)) != expected:
-            raise file.make_error((key,), f"is {file.content[key]!r}, expected {expected!r}; get the file again")
+            raise file.make_error(
+                (key,), f"is {show_value(file.content[key])}, expected {expected!r}; get the file again"
+            )
     frames = [read_frame(file, ("skeletons", number)) for number in range(len(file.get(("skeletons",), list)))]
     keypoint = np.array(frames, np.float64).reshape(1, -1, NUM_JOINTS, 3)
     return make_annotation(sample, sample.label, keypoint, MAX_METRES)

@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from common.files import RefusedPickleError, load_pickle
+from common.files import load_pickle
+from common.pickles import RefusedPickleError
 from dataset.records import (
     ListEntry,
     list_frames,
@@ -220,3 +221,22 @@ def test_flow_beside_the_frames_is_left_out(tmp_path):
     for name in ("img_00001.jpg", "img_00002.jpg", "flow_x_00001.jpg", "flow_y_00001.jpg"):
         (tmp_path / name).write_bytes(b"x")
     assert list_frames(tmp_path) == ["img_00001.jpg", "img_00002.jpg"]
+
+
+def test_a_video_with_two_labels_is_refused_with_both_lines(tmp_path):
+    path = tmp_path / "a.list"
+    path.write_text("x.avi 0\ny.avi 1\nx.avi 1\n")
+    with pytest.raises(ValueError, match="a.list: line 1 gives '.*x.avi' the label 0, line 3 the label 1"):
+        read_list(path, must_exist=False)
+    path.write_text("x.avi 0\nx.avi 0\n")
+    assert len(read_list(path, must_exist=False)[0]) == 2
+
+
+def test_lines_of_no_frames_and_backslashes_are_explained(tmp_path):
+    path = tmp_path / "a.list"
+    path.write_text("a.avi 0 1\n")
+    with pytest.raises(ValueError, match="a.list line 1: got 'a.avi 0 1', of 0 frames"):
+        read_list(path)
+    path.write_text("A\\a.avi 1\n")
+    with pytest.raises(FileNotFoundError, match=r"write the path with / instead of \\"):
+        read_list(path)

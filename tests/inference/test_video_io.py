@@ -86,10 +86,10 @@ def test_frames_of_several_sizes_are_refused(tmp_path):
     "name, content, message",
     [
         ("missing.avi", None, "no such file or folder; check the path"),
-        ("empty.avi", b"", r"cannot open it \(0 bytes\): cut off, damaged, or no video"),
-        ("noise.mp4", b"noise" * 99, r"cannot open it \(495 bytes\)"),
+        ("empty.avi", b"", r"empty.avi: the file is empty \(0 bytes\)"),
+        ("noise.mp4", b"noise" * 99, r"495 bytes that FFmpeg cannot read"),
         ("00001.jpg", b"x", "this is a picture; name the folder"),
-        (".", None, r"holds neither videos \(.avi, .mp4, .*\) nor frames"),
+        (".", None, r"holds neither videos \(.avi, .divx, .mp4, .*\) nor frames"),
     ],
 )
 def test_what_cannot_be_read_is_told(tmp_path, name, content, message):

@@ -1,5 +1,6 @@
 """Video files as samples of a list: the clips are those of the frames, and what is bad is named, not lost."""
 
+import cv2
 import numpy as np
 import pytest
 from numbered_videos import (
@@ -15,7 +16,8 @@ from ramp_videos import write_frames, write_video
 
 from dataset.records import ListEntry, read_list
 from reader.clips import Clips
-from reader.frames import EncodedClip, open_video
+from reader.fault_tolerant import DamagedSampleError
+from reader.frames import EncodedClip, EncodedPicture, open_video
 
 WHOLE = {"crop_size": HEIGHT, "short_size": HEIGHT}  # the films are as high as this: no pixel is resized
 
@@ -102,11 +104,12 @@ def full(clips, index):
 
 def test_the_folder_of_a_video_must_not_contradict_its_label(film, tmp_path):
     (tmp_path / "B").mkdir()
-    (tmp_path / "B" / "x.mp4").write_bytes(film.read_bytes())
-    clips = Clips(write_list(tmp_path, "B/x.mp4 1", "B/x.mp4 0"), "test", clip_len=4, **WHOLE)
+    for name in ("x.mp4", "y.mp4"):
+        (tmp_path / "B" / name).write_bytes(film.read_bytes())
+    clips = Clips(write_list(tmp_path, "B/x.mp4 1", "B/y.mp4 0"), "test", clip_len=4, **WHOLE)
     assert clips[0, 0]["label"] == 1
     with pytest.raises(
-        ValueError, match="line 3: '.*x.mp4' has label 0, but its video is of class 'B', which has label 1"
+        ValueError, match="line 3: '.*y.mp4' has label 0, but its video is of class 'B', which has label 1"
     ):
         clips[0, 1]
 
@@ -163,3 +166,15 @@ def test_a_video_that_changes_its_size(film, tmp_path):
     video.frames.file.decode = lambda numbers: iter([(0, frames[0]), (5, frames[5][:-2])])
     with pytest.raises(ValueError, match="frame 5: 96 x 62 pixels, expected 96 x 64"):
         decode_whole(video, [0, 5])
+
+
+@pytest.mark.parametrize("trailer", [b"", bytes(5000), b"\xff\xda trailer of a phone " * 20])
+def test_what_follows_the_end_of_a_jpeg_does_not_matter(trailer):
+    picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    thumbnail = cv2.imencode(".jpg", picture[:8, :8])[1].tobytes()
+    jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+    exif = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    whole = jpeg[:2] + exif + jpeg[2:]
+    assert EncodedPicture(whole + trailer, "a.jpg").decode(1).shape == (24, 32, 3)
+    with pytest.raises(DamagedSampleError, match="a.jpg: .* cut short or not a picture"):
+        EncodedPicture(whole[:-40], "a.jpg").decode(1)

@@ -76,8 +76,9 @@ def test_the_model_table(capsys):
     for row in rows:
         median, low, high = read_spread(row[2])
         assert 0 < low <= median <= high
-        milliseconds = 1000 * int(row[1]) / median
-        assert float(row[3]) == pytest.approx(milliseconds, rel=0.3)  # of two repeats the medians differ a little
+        # A median of times is between the times of the slowest and the fastest repeat; the table rounds.
+        milliseconds = float(row[3])
+        assert 0.9 * 1000 * int(row[1]) / high <= milliseconds <= 1.1 * 1000 * int(row[1]) / low
         assert before_gib <= float(row[5]) < 4
     training, inference, video = (int(row[4]) for row in rows)
     assert training > 2 * inference > 0 and inference == video  # the way back and the update; any number of clips
