@@ -342,7 +342,7 @@ def test_videos_without_their_key_points_are_named(tmp_path, capsys):
     assert "films/other.avi: FAILED: no key points for it: no recording of --poses is called 'other'" in printed
     assert "films/short.avi: FAILED: films/short.avi: 9 frames, --poses has key points of 20: they are not" in printed
     assert "films/twice.avi: FAILED: two recordings of --poses have its name, 'twice' and 'Bow/twice'" in printed
-    assert "films/broken.avi: FAILED: OpenCV cannot open it" in printed
+    assert "films/broken.avi: FAILED: films/broken.avi: 404 bytes that FFmpeg cannot read" in printed
     assert "4 of 5 inputs FAILED" in printed
     assert sorted(os.listdir("out")) == ["good_predict.json", "good_predict.png", "good_predict.webm"]
 

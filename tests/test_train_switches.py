@@ -113,14 +113,15 @@ def test_frozen_parts_do_not_move_nor_their_statistics_when_asked(run):
     kept = run(*words, *start, "RUN.train_from=layer4", "RUN.freeze_statistics=True", save_dir="kept")
     moved = find_moved(first, kept)
     assert {name for name in moved if name.endswith("_mean")} and not any(map(is_before, moved))
-    assert moved == find_moved(first, run(*words, *start, "RUN.freeze_until=layer3", "RUN.freeze_statistics=True"))
+    until = ["RUN.freeze_until=layer3", "RUN.freeze_statistics=True"]
+    assert moved == find_moved(first, run(*words, *start, *until, save_dir="until"))
     assert set(kept["optimizer"]) == weights
     with pytest.raises(
         ValueError, match=r"RUN.train_from: no module 'layre4'; did you mean 'layer4'\? \(modules: conv1, "
     ):
-        run(*words, "RUN.train_from=layre4")
+        run(*words, "RUN.train_from=layre4", save_dir="none")
     with pytest.raises(ValueError, match="RUN.freeze_until: 'fc' leaves nothing to train"):
-        run(*words, "RUN.freeze_until=fc")
+        run(*words, "RUN.freeze_until=fc", save_dir="none")
 
 
 def test_a_run_that_gets_no_better_stops_and_says_why(run, capsys):
@@ -176,7 +177,7 @@ def test_mixed_precision_and_synchronized_batch_norm_say_what_a_cpu_cannot_do(ru
     assert "RUN.amp_level=O1: Paddle computes in float16 on GPUs only; this is float32" in out
     assert "precision  O1, float32 on a CPU" in out and find_moved(plain, half) == set()
     with pytest.raises(ValueError, match="RUN.sync_bn: Paddle synchronizes batch norm on GPUs only"):
-        run("RUN.sync_bn=True")
+        run("RUN.sync_bn=True", save_dir="none")
 
 
 def test_memory_that_runs_out_proposes_the_batch_that_fits(run, monkeypatch):

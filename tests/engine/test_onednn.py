@@ -161,7 +161,8 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_bits_or_with_the_other_st
     write_config(tmp_path / "c.txt")
 
     def run(save_dir, epochs, kind, *words):
-        words = ["--epoch", str(epochs), "-o", f"RUN.cpu_backend={kind}", "-o", "OPTIMIZER.learning_rate=0.001", *words]
+        optimizer = ["-o", "OPTIMIZER.learning_rate=0.001", "-o", "OPTIMIZER.schedule_epochs=2"]
+        words = ["--epoch", str(epochs), "-o", f"RUN.cpu_backend={kind}", *optimizer, *words]
         train.main(["--config", "c.txt", "--root", "data", "--save_dir", save_dir, "--use_gpu", "False", *words])
         weights = checkpoint.load_checkpoint(f"{save_dir}/resnet_model")["model"]
         return {name: np.asarray(value) for name, value in weights.items()}
