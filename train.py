@@ -85,6 +85,8 @@ def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
 
     size = (len(class_names), progress.epoch, progress.step)
     logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, *size))
+    for doubt in [] if settings.overfit else run_card.find_doubtful_data(class_names, train_loader, valid_loader):
+        logging.warning(doubt)
     if reason := run_folder.find_stop_reason(progress, settings):
         logging.info(reason)
         return

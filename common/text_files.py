@@ -6,14 +6,20 @@ import io
 import json
 import logging
 import os
+import re
 import reprlib
+import tokenize
 from collections.abc import Callable
 from typing import Any
 
 import yaml
 
 # What Python raises where a value is not what its reader takes it for.
-SURPRISES = (ArithmeticError, AttributeError, csv.Error, LookupError, RecursionError, TypeError, ValueError)
+SURPRISES = (
+    ArithmeticError, AttributeError, csv.Error, LookupError, RecursionError, SyntaxError, TypeError, ValueError,
+    tokenize.TokenError,
+)  # fmt: skip
+MAX_DIGITS = 4000  # of a number; Python refuses to read more than 4300
 MAX_SHOWN = 60  # characters of a value in a message
 MAX_YAML_VALUES = 100_000  # of a text, those that aliases repeat included
 
@@ -87,6 +93,9 @@ def parse_json(text: str, path: str | os.PathLike) -> Any:
         fault = f"line {error.lineno}: no whole json ({error.msg}, column {error.colno})"
     except RecursionError:
         fault = "line 1: brackets in brackets without end"
+    except ValueError:  # of Python's limit on the digits of a number
+        digits = re.search(rf"\d{{{MAX_DIGITS}}}", text)
+        fault = f"line {text.count(chr(10), 0, digits.start() if digits else 0) + 1}: a number of thousands of digits"
     raise ValueError(f"'{os.fspath(path)}' {fault}; get the file again")
 
 
@@ -135,6 +144,8 @@ def _count_values(node: yaml.Node, counts: dict) -> int:
         counts: {id of a node: its number}; 0 for those that this one is inside of.
     """
     line = f"line {node.start_mark.line + 1}"
+    if isinstance(node, yaml.ScalarNode) and len(node.value) > MAX_DIGITS and node.value.strip("+-").isdigit():
+        raise ValueError(f"{line}: a number of {len(node.value)} digits")
     if id(node) not in counts:
         counts[id(node)] = 0
         children = node.value if isinstance(node, (yaml.SequenceNode, yaml.MappingNode)) else []

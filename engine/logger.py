@@ -12,6 +12,7 @@ import numpy as np
 import tqdm
 
 from common import curves, files, screen
+from common.text_files import decode_text
 
 STEP_TAGS = "train/step_"  # of the numbers of an update; those of an epoch have other tags
 VDL_FILE = "vdlrecords.run.log"  # the same after a resume: VisualDL shows only the newest file of a folder
@@ -194,13 +195,24 @@ def _truncate_jsonl(jsonl_file: str, last_step: int, num_epochs: int | None) -> 
     """
     if not os.path.exists(jsonl_file):
         return []
-    with open(jsonl_file, encoding="utf-8") as file:
-        lines = [line for line in file if line.endswith("}\n")]
-    rows = [json.loads(line) for line in lines]
+    with open(jsonl_file, "rb") as file:
+        data = file.read()
+    lines = list(io.StringIO(decode_text(data[: data.rfind(b"\n") + 1], jsonl_file)))
+    rows = [_parse_row(line, f"'{jsonl_file}' line {number}") for number, line in enumerate(lines, 1)]
     kept = [index for index, row in enumerate(rows) if _is_kept(row, last_step, num_epochs)]
     with files.write_atomically(jsonl_file, "w") as file:
         file.writelines(lines[index] for index in kept)
     return [rows[index] for index in kept]
+
+
+def _parse_row(line: str, where: str) -> dict:
+    try:
+        row = json.loads(line)
+    except (RecursionError, ValueError):
+        row = None
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), int) for key in ("step", "epoch")):
+        raise ValueError(f"{where}: damaged; remove the line, or the file, and start again")
+    return row
 
 
 def _is_kept(row: dict, last_step: int, num_epochs: int | None) -> bool:

@@ -63,6 +63,23 @@ def describe_run(
     return "\n".join(f"{name:>{width}}  {text}" for name, text in rows.items())
 
 
+def find_doubtful_data(class_names: list, train_loader, valid_loader) -> list[str]:
+    """Return what makes a figure worthless though everything runs, one sentence each.
+
+    Args:
+        valid_loader: None if the run does not validate.
+    """
+    found = [f"there is one class only, '{class_names[0]}': nothing to tell apart"] if len(class_names) == 1 else []
+    if valid_loader is not None:
+        trained, validated = (set(loader.describe_samples()) for loader in (train_loader, valid_loader))
+        if shared := len(trained & validated):
+            found.append(
+                f"{shared} of {valid_loader.num_samples} samples to validate on stand in the training list too: their "
+                "accuracy says nothing of new ones"
+            )
+    return found
+
+
 def describe_versions() -> str:
     """Return the versions of Python and of the packages that affect results, in one line."""
     return (

@@ -30,14 +30,15 @@ from tools.measure.tables import format_table
 from tools.samples.good_files import READERS
 
 PYTHONS_WORDS = re.compile(
-    r"has no attribute|unhashable|not subscriptable|out of range for|index out of range|NoneType|invalid literal"
+    r"has no attribute|unhashable|not subscriptable|out of range for|index out of range|'NoneType'|invalid literal"
     r"|could not convert|unsupported operand|codec can't|Exceeds the limit|recursion depth|not iterable|object of type"
     r"|must be (str|real|an integer|a string)|not supported between|takes \d+ positional|missing \d+ required"
     r"|too many values|not enough values|cannot reshape|setting an array|broadcast|Traceback|<class '"
 )
 # A line of a text, or the value that is wrong; or there is nothing to point at.
 PLACE = re.compile(
-    r"(line|item|joint|section|class id) ['\[\d]|section \w|names no|has no body|is empty|labels|expected"
+    r"(line|item|joint|section|class id|key|value|from) -?['\[\d]"
+    r"|section \w|names no|has no body|is empty|labels|expected"
 )
 STRANGE_VALUES = (None, -1, 10**30, 1.5, float("nan"), float("inf"), True, "", "x", "\x00", "跳", [], {}, [[]], [None])
 STRANGE_TEXTS = (

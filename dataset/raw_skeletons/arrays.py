@@ -6,10 +6,12 @@ the part before `_data` is the name of the split. Frames that are zero at the en
 
 import argparse
 import os
+import tokenize
 
 import numpy as np
 
 from common.files import load_pickle
+from common.text_files import show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
@@ -66,8 +68,8 @@ def open_array(path: str) -> np.ndarray:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"'{path}' is no whole npy file of numbers ({error}); get it again") from None
+    except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
+        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
     if not isinstance(array, np.ndarray):
         raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
     if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):

@@ -16,10 +16,11 @@ import numpy as np
 from common.text_files import decode_text
 from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
+from dataset.records import is_number
 
 NUM_JOINTS = 33
 MAX_VALUE = 20_000  # coordinates are fractions of the picture, metres or pixels
-WIDE = re.compile(r"(x|y|z|v|vis|visibility)_?(\d+)", re.IGNORECASE)
+WIDE = re.compile(r"(x|y|z|v|vis|visibility)_?(\d{1,6})", re.IGNORECASE)
 AXES = {"x": 0, "y": 1, "z": 2, "v": 3, "vis": 3, "visibility": 3}
 LONG = {"frame": 0, "frame_id": 0, "frame_index": 0, "landmark": 1, "landmark_id": 1, "landmark_index": 1}
 
@@ -90,7 +91,7 @@ def read_long(sample: RawSample, rows: list[list[str]], names: list[str]) -> np.
     frames = {}
     for line, row in enumerate(rows, 2):
         frame, joint = (row[keys[key]] for key in (0, 1))
-        if not frame.isdecimal() or not joint.isdecimal() or int(joint) >= NUM_JOINTS or int(frame) > 10**6:
+        if not is_number(frame) or not is_number(joint) or int(joint) >= NUM_JOINTS or int(frame) > 10**6:
             raise _make_error(
                 sample, line, f"got frame '{frame}' and landmark '{joint}', expected numbers from 0, 0 to 32"
             )

@@ -14,6 +14,7 @@ import numpy as np
 
 from dataset.raw_skeletons.samples import read_bytes
 
+MAX_DIGITS = 30  # of a whole number; a body's id has 17
 NUM_JOINTS = 25
 BODY_WORDS, JOINT_WORDS = 10, 12
 USED_COLUMNS = (0, 1, 2, 11)  # of a joint's line: x, y, z, and the tracking state (0 not seen, 1 guessed, 2 seen)
@@ -129,14 +130,14 @@ class _Text:
         """Read a line that holds one whole number from 0."""
         self.check_line(line, 1, what)
         word = self.read_word(line)
-        if not word.isdigit():
+        if not word.isdigit() or len(word) > MAX_DIGITS:
             raise self.make_error(line, f"got '{word.decode()[:40]}', expected {what}, a whole number from 0")
         return int(word)
 
     def read_id(self, line: int) -> int:
         """Read a body's id, which has more digits than float64 holds."""
         word = self.read_word(line)
-        if not word.isdigit():
+        if not word.isdigit() or len(word) > MAX_DIGITS:
             raise self.make_error(line, f"got '{word.decode()[:40]}', expected a body's id, a whole number")
         return int(word)
 

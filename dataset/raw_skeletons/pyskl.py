@@ -23,9 +23,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
     Raises:
         ValueError: no pkl of that form.
     """
-    content = load_pickle(args.raw)
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise ValueError(f"'{args.raw}' is no dict of 'split' and 'annotations'; give a pkl of PYSKL or MMAction2")
+    content = read_content(args.raw)
     samples, annotations, failed, skipped, known = [], [], {}, {}, set()
     for index, raw in enumerate(content["annotations"]):
         name = raw.get("frame_dir") if isinstance(raw, dict) else None
@@ -43,7 +41,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
             failed[name] = ("empty", str(error))
         except ValueError as error:
             failed[name] = ("damaged", str(error))
-    splits = content.get("split") if isinstance(content.get("split"), dict) else {}
+    splits = content["split"]
     for split, names in splits.items():
         skipped.update(
             {f"{split}: {name}": "the split names it, but it has no annotation" for name in set(names) - known}
@@ -51,6 +49,22 @@ def find_samples(args: argparse.Namespace) -> RawSet:
     class_names = (find_class_names(args) if args.classes else None) or content.get("class_names")
     layout = args.layout or content.get("layout") or (find_layout(annotations[0]) if annotations else None)
     return RawSet(samples, splits, class_names, layout, skipped, annotations=annotations, failed=failed)
+
+
+def read_content(path: str) -> dict:
+    """Read the file; its splits are lists of names, its annotations a list of whatever.
+
+    Raises:
+        ValueError: no pkl of that form.
+    """
+    content = load_pickle(path)
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
+        raise ValueError(f"'{path}' is no dict of 'split' and 'annotations'; give a pkl of PYSKL or MMAction2")
+    splits = content.get("split") if isinstance(content.get("split"), dict) else {}
+    for split, names in splits.items():
+        if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"'{path}': split {show_value(split)} is no list of names; make the file again")
+    return {**content, "split": splits}
 
 
 def find_layout(annotation: dict) -> str | None:

@@ -149,6 +149,7 @@ def other_machine(place, tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_two_machines_that_differ_train_nothing(place, other_machine):
     """Lists of different length, too, end in a sentence on both."""
     own = train_words("apart", 2, "--learning_rate", "0.001")
@@ -203,6 +204,11 @@ def test_the_short_form_starts_and_reports(place):
     finish(start(score, place))
     scored = json.loads((place / "short/resnet_model_test.jsonl").read_text().splitlines()[-1])
     assert scored["test/loss"] == pytest.approx(value, rel=1e-6)  # rank 0's weights are those both validated with
+
+
+@pytest.mark.long
+def test_a_process_that_fails_is_named_with_its_last_words(place):
+    flags = ["--config", "resnet.txt", "--root", "data", "--save_dir", "short", "--gpus", "2", "--epoch", "1"]
     flags += ["--overwrite", "--learning_rate", "1e6", "-o", "OPTIMIZER.weight_decay=1e6"]
     out = finish(start([sys.executable, ROOT / "train.py", *flags], place), status=1)
     assert "one of the 2 processes failed, the others were stopped; their last words:" in out

@@ -100,3 +100,14 @@ def test_the_disk_is_that_of_the_folder_of_the_run(tmp_path, monkeypatch):
 
 def test_versions_fix_the_environment():
     assert paddle.__version__ in run_card.describe_versions()
+
+
+def test_data_whose_figure_says_nothing_is_named():
+    train = types.SimpleNamespace(describe_samples=lambda: [("a", 0), ("b", 1), ("c", 1)])
+    valid = types.SimpleNamespace(describe_samples=lambda: [("a", 0), ("c", 1), ("c", 0), ("d", 1)], num_samples=4)
+    shared = run_card.find_doubtful_data(["Bow", "Wave"], train, valid)
+    assert [doubt.partition(" stand")[0] for doubt in shared] == ["2 of 4 samples to validate on"]
+    assert run_card.find_doubtful_data(["Bow"], train, None) == [
+        "there is one class only, 'Bow': nothing to tell apart"
+    ]
+    assert run_card.find_doubtful_data(["Bow", "Wave"], train, None) == []

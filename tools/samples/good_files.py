@@ -65,7 +65,7 @@ def of_raw(module, **flags) -> Callable[[pathlib.Path], Any]:
 
 def read_array(path: pathlib.Path) -> None:
     """Read all samples of an array and of its labels."""
-    args = argparse.Namespace(raw=str(path.with_name("train_data.npy")), classes=None, layout=None)
+    args = argparse.Namespace(raw=str(path.with_name("train_data.npy")), classes=None, layout="ntu25")
     for sample in arrays.find_samples(args).samples:
         arrays.read_sample(sample, args)
 
@@ -151,7 +151,11 @@ LOG = [{"step": step, "epoch": 0, "train/step_loss": 1.5} for step in range(1, 4
 ARRAY = RNG.uniform(0, 1, (2, 3, NUM_FRAMES, 25, 2)).astype(np.float32)
 ARRAY_LABELS = (["a", "b"], [0, 1])
 PERSON = {"pose": (POINTS[0, :18, :2] / 100).ravel().tolist(), "score": [0.5] * 18}
-KINETICS = {"data": [{"frame_index": 1, "skeleton": [PERSON]}, {"frame_index": 2, "skeleton": [PERSON]}]}
+KINETICS = {
+    "data": [{"frame_index": 1, "skeleton": [PERSON]}, {"frame_index": 2, "skeleton": [PERSON]}],
+    "label": "abseiling",
+    "label_index": 0,
+}
 UCLA = {"file_name": "a_g01", "skeletons": (POINTS[:, :20] / 100).tolist(), "label": 1}
 TRIPLES = POINTS[:, :NUM_JOINTS].copy()
 TRIPLES[..., 2] = 0.9

@@ -24,6 +24,8 @@ SAFETENSORS_TYPES = {
     **{"I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1", "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1"},
 }
 
+PYTHONS_OWN = ("invalid literal", "could not convert", "Exceeds the limit")  # of a number in a damaged pickle
+
 
 def read_torch_file(path: str | os.PathLike) -> Any:
     """Read a file of `torch.save` or a .safetensors file.
@@ -46,11 +48,10 @@ def read_torch_file(path: str | os.PathLike) -> Any:
             read_content = _choose_reader(file.read(512), size)
             file.seek(0)
             return read_content(file)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
         except Exception as error:  # a damaged pickle or archive may raise any type
-            reason = f"{type(error).__name__}: {error}"
-            raise ValueError(f"{where} is damaged or cut off ({reason}); download it again") from error
+            if type(error) is ValueError and not str(error).startswith(PYTHONS_OWN):
+                raise ValueError(f"{where}: {error}") from error
+            raise ValueError(f"{where} is damaged or cut off ({type(error).__name__}); download it again") from error
 
 
 def _choose_reader(head: bytes, size: int) -> Callable[[IO], Any]:

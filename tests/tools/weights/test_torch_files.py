@@ -301,7 +301,7 @@ CLAIMS = [
     ({"count": -24}, "a size of -24"),
     ({"size": ("24",)}, "a size of '24'"),
     ({"size": (4, 6)}, "zip() argument 2 is shorter"),
-    ({"key": "../../etc/passwd"}, "is damaged or cut off (KeyError: 'a/data/../../etc/passwd')"),
+    ({"key": "../../etc/passwd"}, "is damaged or cut off (KeyError)"),
     ({"kind": "QInt8Storage"}, "a storage of type torch.QInt8Storage; known are DoubleStorage, FloatStorage"),
 ]
 
@@ -322,7 +322,7 @@ def test_legacy_claims_are_refused_too(tmp_path):
         ({"kind": "DoubleStorage"}, "the file ends 96 bytes before them"),
         ({"kind": "ByteStorage"}, "72 bytes are left over"),
         ({"offset": 1}, "from element 1 of a storage of 24"),
-        ({"key": "1"}, "damaged or cut off (KeyError: '0')"),
+        ({"key": "1"}, "damaged or cut off (KeyError)"),
     ]:
         text = claim(**changes)
         (tmp_path / "a.pth").write_bytes(fake_torch.join_legacy(text, {"0": Storage(NUMBERS)}))
