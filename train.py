@@ -85,8 +85,7 @@ def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
 
     size = (len(class_names), progress.epoch, progress.step)
     logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, *size))
-    for doubt in [] if settings.overfit else run_card.find_doubtful_data(class_names, train_loader, valid_loader):
-        logging.warning(doubt)
+    run_card.warn_of_data(class_names, train_loader, None if settings.overfit else valid_loader)
     if reason := run_folder.find_stop_reason(progress, settings):
         logging.info(reason)
         return
@@ -111,10 +110,9 @@ def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
             )
             if settings.histogram_interval and progress.epoch % settings.histogram_interval == 0:
                 run_log.histograms(progress.epoch - 1, trainer.histogram_values(model))
-            if settings.overfit and progress.awaits_validation:
-                with step.evaluating():
-                    trainer.compute_norm_statistics(step, train_loader)
             if progress.awaits_validation:  # which may fail, and must not cost the epoch
+                if settings.overfit:
+                    trainer.compute_norm_statistics(step, train_loader)
                 folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names))
         figures = {}
         if valid_loader is not None and progress.awaits_validation:

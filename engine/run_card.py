@@ -1,5 +1,6 @@
 """The run card: a summary of a run on one screen, logged before the run starts."""
 
+import logging
 import math
 import pathlib
 import platform
@@ -63,21 +64,22 @@ def describe_run(
     return "\n".join(f"{name:>{width}}  {text}" for name, text in rows.items())
 
 
-def find_doubtful_data(class_names: list, train_loader, valid_loader) -> list[str]:
-    """Return what makes a figure worthless though everything runs, one sentence each.
+def warn_of_data(class_names: list, train_loader, valid_loader) -> None:
+    """Log what makes a figure worthless though everything runs.
 
     Args:
-        valid_loader: None if the run does not validate.
+        valid_loader: None if the run does not validate, or on its training samples.
     """
-    found = [f"there is one class only, '{class_names[0]}': nothing to tell apart"] if len(class_names) == 1 else []
-    if valid_loader is not None:
-        trained, validated = (set(loader.describe_samples()) for loader in (train_loader, valid_loader))
-        if shared := len(trained & validated):
-            found.append(
-                f"{shared} of {valid_loader.num_samples} samples to validate on stand in the training list too: their "
-                "accuracy says nothing of new ones"
-            )
-    return found
+    if len(class_names) == 1:
+        logging.warning(f"there is one class only, '{class_names[0]}': nothing to tell apart")
+    if valid_loader is None:
+        return
+    trained, validated = (set(loader.describe_samples()) for loader in (train_loader, valid_loader))
+    if shared := len(trained & validated):
+        logging.warning(
+            f"{shared} of {valid_loader.num_samples} samples to validate on stand in the training list too: their "
+            "accuracy says nothing of new ones"
+        )
 
 
 def describe_versions() -> str:

@@ -169,7 +169,7 @@ def compute_norm_statistics(step: TrainStep, loader) -> None:
         for name, layer in step.model.named_sublayers()
         if isinstance(layer, NORMS) and all(layer is not frozen for frozen in step.frozen_norms)
     }
-    with paddle.no_grad(), step.precision.cast():
+    with paddle.no_grad(), step.evaluating():
         for batch in loader:
             step.model(*step.prepare(batch["inputs"]).values())
     values = step.model.state_dict()

@@ -102,12 +102,14 @@ def test_versions_fix_the_environment():
     assert paddle.__version__ in run_card.describe_versions()
 
 
-def test_data_whose_figure_says_nothing_is_named():
+def test_data_whose_figure_says_nothing_is_named(caplog):
     train = types.SimpleNamespace(describe_samples=lambda: [("a", 0), ("b", 1), ("c", 1)])
     valid = types.SimpleNamespace(describe_samples=lambda: [("a", 0), ("c", 1), ("c", 0), ("d", 1)], num_samples=4)
-    shared = run_card.find_doubtful_data(["Bow", "Wave"], train, valid)
-    assert [doubt.partition(" stand")[0] for doubt in shared] == ["2 of 4 samples to validate on"]
-    assert run_card.find_doubtful_data(["Bow"], train, None) == [
-        "there is one class only, 'Bow': nothing to tell apart"
-    ]
-    assert run_card.find_doubtful_data(["Bow", "Wave"], train, None) == []
+    run_card.warn_of_data(["Bow", "Wave"], train, valid)
+    assert "2 of 4 samples to validate on stand in the training list too" in caplog.text
+    assert "one class only" not in caplog.text
+    caplog.clear()
+    run_card.warn_of_data(["Bow", "Wave"], train, None)
+    assert caplog.text == ""
+    run_card.warn_of_data(["Bow"], train, None)
+    assert "there is one class only, 'Bow': nothing to tell apart" in caplog.text
