@@ -24,8 +24,9 @@ if [ -n "$left_out" ]; then
     cat <<'TEXT'
 
 Left out: the long tests. They train the small networks on the sample data until they can tell the actions apart,
-run the notebooks, run the 2020 config as it is, and compare the larger networks with their authors'. To run them too,
-about half an hour more on 2 cores:
+run the notebooks, run the 2020 config as it is, compare the larger networks with their authors', kill runs at random
+moments, and watch memory, several machines and thousands of damaged files. To run them too, about half an hour more on
+2 cores:
     bash runtests.sh --all
 TEXT
 fi

@@ -130,6 +130,7 @@ def launch_nodes(words_and_folders):
     return [launch(words, folder, *options, "--rank", node) for node, (words, folder) in nodes]
 
 
+@pytest.mark.long
 def test_two_machines_train_as_one(place):
     for node in launch_nodes([(train_words("nodes", 2), place)] * 2):
         finish(node)
@@ -183,6 +184,7 @@ def test_two_processes_write_the_scores_of_one(place, printed_by_two):
     assert len(files.load_pickle(written[1])["scores"]) == 12
 
 
+@pytest.mark.long
 def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(place):
     killed = launch(train_words("killed", 2, "--resume", "auto"), place, KILL_RANK="1", KILL_AT="5")
     out = finish(killed, status=1)

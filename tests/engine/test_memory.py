@@ -9,6 +9,7 @@ from small_dataset import make_tree, write_config
 MOST_GROWTH = 1.02  # of the peak of a third of the epochs
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["dynamic", "onednn"])
 def test_the_peak_of_thirty_epochs_is_that_of_ten(run_script, tmp_path, kind):
     if kind == "onednn" and paddle.__version__.startswith("2."):

@@ -206,6 +206,7 @@ print("processes", len(everywhere), "same", bool(same), "moved", bool(moved), fl
 """
 
 
+@pytest.mark.long
 def test_prototypes_are_equal_in_two_processes(folder):
     (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
     assert "processes 2 same True moved True" in finish(launch(["two"], folder))

@@ -25,6 +25,7 @@ def test_every_network_has_a_small_size():
     assert set(gpu_check.SMALL) == set(models.MODELS)
 
 
+@pytest.mark.long
 def test_the_tables_of_a_cpu(tmp_path, capsys):
     out = tmp_path / "cpu.md"
     words = ["--device", "cpu", "--models", "resnet", "--golden", GOLDEN, "--out", str(out), "--batch-size", "3"]
