@@ -15,6 +15,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from common.text_files import show_value
+
 PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}  # store a value under an index; memory is taken for all indices below
 LENGTHS = {  # bytes of the length in front of an argument
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -136,7 +138,7 @@ class _Dtype:
         name = name.decode("latin1") if isinstance(name, bytes) else name
         if not isinstance(name, str) or not DTYPE_NAME.fullmatch(name):
             raise RefusedPickleError(
-                f"holds an array of type {_shorten(name)}; arrays of numbers or text are read, no objects or fields"
+                f"holds an array of type {show_value(name)}; arrays of numbers or text are read, no objects or fields"
             )
         self.value = np.dtype(name)
 
@@ -147,7 +149,7 @@ class _Dtype:
             raise RefusedPickleError("holds an array with fields or subarrays; arrays of numbers or text are read")
         order = order.decode("latin1") if isinstance(order, bytes) else order
         if order not in ("<", ">", "=", "|"):
-            raise RefusedPickleError(f"holds an array with the byte order {_shorten(order)}")
+            raise RefusedPickleError(f"holds an array with the byte order {show_value(order)}")
         self.value = self.value if order == "|" else self.value.newbyteorder(order)
 
 
@@ -200,12 +202,8 @@ def _make_scalar(dtype: Any, data: Any) -> Any:
 def _encode_latin1(text: str, encoding: str) -> bytes:
     """Stand in for `_codecs.encode`, by which protocols 0 to 2 store bytes."""
     if encoding not in ("latin1", "latin-1"):
-        raise ValueError(f"bytes stored with the encoding {_shorten(encoding)}, expected latin1")
+        raise ValueError(f"bytes stored with the encoding {show_value(encoding)}, expected latin1")
     return text.encode("latin1")
-
-
-def _shorten(value: Any) -> str:
-    return repr(value[:40]) if isinstance(value, (str, bytes)) else type(value).__name__
 
 
 def _replace(value: Any, seen: dict) -> Any:

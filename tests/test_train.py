@@ -18,7 +18,7 @@ from small_dataset import CONFIG, make_tree, write_config
 import test
 import train
 from common import command_line, files
-from engine import checkpoint
+from engine import checkpoint, trainer
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,22 @@ def test_overfitting_few_samples_succeeds(run, capsys):
     state = run(*words, "-o", "OPTIMIZER.learning_rate=0.02", "-o", "OPTIMIZER.schedule=constant")
     assert state["step"] == 50 and "3 samples to train on" in capsys.readouterr().out
     assert state["history"][-1]["train/top1"] == 1.0 and state["history"][-1]["val/top1"] == 1.0
+
+
+def test_few_samples_are_judged_by_their_own_batch_norm_statistics(run, monkeypatch):
+    """Those that follow the weights by a tenth an update are of earlier weights, and judge a sound network wrongly."""
+    calls = []
+    compute = trainer.compute_norm_statistics
+    monkeypatch.setattr(trainer, "compute_norm_statistics", lambda *given: (calls.append(given), compute(*given)))
+    run("--overfit", "3", "--epoch", "2")
+    assert len(calls) == 2
+    run("--epoch", "1", save_dir="usual")
+    assert len(calls) == 2
+
+
+def test_samples_in_both_lists_are_named(run, tree, capsys):
+    run("--epoch", "1", "-o", f"VALID.filelist={tree}/data/train.list")
+    assert "12 of 12 samples to validate on stand in the training list too" in capsys.readouterr().out
 
 
 def test_a_loss_that_explodes_stops_with_where_and_whom(run):
