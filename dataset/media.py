@@ -27,6 +27,12 @@ def walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
         yield parent, folders, sorted(name for name in names if not name.startswith("."))
 
 
+def _identify(path: str) -> tuple[int, int]:
+    """Return what a file has in common with all links to it."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
 class MediaIndex:
     """The videos and frame folders below a folder, however deep, by name.
 
@@ -40,7 +46,7 @@ class MediaIndex:
     """
 
     def __init__(self, folder: str):
-        self.folder, self.paths = folder, {}
+        self.folder, self.paths, self._files = folder, {}, {}
         for parent, folders, names in walk(folder):
             videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
             for name in videos:
@@ -54,8 +60,12 @@ class MediaIndex:
     def _add(self, name: str, path: str) -> None:
         """Add a video; two links to one file are one video."""
         paths = self.paths.setdefault(name, [])
-        if not any(os.path.samefile(path, other) for other in paths):
-            paths.append(path)
+        if paths:  # a tree may have a 001.avi in each of its thousands of folders
+            files = self._files.setdefault(name, {_identify(paths[0])})
+            if _identify(path) in files:
+                return
+            files.add(_identify(path))
+        paths.append(path)
 
     def find(self, names: list[str]) -> str:
         """Return the path of a video by the names it may have; where there is none, the likeliest path.
