@@ -109,7 +109,7 @@ class RunLog:
 
     def __init__(self, jsonl_file: str | None, vdl_dir: str, first_step: int | None = 0, num_epochs: int | None = None):
         self.jsonl_file, self.vdl_dir, self.writer = jsonl_file, vdl_dir, None
-        self.is_vdl_alive = jsonl_file is not None
+        self.is_vdl_alive, self.num_vdl_bytes = jsonl_file is not None, 0
         if jsonl_file is None:
             return
         os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
@@ -149,6 +149,7 @@ class RunLog:
     def means(self, step: int, row: dict) -> None:
         """Add the numbers of an epoch, `epoch` among them, to the jsonl file and to VisualDL."""
         self.scalars(row["epoch"], {tag: value for tag, value in row.items() if tag != "epoch"})
+        self._guard(self._check_growth)
         self.record(step, **row)
 
     def scalars(self, step: int, values: dict) -> None:
@@ -175,6 +176,14 @@ class RunLog:
         """Flush and close the VisualDL file."""
         self._guard(lambda: self.writer.close())
         self.writer = None
+
+    def _check_growth(self) -> None:
+        """Raise an OSError if nothing has come to VisualDL's file, whose own thread gets the errors of writing."""
+        self.writer.flush()
+        num_bytes, path = self.num_vdl_bytes, os.path.join(self.vdl_dir, VDL_FILE)
+        self.num_vdl_bytes = os.path.getsize(path)
+        if self.num_vdl_bytes <= num_bytes:
+            raise OSError(f"{VDL_FILE} does not grow; is the disk full?")
 
     def _guard(self, action) -> None:
         """Call `action`, unless VisualDL has failed before; log an error and disable VisualDL."""

@@ -150,6 +150,19 @@ def test_a_fault_of_visualdl_is_told_once_and_stops_nothing(tmp_path, monkeypatc
     assert (tmp_path / "a.jsonl").read_text() == '{"step": 1, "epoch": 0, "loss": 1.0}\n'
 
 
+def test_curves_on_a_full_disk_are_said_once_and_stop_nothing(tmp_path, caplog):
+    (tmp_path / "vdl").mkdir()
+    (tmp_path / "vdl" / logger.VDL_FILE).symlink_to("/dev/full")
+    run = logger.RunLog(str(tmp_path / "a.jsonl"), str(tmp_path / "vdl"), first_step=None)
+    for epoch in range(3):
+        for step in range(200):  # more than the queue of VisualDL's thread holds
+            run.scalars(step, {"train/step_loss": 1.0})
+        run.means(200, {"epoch": epoch, "train/loss": 1.0})
+    run.close()
+    assert caplog.text.count("vdlrecords.run.log does not grow; is the disk full?; training goes on") == 1
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 3
+
+
 def test_a_jsonl_file_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_path, caplog):
     run = logger.RunLog(str(tmp_path / "out" / "a.jsonl"), str(tmp_path / "vdl"))
     (tmp_path / "out").rmdir()
