@@ -5,6 +5,7 @@ import os
 import sys
 
 failures = []  # what cannot be written any more, and why, that has not been logged yet
+_reported = set()  # names of what stands or stood there: output and errors mostly go to one screen
 
 
 class Screen(io.RawIOBase):
@@ -35,7 +36,9 @@ class Screen(io.RawIOBase):
         try:
             return os.write(self.descriptor, data)
         except OSError as error:  # BrokenPipeError; EIO of a terminal that is gone; ENOSPC of a file
-            failures.append(f"{self.name} cannot be written any more ({error})")
+            if self.name not in _reported:
+                failures.append(f"{self.name} cannot be written any more ({error})")
+            _reported.add(self.name)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.descriptor)  # for what C++ code and child processes print, too
             os.close(nowhere)

@@ -30,7 +30,7 @@ def start(tmp_path, stdout, stderr, encoding="utf-8"):
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, ROOT],
         cwd=tmp_path, stdin=subprocess.PIPE, stdout=stdout, stderr=stderr,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUNBUFFERED": ""},
     )  # fmt: skip
 
 
