@@ -11,7 +11,6 @@ pictures.
 
 import bisect
 import os
-import re
 import struct
 from collections.abc import Collection, Iterator, Sequence
 
@@ -19,12 +18,9 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-# These may show frames in another order than they store them, and an .avi file does not say in which.
-REORDERING = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"}
-VOP_TYPE = re.compile(rb"\x00\x00\x01\xb6(.)", re.DOTALL)  # MPEG-4 part 2: a picture begins, its type in two bits
-B_VOP = 2
-EMPTY_SIZE = 16  # bytes: a smaller MPEG-4 packet means that the encoder left a picture out
-VP8_SHOWN = 0x10  # of the first byte: the frame is shown, not only referred to
+from dataset.video_bitstreams import ORDERED, can_reorder, find_fault, find_hidden
+from dataset.video_containers import find_damage
+
 EBML_START, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # of Matroska and WebM
 
 
@@ -51,10 +47,14 @@ class VideoFile:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); get it again or take it out of the list")
         try:
-            with av.open(f"file:{path}") as container:  # else the part before a colon would be a protocol
+            # Without "file:" the part before a colon would be a protocol; titles may be GBK.
+            with av.open(f"file:{path}", metadata_errors="replace") as container:
                 stream, self._format = self._find_stream(container), container.format.name
                 packets = [packet for packet in container.demux(stream) if packet.size]
                 num_stated, self.fps = stream.frames, find_rate(stream, packets)
+                damage = find_damage(path, container, stream, len(packets))
+                self._codec = stream.codec_context
+                self._open_decoder()
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
                 f"{path}: {os.path.getsize(path)} bytes that FFmpeg cannot read ({error.strerror}): cut off, damaged, "
@@ -63,9 +63,8 @@ class VideoFile:
         is_short = (num_stated == 0 or len(packets) < num_stated) and os.path.getsize(path) < _find_end(path)
         if is_short or any(packet.is_corrupt for packet in packets):
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
-        self._codec = stream.codec_context
-        self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
-        self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
+        if damage:
+            raise UnreadableVideoError(f"{path}: {damage}; get it again or take it out of the list")
         self._converter = VideoReformatter()
         self._index_packets(packets)
         if not len(self):
@@ -74,11 +73,12 @@ class VideoFile:
     def __len__(self) -> int:
         return len(self._shown)
 
-    def decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def decode(self, numbers: Sequence[int], check_others: bool = False) -> Iterator[tuple[int, np.ndarray]]:
         """Decode frames.
 
         Args:
             numbers: of the frames, from 0, each once, in ascending order.
+            check_others: decode the other frames too, only to refuse the file if one of them is damaged.
 
         Yields:
             the number and the picture, uint8 (H, W, 3) BGR, upright; in ascending order.
@@ -86,17 +86,10 @@ class VideoFile:
         Raises:
             UnreadableVideoError: a frame that cannot be decoded.
         """
-        wanted = {self._shown[number]: number for number in numbers}
-        for first, last in self._plan_runs(numbers):
-            for index, frame in self._decode_run(first, last, wanted):
-                if index in wanted:
-                    yield wanted.pop(index), self._convert(frame)
-                if not wanted:
-                    return
-        if wanted:
-            raise UnreadableVideoError(
-                f"{self.path}: frame {min(wanted.values())} of {len(self)} cannot be decoded: damaged; get it again"
-            )
+        chosen = set(numbers)
+        for number, frame in self._decode_frames(range(len(self)) if check_others else numbers):
+            if number in chosen:
+                yield number, self._convert(frame)
 
     def check(self) -> None:
         """Decode every frame, making no pictures.
@@ -104,12 +97,14 @@ class VideoFile:
         Raises:
             UnreadableVideoError: a frame that cannot be decoded.
         """
-        every = set(self._shown)
-        missing = every - {index for index, _ in self._decode_run(0, len(self._packets) - 1, every)}
-        if missing:
-            raise UnreadableVideoError(
-                f"{self.path}: {len(missing)} of {len(self)} frames cannot be decoded: damaged; get it again"
-            )
+        for _ in self._decode_frames(range(len(self))):
+            pass
+
+    def _open_decoder(self) -> None:
+        self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
+        if self._codec.name == "mjpeg":  # else it returns an old picture, or none of this file, for a damaged one
+            self._codec.options = {"err_detect": "explode"}
+        self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
 
     def _find_stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
         for stream in container.streams.video:
@@ -127,40 +122,55 @@ class VideoFile:
         them.
         """
         keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
+        is_even = _is_even([packet.pts for packet in packets], [packet.dts for packet in packets])
+        fault = find_fault(self._codec.name, packets)
+        if self._format == "avi" and keys[0]:  # elsewhere a file may begin in the midst of a stream
+            fault = f"its first {keys[0]} frames cannot be decoded"
+        if not is_even and any(packet.is_discard for packet in packets):
+            fault = "its list of cuts leaves out frames by times that are wrong"
+        if fault:
+            raise UnreadableVideoError(f"{self.path}: damaged, {fault}; get it again")
         self._packets = packets = packets[keys[0] :]
         self._keys = [index - keys[0] for index in keys]
         times = [packet.pts for packet in packets]
+        is_timed = self._format != "avi" and None not in times and len(set(times)) == len(times) and is_even
         for index, packet in enumerate(packets):
             packet.pts = index
-        is_timed = self._format != "avi" and None not in times and len(set(times)) == len(times)
-        hidden = self._find_hidden()
-        self._is_counted = self._can_reorder() and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
+        hidden = find_hidden(self._codec.name, packets)
+        can_be_reordered = can_reorder(self._codec.name, packets) and len(self._keys) < len(packets)
+        self._is_counted = can_be_reordered and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
         if self._is_counted:
-            every = range(len(packets))
-            self._shown = range(sum(1 for _ in self._decode_run(0, len(packets) - 1, every))) if hidden else every
+            self._shown = range(self._count_frames(hidden) if hidden else len(packets))
             return
-        order = sorted(range(len(packets)), key=times.__getitem__) if is_timed else list(range(len(packets)))
+        is_sorted = is_timed and self._codec.name not in ORDERED  # there a time that goes back is none to go by
+        order = sorted(range(len(packets)), key=times.__getitem__) if is_sorted else list(range(len(packets)))
         order = order[order.index(0) :] if order else []  # what is shown before the first key frame cannot be decoded
         self._ranks = {index: rank for rank, index in enumerate(order)}
         self._shown = [index for index in order if index not in hidden]
 
-    def _find_hidden(self) -> set:
-        """Return the indices of packets that show no frame."""
-        tests = {
-            "mpeg4": lambda packet: packet.size < EMPTY_SIZE,
-            "vp8": lambda packet: not bytes(packet)[0] & VP8_SHOWN,
-        }
-        is_empty = tests.get(self._codec.name, lambda packet: False)
-        return {index for index, packet in enumerate(self._packets) if packet.is_discard or is_empty(packet)}
+    def _count_frames(self, hidden: set[int]) -> int:
+        """Decode all packets to count the frames, which may be more than the packets that are not `hidden`."""
+        num_frames = sum(1 for _ in self._decode_run(0, len(self._packets) - 1, range(len(self._packets))))
+        if num_frames < len(self._packets) - len(hidden):
+            raise UnreadableVideoError(
+                f"{self.path}: damaged, {num_frames} of {len(self._packets) - len(hidden)} frames can be decoded; "
+                "get it again"
+            )
+        return num_frames
 
-    def _can_reorder(self) -> bool:
-        """Whether frames may be shown in another order than they are decoded in."""
-        if self._codec.name not in REORDERING or len(self._keys) == len(self._packets):
-            return False
-        if self._codec.name != "mpeg4":
-            return True
-        types = (ord(found) >> 6 for packet in self._packets for found in VOP_TYPE.findall(bytes(packet)))
-        return B_VOP in types
+    def _decode_frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode frames as `decode` does, but yield no pictures."""
+        wanted = {self._shown[number]: number for number in numbers}
+        for first, last in self._plan_runs(numbers):
+            for index, frame in self._decode_run(first, last, wanted):
+                if index in wanted:
+                    yield wanted.pop(index), frame
+                if not wanted:
+                    return
+        if wanted:
+            raise UnreadableVideoError(
+                f"{self.path}: frame {min(wanted.values())} of {len(self)} cannot be decoded: damaged; get it again"
+            )
 
     def _plan_runs(self, numbers: Sequence[int]) -> list:
         """Return the first and the last index of each run of packets that must be decoded for some frames."""
@@ -208,6 +218,13 @@ class VideoFile:
         picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
         matrix = frame.side_data.get("DISPLAYMATRIX")
         return picture if matrix is None else _turn(picture, struct.unpack("=9i", bytes(matrix)))
+
+
+def _is_even(shown: list[int | None], decoded: list[int | None]) -> bool:
+    """Whether frames that are decoded at a constant rate are shown at one, too; True where the rate varies."""
+    if None in shown or None in decoded or len(set(np.diff(decoded))) != 1:
+        return True
+    return len(set(np.diff(sorted(shown)))) == 1
 
 
 def _turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:

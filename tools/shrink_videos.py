@@ -194,7 +194,7 @@ def shrink_video(job: tuple[str, str], width: int, height: int) -> tuple[int, in
 
 def read_fps(path: str) -> Fraction:
     """Return the frame rate that a file states; it matters to players, not to readers."""
-    with av.open(path) as container:
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
         rate = container.streams.video[0].average_rate
     return Fraction(rate or DEFAULT_FPS).limit_denominator(1001)
 
