@@ -334,7 +334,7 @@ def test_damaged_frames_are_refused_and_those_before_are_not(films, tmp_path, na
     (tmp_path / name).write_bytes(data)
     video = VideoFile(str(tmp_path / name))
     assert [read_number(picture) for picture in read(video, 1, 8)[1]] == [1, 8]
-    message = f"{name}: packet [12][0-9] of 4[0-9] is damaged"
+    message = f"{name}: (packet [123][0-9] of 4[0-9] is damaged|frame 4[0-9] of 48 cannot be decoded)"
     with pytest.raises(UnreadableVideoError, match=message):
         list(video.decode(range(len(video))))
     with pytest.raises(UnreadableVideoError, match=message):
