@@ -123,7 +123,7 @@ class VideoFile:
         """
         keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
         is_even = _is_even([packet.pts for packet in packets], [packet.dts for packet in packets])
-        fault = find_fault(self._codec.name, packets)
+        fault = find_fault(self._codec.name, packets[keys[0] :])
         if self._format == "avi" and keys[0]:  # elsewhere a file may begin in the midst of a stream
             fault = f"its first {keys[0]} frames cannot be decoded"
         if not is_even and any(packet.is_discard for packet in packets):
