@@ -14,9 +14,11 @@ import os
 import re
 import struct
 from collections.abc import Collection, Iterator, Sequence
+from fractions import Fraction
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 # These may show frames in another order than they store them, and an .avi file does not say in which.
@@ -40,6 +42,8 @@ class VideoFile:
 
     Attributes:
         fps: frames a second, on average where the rate varies; 0 where nothing says it.
+        times_s: when each frame is shown, in seconds from the first one, and when the last one ends; None where the
+            rate is constant.
 
     Raises:
         UnreadableVideoError: the file has no video, no frame, or is cut off.
@@ -52,22 +56,23 @@ class VideoFile:
             raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); get it again or take it out of the list")
         try:
             with av.open(f"file:{path}") as container:  # else the part before a colon would be a protocol
-                stream, self._format = self._find_stream(container), container.format.name
-                packets = [packet for packet in container.demux(stream) if packet.size]
-                num_stated, self.fps = stream.frames, find_rate(stream, packets)
+                (stream, packets), self._format = self._read_packets(container), container.format.name
+                rate = float(stream.average_rate or stream.guessed_rate or 0)
+                num_stated, time_base = stream.frames, stream.time_base  # the stream ends with its container
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
                 f"{path}: {os.path.getsize(path)} bytes that FFmpeg cannot read ({error.strerror}): cut off, damaged, "
                 "or no video; get it again or take it out of the list"
             ) from error
         is_short = (num_stated == 0 or len(packets) < num_stated) and os.path.getsize(path) < _find_end(path)
-        if is_short or any(packet.is_corrupt for packet in packets):
+        if is_short or has_corrupt_packet(packets):
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
         self._codec = stream.codec_context
         self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
         self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
         self._converter = VideoReformatter()
-        self._index_packets(packets)
+        stamps = self._index_packets(packets)
+        self.fps, self.times_s = find_times(stamps, time_base, rate)
         if not len(self):
             raise UnreadableVideoError(f"{path}: the video has no frames; take it out of the list")
 
@@ -111,38 +116,50 @@ class VideoFile:
                 f"{self.path}: {len(missing)} of {len(self)} frames cannot be decoded: damaged; get it again"
             )
 
-    def _find_stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-        for stream in container.streams.video:
-            if stream.codec_context is not None:
-                return stream
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise UnreadableVideoError(f"{self.path}: holds {kinds}, expected a video; take it out of the list")
+    def _read_packets(self, container: av.container.InputContainer) -> tuple[av.video.stream.VideoStream, list]:
+        """Return the first video stream of several pictures, and its packets; cover pictures are passed over."""
+        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+        streams = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+        if not streams:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise UnreadableVideoError(f"{self.path}: holds {kinds}, expected a video; take it out of the list")
+        packets = {stream.index: [] for stream in streams}
+        for packet in container.demux(streams):
+            if packet.size:
+                packets[packet.stream_index].append(packet)
+        stream = next((stream for stream in streams if len(packets[stream.index]) > 1), streams[0])
+        return stream, packets[stream.index]
 
-    def _index_packets(self, packets: list) -> None:
+    def _index_packets(self, packets: list) -> list | None:
         """Find out which packet is which frame; packets are in the order of decoding.
 
         Sets `_packets`, each with its index as its time, which FFmpeg passes on to the frame; `_keys`, the indices
         where decoding can start; `_ranks`, the rank of each index in display order; `_shown`, the packet index of each
         frame number; and `_is_counted`: only decoding shows that order, so frames are numbered as the decoder returns
         them.
+
+        Returns:
+            (part, time stamp) of each frame, see `number_parts`; None where they are not known.
         """
         keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
         self._packets = packets = packets[keys[0] :]
         self._keys = [index - keys[0] for index in keys]
-        times = [packet.pts for packet in packets]
+        stamps = [(part, packet.pts) for part, packet in zip(number_parts(packets), packets, strict=True)]
+        has_stamps = all(packet.pts is not None for packet in packets)
         for index, packet in enumerate(packets):
             packet.pts = index
-        is_timed = self._format != "avi" and None not in times and len(set(times)) == len(times)
+        is_timed = self._format != "avi" and has_stamps and len(set(stamps)) == len(stamps)
         hidden = self._find_hidden()
         self._is_counted = self._can_reorder() and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
         if self._is_counted:
             every = range(len(packets))
             self._shown = range(sum(1 for _ in self._decode_run(0, len(packets) - 1, every))) if hidden else every
-            return
-        order = sorted(range(len(packets)), key=times.__getitem__) if is_timed else list(range(len(packets)))
+            return None
+        order = sorted(range(len(packets)), key=stamps.__getitem__) if is_timed else list(range(len(packets)))
         order = order[order.index(0) :] if order else []  # what is shown before the first key frame cannot be decoded
         self._ranks = {index: rank for rank, index in enumerate(order)}
         self._shown = [index for index in order if index not in hidden]
+        return [stamps[index] for index in self._shown] if has_stamps else None
 
     def _find_hidden(self) -> set:
         """Return the indices of packets that show no frame."""
@@ -225,16 +242,45 @@ def _turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:
     return np.ascontiguousarray(picture[::-1] if y_sign < 0 else picture)
 
 
-def find_rate(stream: av.video.stream.VideoStream, packets: list) -> float:
-    """Return the frames a second that a stream states, or where its time stamps say another number, theirs."""
-    stated = float(stream.average_rate or stream.guessed_rate or 0)
-    times = sorted({packet.pts for packet in packets if packet.pts is not None})
-    if len(times) < 2 or stream.time_base is None:
-        return stated
-    steps = np.diff(times)
-    if stated and steps.max() < 1.5 * steps.min():  # nothing varies but by rounding
-        return stated
-    return float((len(times) - 1) / ((times[-1] - times[0]) * stream.time_base))
+def number_parts(packets: list) -> list[int]:
+    """Return for each packet how often the time stamps have started anew before it, as where files were joined."""
+    parts, part, latest = [], 0, None
+    for packet in packets:
+        if packet.pts is not None:
+            if packet.is_keyframe and latest is not None and packet.pts <= latest:
+                part, latest = part + 1, None
+            latest = packet.pts if latest is None else max(latest, packet.pts)
+        parts.append(part)
+    return parts
+
+
+def has_corrupt_packet(packets: list) -> bool:
+    """Whether FFmpeg found a packet damaged; not so where one file ends and the next begins, which it finds strange."""
+    parts = number_parts(packets)
+    after = parts[2:] + parts[-1:] * 2  # it marks one of the last two packets
+    return any(packet.is_corrupt and parts[index] == after[index] for index, packet in enumerate(packets))
+
+
+def find_times(stamps: list | None, time_base: Fraction | None, stated: float) -> tuple[float, list | None]:
+    """Return `VideoFile.fps` and `VideoFile.times_s`.
+
+    Args:
+        stamps: (part, time stamp) of each frame, in the order shown; None where they are not known.
+        time_base: seconds of a time stamp.
+        stated: frames a second by the header, 0 where it does not say.
+    """
+    if stamps is None or len(stamps) < 2 or time_base is None:
+        return stated, None
+    parts, times = np.array(stamps, np.int64).T
+    steps, is_inside = np.diff(times), np.diff(parts) == 0
+    if not is_inside.any() or steps[is_inside].min() < 1:
+        return stated, None
+    typical = np.median(steps[is_inside])
+    steps = np.where(is_inside, steps, typical)
+    if steps.max() < 1.5 * steps.min():  # nothing varies but by rounding
+        return stated or 1 / float(steps.mean() * time_base), None
+    times = np.cumsum([0, *steps, typical]) * float(time_base)
+    return float((len(times) - 2) / times[-2]), times.tolist()
 
 
 def _find_end(path: str) -> int:
