@@ -156,8 +156,8 @@ class VideoFile:
             self._shown = range(sum(1 for _ in self._decode_run(0, len(packets) - 1, every))) if hidden else every
             return None
         order = sorted(range(len(packets)), key=stamps.__getitem__) if is_timed else list(range(len(packets)))
-        order = order[order.index(0) :] if order else []  # what is shown before the first key frame cannot be decoded
         self._ranks = {index: rank for rank, index in enumerate(order)}
+        hidden |= self._find_undecodable(order[: order.index(0)] if order else [])
         self._shown = [index for index in order if index not in hidden]
         return [stamps[index] for index in self._shown] if has_stamps else None
 
@@ -169,6 +169,13 @@ class VideoFile:
         }
         is_empty = tests.get(self._codec.name, lambda packet: False)
         return {index for index, packet in enumerate(self._packets) if packet.is_discard or is_empty(packet)}
+
+    def _find_undecodable(self, early: list) -> set:
+        """Return those of the indices shown before the first key frame that need frames from before it."""
+        if not early:
+            return set()
+        frames = self._decode_run(0, max(early), early)
+        return set(early) - {index for index, frame in frames if not frame.is_corrupt}
 
     def _can_reorder(self) -> bool:
         """Whether frames may be shown in another order than they are decoded in."""
@@ -187,7 +194,7 @@ class VideoFile:
         for number in numbers:
             last = self._shown[number]
             key = bisect.bisect(self._keys, last) - 1
-            while self._ranks.get(self._keys[key], len(self._packets)) > self._ranks[last]:
+            while key and self._ranks[self._keys[key]] > self._ranks[last]:
                 key -= 1  # stored behind a key frame that is shown later: an open group of pictures
             first = self._keys[key]
             if runs and first <= runs[-1][1] + 1:
@@ -219,7 +226,7 @@ class VideoFile:
 
     def _can_decode(self, index: int, first: int) -> bool:
         """Whether a frame has what it refers to when decoding starts at `first`, a key frame."""
-        return self._is_counted or self._ranks.get(index, -1) >= self._ranks[first]
+        return self._is_counted or self._ranks[index] >= self._ranks[first]
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
@@ -288,7 +295,8 @@ def _find_end(path: str) -> int:
     with open(path, "rb") as file:
         head = file.read(4096)
     if head.startswith(b"RIFF"):
-        return 8 + struct.unpack_from("<I", head, 4)[0]
+        length = struct.unpack_from("<I", head, 4)[0]
+        return 8 + length if length < 0xFFFFFFFF else 0  # all ones: the writer could not go back to fill it in
     if head.startswith(EBML_START):
         return _find_segment_end(head)
     return _find_media_end(path) if head[4:8] == b"ftyp" else 0
