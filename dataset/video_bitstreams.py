@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from dataset.video_times import number_parts
+
 # These may show frames in another order than they store them, and an .avi file does not say in which.
 REORDERING = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"}
 ORDERED = {"av1", "mjpeg", "vp8", "vp9"}  # these show frames in the order in which they store them
@@ -69,16 +71,18 @@ def can_reorder(codec_name: str, packets: list) -> bool:
 def _find_lost_picture(packets: list) -> int | None:
     """Find a group of pictures of MPEG-1 or MPEG-2, which are numbered in each group, that lacks a number.
 
-    A stream may begin behind the first pictures of a group and end before the last ones, and not every encoder numbers
-    them.
+    A stream may begin behind the first pictures of a group and end before the last ones, also where files were joined,
+    and not every encoder numbers them.
 
     Returns:
         the index of the group's first packet; None where no group lacks one.
     """
+    parts = number_parts(packets)
     groups = list(_number_pictures(packets))
-    for group, (index, numbers) in enumerate(groups):
-        shown = sorted(numbers)[: -1 if group == len(groups) - 1 else None]
-        first = shown[0] if group == 0 and shown else 0
+    edges = [None, *(parts[index] for index, _ in groups), None]
+    for (index, numbers), before, after in zip(groups, edges, edges[2:], strict=False):
+        shown = sorted(numbers)[: -1 if after != parts[index] else None]
+        first = shown[0] if before != parts[index] and shown else 0
         if len(set(shown)) == len(shown) and shown != list(range(first, first + len(shown))):
             return index
     return None
