@@ -88,11 +88,14 @@ def _walk_avi(data: mmap.mmap, counts: collections.Counter) -> int | None:
 
 def _walk_matroska(data: mmap.mmap, counts: collections.Counter) -> int | None:
     """Walk the elements of a Matroska file: clusters in the segment, blocks in the clusters; count those of a track."""
-    position, segment_end = 0, UNKNOWN
+    position, segment_end, previous = 0, UNKNOWN, None
     while position < len(data) and position != segment_end:
         kind, start, end = _read_element(data, position)
         if kind not in TOP_ELEMENTS or (kind != SEGMENT and len(data) < end < UNKNOWN):
-            return position
+            # A damaged index behind all clusters loses no frame.
+            is_index = counts and (previous != CLUSTER or kind in TOP_ELEMENTS - {CLUSTER})
+            return None if is_index and data.find(CLUSTER.to_bytes(4, "big"), position) < 0 else position
+        previous = kind
         if kind == SEGMENT:
             segment_end, position = end, start
         elif kind == CLUSTER:
