@@ -80,9 +80,7 @@ def _walk_avi(data: mmap.mmap, counts: collections.Counter) -> int | None:
         if after > len(data):
             return position if is_closed else None
         position = after if AVI_CHUNK.fullmatch(data[after : after + 4]) else after + size % 2
-        end = (
-            position if kind == b"idx1" else end
-        )  # the index is the last chunk; what follows it is no part of the video
+        end = position if kind == b"idx1" else end  # what follows the index is no part of the video
     return None
 
 
