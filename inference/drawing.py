@@ -191,9 +191,10 @@ class Overlay:
 
     def _find_bars(self, index: int) -> Image.Image:
         window = self.prediction.find_window(self.prediction.find_place(index))
-        if window.start not in self.bars:
-            self.bars = {window.start: draw_bars(window.ranking, self.bar_width, self.letter_size, self.renderer)}
-        return self.bars[window.start]
+        span = window.start, window.end
+        if span not in self.bars:
+            self.bars = {span: draw_bars(window.ranking, self.bar_width, self.letter_size, self.renderer)}
+        return self.bars[span]
 
     def _mark_time(self, draw: ImageDraw.ImageDraw, top: int, index: int) -> None:
         left, line_top, right, line_bottom = self.line_box

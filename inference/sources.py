@@ -64,7 +64,7 @@ class Windows:
         for start, end, views in self.windows:
             self.spans.append((start, end))
             num_views = len(next(iter(views.values())))
-            yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [num_views]}
+            yield {"inputs": views, "labels": [0], "names": [f"{start} to {end}"], "views": [num_views]}
 
     def prepare(self, inputs: dict) -> dict:
         """Return the views as they are; the network prepares them itself."""

@@ -197,6 +197,11 @@ def test_windows_of_a_variable_rate_are_cut_by_time():
     assert sources.plan_windows(places, 0, 1000, 1) == [(0, 10), (5, 10), (9, 11), (10, 12), (11, 13)]
     assert sources.plan_windows(places, 0, 1000, 4) == [(0, 10), (5, 10), (9, 13)]  # as many as the network needs
     assert sources.plan_windows(places, 4000, 1000, 1) == [(0, 13)]
+    assert sources.plan_windows([0, 900, 1400, 1900, 2000], 0, 1000, 1) == [
+        (0, 2),
+        (0, 3),
+        (1, 4),
+    ]  # one start, two ends
 
 
 def test_times_are_those_of_the_frames_where_the_rate_varies(tmp_path, weights, capsys):
