@@ -241,7 +241,7 @@ def write_frames(path: str, folder: str, short_size: int, fps: float, quality: i
         for number in range(len(file))
         if not number or int(number * frame_ratio) > int((number - 1) * frame_ratio)
     ]
-    for number, (_, frame) in enumerate(file.decode(chosen), 1):
+    for number, (_, frame) in enumerate(file.decode(chosen, check_others=True), 1):
         write_jpeg(scale_frame(frame, short_size), os.path.join(folder, f"{number:05}.jpg"), quality)
     return len(chosen)
 

@@ -9,7 +9,7 @@ python predict.py checkpoints_models/rgbposeconv3d_best --input video.avi --pose
 
 The network's reader decides which inputs are needed: videos, skeletons, or videos and their key points. The views are
 those of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The
-drawn video is WebM (VP8): browsers play it, and pip's OpenCV has no H.264 encoder.
+drawn video is WebM (VP8), which browsers play. Times are those at which the video shows its frames.
 """
 
 from common import command_line
@@ -61,7 +61,7 @@ def main(argv: list | None = None) -> int:
         try:
             source.open()
             window_scores = score_source(source, network, average_clips)
-            prediction = rank_classes(name, source.fps, window_scores, class_names, args.top_k)
+            prediction = rank_classes(name, source, window_scores, class_names, args.top_k)
             log_summary(source, prediction)
             write_pictures(source, base, prediction, renderer)
             write_json(source, base, prediction, origin)
@@ -142,7 +142,7 @@ def score_source(source, network, average_clips: str) -> tuple:
     return windows.spans, scores[0], dict(zip(network.modalities, scores[1:], strict=True))
 
 
-def rank_classes(title: str, fps: float, window_scores: tuple, class_names: list, top_k: int) -> drawing.Prediction:
+def rank_classes(title: str, source, window_scores: tuple, class_names: list, top_k: int) -> drawing.Prediction:
     """Rank the classes of each window, and of the whole source by the mean over its windows.
 
     Args:
@@ -157,14 +157,15 @@ def rank_classes(title: str, fps: float, window_scores: tuple, class_names: list
     spans, scores, modalities = window_scores
     windows = [drawing.Window(*span, rank(row)) for span, row in zip(spans, scores, strict=True)]
     by_modality = {name: rank(rows.mean(axis=0)) for name, rows in modalities.items()}
-    return drawing.Prediction(title, spans[-1][1], fps, rank(scores.mean(axis=0)), windows, by_modality)
+    ranking = rank(scores.mean(axis=0))
+    return drawing.Prediction(title, spans[-1][1], source.fps, ranking, windows, by_modality, source.times_s)
 
 
 def log_summary(source, prediction: drawing.Prediction) -> None:
     """Log the best classes."""
     num_frames, num_windows = prediction.num_frames, len(prediction.windows)
     mode = "scored whole" if num_windows == 1 else f"scored in {num_windows} windows"
-    logging.info(f"{source.path}: {num_frames / prediction.fps:.1f} s, {num_frames} frames, {mode}")
+    logging.info(f"{source.path}: {prediction.find_time(num_frames):.1f} s, {num_frames} frames, {mode}")
     for _, name, probability in prediction.ranking:
         logging.info(f"  {100 * probability:5.1f}%  {name}")
     for modality, ranking in prediction.modalities.items():
@@ -185,7 +186,7 @@ def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: 
         for index, frame in enumerate(shown):
             if index in chosen:
                 thumbnails[index] = contact_sheet.make_thumbnail(frame)
-            append(overlay.draw(frame, index))
+            append(overlay.draw(frame, index), prediction.find_time(index))
     sheet = contact_sheet.draw_sheet(prediction, thumbnails, renderer)
     write_png(sheet, f"{base}.png")
 
@@ -207,8 +208,8 @@ def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -
         "top_k": list_classes(prediction.ranking),
         "windows": [
             {
-                "start_s": round(window.start / prediction.fps, 3),
-                "end_s": round(window.end / prediction.fps, 3),
+                "start_s": round(prediction.find_time(window.start), 3),
+                "end_s": round(prediction.find_time(window.end), 3),
                 "top_k": list_classes(window.ranking),
             }
             for window in prediction.windows

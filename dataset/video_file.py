@@ -11,21 +11,18 @@ pictures.
 
 import bisect
 import os
-import re
 import struct
 from collections.abc import Collection, Iterator, Sequence
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-# These may show frames in another order than they store them, and an .avi file does not say in which.
-REORDERING = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"}
-VOP_TYPE = re.compile(rb"\x00\x00\x01\xb6(.)", re.DOTALL)  # MPEG-4 part 2: a picture begins, its type in two bits
-B_VOP = 2
-EMPTY_SIZE = 16  # bytes: a smaller MPEG-4 packet means that the encoder left a picture out
-VP8_SHOWN = 0x10  # of the first byte: the frame is shown, not only referred to
-EBML_START, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # of Matroska and WebM
+from dataset.video_bitstreams import ORDERED, can_reorder, find_fault, find_hidden
+from dataset.video_containers import find_damage
+from dataset.video_ends import find_end
+from dataset.video_times import are_even, find_times, has_corrupt_packet, number_parts
 
 
 class UnreadableVideoError(ValueError):
@@ -40,6 +37,8 @@ class VideoFile:
 
     Attributes:
         fps: frames a second, on average where the rate varies; 0 where nothing says it.
+        times_s: when each frame is shown, in seconds from the first one, and when the last one ends; None where the
+            rate is constant.
 
     Raises:
         UnreadableVideoError: the file has no video, no frame, or is cut off.
@@ -51,34 +50,39 @@ class VideoFile:
         if os.path.getsize(path) == 0:
             raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); get it again or take it out of the list")
         try:
-            with av.open(f"file:{path}") as container:  # else the part before a colon would be a protocol
-                stream, self._format = self._find_stream(container), container.format.name
-                packets = [packet for packet in container.demux(stream) if packet.size]
-                num_stated, self.fps = stream.frames, find_rate(stream, packets)
+            # Without "file:" the part before a colon would be a protocol; titles may be GBK.
+            with av.open(f"file:{path}", metadata_errors="replace") as container:
+                (stream, packets), self._format = self._read_packets(container), container.format.name
+                rate = float(stream.average_rate or stream.guessed_rate or 0)
+                num_stated, time_base = stream.frames, stream.time_base  # the stream ends with its container
+                damage = find_damage(path, container, stream, len(packets))
+                self._codec = stream.codec_context
+                self._open_decoder()
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
                 f"{path}: {os.path.getsize(path)} bytes that FFmpeg cannot read ({error.strerror}): cut off, damaged, "
                 "or no video; get it again or take it out of the list"
             ) from error
-        is_short = (num_stated == 0 or len(packets) < num_stated) and os.path.getsize(path) < _find_end(path)
-        if is_short or any(packet.is_corrupt for packet in packets):
+        is_short = (num_stated == 0 or len(packets) < num_stated) and os.path.getsize(path) < find_end(path)
+        if is_short or has_corrupt_packet(packets):
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
-        self._codec = stream.codec_context
-        self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
-        self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
+        if damage:
+            raise UnreadableVideoError(f"{path}: {damage}; get it again or take it out of the list")
         self._converter = VideoReformatter()
-        self._index_packets(packets)
+        stamps = self._index_packets(packets)
+        self.fps, self.times_s = find_times(stamps, time_base, rate)
         if not len(self):
             raise UnreadableVideoError(f"{path}: the video has no frames; take it out of the list")
 
     def __len__(self) -> int:
         return len(self._shown)
 
-    def decode(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    def decode(self, numbers: Sequence[int], check_others: bool = False) -> Iterator[tuple[int, np.ndarray]]:
         """Decode frames.
 
         Args:
             numbers: of the frames, from 0, each once, in ascending order.
+            check_others: decode the other frames too, only to refuse the file if one of them is damaged.
 
         Yields:
             the number and the picture, uint8 (H, W, 3) BGR, upright; in ascending order.
@@ -86,17 +90,10 @@ class VideoFile:
         Raises:
             UnreadableVideoError: a frame that cannot be decoded.
         """
-        wanted = {self._shown[number]: number for number in numbers}
-        for first, last in self._plan_runs(numbers):
-            for index, frame in self._decode_run(first, last, wanted):
-                if index in wanted:
-                    yield wanted.pop(index), self._convert(frame)
-                if not wanted:
-                    return
-        if wanted:
-            raise UnreadableVideoError(
-                f"{self.path}: frame {min(wanted.values())} of {len(self)} cannot be decoded: damaged; get it again"
-            )
+        chosen = set(numbers)
+        for number, frame in self._decode_frames(range(len(self)) if check_others else numbers):
+            if number in chosen:
+                yield number, self._convert(frame)
 
     def check(self) -> None:
         """Decode every frame, making no pictures.
@@ -104,63 +101,99 @@ class VideoFile:
         Raises:
             UnreadableVideoError: a frame that cannot be decoded.
         """
-        every = set(self._shown)
-        missing = every - {index for index, _ in self._decode_run(0, len(self._packets) - 1, every)}
-        if missing:
-            raise UnreadableVideoError(
-                f"{self.path}: {len(missing)} of {len(self)} frames cannot be decoded: damaged; get it again"
-            )
+        for _ in self._decode_frames(range(len(self))):
+            pass
 
-    def _find_stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-        for stream in container.streams.video:
-            if stream.codec_context is not None:
-                return stream
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise UnreadableVideoError(f"{self.path}: holds {kinds}, expected a video; take it out of the list")
+    def _open_decoder(self) -> None:
+        self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
+        if self._codec.name == "mjpeg":  # else it returns an old picture, or none of this file, for a damaged one
+            self._codec.options = {"err_detect": "explode"}
+        self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
 
-    def _index_packets(self, packets: list) -> None:
+    def _read_packets(self, container: av.container.InputContainer) -> tuple[av.video.stream.VideoStream, list]:
+        """Return the first video stream of several pictures, and its packets; cover pictures are passed over."""
+        streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+        streams = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+        if not streams:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise UnreadableVideoError(f"{self.path}: holds {kinds}, expected a video; take it out of the list")
+        packets = {stream.index: [] for stream in streams}
+        for packet in container.demux(streams):
+            if packet.size:
+                packets[packet.stream_index].append(packet)
+        stream = next((stream for stream in streams if len(packets[stream.index]) > 1), streams[0])
+        return stream, packets[stream.index]
+
+    def _index_packets(self, packets: list) -> list | None:
         """Find out which packet is which frame; packets are in the order of decoding.
 
         Sets `_packets`, each with its index as its time, which FFmpeg passes on to the frame; `_keys`, the indices
         where decoding can start; `_ranks`, the rank of each index in display order; `_shown`, the packet index of each
         frame number; and `_is_counted`: only decoding shows that order, so frames are numbered as the decoder returns
         them.
+
+        Returns:
+            (part, time stamp) of each frame, see `number_parts`; None where they are not known.
         """
         keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
+        is_even = are_even(packets)
+        fault = find_fault(self._codec.name, packets[keys[0] :])
+        if self._format == "avi" and keys[0]:  # elsewhere a file may begin in the midst of a stream
+            fault = f"its first {keys[0]} frames cannot be decoded"
+        if not is_even and any(packet.is_discard for packet in packets):
+            fault = "its list of cuts leaves out frames by times that are wrong"
+        if fault:
+            raise UnreadableVideoError(f"{self.path}: damaged, {fault}; get it again")
         self._packets = packets = packets[keys[0] :]
         self._keys = [index - keys[0] for index in keys]
-        times = [packet.pts for packet in packets]
+        stamps = [(part, packet.pts) for part, packet in zip(number_parts(packets), packets, strict=True)]
+        has_stamps = all(packet.pts is not None for packet in packets)
+        is_timed = self._format != "avi" and has_stamps and len(set(stamps)) == len(stamps) and is_even
         for index, packet in enumerate(packets):
             packet.pts = index
-        is_timed = self._format != "avi" and None not in times and len(set(times)) == len(times)
-        hidden = self._find_hidden()
-        self._is_counted = self._can_reorder() and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
+        hidden = find_hidden(self._codec.name, packets)
+        can_be_reordered = can_reorder(self._codec.name, packets) and len(self._keys) < len(packets)
+        self._is_counted = can_be_reordered and (not is_timed or (self._codec.name == "mpeg4" and bool(hidden)))
         if self._is_counted:
-            every = range(len(packets))
-            self._shown = range(sum(1 for _ in self._decode_run(0, len(packets) - 1, every))) if hidden else every
-            return
-        order = sorted(range(len(packets)), key=times.__getitem__) if is_timed else list(range(len(packets)))
-        order = order[order.index(0) :] if order else []  # what is shown before the first key frame cannot be decoded
+            self._shown = range(self._count_frames(hidden) if hidden else len(packets))
+            return None
+        is_sorted = is_timed and self._codec.name not in ORDERED  # there a time that goes back is none to go by
+        order = sorted(range(len(packets)), key=stamps.__getitem__) if is_sorted else list(range(len(packets)))
         self._ranks = {index: rank for rank, index in enumerate(order)}
+        hidden |= self._find_undecodable(order[: order.index(0)] if order else [])
         self._shown = [index for index in order if index not in hidden]
+        return [stamps[index] for index in self._shown] if has_stamps else None
 
-    def _find_hidden(self) -> set:
-        """Return the indices of packets that show no frame."""
-        tests = {
-            "mpeg4": lambda packet: packet.size < EMPTY_SIZE,
-            "vp8": lambda packet: not bytes(packet)[0] & VP8_SHOWN,
-        }
-        is_empty = tests.get(self._codec.name, lambda packet: False)
-        return {index for index, packet in enumerate(self._packets) if packet.is_discard or is_empty(packet)}
+    def _count_frames(self, hidden: set[int]) -> int:
+        """Decode all packets to count the frames, which may be more than the packets that are not `hidden`."""
+        num_frames = sum(1 for _ in self._decode_run(0, len(self._packets) - 1, range(len(self._packets))))
+        if num_frames < len(self._packets) - len(hidden):
+            raise UnreadableVideoError(
+                f"{self.path}: damaged, {num_frames} of {len(self._packets) - len(hidden)} frames can be decoded; "
+                "get it again"
+            )
+        return num_frames
 
-    def _can_reorder(self) -> bool:
-        """Whether frames may be shown in another order than they are decoded in."""
-        if self._codec.name not in REORDERING or len(self._keys) == len(self._packets):
-            return False
-        if self._codec.name != "mpeg4":
-            return True
-        types = (ord(found) >> 6 for packet in self._packets for found in VOP_TYPE.findall(bytes(packet)))
-        return B_VOP in types
+    def _find_undecodable(self, early: list) -> set:
+        """Return those of the indices shown before the first key frame that need frames from before it."""
+        if not early:
+            return set()
+        frames = self._decode_run(0, max(early), early)
+        return set(early) - {index for index, frame in frames if not frame.is_corrupt}
+
+    def _decode_frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode frames as `decode` does, but yield no pictures."""
+        wanted = {self._shown[number]: number for number in numbers}
+        for first, last in self._plan_runs(numbers):
+            for index, frame in self._decode_run(first, last, wanted):
+                if index in wanted:
+                    yield wanted.pop(index), frame
+                if not wanted:
+                    return
+        if wanted:
+            raise UnreadableVideoError(
+                f"{self.path}: frame {min(wanted.values())} of {len(self)} cannot be decoded: damaged; get it again"
+            )
 
     def _plan_runs(self, numbers: Sequence[int]) -> list:
         """Return the first and the last index of each run of packets that must be decoded for some frames."""
@@ -170,7 +203,7 @@ class VideoFile:
         for number in numbers:
             last = self._shown[number]
             key = bisect.bisect(self._keys, last) - 1
-            while self._ranks.get(self._keys[key], len(self._packets)) > self._ranks[last]:
+            while key and self._ranks[self._keys[key]] > self._ranks[last]:
                 key -= 1  # stored behind a key frame that is shown later: an open group of pictures
             first = self._keys[key]
             if runs and first <= runs[-1][1] + 1:
@@ -202,7 +235,7 @@ class VideoFile:
 
     def _can_decode(self, index: int, first: int) -> bool:
         """Whether a frame has what it refers to when decoding starts at `first`, a key frame."""
-        return self._is_counted or self._ranks.get(index, -1) >= self._ranks[first]
+        return self._is_counted or self._ranks[index] >= self._ranks[first]
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
@@ -223,53 +256,3 @@ def _turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:
         picture, x_sign, y_sign = picture.swapaxes(0, 1), matrix[3], matrix[1]
     picture = picture[:, ::-1] if x_sign < 0 else picture
     return np.ascontiguousarray(picture[::-1] if y_sign < 0 else picture)
-
-
-def find_rate(stream: av.video.stream.VideoStream, packets: list) -> float:
-    """Return the frames a second that a stream states, or where its time stamps say another number, theirs."""
-    stated = float(stream.average_rate or stream.guessed_rate or 0)
-    times = sorted({packet.pts for packet in packets if packet.pts is not None})
-    if len(times) < 2 or stream.time_base is None:
-        return stated
-    steps = np.diff(times)
-    if stated and steps.max() < 1.5 * steps.min():  # nothing varies but by rounding
-        return stated
-    return float((len(times) - 1) / ((times[-1] - times[0]) * stream.time_base))
-
-
-def _find_end(path: str) -> int:
-    """Return the length of a file in bytes as its container states it; 0 where it does not."""
-    with open(path, "rb") as file:
-        head = file.read(4096)
-    if head.startswith(b"RIFF"):
-        return 8 + struct.unpack_from("<I", head, 4)[0]
-    if head.startswith(EBML_START):
-        return _find_segment_end(head)
-    return _find_media_end(path) if head[4:8] == b"ftyp" else 0
-
-
-def _find_media_end(path: str) -> int:
-    """Return where the box that holds the pictures of an mp4 or mov file ends."""
-    end, kind = 0, b""
-    with open(path, "rb") as file:
-        while kind != b"mdat":
-            file.seek(end)
-            box = file.read(16)
-            if len(box) < 16:
-                return 0
-            length, kind, long_length = struct.unpack(">I4sQ", box)
-            if length == 0:  # up to the end of the file, wherever that is
-                return 0
-            end += long_length if length == 1 else length
-    return end
-
-
-def _find_segment_end(head: bytes) -> int:
-    """Return where the one segment of a Matroska file ends, from its first bytes."""
-    start = head.find(SEGMENT) + len(SEGMENT)
-    if start < len(SEGMENT) or start >= len(head):
-        return 0
-    num_bytes = 9 - head[start].bit_length()  # of the length: one more than there are zero bits before its first one
-    bits = 7 * num_bytes
-    length = int.from_bytes(head[start : start + num_bytes], "big") & ((1 << bits) - 1)
-    return start + num_bytes + length if length < (1 << bits) - 1 else 0  # all ones: the writer did not know it

@@ -39,7 +39,7 @@ def draw_sheet(prediction: Prediction, thumbnails: dict, renderer: TextRenderer)
         thumbnails: {frame index: `make_thumbnail` of it}, see `choose_thumbnails`.
     """
     width = SHEET_WIDTH - 2 * MARGIN
-    duration = format_time(prediction.num_frames / prediction.fps)
+    duration = format_time(prediction.find_time(prediction.num_frames))
     parts = [
         _draw_line(prediction.title, width, 26, WHITE, renderer),
         _draw_line(f"{duration}, {prediction.num_frames} frames, {prediction.fps:g} fps", width, 15, GRAY, renderer),
@@ -75,9 +75,9 @@ def _draw_thumbnails(prediction: Prediction, thumbnails: dict, width: int, rende
         row, column = divmod(position, NUM_COLUMNS)
         left, top = column * (THUMBNAIL_WIDTH + gap), row * (row_height + gap)
         picture.paste(thumbnails[index], (left, top))
-        label, name, probability = prediction.find_window(index).ranking[0]
+        label, name, probability = prediction.find_window(prediction.find_place(index)).ranking[0]
         middle = top + frame_height + size
         draw.rectangle((left, middle - 5, left + 10, middle + 5), fill=choose_color(label))
-        text = f"{format_time(index / prediction.fps)}  {name} {100 * probability:.0f}%"
+        text = f"{format_time(prediction.find_time(index))}  {name} {100 * probability:.0f}%"
         renderer.write(draw, (left + 18, middle), text, size, THUMBNAIL_WIDTH - 18)
     return picture

@@ -39,7 +39,8 @@ class Window:
 class Prediction:
     """What was predicted for a video: its best classes, and those of each of its windows in time order.
 
-    `modalities` has the best classes of each modality by itself, {name: ranking}.
+    `modalities` has the best classes of each modality by itself, {name: ranking}. `times_s`, where the frame rate
+    varies, has the seconds at which each frame is shown and the last one ends.
     """
 
     title: str
@@ -48,14 +49,23 @@ class Prediction:
     ranking: list
     windows: list
     modalities: dict = field(default_factory=dict)
+    times_s: list | None = None
 
-    def find_window(self, index: int) -> Window:
-        """Return the window whose middle is nearest to a frame."""
-        return self.windows[bisect.bisect_right(self._changes, index)]
+    def find_place(self, index: int) -> float:
+        """Return the time of a frame, or with `num_frames` that of the end, in frames of the average rate."""
+        return index if self.times_s is None else self.times_s[index] * self.fps
+
+    def find_time(self, index: int) -> float:
+        """Return the time of a frame, or with `num_frames` that of the end, in seconds."""
+        return index / self.fps if self.times_s is None else self.times_s[index]
+
+    def find_window(self, place: float) -> Window:
+        """Return the window whose middle is nearest to a place, see `find_place`."""
+        return self.windows[bisect.bisect_right(self._changes, place)]
 
     @functools.cached_property
     def _changes(self) -> list:
-        middles = [(window.start + window.end) / 2 for window in self.windows]
+        middles = [(self.find_place(window.start) + self.find_place(window.end)) / 2 for window in self.windows]
         return [(left + right) / 2 for left, right in zip(middles[:-1], middles[1:], strict=True)]
 
 
@@ -137,7 +147,8 @@ def draw_modality_bars(modalities: dict, width: int, size: int, renderer: TextRe
 
 def draw_time_line(prediction: Prediction, width: int, height: int) -> Image.Image:
     """Draw the length of a video as a line in the colours of the classes that were best at each time."""
-    labels = [prediction.find_window(x * prediction.num_frames // width).ranking[0][0] for x in range(width)]
+    end = prediction.find_place(prediction.num_frames)
+    labels = [prediction.find_window(x * end // width).ranking[0][0] for x in range(width)]
     row = np.array([choose_color(label) for label in labels], np.uint8)
     return Image.fromarray(np.repeat(row[None], height, axis=0))
 
@@ -179,14 +190,16 @@ class Overlay:
         return np.asarray(picture)
 
     def _find_bars(self, index: int) -> Image.Image:
-        window = self.prediction.find_window(index)
-        if window.start not in self.bars:
-            self.bars = {window.start: draw_bars(window.ranking, self.bar_width, self.letter_size, self.renderer)}
-        return self.bars[window.start]
+        window = self.prediction.find_window(self.prediction.find_place(index))
+        span = window.start, window.end
+        if span not in self.bars:
+            self.bars = {span: draw_bars(window.ranking, self.bar_width, self.letter_size, self.renderer)}
+        return self.bars[span]
 
     def _mark_time(self, draw: ImageDraw.ImageDraw, top: int, index: int) -> None:
         left, line_top, right, line_bottom = self.line_box
-        x = left + (right - left) * (index + 0.5) / self.prediction.num_frames
+        place, end = (self.prediction.find_place(number) for number in (index, self.prediction.num_frames))
+        x = left + (right - left) * (place + 0.5) / end
         reach = self.letter_size // 4
         box = (x - 1.5, top + line_top - reach, x + 1.5, top + line_bottom + reach)
         draw.rectangle(box, fill=WHITE, outline=DARK)
@@ -195,4 +208,5 @@ class Overlay:
 
     def _describe_time(self, index: int) -> str:
         prediction = self.prediction
-        return f"{format_time(index / prediction.fps)} / {format_time(prediction.num_frames / prediction.fps)}"
+        times = (prediction.find_time(number) for number in (index, prediction.num_frames))
+        return " / ".join(map(format_time, times))

@@ -1,16 +1,17 @@
 """What is predicted: videos for a network of clips, skeletons for one of key points, videos with key points for both.
 
 Each kind of source has a `path`, which messages name, and an `origin`, which the json repeats. Its methods are called
-in this order: `open()` raises what is wrong with it and sets `fps` and `announced`, its number of frames as far as that
-is known; `read_windows()` returns what `evaluator.evaluate` reads like a loader; `read_pictures()` yields the frames on
-which the prediction is drawn, RGB uint8.
+in this order: `open()` raises what is wrong with it and sets `fps`, `num_frames` and, where the frame rate varies,
+`times_s`, see `video_io.probe`; `read_windows()` returns what `evaluator.evaluate` reads like a loader;
+`read_pictures()` yields the frames on which the prediction is drawn, RGB uint8.
 """
 
 import argparse
+import bisect
 import collections
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -63,7 +64,7 @@ class Windows:
         for start, end, views in self.windows:
             self.spans.append((start, end))
             num_views = len(next(iter(views.values())))
-            yield {"inputs": views, "labels": [0], "names": [str(start)], "views": [num_views]}
+            yield {"inputs": views, "labels": [0], "names": [f"{start} to {end}"], "views": [num_views]}
 
     def prepare(self, inputs: dict) -> dict:
         """Return the views as they are; the network prepares them itself."""
@@ -90,19 +91,25 @@ class VideoSource:
 
     def __init__(self, path: str, reader, fps: float, window_s: float | None):
         self.path, self.origin, self.reader = path, {"input": path}, reader
-        self.fps, self.window_s, self.num_frames = fps, window_s, None
+        self.fps, self.window_s, self.num_frames, self.times_s = fps, window_s, None, None
 
     def open(self) -> None:
-        """Read the frame rate and the number of frames."""
-        self.fps, self.num_frames = video_io.probe(self.path, self.fps)
+        """Read the frame rate, the number of frames and when they are shown."""
+        self.fps, self.num_frames, self.times_s = video_io.probe(self.path, self.fps)
 
     def read_windows(self) -> Windows:
         """Return its windows, cut to clips."""
         reader = self.reader
         min_window = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
-        window = max(round((self.window_s or WINDOW_S) * self.fps), min_window)
-        max_whole = round(WHOLE_S * self.fps) if self.window_s is None else window
-        windows = cut_windows(video_io.read_frames(self.path, reader.short_size), max_whole, window)
+        places, places_a_second = range(self.num_frames + 1), self.fps
+        if self.times_s is not None:
+            places, places_a_second = [round(1000 * time_s) for time_s in self.times_s], 1000
+        window = max(1, round((self.window_s or WINDOW_S) * places_a_second))
+        if self.times_s is None:
+            window = max(window, min_window)
+        max_whole = round(WHOLE_S * places_a_second) if self.window_s is None else window
+        spans = plan_windows(places, max_whole, window, min_window)
+        windows = cut_windows(video_io.read_frames(self.path, reader.short_size), spans)
         return Windows((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
 
     def read_pictures(self) -> Iterator[np.ndarray]:
@@ -110,24 +117,38 @@ class VideoSource:
         return video_io.read_frames(self.path)
 
 
-def cut_windows(frames: Iterator, max_whole: int, window: int) -> Iterator[tuple]:
-    """Yield (first frame, frames) of windows that overlap by half; the last one ends with the video.
+def plan_windows(places: Sequence[int], max_whole: int, window: int, min_frames: int) -> list[tuple]:
+    """Return (first frame, frame after the last one) of windows that overlap by half; the last one ends with the video.
 
-    At most `max_whole` frames, or `window` if that is more, are one window.
+    Args:
+        places: the time of each frame and of the video's end, whole numbers from 0: in frames, where the rate is
+            constant, else in ms.
+        max_whole: a video that is not longer than this, or than `window`, is one window.
+        window: its length; like `max_whole` in the unit of `places`.
+        min_frames: that a window has, where the video has as many; where the rate varies it may have to be longer.
     """
-    head = list(itertools.islice(frames, max(max_whole, window) + 1))
-    if not head:
-        raise ValueError("not one frame can be decoded: cut off or damaged")
-    if len(head) <= max(max_whole, window):
-        yield 0, head
-        return
-    step, latest = max(1, window // 2), collections.deque(maxlen=window)
-    for count, frame in enumerate(itertools.chain(head, frames), 1):
-        latest.append(frame)
-        if count >= window and (count - window) % step == 0:
-            yield count - window, list(latest)
-    if (count - window) % step:
-        yield count - window, list(latest)
+    num_frames, end = len(places) - 1, places[-1]
+    if end <= max(max_whole, window):
+        return [(0, num_frames)]
+    spans = []
+    for place in [*range(0, end - window + 1, max(1, window // 2)), end - window]:
+        first = bisect.bisect_right(places, place) - 1  # the frame that is shown then
+        last = min(num_frames, max(bisect.bisect_left(places, place + window), first + min_frames))
+        span = max(0, min(first, last - min_frames)), last
+        if span not in spans[-1:]:
+            spans.append(span)
+    return spans
+
+
+def cut_windows(frames: Iterator, spans: list[tuple]) -> Iterator[tuple]:
+    """Yield (first frame, frames) of each window; `spans` as `plan_windows` returns them. No more frames are held."""
+    kept, first = collections.deque(), 0
+    for start, end in spans:
+        for _ in range(min(start - first, len(kept))):
+            kept.popleft()
+        first = start
+        kept.extend(itertools.islice(frames, end - first - len(kept)))
+        yield start, list(itertools.islice(kept, end - start))
 
 
 # Skeletons alone.
@@ -175,7 +196,7 @@ class SkeletonSource:
     def __init__(self, file: str, name: str, annotation: dict, reader, fps: float):
         self.path, self.origin = f"{file} '{name}'", {"input": file, "recording": name}
         self.annotation, self.reader, self.fps = annotation, reader, fps
-        self.num_frames, self.recording = None, None
+        self.num_frames, self.recording, self.times_s = None, None, None
 
     def open(self) -> None:
         """Check the key points."""
@@ -232,17 +253,18 @@ class VideoWithPosesSource:
     def __init__(self, path: str, index: dict, reader, fps: float):
         self.path, self.origin, self.index = path, {"input": path}, index
         self.reader, self.fps = reader, fps
-        self.num_frames, self.recording = None, None
+        self.num_frames, self.recording, self.times_s = None, None, None
 
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
-        self.fps, _ = video_io.probe(self.path, self.fps)
+        self.fps, num_frames, times_s = video_io.probe(self.path, self.fps)
         name, annotation = pose_io.find_for_video(self.index, self.path)
         self.origin["recording"] = name
         if annotation["img_shape"] is None:
             annotation = {**annotation, "img_shape": self._find_size()}
         self.recording = pose_io.make_recording(f"'{name}'", annotation, self.reader.layout)
         self.num_frames = self.recording.keypoint.shape[1]
+        self.times_s = times_s if self.num_frames == num_frames else None
         self.reader.set_samples("--poses", [self.recording])
         self.reader.paths = {self.recording.name: self.path}
 

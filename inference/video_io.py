@@ -5,9 +5,10 @@ A video is a video file or a folder of numbered frames. A long one is never held
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 
@@ -17,6 +18,10 @@ from dataset.records import ListEntry, list_frames
 from dataset.video_file import VideoFile
 from inference.input_paths import find_inputs
 from reader import boxes, frames, transforms
+
+ENCODER = "libvpx"
+ENCODING = {"deadline": "realtime", "cpu-used": "4", "crf": "8", "qmax": "40"}
+MILLISECOND = Fraction(1, 1000)  # in which WebM counts time
 
 
 def find_videos(paths: list, save_dir: str) -> list:
@@ -30,8 +35,15 @@ def _is_frame_folder(folder: str) -> bool:
     return bool(list_frames(folder)) and not has_videos
 
 
-def probe(path: str, fps: float) -> tuple[float, int]:
-    """Return the frame rate (`fps` where none is stated) and the number of frames of a video or frame folder.
+def probe(path: str, fps: float) -> tuple[float, int, list | None]:
+    """Find out when the frames of a video or frame folder are shown.
+
+    Args:
+        fps: the frame rate where the video states none.
+
+    Returns:
+        The frame rate, on average where it varies; the number of frames; and where it varies the seconds at which each
+        frame is shown and the last one ends, else None.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -42,11 +54,11 @@ def probe(path: str, fps: float) -> tuple[float, int]:
     if os.path.isdir(path):
         if not list_frames(path):
             raise ValueError(f"the folder holds neither videos ({', '.join(VIDEO_SUFFIXES)}) nor frames (.jpg, .png)")
-        return fps, len(list_frames(path))
+        return fps, len(list_frames(path)), None
     if path.lower().endswith(PICTURE_SUFFIXES):
         raise ValueError("this is a picture; name the folder with all frames of the video")
     file = VideoFile(path)
-    return file.fps if 1 <= file.fps <= 240 else fps, len(file)
+    return file.fps if file.times_s or 1 <= file.fps <= 240 else fps, len(file), file.times_s
 
 
 def read_frames(path: str, short_size: int | None = None) -> Iterator[np.ndarray]:
@@ -81,62 +93,40 @@ def _read_video(path: str, short_size: int | None) -> Iterator[np.ndarray]:
 
 @contextlib.contextmanager
 def write_webm(path: str, fps: float, height: int, width: int) -> Iterator[Callable]:
-    """Open a WebM file (VP8: browsers play it, and pip's OpenCV can write it) that appears when it is complete.
+    """Open a WebM file (VP8, which browsers play) that appears when it is complete.
 
     Args:
+        fps: of the pictures, on average.
         height: of the pictures, even.
         width: likewise.
 
     Yields:
-        a function that appends a picture.
+        a function that appends a picture, RGB, and the second at which it is shown.
 
     Raises:
-        OSError: no such place, a full disk, or an OpenCV without that encoder.
+        OSError: no such place, or a full disk.
+        ValueError: a PyAV without that encoder.
     """
-    files.make_folder(os.path.dirname(path) or ".")
-    temporary = os.path.join(os.path.dirname(path), f"{files.UNFINISHED}{secrets.token_hex(8)}.webm")
-    num_written = 0
+    with files.write_atomically(path) as file, av.open(file, "w", format="webm") as container:
+        stream = _add_vp8(container, path, fps)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.bit_rate = round(height * width * min(fps, 60) / 4)
+        stream.codec_context.time_base = MILLISECOND
 
-    def append(picture: np.ndarray) -> None:
-        nonlocal num_written
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        num_written += 1
+        def append(picture: np.ndarray, time_s: float) -> None:
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = round(time_s / MILLISECOND), MILLISECOND
+            container.mux(stream.encode(frame))
 
+        yield append
+        container.mux(stream.encode())
+
+
+def _add_vp8(container: av.container.OutputContainer, path: str, fps: float) -> av.video.stream.VideoStream:
     try:
-        writer = _open_writer(temporary, path, fps, height, width)
-        try:
-            yield append
-        finally:
-            writer.release()
-        if _count_frames(temporary) != num_written:  # OpenCV does not report a full disk
-            raise OSError(f"'{path}' could not be written whole; free some disk space and run again")
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-
-
-def _count_frames(path: str) -> int:
-    capture, num_frames = cv2.VideoCapture(path), 0
-    while capture.grab():
-        num_frames += 1
-    return num_frames
-
-
-def _open_writer(temporary: str, path: str, fps: float, height: int, width: int) -> cv2.VideoWriter:
-    stderr = os.dup(2)
-    try:
-        with open(temporary, "wb"), open(os.devnull, "wb") as null:
-            os.dup2(null.fileno(), 2)  # OpenCV warns there that WebM has no tag for VP8, which it does not need
-            code = cv2.VideoWriter_fourcc(*"VP80")
-            writer = cv2.VideoWriter(temporary, cv2.CAP_FFMPEG, code, fps, (width, height))
-    except OSError as error:
-        raise files.explain_os_error(error, path) from error
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-    if not writer.isOpened():
-        raise OSError(
-            f"'{path}': this OpenCV cannot write {width} x {height} WebM (VP8); install opencv-python from pip"
-        )
-    return writer
+        return container.add_stream(ENCODER, rate=Fraction(fps).limit_denominator(1001), options=ENCODING)
+    except ValueError as error:
+        raise ValueError(
+            f"'{path}': PyAV {av.__version__} here was built without the VP8 encoder {ENCODER}; install the wheel of "
+            "PyPI, which has it: pip install --force-reinstall --only-binary av av"
+        ) from error

@@ -7,12 +7,14 @@ import re
 import cv2
 import numpy as np
 import pytest
+from numbered_videos import write_numbered_video
 from saved_models import CLASSES, PROTOCOLS, save_model
 from small_videos import make_frames, read_back, write_avi, write_folder
 
 import predict
 import recipe
 from dataset.records import write_list
+from dataset.video_file import VideoFile
 from engine import checkpoint, evaluator
 from inference import drawing, sources, video_io
 from inference.text_renderer import TextRenderer
@@ -166,7 +168,8 @@ def test_one_frame_is_a_video(tmp_path, weights):
     ],
 )
 def test_windows_overlap_by_half_and_reach_the_end(num_frames, max_whole, window, starts):
-    found = list(sources.cut_windows(iter(range(num_frames)), max_whole, window))
+    spans = sources.plan_windows(range(num_frames + 1), max_whole, window, 1)
+    found = list(sources.cut_windows(iter(range(num_frames)), spans))
     assert [start for start, _ in found] == starts
     for start, frames in found:
         length = num_frames if len(found) == 1 else window
@@ -182,11 +185,37 @@ def test_windows_are_cut_while_frames_are_read():
             read.append(index)
             yield index
 
-    windows = sources.cut_windows(count(), 10, 8)
+    windows = sources.cut_windows(count(), sources.plan_windows(range(1001), 10, 8, 1))
     next(windows)
     assert len(read) <= 11
     next(windows)
     assert len(read) <= 12
+
+
+def test_windows_of_a_variable_rate_are_cut_by_time():
+    places = [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1900, 2900, 3900, 4000]  # ms: ten at once, then three
+    assert sources.plan_windows(places, 0, 1000, 1) == [(0, 10), (5, 10), (9, 11), (10, 12), (11, 13)]
+    assert sources.plan_windows(places, 0, 1000, 4) == [(0, 10), (5, 10), (9, 13)]  # as many as the network needs
+    assert sources.plan_windows(places, 4000, 1000, 1) == [(0, 13)]
+    assert sources.plan_windows([0, 900, 1400, 1900, 2000], 0, 1000, 1) == [
+        (0, 2),
+        (0, 3),
+        (1, 4),
+    ]  # one start, two ends
+
+
+def test_times_are_those_of_the_frames_where_the_rate_varies(tmp_path, weights, capsys):
+    times_ms = [40 * number for number in range(30)] + [1600 + 500 * number for number in range(10)]
+    video = write_numbered_video(tmp_path / "slow.mkv", num_frames=40, times_ms=times_ms)
+    assert run(weights, video, flags=["--window_s", "2"]) == 0
+    result = read_json("slow")
+    assert result["num_frames"] == 40 and "slow.mkv: 6.1 s, 40 frames, scored in" in capsys.readouterr().out
+    for window in result["windows"]:
+        assert {1000 * window["start_s"], 1000 * window["end_s"]} <= {*times_ms, 6140}
+    spans = [(window["start_s"], window["end_s"]) for window in result["windows"]]
+    assert spans[0] == (0, 2.1) and spans[-1][1] == 6.14
+    shown = VideoFile("out/slow_predict.webm")
+    assert np.abs(1000 * np.array(shown.times_s[:40]) - times_ms).max() <= 1
 
 
 def test_each_window_is_scored_as_a_video_of_its_own(tmp_path, weights):

@@ -5,7 +5,8 @@
 Names and folders stay the same (`S001C001P001R001A001_rgb.mp4`), and so do the number and the order of the frames:
 each file is read again before it gets its name, and refused if frame k is not frame k of the original. So key points of
 the large videos are valid for the small ones; the reader `rgbpose` scales them from the size in their annotation to
-that of the frames. Videos that are small already keep their size; sound is dropped.
+that of the frames. Videos that are small already keep their size; sound is dropped. The same video gives the same
+bytes each time, with one version of PyAV.
 
 A second run makes only the videos that are missing. Videos that cannot be read completely are left out and listed with
 the reason in failed.csv in the folder --out. Exit status: 1 if there are any.
@@ -17,7 +18,7 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import av
@@ -35,13 +36,20 @@ from dataset.records import natural_order
 from dataset.video_file import UnreadableVideoError, VideoFile
 
 ENCODER = "libx264"
-ENCODING = {"crf": "23", "g": "16"}  # quality; distance of key frames, small for random access
+# Distance of key frames, small for random access. With `mbtree`, x264's code for AVX-512 reads memory that was never
+# written, so that each run would give other bytes.
+ENCODING = {"g": "16", "x264-params": "mbtree=0"}
+QUALITIES = 25, 15, 1  # x264's crf; the better ones where frames of a tiny picture cannot be told apart otherwise
 DEFAULT_FPS = 25  # of a file that does not state it
 THUMBNAIL_SIZE = (96, 54)  # width, height of the gray pictures that are compared
 NUM_COMPARED_PIXELS = THUMBNAIL_SIZE[0] * THUMBNAIL_SIZE[1] // 100  # those that differ most: bodies move, rooms do not
 # Of 255. On 20 videos of UCF-101 encoding causes up to 15 and 2; the next frame mostly differs by 15 more.
 MAX_DIFFERENCE = 50  # mean of those pixels, for the same frame
-MAX_ADVANTAGE = 4  # by which another frame may be more similar
+MAX_ADVANTAGE, MAX_RATIO = 4, 2  # by which another frame may be more similar; what moves a little is encoded late
+
+
+class OtherFrameError(ValueError):
+    """A frame that was written is not the one that should have been."""
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -183,20 +191,24 @@ def shrink_video(job: tuple[str, str], width: int, height: int) -> tuple[int, in
     path, target = job
     try:
         video = VideoFile(path)
-        with write_atomically(target) as file:
-            thumbnails = write_frames(file, scale_frames(video, width, height), read_fps(path))
-            file.flush()
-            check_frames(file.name, thumbnails)
+        for quality in QUALITIES:
+            try:
+                write_checked(video, target, (width, height), quality)
+                break
+            except OtherFrameError:
+                if quality == QUALITIES[-1]:
+                    raise
     except UnreadableVideoError as error:
         raise ValueError(str(error).removeprefix(f"{path}: ")) from error
-    return os.path.getsize(path), os.path.getsize(target), len(thumbnails)
+    return os.path.getsize(path), os.path.getsize(target), len(video)
 
 
-def read_fps(path: str) -> Fraction:
-    """Return the frame rate that a file states; it matters to players, not to readers."""
-    with av.open(path) as container:
-        rate = container.streams.video[0].average_rate
-    return Fraction(rate or DEFAULT_FPS).limit_denominator(1001)
+def write_checked(video: VideoFile, target: str, size: tuple[int, int], quality: int) -> None:
+    """Write a video, scaled to fit (width, height), and read it again; see `write_frames` and `check_frames`."""
+    with write_atomically(target) as file:
+        thumbnails = write_frames(file, scale_frames(video, *size), video.fps, video.times_s, quality)
+        file.flush()
+        check_frames(file.name, thumbnails)
 
 
 def scale_frames(video: VideoFile, width: int, height: int) -> Iterator[np.ndarray]:
@@ -207,11 +219,24 @@ def scale_frames(video: VideoFile, width: int, height: int) -> Iterator[np.ndarr
         yield frame if size == frame.shape[1::-1] else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
 
 
-def write_frames(file, frames: Iterator[np.ndarray], fps: Fraction) -> np.ndarray:
-    """Write frames to an open file as mp4; return their thumbnails (T, h, w)."""
-    thumbnails = []
+def write_frames(
+    file, frames: Iterator[np.ndarray], fps: float, times_s: Sequence[float] | None, quality: int
+) -> np.ndarray:
+    """Write frames to an open file as mp4.
+
+    Args:
+        fps: frames a second, 0 where it is not known; it matters to players, not to readers.
+        times_s: when each frame is shown; None where the rate is constant.
+        quality: x264's crf.
+
+    Returns:
+        Their thumbnails (T, h, w).
+    """
+    thumbnails, rate = [], Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
+    time_base = Fraction(1, 90000) if times_s else 1 / rate
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream(ENCODER, rate=fps, options=ENCODING)
+        stream = container.add_stream(ENCODER, rate=rate, options={**ENCODING, "crf": str(quality)})
+        stream.codec_context.time_base = time_base
         stream.codec_context.thread_count = 1  # the workers share the cores already
         stream.pix_fmt = "yuv420p"
         for number, frame in enumerate(frames):
@@ -219,7 +244,7 @@ def write_frames(file, frames: Iterator[np.ndarray], fps: Fraction) -> np.ndarra
                 stream.height, stream.width = frame.shape[:2]
             thumbnails.append(make_thumbnail(frame))
             picture = av.VideoFrame.from_ndarray(frame, format="bgr24")
-            picture.pts, picture.time_base = number, 1 / fps
+            picture.pts, picture.time_base = round(times_s[number] / time_base) if times_s else number, time_base
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return np.stack(thumbnails)
@@ -245,16 +270,19 @@ def check_frames(path: str, thumbnails: np.ndarray) -> None:
         thumbnails: of the frames that the encoder got, (T, h, w).
 
     Raises:
-        ValueError: the number of frames differs, or a frame is another one.
+        OtherFrameError: the number of frames differs, or a frame is another one.
     """
     video = VideoFile(path)
     if len(video) != len(thumbnails):
-        raise ValueError(f"{len(video)} frames were written of {len(thumbnails)}; nothing is kept")
+        raise OtherFrameError(f"{len(video)} frames were written of {len(thumbnails)}; nothing is kept")
     for number, frame in video.decode(range(len(video))):
         first = max(number - 1, 0)
         differences = compare_thumbnails(thumbnails[first : number + 2], make_thumbnail(frame))
-        if differences[number - first] > min(MAX_DIFFERENCE, differences.min() + MAX_ADVANTAGE):
-            raise ValueError(f"frame {number} of {len(thumbnails)} is another one in what was written; nothing is kept")
+        least = differences.min()
+        if differences[number - first] > min(MAX_DIFFERENCE, max(least + MAX_ADVANTAGE, MAX_RATIO * least)):
+            raise OtherFrameError(
+                f"frame {number} of {len(thumbnails)} is another one in what was written; nothing is kept"
+            )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,26 @@
 """Smaller videos: the same frames in the same order, whole or not at all, and key points that still lie on them."""
 
 import csv
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
-from numbered_videos import ENCODINGS, NUM_FRAMES, copy_packets, decode_in_order, read_number, write_numbered_video
+from numbered_videos import (
+    ENCODINGS,
+    NUM_FRAMES,
+    copy_packets,
+    decode_in_order,
+    draw_frame,
+    read_number,
+    write_numbered_video,
+)
 from paths import ROOT
 from small_poses import make_annotation, write_poses
 
@@ -58,7 +66,7 @@ def test_every_frame_is_kept_in_its_place(tmp_path, name):
     for small, big in zip(frames, decode_in_order(old), strict=True):
         expected = cv2.resize(big, (48, 32), interpolation=cv2.INTER_AREA)
         gray, expected = (cv2.cvtColor(one, cv2.COLOR_BGR2GRAY).astype(int) for one in (small, expected))
-        assert gray.shape == (32, 48) and np.abs(gray - expected).mean() < 5
+        assert gray.shape == (32, 48) and np.abs(gray - expected).mean() < 7
     with av.open(str(new)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.average_rate) == ("h264", 25)
@@ -161,9 +169,9 @@ def test_what_was_written_is_compared_with_the_video(tmp_path, monkeypatch, faul
     write_numbered_video(tmp_path / "big" / "a.avi", "mpeg4")
     write_frames = shrink_videos.write_frames
 
-    def write_badly(file, frames, fps):
+    def write_badly(file, frames, *others):
         frames = list(frames)
-        write_frames(file, iter(spoil(frames)), fps)
+        write_frames(file, iter(spoil(frames)), *others)
         return np.stack([shrink_videos.make_thumbnail(frame) for frame in frames])
 
     monkeypatch.setattr(shrink_videos, "write_frames", write_badly)
@@ -179,11 +187,41 @@ def test_a_small_faint_movement_tells_the_order(tmp_path):
     thumbnails = np.stack([shrink_videos.make_thumbnail(frame) for frame in frames])
     for order in ([0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 3, 2, 4, 5, 6, 7]):
         with open(tmp_path / "faint.mp4", "wb") as file:
-            shrink_videos.write_frames(file, iter([frames[place] for place in order]), Fraction(25))
+            shrink_videos.write_frames(file, iter([frames[place] for place in order]), 25, None, 25)
         if order[2] == 2:
             shrink_videos.check_frames(str(tmp_path / "faint.mp4"), thumbnails)
     with pytest.raises(ValueError, match="frame 2 of 8 is another one in what was written; nothing is kept"):
         shrink_videos.check_frames(str(tmp_path / "faint.mp4"), thumbnails)
+
+
+def test_the_same_frames_give_the_same_bytes_whatever_the_memory_held_before():
+    frames = [cv2.resize(draw_frame(number), (160, 120)) for number in range(24)]
+    rng, found = np.random.default_rng(0), set()
+    for _ in range(4):
+        used = [bytes([rng.integers(256)]) * int(size) for size in rng.integers(500, 60_000, 300)]
+        del used  # what is written next lies there
+        file = io.BytesIO()
+        shrink_videos.write_frames(file, iter(frames), 25, None, 25)
+        found.add(file.getvalue())
+    assert len(found) == 1
+
+
+def test_frames_that_tiny_pictures_do_not_tell_apart_are_encoded_better(tmp_path):
+    write_numbered_video(tmp_path / "big" / "a.avi", "mpeg4")
+    assert shrink(tmp_path, size=(16, 16)) == 0
+    video = VideoFile(str(tmp_path / "small" / "a.mp4"))
+    assert len(video) == NUM_FRAMES
+    with pytest.raises(shrink_videos.OtherFrameError, match="is another one in what was written; nothing is kept"):
+        shrink_videos.write_checked(VideoFile(str(tmp_path / "big" / "a.avi")), tmp_path / "b.mp4", (16, 16), 40)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_times_stay_where_the_rate_varies(tmp_path):
+    times_ms = [40 * number + 3 * number**2 for number in range(12)]
+    write_numbered_video(tmp_path / "big" / "a.mkv", times_ms=times_ms, num_frames=12)
+    assert shrink(tmp_path) == 0
+    times_s = VideoFile(str(tmp_path / "small" / "a.mp4")).times_s
+    assert np.abs(1000 * np.array(times_s[:12]) - times_ms).max() < 1
 
 
 def test_a_killed_run_leaves_no_half_file(tmp_path):
