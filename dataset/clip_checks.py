@@ -4,7 +4,16 @@ import os
 import zlib
 from dataclasses import dataclass
 
-from dataset.records import ListEntry, is_record, list_frames, read_record, relative_path, resolve_path
+from dataset.records import (
+    ListEntry,
+    describe_missing,
+    is_record,
+    list_frames,
+    quote_path,
+    read_record,
+    relative_path,
+    resolve_path,
+)
 from dataset.video_file import VideoFile
 
 LIST_FORMATS = {  # kinds of clips that a list of the format can name
@@ -45,7 +54,7 @@ def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:
     elif os.path.isdir(entry.path):
         clip = check_frame_folder(entry)
     elif not os.path.exists(entry.path):
-        raise FileNotFoundError(f"'{entry.path}' does not exist; get it or remove the line")
+        raise FileNotFoundError(entry.problem or describe_missing(entry.path))
     else:
         clip = check_video(entry)
     if num_classes and clip.label >= num_classes:
@@ -112,7 +121,7 @@ def check_files(paths: list[str]) -> None:
 def format_line(clip: Clip, folder: str, line_format: str) -> str:
     """Return the line of a clip for a list in the folder `folder`."""
     if line_format == "records":
-        return relative_path(clip.path, folder)
+        return quote_path(relative_path(clip.path, folder))
     if clip.folder:
-        return f"{relative_path(clip.folder, folder)} {clip.num_frames} {clip.label}"
-    return f"{relative_path(clip.path, folder)} {clip.label}"
+        return f"{quote_path(relative_path(clip.folder, folder), True)} {clip.num_frames} {clip.label}"
+    return f"{quote_path(relative_path(clip.path, folder))} {clip.label}"

@@ -22,7 +22,7 @@ def write(tmp_path, name, text):
         (
             "a.csv",
             KINETICS + '"tossing coin, twice",-0a_B,7,17,val\n',
-            [Sample(["-0a_B_000007_000017", "-0a_B"], "tossing coin, twice", None, 2)],
+            [Sample(["-0a_B_000007_000017", "-0a_B_7_17", "-0a_B"], "tossing coin, twice", None, 2)],
         ),
         (
             "a.csv",

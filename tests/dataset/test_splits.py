@@ -13,7 +13,6 @@ from dataset.splits import (
     index_classes,
     read_class_index,
     read_split,
-    strip_video_suffix,
 )
 
 
@@ -76,10 +75,6 @@ def test_group_names():
     for name in ("clip_1", "v_big08_c01", "v_g_c01", ""):
         with pytest.raises(ValueError, match=f"video '{name}' has no group in its name, expected one like 'g08'"):
             find_group(name)
-
-
-def test_only_video_suffixes_are_cut():
-    assert [strip_video_suffix(name) for name in ("a.AVI", "a.b.mp4", "v1.5", ".avi")] == ["a", "a.b", "v1.5", ".avi"]
 
 
 def test_classes_are_numbered_by_place_whatever_the_case():
