@@ -224,7 +224,7 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
     num_repeated = sum(map(len, entries.values())) - len(items)
     if num_repeated:
         print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")
-    check = functools.partial(check_entry, num_classes=len(class_names or []), line_format=args.format)
+    check = functools.partial(check_entry, class_names=class_names, line_format=args.format)
     outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
     csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
     write_failures(outcomes.failed, csv_path)

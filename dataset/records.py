@@ -255,6 +255,16 @@ def is_record(path: str) -> bool:
     return path.lower().endswith(".pkl") and not os.path.isdir(path)
 
 
+def name_record(path: str, video: str, name_in_list: str) -> str:
+    """Return the name of a record's sample: that of its video, with folders where its file has that name as others do.
+
+    Args:
+        video: as the record says it.
+        name_in_list: of its entry, with as many folders as tell it from those of other entries.
+    """
+    return name_in_list if os.path.splitext(os.path.basename(path))[0] == video else video
+
+
 def is_number(word: str) -> bool:
     """Whether a word of a list is a whole number, of at most nine digits."""
     return word.isdecimal() and len(word) < 10

@@ -133,6 +133,24 @@ def read_split(path: str | os.PathLike, class_names: list[str] | None = None) ->
     return entries
 
 
+def find_class_in_name(video_name: str) -> str | None:
+    """Return "Biking" for v_Biking_g08_c01, None for names of another form."""
+    match = re.match(r"v_(.+)_g\d+_c\d+", video_name)
+    return match.group(1) if match else None
+
+
+def find_contradicting_class(video_name: str, path: str | None, label: int, labels: dict[str, int]) -> str | None:
+    """Return the class that a video's name or folder states, where it has another label; None where none does.
+
+    Args:
+        path: of its frame folder or file, in a folder such as Biking or Biking_jpg (2020); None for packed frames.
+        labels: by case-folded class name.
+    """
+    folder = path and os.path.basename(os.path.dirname(path)).removesuffix("_jpg")
+    stated = [name for name in (find_class_in_name(video_name), folder) if name]
+    return next((name for name in stated if labels.get(name.casefold(), label) != label), None)
+
+
 def find_group(video_name: str) -> str:
     """Find the group of a video: "g08" of v_Biking_g08_c01. Clips of one group show the same person or place."""
     match = re.search(r"(?:^|_)(g\d+)(?=_|$)", video_name.rpartition("/")[2], re.IGNORECASE)
