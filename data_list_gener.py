@@ -28,10 +28,12 @@ from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset import annotations
 from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
-from dataset.names import MediaIndex
+from dataset.names import MediaIndex, name_samples
 from dataset.records import (
     ListEntry,
     check_labels,
+    is_record,
+    name_record,
     natural_order,
     read_list,
     write_list,
@@ -96,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     for subset, chosen in clips.items():
         is_whole = subset == "test" or not args.val_ratio  # val.list is taken out of the training list
         size = len(read_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
-        write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size)
+        write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size, subset != "train")
     shared = find_shared_clips(clips["train"], clips["test"])
     if shared:
         print(f"data_list_gener: WARNING: {len(shared)} groups stand in train AND test, such as {shared[0]}")
@@ -243,10 +245,21 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
 
 
 def write_clips(
-    clips: list[Clip], path: str, class_names: list[str] | None, line_format: str, official_size: int | None
+    clips: list[Clip],
+    path: str,
+    class_names: list[str] | None,
+    line_format: str,
+    official_size: int | None,
+    must_differ: bool,
 ) -> None:
-    """Write a list and print how many clips each class has in it."""
+    """Write a list and print how many clips each class has in it; only in training may two clips have one name.
+
+    Raises:
+        ValueError: two clips to be scored have one name.
+    """
     lines = [format_line(clip, os.path.dirname(path), line_format) for clip in clips]
+    if must_differ:
+        refuse_equal_names(clips, path)
     if line_format == "rawframes":  # PaddleVideo and MMAction2 would read the header as a clip
         write_list(lines, path)
     else:
@@ -257,6 +270,24 @@ def write_clips(
     if len(set(labels)) == 1:
         only = class_names[labels[0]]
         print(f"data_list_gener: WARNING: {path} has one class only, '{only}'; there is nothing to tell apart")
+
+
+def refuse_equal_names(clips: list[Clip], path: str) -> None:
+    """Refuse clips whose scores would be kept under one name.
+
+    Raises:
+        ValueError: naming both files.
+    """
+    stems = [os.path.splitext(os.path.basename(clip.path))[0] for clip in clips]
+    places = [clip.path if is_record(clip.path) else clip.folder or clip.path for clip in clips]
+    owners = {}
+    for clip, name in zip(clips, name_samples(places, stems), strict=True):
+        name = name_record(clip.path, clip.video, name) if is_record(clip.path) else name
+        if owners.setdefault(name, clip.path) != clip.path:
+            raise ValueError(
+                f"{path}: '{owners[name]}' and '{clip.path}' would both be the sample '{name}', and scores are kept by "
+                "name; remove one of them, or make it again under another name"
+            )
 
 
 if __name__ == "__main__":
