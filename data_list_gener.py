@@ -36,6 +36,7 @@ from dataset.records import (
     name_record,
     natural_order,
     read_list,
+    show_path,
     write_list,
 )
 from dataset.splits import (
@@ -222,7 +223,7 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
     Raises:
         ValueError: a subset has no good record.
     """
-    items = {f"{subset}: {entry.path}": entry for subset in SUBSETS for entry in entries[subset]}
+    items = {f"{subset}: {show_path(entry.path)}": entry for subset in SUBSETS for entry in entries[subset]}
     num_repeated = sum(map(len, entries.values())) - len(items)
     if num_repeated:
         print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")

@@ -50,6 +50,7 @@ def check_entry(entry: ListEntry, class_names: list[str] | None, line_format: st
     Raises:
         FileNotFoundError, ValueError: what is wrong with it.
     """
+    quote_path(entry.path)  # refuses what no list can hold
     if is_record(entry.path):
         clip = check_record(entry.path)
     elif os.path.isdir(entry.path):

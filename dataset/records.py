@@ -306,14 +306,18 @@ def quote_path(path: str, states_length: bool = False) -> str:
     """
     if "\n" in path or "\r" in path:
         raise ValueError(f"{path!r}: a list cannot hold a name with a line break; rename it")
-    shown = path.encode("utf-8", "backslashreplace").decode()
-    if shown != path:
-        raise ValueError(f"'{shown}': its path is not UTF-8 (unzipped with another encoding?); rename it")
+    if show_path(path) != path:
+        raise ValueError(f"'{show_path(path)}': its path is not UTF-8 (unzipped with another encoding?); rename it")
     if path.startswith(("#", "\ufeff")) or path != path.lstrip():
         path = f"./{path}"
     words = path.split()
     ends_in_number = not states_length and len(words) > 1 and is_number(words[-1])
     return f"{path}/" if path != path.rstrip() or ends_in_number else path
+
+
+def show_path(path: str) -> str:
+    """Write a path that may be no UTF-8 in one line of characters that can be printed."""
+    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
 
 
 def write_list(

@@ -378,6 +378,38 @@ def test_kinetics_csv(tmp_path, capsys):
     assert [entry.label for entry in read_list(tmp_path / "test.list")[0]] == [399, 1]
 
 
+def test_kinetics_csv_of_other_copies(tmp_path):
+    films(tmp_path / "k" / "zumba", "a_0_10.mp4", "b_000003_000013.mp4")
+    (tmp_path / "a.csv").write_text("label,youtube_id,time_start,time_end\nzumba,a,0.0,10.0\nzumba,b,3.0,13\n")
+    check(tmp_path, "--train", tmp_path / "a.csv", "--test", tmp_path / "a.csv", "--videos", tmp_path / "k")
+    assert read_lines(tmp_path / "test.list")[1:] == ["k/zumba/a_0_10.mp4 0", "k/zumba/b_000003_000013.mp4 0"]
+
+
+def test_what_is_written_is_read_whatever_the_names(tmp_path):
+    names = ["#1/#a.avi", " b.avi", "-c 100%.avi", "d, 'e'.avi", "f\tg.avi", "太.avi"]
+    films(tmp_path / "v", *names)
+    write_frames(tmp_path / "v" / "#2" / "h ", [ramp_frame(0)])
+    (tmp_path / "v" / "i\nj.avi").write_bytes((tmp_path / "v" / "太.avi").read_bytes())
+    lines = ["#1/#a.avi 0", "./ b.avi 0", *(f"{name} 0" for name in names[2:]), "#2/h / 1 0", "# no.avi 0"]
+    (tmp_path / "a.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    sides = ["--train", tmp_path / "a.txt", "--test", tmp_path / "a.txt", "--videos", tmp_path / "v"]
+    check(tmp_path, *sides, "--train_list", tmp_path / "v" / "train.list")
+    assert read_lines(tmp_path / "v" / "train.list")[0] == "./#1/#a.avi 0"
+    for path in (tmp_path / "v" / "train.list", tmp_path / "test.list"):
+        found = [os.path.relpath(entry.path, tmp_path / "v") for entry in read_list(path)[0]]
+        assert found == [*names, "#2/h "] and not (tmp_path / "failed.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\udcffb"])
+def test_names_that_no_list_can_hold_are_named(tree, name):
+    shutil.copy(tree / "train" / "v_Zumba_g02_c01.pkl", tree / "train" / f"{name}.pkl")
+    check(tree)
+    with open(tree / "failed.csv", encoding="utf-8", newline="") as file:
+        ((item, reason),) = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
+    assert "a" in item and re.search("cannot hold a name with a line break|is not UTF-8", reason)
+    assert len(read_videos(tree / "train.list")[0]) == 8
+
+
 def test_kinetics_lists_of_frame_folders(tmp_path):
     for name, num_frames in (("abseiling/x_000001_000011", 5), ("zumba/y_000001_000011", 4)):
         write_frames(tmp_path / "frames" / name, [ramp_frame(index) for index in range(num_frames)], "img_{:05d}.jpg")
