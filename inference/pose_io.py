@@ -142,14 +142,19 @@ def index_by_video(annotations: list[tuple]) -> NameIndex:
     return index
 
 
-def find_for_video(index: NameIndex, video: str) -> tuple:
+def find_for_video(index: NameIndex, video: str, root: str | None = None) -> tuple:
     """Return the (name, annotation) of a video file or frame folder, whose name may have NTU's ending "_rgb".
+
+    Args:
+        root: folder of the videos that the network was trained on; folders above it are not part of a video's name.
 
     Raises:
         ValueError: there is none, or there are two.
     """
     path = os.path.abspath(video)
     stem = path if os.path.isdir(path) else os.path.splitext(path)[0]
+    if root and os.path.commonpath([path, os.path.abspath(root)]) == os.path.abspath(root):
+        stem = os.path.relpath(stem, root)
     names = (stem, stem.removesuffix(NTU_SUFFIX))
     found = index.find(names[0]) or index.find(names[1])
     others = index.find_contradicted(names[0]) or index.find_contradicted(names[1])

@@ -244,7 +244,7 @@ class VideoWithPosesSource:
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
         self.fps, _ = video_io.probe(self.path, self.fps)
-        name, annotation = pose_io.find_for_video(self.index, self.path)
+        name, annotation = pose_io.find_for_video(self.index, self.path, self.reader.videos)
         self.origin["recording"] = name
         if annotation["img_shape"] is None:
             annotation = {**annotation, "img_shape": self._find_size()}

@@ -126,6 +126,10 @@ def test_a_video_finds_its_recording_by_name_and_folders(tmp_path):
     index = pose_io.index_by_video([("train/Bow/one", 0), ("val/Bow/one", 1)])
     with pytest.raises(ValueError, match="in --poses is the recording of a video in another folder"):
         pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"))
+    found = pose_io.find_for_video(index, str(tmp_path / "videos/val/Bow/one.avi"), str(tmp_path / "videos"))
+    assert found == ("val/Bow/one", 1)
+    index = pose_io.index_by_video([("train/Bow/one", 0)])
+    assert pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"), str(tmp_path)) == ("train/Bow/one", 0)
     index = pose_io.index_by_video([("one", 0), ("one.avi", 1)])
     with pytest.raises(ValueError, match="two recordings of --poses have its name, 'one' and 'one.avi'"):
         pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"))
