@@ -7,10 +7,11 @@
     python data_list_gener.py --train train.csv --test validate.csv --videos k400      Kinetics, from its own csv files
     python data_list_gener.py --train train.json --test validation.json --videos 20bn-something-something-v2
 
-Every record is opened: it must be whole, its label one of the classes, each of its frames there and not empty, as many
-as the frame folder holds, each packed frame as its checksum says; every video is decoded once. What is bad is left out
-of the list and named with the reason in failed.csv beside train.list; the others are listed. Exit status: 0 unless a
-list would be empty.
+Every record is opened: it must be whole, its label one of the classes and not against the class in its name or folder,
+each of its frames a whole picture, all of one size and as many as the frame folder holds, each packed frame as its
+checksum says; every picture and every video is decoded once. What is bad, by the rules by which training and test would
+refuse it, is left out of the list and named with the reason in failed.csv beside train.list; the others are listed.
+Exit status: 0 unless a list would be empty.
 
 With --videos the lists name videos or frame folders below that folder, in any form that `dataset/annotations.py`
 knows, and --labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and

@@ -25,14 +25,16 @@ def name_samples(paths: Sequence[str], stems: Sequence[str]) -> list[str]:
     """Name the samples of a list; see the top of this file.
 
     Args:
-        paths: of their files or frame folders; equal ones get equal names.
+        paths: of their files or frame folders; equal ones get equal names, with a folder.
         stems: the last part of each, without its suffix.
     """
-    if len(set(stems)) == len(stems):
+    counts = Counter(stems)
+    if len(counts) == len(stems):
         return list(stems)
     places = [os.path.abspath(path) for path in paths]
-    names, pending = {}, dict(zip(places, stems, strict=True))
-    for depth in range(max((place.count(os.sep) for place in places), default=0) + 1):
+    names = {place: stem for place, stem in zip(places, stems, strict=True) if counts[stem] == 1}
+    pending = {place: stem for place, stem in zip(places, stems, strict=True) if counts[stem] > 1}
+    for depth in range(1, max(place.count(os.sep) for place in pending) + 1):
         pending = _name_single(pending, depth, names)
     pending = {place: os.path.basename(place) for place in pending}
     for depth in range(max((place.count(os.sep) for place in pending), default=0) + 1):

@@ -385,6 +385,15 @@ def test_kinetics_csv_of_other_copies(tmp_path):
     assert read_lines(tmp_path / "test.list")[1:] == ["k/zumba/a_0_10.mp4 0", "k/zumba/b_000003_000013.mp4 0"]
 
 
+def test_a_name_that_two_videos_have_is_refused_with_its_line(tmp_path):
+    films(tmp_path / "v", "A/001.avi", "B/001.avi")
+    (tmp_path / "a.txt").write_text("A/001 0\n001 1\n")
+    with pytest.raises(
+        ValueError, match="a.txt line 2: '.*A/001.avi' and '.*B/001.avi' both have the name '001'; name"
+    ):
+        check(tmp_path, "--train", tmp_path / "a.txt", "--test", tmp_path / "a.txt", "--videos", tmp_path / "v")
+
+
 def test_what_is_written_is_read_whatever_the_names(tmp_path):
     names = ["#1/#a.avi", " b.avi", "-c 100%.avi", "d, 'e'.avi", "f\tg.avi", "太.avi"]
     films(tmp_path / "v", *names)

@@ -33,7 +33,7 @@ def find(root, *names):
         ("A/x.mp4 A/x.ts B/x.mp4 B/x.ts", "A/x.mp4 A/x.ts B/x.mp4 B/x.ts"),
         ("A/x.mp4 A/x.ts B/x.ts.avi", "x.mp4 A/x.ts x.ts"),  # the last one's today is x.ts
         ("A/1.avi s/A/1.avi", "d/A/1 s/A/1"),
-        ("A/1.avi A/1.avi", "1 1"),
+        ("A/1.avi A/1.avi B/2.avi", "A/1 A/1 2"),
     ],
 )
 def test_names_have_as_many_folders_as_tell_them_apart(paths, names):
