@@ -135,7 +135,7 @@ def read_split(path: str | os.PathLike, class_names: list[str] | None = None) ->
 
 def find_class_in_name(video_name: str) -> str | None:
     """Return "Biking" for v_Biking_g08_c01, None for names of another form."""
-    match = re.match(r"v_(.+)_g\d+_c\d+", video_name)
+    match = re.match(r"v_(.+)_g\d+_c\d+", video_name.rpartition("/")[2])
     return match.group(1) if match else None
 
 
