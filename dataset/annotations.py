@@ -48,7 +48,7 @@ def read_samples(path: str, is_video: Callable[[str], bool] = lambda name: False
     lines = read_lines(path, "name an annotation file or a list")
     if path.lower().endswith(".json"):
         samples = _read_json(path)
-    elif lines and "youtube_id" in next(csv.reader(lines[:1]), []):
+    elif lines and "youtube_id" in lines[0].replace('"', "").split(","):
         samples = _read_kinetics(path, lines)
     elif path.lower().endswith(".csv") and lines and ";" in lines[0]:
         samples = [_parse_semicolon(path, number, line) for number, line in enumerate(lines, 1) if line]
