@@ -97,9 +97,9 @@ def _read_kinetics(path: str, lines: list[str]) -> list[Sample]:
     return samples
 
 
-def _parse_seconds(text: str) -> int:
+def _parse_seconds(text: str | None) -> int:
     """Read whole seconds, which some copies of Kinetics' files write as 7.0."""
-    whole, _, fraction = text.strip().partition(".")
+    whole, _, fraction = (text or "").strip().partition(".")
     if not is_number(whole) or fraction.strip("0"):
         raise ValueError(f"no whole seconds: {text}")
     return int(whole)

@@ -63,6 +63,7 @@ def test_a_line_with_a_hash_is_a_comment_unless_there_is_its_video(tmp_path):
         ("a.csv", KINETICS + "zumba,x,one,11,val\n", "line 2: got 'zumba,x,one,11,val', expected label,youtube_id"),
         ("a.csv", KINETICS + "zumba,x,0.5,11,val\n", "line 2: got 'zumba,x,0.5,11,val', expected label,youtube_id"),
         ("a.csv", KINETICS + "zumba,x,1e3,nan,val\n", "line 2: got 'zumba,x,1e3,nan,val', expected label,youtube_id"),
+        ("a.csv", KINETICS + "zumba,x\n", "line 2: got 'zumba,x', expected label,youtube_id"),
         ("a.csv", KINETICS, "a.csv: names no video"),
         (
             "a.csv",
