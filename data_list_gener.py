@@ -7,10 +7,11 @@
     python data_list_gener.py --train train.csv --test validate.csv --videos k400      Kinetics, from its own csv files
     python data_list_gener.py --train train.json --test validation.json --videos 20bn-something-something-v2
 
-Every record is opened: it must be whole, its label one of the classes, each of its frames there and not empty, as many
-as the frame folder holds, each packed frame as its checksum says; every video is decoded once. What is bad is left out
-of the list and named with the reason in failed.csv beside train.list; the others are listed. Exit status: 0 unless a
-list would be empty.
+Every record is opened: it must be whole, its label one of the classes and not against the class in its name or folder,
+each of its frames a whole picture, all of one size and as many as the frame folder holds, each packed frame as its
+checksum says; every picture and every video is decoded once. What is bad, by the rules by which training and test would
+refuse it, is left out of the list and named with the reason in failed.csv beside train.list; the others are listed.
+Exit status: 0 unless a list would be empty.
 
 With --videos the lists name videos or frame folders below that folder, in any form that `dataset/annotations.py`
 knows, and --labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and
@@ -21,24 +22,29 @@ import functools
 import glob
 import itertools
 import os
+from collections import defaultdict
 
 from common.command_line import CommandLine, run_main
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset import annotations
 from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
-from dataset.media import MediaIndex
+from dataset.names import MediaIndex, name_samples
 from dataset.records import (
     ListEntry,
     check_labels,
+    is_record,
+    name_record,
     natural_order,
     read_list,
+    show_path,
     write_list,
 )
 from dataset.splits import (
     SUBSETS,
     VIDEO_HINT,
     describe_balance,
+    find_group_or_name,
     find_shared_groups,
     find_split_folder,
     hold_out_groups,
@@ -83,9 +89,10 @@ def main(argv: list[str] | None = None) -> int:
     entries, class_names = find_annotated(args) if args.videos else find_entries(args)
     clips = check_entries(entries, class_names, args)
     if args.val_ratio:
-        held_out = hold_out_groups({clip.video: clip.label for clip in clips["train"]}, args.val_ratio, args.seed)
-        clips["val"] = [clip for clip in clips["train"] if clip.video in held_out]
-        clips["train"] = [clip for clip in clips["train"] if clip.video not in held_out]
+        named = name_clips(clips["train"])
+        held_out = hold_out_groups({name: clip.label for name, clip in named}, args.val_ratio, args.seed)
+        clips["val"] = [clip for name, clip in named if name in held_out]
+        clips["train"] = [clip for name, clip in named if name not in held_out]
         if not clips["val"]:
             raise ValueError(f"the videos in '{args.train}' are of one group, so --val_ratio cannot hold out any")
     elif os.path.isfile(args.val_list):
@@ -93,11 +100,39 @@ def main(argv: list[str] | None = None) -> int:
     for subset, chosen in clips.items():
         is_whole = subset == "test" or not args.val_ratio  # val.list is taken out of the training list
         size = len(read_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
-        write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size)
-    shared = find_shared_groups([clip.video for clip in clips["train"]], [clip.video for clip in clips["test"]])
+        write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size, subset != "train")
+    shared = find_shared_clips(clips["train"], clips["test"])
     if shared:
         print(f"data_list_gener: WARNING: {len(shared)} groups stand in train AND test, such as {shared[0]}")
     return 0
+
+
+def name_clips(clips: list[Clip]) -> list[tuple[str, Clip]]:
+    """Name each clip as its video, with its label where videos of other classes have that name too."""
+    labels = defaultdict(set)
+    for clip in clips:
+        labels[clip.video].add(clip.label)
+    return [(clip.video if len(labels[clip.video]) == 1 else f"{clip.label}/{clip.video}", clip) for clip in clips]
+
+
+def find_shared_clips(train: list[Clip], test: list[Clip]) -> list[str]:
+    """List the groups of both lists, and the videos of both that have no group.
+
+    Two videos without a group are taken for one if their class, name and size are equal: each folder of a data set may
+    have its own 001.avi.
+    """
+    ungrouped = [
+        {
+            (clip.label, clip.video, clip.num_frames, os.path.isfile(clip.path) and os.path.getsize(clip.path))
+            for clip in clips
+            if find_group_or_name(clip.video) == clip.video
+        }
+        for clips in (train, test)
+    ]
+    grouped = [
+        [clip.video for clip in clips if find_group_or_name(clip.video) != clip.video] for clips in (train, test)
+    ]
+    return find_shared_groups(*grouped) + sorted(video for _, video, *_ in ungrouped[0] & ungrouped[1])
 
 
 def set_aside(val_list: str, trained: list[Clip]) -> None:
@@ -138,18 +173,32 @@ def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
 
 def find_annotated(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
     """Find the videos and frame folders below --videos that the annotations of both subsets name, as `find_entries`."""
-    samples = {subset: annotations.read_samples(getattr(args, subset)) for subset in SUBSETS}
+    media, entries = MediaIndex(args.videos), {}
+    samples = {subset: annotations.read_samples(getattr(args, subset), media.holds) for subset in SUBSETS}
     named = {sample.label for subset in SUBSETS for sample in samples[subset] if isinstance(sample.label, str)}
     class_names = annotations.read_class_names(args.labels) if args.labels else sorted(named) or None
-    media, entries = MediaIndex(args.videos), {}
     for subset in SUBSETS:
-        annotations.number_samples(samples[subset], class_names, getattr(args, subset))
-        entries[subset] = [
-            ListEntry(media.find(sample.names), sample.label, sample.num_frames, sample.line)
-            for sample in samples[subset]
-        ]
-        check_labels(entries[subset], getattr(args, subset))
+        path = getattr(args, subset)
+        annotations.number_samples(samples[subset], class_names, path)
+        entries[subset] = [make_entry(sample, media, path) for sample in samples[subset]]
+        check_labels(entries[subset], path)
     return entries, class_names
+
+
+def make_entry(sample: annotations.Sample, media: MediaIndex, annotation_file: str) -> ListEntry:
+    """Find the video of a line; one that is not there is named, with the reason, when the entry is checked.
+
+    Raises:
+        ValueError: two videos have its name.
+    """
+    where = f"{annotation_file} line {sample.line}"
+    try:
+        path = media.find(sample.names)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    problem = "" if path else f"{where}: {media.explain_missing(sample.names)}; get it or remove the line"
+    path = path or os.path.join(media.folder, sample.names[0])
+    return ListEntry(path, sample.label, sample.num_frames, sample.line, problem=problem)
 
 
 def list_records(folder: str) -> tuple[list[ListEntry], list[str] | None]:
@@ -175,11 +224,11 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
     Raises:
         ValueError: a subset has no good record.
     """
-    items = {f"{subset}: {entry.path}": entry for subset in SUBSETS for entry in entries[subset]}
+    items = {f"{subset}: {show_path(entry.path)}": entry for subset in SUBSETS for entry in entries[subset]}
     num_repeated = sum(map(len, entries.values())) - len(items)
     if num_repeated:
         print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")
-    check = functools.partial(check_entry, num_classes=len(class_names or []), line_format=args.format)
+    check = functools.partial(check_entry, class_names=class_names, line_format=args.format)
     outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
     csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
     write_failures(outcomes.failed, csv_path)
@@ -198,10 +247,21 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
 
 
 def write_clips(
-    clips: list[Clip], path: str, class_names: list[str] | None, line_format: str, official_size: int | None
+    clips: list[Clip],
+    path: str,
+    class_names: list[str] | None,
+    line_format: str,
+    official_size: int | None,
+    must_differ: bool,
 ) -> None:
-    """Write a list and print how many clips each class has in it."""
+    """Write a list and print how many clips each class has in it; only in training may two clips have one name.
+
+    Raises:
+        ValueError: two clips to be scored have one name.
+    """
     lines = [format_line(clip, os.path.dirname(path), line_format) for clip in clips]
+    if must_differ:
+        refuse_equal_names(clips, path)
     if line_format == "rawframes":  # PaddleVideo and MMAction2 would read the header as a clip
         write_list(lines, path)
     else:
@@ -212,6 +272,24 @@ def write_clips(
     if len(set(labels)) == 1:
         only = class_names[labels[0]]
         print(f"data_list_gener: WARNING: {path} has one class only, '{only}'; there is nothing to tell apart")
+
+
+def refuse_equal_names(clips: list[Clip], path: str) -> None:
+    """Refuse clips whose scores would be kept under one name.
+
+    Raises:
+        ValueError: naming both files.
+    """
+    stems = [os.path.splitext(os.path.basename(clip.path))[0] for clip in clips]
+    places = [clip.path if is_record(clip.path) else clip.folder or clip.path for clip in clips]
+    owners = {}
+    for clip, name in zip(clips, name_samples(places, stems), strict=True):
+        name = name_record(clip.path, clip.video, name) if is_record(clip.path) else name
+        if owners.setdefault(name, clip.path) != clip.path:
+            raise ValueError(
+                f"{path}: '{owners[name]}' and '{clip.path}' would both be the sample '{name}', and scores are kept by "
+                "name; remove one of them, or make it again under another name"
+            )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from common.command_line import CommandLine, run_main
 from common.files import UNFINISHED, make_folder, write_atomically
 from common.processes import Outcomes, run_jobs, write_failures
 from common.text_files import read_json
-from dataset.media import PICTURE_SIGNATURES
+from dataset import pictures
 from dataset.records import list_frames, natural_order, relative_path, write_record
 from dataset.splits import (
     VIDEO_HINT,
@@ -191,7 +191,7 @@ def read_picture(path: str) -> bytes:
     """Read a JPEG or PNG file as it is."""
     with open(path, "rb") as file:
         data = file.read()
-    if not data.startswith(PICTURE_SIGNATURES):
+    if pictures.find_size(data) is None:
         raise ValueError(f"'{path}' is no JPEG or PNG picture; delete its folder and run avi2jpg.py again")
     return data
 

@@ -5,11 +5,12 @@ Known forms, distinguished by their content:
     Something-Something V1 csv  `id;label`
     Something-Something V2 json `[{"id": "78687", "template": "Holding [something] next to [something]"}, ...]`
     lists                       `video label` or `frame_folder_or_id num_frames label`
-They name videos, mostly without suffix and folder; `media.MediaIndex` finds those below a folder.
+They name videos, mostly without suffix and folder; `names.MediaIndex` finds those below a folder.
 """
 
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.text_files import parse_json, read_json, read_lines, refuses_damage
@@ -34,8 +35,11 @@ class Sample:
 
 
 @refuses_damage
-def read_samples(path: str) -> list[Sample]:
+def read_samples(path: str, is_video: Callable[[str], bool] = lambda name: False) -> list[Sample]:
     """Read an annotation file of any known form.
+
+    Args:
+        is_video: whether there is a video of a name; a line of a list that starts with # is a comment if there is none.
 
     Raises:
         FileNotFoundError: no such file.
@@ -44,12 +48,16 @@ def read_samples(path: str) -> list[Sample]:
     lines = read_lines(path, "name an annotation file or a list")
     if path.lower().endswith(".json"):
         samples = _read_json(path)
-    elif lines and "youtube_id" in lines[0].split(","):
+    elif lines and "youtube_id" in lines[0].replace('"', "").split(","):
         samples = _read_kinetics(path, lines)
     elif path.lower().endswith(".csv") and lines and ";" in lines[0]:
         samples = [_parse_semicolon(path, number, line) for number, line in enumerate(lines, 1) if line]
     else:
-        used = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
+        used = [
+            (number, line)
+            for number, line in enumerate(lines, 1)
+            if line and not (line.startswith("#") and not is_video(parse_list_line(line)[0]))
+        ]
         samples = [_parse_list_line(path, number, line) for number, line in used]
     if not samples:
         raise ValueError(f"{path}: names no video; expected Kinetics csv, Something-Something csv or json, or a list")
@@ -78,14 +86,23 @@ def _read_kinetics(path: str, lines: list[str]) -> list[Sample]:
     samples = []
     for number, row in enumerate(csv.DictReader(lines), 2):
         try:
-            clip = f"{row['youtube_id']}_{int(row['time_start']):06}_{int(row['time_end']):06}"
-            samples.append(Sample([clip, row["youtube_id"]], row["label"], None, number))
+            name, start, end = row["youtube_id"], _parse_seconds(row["time_start"]), _parse_seconds(row["time_end"])
+            names = [f"{name}_{start:06}_{end:06}", f"{name}_{start}_{end}", name]
+            samples.append(Sample(names, row["label"], None, number))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} line {number}: got '{lines[number - 1]}', expected label,youtube_id,time_start,time_end; "
                 "Kinetics' test file names no classes"
             ) from error
     return samples
+
+
+def _parse_seconds(text: str | None) -> int:
+    """Read whole seconds, which some copies of Kinetics' files write as 7.0."""
+    whole, _, fraction = (text or "").strip().partition(".")
+    if not is_number(whole) or fraction.strip("0"):
+        raise ValueError(f"no whole seconds: {text}")
+    return int(whole)
 
 
 def _parse_semicolon(path: str, number: int, line: str) -> Sample:

@@ -2,9 +2,21 @@
 
 import os
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dataset.records import ListEntry, is_record, list_frames, read_record, relative_path, resolve_path
+from dataset import pictures
+from dataset.records import (
+    ListEntry,
+    describe_missing,
+    is_record,
+    list_frames,
+    quote_path,
+    read_record,
+    relative_path,
+    resolve_path,
+)
+from dataset.splits import find_contradicting_class
 from dataset.video_file import VideoFile
 
 LIST_FORMATS = {  # kinds of clips that a list of the format can name
@@ -32,24 +44,24 @@ class Clip:
         return "frame folder" if self.folder else "video"
 
 
-def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:
-    """Check one record or frame folder.
+def check_entry(entry: ListEntry, class_names: list[str] | None, line_format: str) -> Clip:
+    """Check one record, frame folder or video: what the readers refuse is refused here, by the same rules.
 
-    Args:
-        num_classes: 0 where it is not known.
     Raises:
         FileNotFoundError, ValueError: what is wrong with it.
     """
+    quote_path(entry.path)  # refuses what no list can hold
     if is_record(entry.path):
         clip = check_record(entry.path)
     elif os.path.isdir(entry.path):
         clip = check_frame_folder(entry)
     elif not os.path.exists(entry.path):
-        raise FileNotFoundError(f"'{entry.path}' does not exist; get it or remove the line")
+        raise FileNotFoundError(entry.problem or describe_missing(entry.path))
     else:
         clip = check_video(entry)
-    if num_classes and clip.label >= num_classes:
-        raise ValueError(f"label {clip.label}, expected 0 to {num_classes - 1}; run jpg2pkl.py again")
+    if clip.label is None:
+        raise ValueError(f"a {clip.kind} without a label; name it in a list, with its label")
+    _check_class(clip, class_names or [])
     if entry.label is not None and entry.label != clip.label:
         raise ValueError(f"label {clip.label} in the record, but {entry.label} in the list; make both again")
     if clip.kind not in LIST_FORMATS[line_format]:
@@ -58,13 +70,26 @@ def check_entry(entry: ListEntry, num_classes: int, line_format: str) -> Clip:
     return clip
 
 
+def _check_class(clip: Clip, class_names: list[str]) -> None:
+    if class_names and clip.label >= len(class_names):
+        raise ValueError(f"label {clip.label}, expected 0 to {len(class_names) - 1}; run jpg2pkl.py again")
+    labels = {name.casefold(): label for label, name in enumerate(class_names)}
+    path = clip.folder if is_record(clip.path) else clip.path
+    name = find_contradicting_class(clip.video, path, clip.label, labels)
+    if name is not None:
+        raise ValueError(
+            f"label {clip.label}, but its video is of class '{name}', which has label {labels[name.casefold()]}; "
+            "correct the label, or run jpg2pkl.py again"
+        )
+
+
 def check_record(path: str) -> Clip:
     """Check a record and each of its frames."""
     record = read_record(path)
     frames, folder = record["frames"], None
     if isinstance(frames[0], str):
         paths = [resolve_path(frame, os.path.dirname(path)) for frame in frames]
-        check_files(paths)
+        check_picture_files(paths)
         folder = os.path.dirname(paths[0])
         if len(list_frames(folder)) != len(frames):
             raise ValueError(
@@ -75,16 +100,20 @@ def check_record(path: str) -> Clip:
             raise ValueError(
                 f"frame {number} of {len(frames)} is damaged (checksum); delete it and run jpg2pkl.py again"
             )
+    if folder is None:
+        check_pictures((f"frame {number} of {len(frames)}", frame) for number, frame in enumerate(frames, 1))
     return Clip(path, record["video"], record["label"], len(frames), folder)
 
 
 def check_frame_folder(entry: ListEntry) -> Clip:
     """Check a line `frame_folder num_frames label`; the folder may hold more pictures than that, such as flow."""
     names = list_frames(entry.path)
+    if not names:
+        raise ValueError("the folder holds no frames (.jpg, .png); run avi2jpg.py, or remove the line")
     num_frames = len(names) if entry.num_frames is None else entry.num_frames
     if not 0 < num_frames <= len(names):
         raise ValueError(f"line {entry.line} says {num_frames} frames, the folder holds {len(names)}; correct it")
-    check_files([os.path.join(entry.path, name) for name in names])
+    check_picture_files([os.path.join(entry.path, name) for name in names[:num_frames]])
     return Clip(entry.path, os.path.basename(entry.path), entry.label, num_frames, entry.path)
 
 
@@ -98,21 +127,46 @@ def check_video(entry: ListEntry) -> Clip:
     return Clip(entry.path, name, entry.label, len(video), None)
 
 
-def check_files(paths: list[str]) -> None:
-    """Check that each file exists and is not empty."""
+def check_picture_files(paths: list[str]) -> None:
+    """Check that each file is a whole picture, all of one size."""
     for path in paths:
         if not os.path.isfile(path):
-            raise FileNotFoundError(f"frame '{path}' does not exist; run avi2jpg.py, then jpg2pkl.py again")
+            advice = "write the path with / instead of \\" if "\\" in path else "run avi2jpg.py, then jpg2pkl.py again"
+            raise FileNotFoundError(f"frame '{path}' does not exist; {advice}")
         if os.path.getsize(path) == 0:
             raise ValueError(
                 f"frame '{path}' is empty (0 bytes); delete its folder, run avi2jpg.py and jpg2pkl.py again"
             )
+    check_pictures((f"frame '{path}'", _read_bytes(path)) for path in paths)
+
+
+def check_pictures(named: Iterable[tuple[str, bytes]]) -> None:
+    """Check that each of (name, data of a JPEG or PNG file) is whole, and that all are of one size."""
+    expected = None
+    for name, data in named:
+        size = pictures.find_size(data)
+        if size is None or pictures.decode(data, pictures.SMALLEST) is None:
+            raise ValueError(
+                f"{name} is cut short or no JPEG or PNG picture ({len(data)} bytes); delete its folder, run "
+                "avi2jpg.py and jpg2pkl.py again"
+            )
+        expected = expected or size
+        if size != expected:
+            raise ValueError(
+                f"{name} is of {size[1]} x {size[0]} pixels, the first one of {expected[1]} x {expected[0]}; delete "
+                "its folder, run avi2jpg.py and jpg2pkl.py again"
+            )
+
+
+def _read_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def format_line(clip: Clip, folder: str, line_format: str) -> str:
     """Return the line of a clip for a list in the folder `folder`."""
     if line_format == "records":
-        return relative_path(clip.path, folder)
+        return quote_path(relative_path(clip.path, folder))
     if clip.folder:
-        return f"{relative_path(clip.folder, folder)} {clip.num_frames} {clip.label}"
-    return f"{relative_path(clip.path, folder)} {clip.label}"
+        return f"{quote_path(relative_path(clip.folder, folder), True)} {clip.num_frames} {clip.label}"
+    return f"{quote_path(relative_path(clip.path, folder))} {clip.label}"

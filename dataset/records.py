@@ -8,7 +8,6 @@ too. Frame paths are relative to the folder of the record, list lines to the fol
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,8 @@ import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
 from common.text_files import read_lines, refuses_damage, show_value
-from dataset.media import PICTURE_SIGNATURES, PICTURE_SUFFIXES
+from dataset.media import PICTURE_SIGNATURES, is_frame
+from dataset.names import name_samples
 
 CLASSES_HEADER = "# classes:"
 OFFICIAL_HEADER = "# official_size:"
@@ -28,7 +28,8 @@ class ListEntry:
     """One line of a list: a record, frame folder or video; a number that the line does not state is None.
 
     Attributes:
-        name: of the sample, unless its record has one; "folder/name" where the list has several of that name.
+        name: of the sample, unless its record has one; see `dataset/names.py`.
+        problem: why there is no such file, where that is known already.
     """
 
     path: str
@@ -36,6 +37,7 @@ class ListEntry:
     num_frames: int | None
     line: int
     name: str = field(default="", compare=False)
+    problem: str = field(default="", compare=False)
 
     def __post_init__(self):
         base = os.path.basename(os.path.normpath(self.path))
@@ -126,8 +128,7 @@ def list_frames(folder: str | os.PathLike) -> list[str]:
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"frame folder '{os.fspath(folder)}' does not exist; run avi2jpg.py first")
-    pictures = [name for name in os.listdir(folder) if name.lower().endswith(PICTURE_SUFFIXES)]
-    return sorted((name for name in pictures if not name.startswith((".", "flow_"))), key=natural_order)
+    return sorted(filter(is_frame, os.listdir(folder)), key=natural_order)
 
 
 def relative_path(path: str | os.PathLike, base: str | os.PathLike) -> str:
@@ -153,7 +154,8 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
     """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
 
     A line is `record.pkl`, `frame_folder num_frames label` or `video_or_record label`; paths may contain blanks. A
-    header `# classes: ["A", "B"]` names the classes; other lines that start with # are comments.
+    header `# classes: ["A", "B"]` names the classes; other lines that start with # are comments, unless they name a
+    file that exists.
 
     Args:
         must_exist: refuse a list that names a file which does not exist.
@@ -168,7 +170,7 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
     for number, line in enumerate(read_lines(path, "data_list_gener.py makes it"), 1):
         if line.startswith(CLASSES_HEADER):
             class_names = _parse_class_names(line[len(CLASSES_HEADER) :], f"{path} line {number}")
-        elif line and not line.startswith("#"):
+        elif line and not (line.startswith("#") and _is_comment(line, path)):
             entries.append(_parse_entry(line, number, path))
     if not entries:
         raise ValueError(
@@ -176,23 +178,28 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
         )
     for entry in entries:
         if must_exist and not os.path.exists(entry.path):
-            advice = "correct the line or get the file"
-            if is_record(entry.path):
-                advice = "run jpg2pkl.py, then data_list_gener.py"
-            elif "\\" in entry.path:
-                advice = "write the path with / instead of \\"
-            raise FileNotFoundError(f"{path} line {entry.line}: '{entry.path}' does not exist; {advice}")
+            raise FileNotFoundError(f"{path} line {entry.line}: {describe_missing(entry.path)}")
         if class_names and entry.label is not None and entry.label >= len(class_names):
             raise ValueError(
                 f"{path} line {entry.line}: label {entry.label}, expected 0 to {len(class_names) - 1} for the "
                 f"{len(class_names)} classes of its header; correct the line or the header"
             )
     check_labels(entries, path)
-    counts = Counter(entry.name for entry in entries)
-    for entry in entries:
-        if counts[entry.name] > 1:
-            entry.name = f"{os.path.basename(os.path.dirname(entry.path))}/{entry.name}"
+    names = name_samples([entry.path for entry in entries], [entry.name for entry in entries])
+    for entry, name in zip(entries, names, strict=True):
+        entry.name = name
     return entries, class_names
+
+
+def describe_missing(path: str) -> str:
+    """Say that a file which a list names is not there, and what to do."""
+    if "\\" in path:
+        advice = "write the path with / instead of \\"
+    elif is_record(path):
+        advice = "run jpg2pkl.py, then data_list_gener.py"
+    else:
+        advice = "correct the line or get the file"
+    return f"'{path}' does not exist; {advice}"
 
 
 def check_labels(entries: list[ListEntry], path: str) -> None:
@@ -211,16 +218,22 @@ def check_labels(entries: list[ListEntry], path: str) -> None:
             )
 
 
+def _is_comment(line: str, path: str) -> bool:
+    """Whether a line that starts with # names no file."""
+    return not os.path.exists(resolve_path(parse_list_line(line)[0], os.path.dirname(path)))
+
+
 def _parse_entry(line: str, number: int, path: str) -> ListEntry:
     name, num_frames, label = parse_list_line(line)
     if num_frames == 0:
         raise ValueError(f"{path} line {number}: got '{line}', of 0 frames; correct the line or take it out")
-    if label is None and not is_record(line):
+    entry_path = resolve_path(name, os.path.dirname(path))
+    if label is None and not is_record(entry_path):
         raise ValueError(
             f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
             "'video label'; correct the line or make the list again with data_list_gener.py"
         )
-    return ListEntry(resolve_path(name, os.path.dirname(path)), label, num_frames, number)
+    return ListEntry(entry_path, label, num_frames, number)
 
 
 def parse_list_line(line: str) -> tuple[str, int | None, int | None]:
@@ -238,8 +251,18 @@ def parse_list_line(line: str) -> tuple[str, int | None, int | None]:
 
 
 def is_record(path: str) -> bool:
-    """Whether a path is that of a record; any other file is a video."""
-    return path.lower().endswith(".pkl")
+    """Whether a path is that of a record; a folder is one of frames, any other file is a video."""
+    return path.lower().endswith(".pkl") and not os.path.isdir(path)
+
+
+def name_record(path: str, video: str, name_in_list: str) -> str:
+    """Return the name of a record's sample: that of its video, with folders where its file has that name as others do.
+
+    Args:
+        video: as the record says it.
+        name_in_list: of its entry, with as many folders as tell it from those of other entries.
+    """
+    return name_in_list if os.path.splitext(os.path.basename(path))[0] == video else video
 
 
 def is_number(word: str) -> bool:
@@ -268,6 +291,33 @@ def read_official_size(path: str | os.PathLike) -> int | None:
         if line.startswith(OFFICIAL_HEADER):
             return int(line[len(OFFICIAL_HEADER) :])
     return None
+
+
+def quote_path(path: str, states_length: bool = False) -> str:
+    """Write a path so that `read_list` reads it back, whatever characters it has.
+
+    A name that would be taken for a comment, or whose blanks would be cut off, gets "./" before it or "/" behind it.
+
+    Args:
+        states_length: the number of frames follows, and then the label; else the label alone, or nothing.
+
+    Raises:
+        ValueError: a name with a line break, or one that is not UTF-8: no list can hold it.
+    """
+    if "\n" in path or "\r" in path:
+        raise ValueError(f"{path!r}: a list cannot hold a name with a line break; rename it")
+    if show_path(path) != path:
+        raise ValueError(f"'{show_path(path)}': its path is not UTF-8 (unzipped with another encoding?); rename it")
+    if path.startswith(("#", "\ufeff")) or path != path.lstrip():
+        path = f"./{path}"
+    words = path.split()
+    ends_in_number = not states_length and len(words) > 1 and is_number(words[-1])
+    return f"{path}/" if path != path.rstrip() or ends_in_number else path
+
+
+def show_path(path: str) -> str:
+    """Write a path that may be no UTF-8 in one line of characters that can be printed."""
+    return path.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n").replace("\r", "\\r")
 
 
 def write_list(

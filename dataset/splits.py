@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.text_files import read_lines, refuses_damage
-from dataset.media import VIDEO_SUFFIXES
+from dataset.media import strip_suffix
 from dataset.records import is_number
 
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")
@@ -129,14 +129,26 @@ def read_split(path: str | os.PathLike, class_names: list[str] | None = None) ->
                 f"{path} line {number}: class id {class_id} for '{class_name}', but classInd.txt says {label + 1}; "
                 "correct one of them"
             )
-        entries.append((class_name, strip_video_suffix(video)))
+        entries.append((class_name, strip_suffix(video)))
     return entries
 
 
-def strip_video_suffix(name: str) -> str:
-    """Cut ".avi", ".mp4" ... off a video's name; other dots in it stay."""
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name
+def find_class_in_name(video_name: str) -> str | None:
+    """Return "Biking" for v_Biking_g08_c01, None for names of another form."""
+    match = re.match(r"v_(.+)_g\d+_c\d+", video_name.rpartition("/")[2])
+    return match.group(1) if match else None
+
+
+def find_contradicting_class(video_name: str, path: str | None, label: int, labels: dict[str, int]) -> str | None:
+    """Return the class that a video's name or folder states, where it has another label; None where none does.
+
+    Args:
+        path: of its frame folder or file, in a folder such as Biking or Biking_jpg (2020); None for packed frames.
+        labels: by case-folded class name.
+    """
+    folder = path and os.path.basename(os.path.dirname(path)).removesuffix("_jpg")
+    stated = [name for name in (find_class_in_name(video_name), folder) if name]
+    return next((name for name in stated if labels.get(name.casefold(), label) != label), None)
 
 
 def find_group(video_name: str) -> str:
@@ -164,8 +176,10 @@ def hold_out_groups(classes: dict[str, int | str], ratio: float, seed: int) -> s
     """Choose whole groups at random for a test or validation set, the same ones for the same seed.
 
     Args:
-        classes: video name to class. Videos without a group are chosen class by class, so that each class has some.
-        ratio: share of the groups to hold out; at least one is, and at least one is left.
+        classes: video name to class; names are of one video each. Videos without a group are chosen class by class, so
+            that each class has some.
+        ratio: share of the groups to hold out; at least one is, and at least one is left. A class of two groups or more
+            stands on both sides, as far as groups that it shares with other classes allow it.
     Returns:
         the names of the videos held out.
     """
@@ -179,7 +193,33 @@ def hold_out_groups(classes: dict[str, int | str], ratio: float, seed: int) -> s
         groups = sorted(pool)
         num_held_out = min(max(1, round(ratio * len(groups))), len(groups) - 1)
         held_out.update(groups[index] for index in rng.permutation(len(groups))[:num_held_out])
+    _spread_over_classes(classes, held_out)
     return {name for name in classes if find_group_or_name(name) in held_out}
+
+
+def _spread_over_classes(classes: dict[str, int | str], held_out: set[str]) -> None:
+    """Exchange groups, in place, until each class of two groups or more has some on both sides, where that is possible.
+
+    Args:
+        held_out: the groups that are held out so far.
+    """
+    groups = defaultdict(set)
+    for name, class_name in classes.items():
+        groups[class_name].add(find_group_or_name(name))
+    for members in [groups[class_name] for class_name in sorted(groups)]:
+        if _is_on_both_sides(members, held_out):
+            continue
+        counts = {
+            group: sum(_is_on_both_sides(others, held_out ^ {group}) for others in groups.values())
+            for group in sorted(members)
+        }
+        group = max(counts, key=counts.get)
+        if counts[group] > sum(_is_on_both_sides(others, held_out) for others in groups.values()):
+            held_out ^= {group}
+
+
+def _is_on_both_sides(members: set[str], held_out: set[str]) -> bool:
+    return len(members) < 2 or 0 < len(members & held_out) < len(members)
 
 
 def make_key(class_name: str, video: str) -> tuple[str, str]:

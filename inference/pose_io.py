@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from dataset.names import NameIndex
 from dataset.raw_skeletons import coco, mediapipe, ntu, openpose
 from dataset.raw_skeletons.samples import RawSample
 from inference.input_paths import find_inputs
@@ -30,6 +31,11 @@ def find_files(paths: list, save_dir: str) -> list:
 
 def _is_openpose_folder(folder: str) -> bool:
     return any(name.endswith(openpose.SUFFIX) for name in os.listdir(folder))
+
+
+def is_pkl(path: str) -> bool:
+    """Whether a path is that of a skeleton pkl; any other file or folder holds one recording."""
+    return _get_suffix(path) == PKL and os.path.isfile(path)
 
 
 def _get_suffix(path: str) -> str:
@@ -56,7 +62,7 @@ def read_annotations(
     """
     if not os.path.exists(path):
         raise FileNotFoundError("no such file or folder; check the path, and put quotes around one with blanks")
-    if _get_suffix(path) == PKL and os.path.isfile(path):
+    if is_pkl(path):
         content = skeleton_pkl.read_content(path, memory_limit_gib, ("frame_dir", "keypoint"))
         stated, annotations = content.get("layout"), _select_split(content, split)
     elif split is not None:
@@ -128,28 +134,40 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
     return recording
 
 
-def index_by_video(annotations: list[tuple]) -> dict:
-    """Return {name that a video may have: [(name, annotation)]}, for `find_for_video`."""
-    index = {}
+def index_by_video(annotations: list[tuple]) -> NameIndex:
+    """Return an index of (name, annotation), for `find_for_video`."""
+    index = NameIndex()
     for name, annotation in annotations:
-        base = os.path.basename(name)
-        for stem in {base, os.path.splitext(base)[0]}:
-            index.setdefault(stem, []).append((name, annotation))
+        index.add(name, (name, annotation))
     return index
 
 
-def find_for_video(index: dict, video: str) -> tuple:
+def find_for_video(index: NameIndex, video: str, root: str | None = None) -> tuple:
     """Return the (name, annotation) of a video file or frame folder, whose name may have NTU's ending "_rgb".
+
+    Args:
+        root: folder of the videos that the network was trained on; folders above it are not part of a video's name.
 
     Raises:
         ValueError: there is none, or there are two.
     """
-    base = os.path.basename(os.path.abspath(video))
-    stem = base if os.path.isdir(video) else os.path.splitext(base)[0]
-    found = index.get(stem) or index.get(stem.removesuffix(NTU_SUFFIX)) or []
+    path = os.path.abspath(video)
+    stem = path if os.path.isdir(path) else os.path.splitext(path)[0]
+    if root and os.path.commonpath([path, os.path.abspath(root)]) == os.path.abspath(root):
+        stem = os.path.relpath(stem, root)
+    names = (stem, stem.removesuffix(NTU_SUFFIX))
+    found = index.find(names[0]) or index.find(names[1])
+    others = index.find_contradicted(names[0]) or index.find_contradicted(names[1])
+    if not found and others:
+        raise ValueError(
+            f"no key points for it: '{others[0][0]}' in --poses is the recording of a video in another folder; give "
+            "the key points of this one, or put it into the folder of that name"
+        )
     if not found:
-        raise ValueError(f"no key points for it: no recording of --poses is called '{stem}' (frame_dir); add one")
+        raise ValueError(
+            f"no key points for it: no recording of --poses is called '{os.path.basename(stem)}' (frame_dir); add one"
+        )
     if len(found) > 1:
-        names = " and ".join(f"'{name}'" for name, _ in found[:2])
-        raise ValueError(f"two recordings of --poses have its name, {names}; leave one out")
+        shown = " and ".join(f"'{name}'" for name, _ in found[:2])
+        raise ValueError(f"two recordings of --poses have its name, {shown}; leave one out")
     return found[0]

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from PIL import Image
 
+from dataset.names import name_samples
 from engine.run_settings import WHOLE_S, WINDOW_S
 from inference import draw_skeletons, drawing, input_paths, pose_io, video_io
 from reader.skeleton_pkl import Recording
@@ -228,12 +229,18 @@ def _select_scored_persons(recording: Recording, reader) -> tuple:
 def _find_videos_with_poses(args: argparse.Namespace, reader) -> dict:
     if not args.poses:
         raise ValueError("this network reads videos and their key points; name the file of these: --poses FILE.pkl")
-    annotations = []
+    annotations, singles = [], {}
     for path in args.poses:
         try:
-            annotations += _read_annotations(path, args, reader)
+            found = _read_annotations(path, args, reader)
         except (ValueError, OSError) as error:
             raise ValueError(f"--poses {path}: {error}") from error
+        if pose_io.is_pkl(path):
+            annotations += found
+        else:
+            singles[path] = found[0]
+    names = name_samples(list(singles), [name for name, _ in singles.values()])  # several may be called 001.json
+    annotations += [(name, annotation) for name, (_, annotation) in zip(names, singles.values(), strict=True)]
     index = pose_io.index_by_video(annotations)
     named = input_paths.name_outputs(video_io.find_videos(args.input, args.save_dir))
     return {name: VideoWithPosesSource(path, index, reader, args.fps) for name, path in named.items()}
@@ -258,7 +265,7 @@ class VideoWithPosesSource:
     def open(self) -> None:
         """Find and check the key points; the video itself is checked when it is read."""
         self.fps, num_frames, times_s = video_io.probe(self.path, self.fps)
-        name, annotation = pose_io.find_for_video(self.index, self.path)
+        name, annotation = pose_io.find_for_video(self.index, self.path, self.reader.videos)
         self.origin["recording"] = name
         if annotation["img_shape"] is None:
             annotation = {**annotation, "img_shape": self._find_size()}

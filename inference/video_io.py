@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from common import files
-from dataset.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from dataset.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from dataset.records import ListEntry, list_frames
 from dataset.video_file import VideoFile
 from inference.input_paths import find_inputs
@@ -26,12 +26,12 @@ MILLISECOND = Fraction(1, 1000)  # in which WebM counts time
 
 def find_videos(paths: list, save_dir: str) -> list:
     """Return the videos and frame folders that `paths` name; see `input_paths.find_inputs`."""
-    return find_inputs(paths, save_dir, _is_frame_folder, lambda path: path.lower().endswith(VIDEO_SUFFIXES))
+    return find_inputs(paths, save_dir, _is_frame_folder, lambda path: is_video(os.path.basename(path)))
 
 
 def _is_frame_folder(folder: str) -> bool:
     """Whether a folder has frames and no videos: beside videos, pictures are no frames."""
-    has_videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in os.listdir(folder) if not name.startswith("."))
+    has_videos = any(map(is_video, os.listdir(folder)))
     return bool(list_frames(folder)) and not has_videos
 
 

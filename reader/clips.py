@@ -10,13 +10,13 @@ scores are averaged.
 
 import functools
 import os
-import re
 
 import numpy as np
 
 from common.ranges import Aspect, Count, PositiveShare, Seed, Share
 from dataset.annotations import pair_mirrored_classes
 from dataset.records import read_list
+from dataset.splits import find_class_in_name, find_contradicting_class
 from reader import boxes, sampling, transforms
 from reader.fault_tolerant import FaultTolerantDataset
 from reader.frames import EncodedClip, Video, open_video
@@ -140,7 +140,7 @@ class Clips(FaultTolerantDataset):
         entry = self.entries[index]
         if entry.label is not None:
             return entry.label
-        return _class_in_name(os.path.basename(entry.path)) or open_video(entry).label
+        return find_class_in_name(os.path.basename(entry.path)) or open_video(entry).label
 
     @property
     def input_shape(self) -> dict[str, list[int]]:
@@ -234,13 +234,13 @@ class Clips(FaultTolerantDataset):
 
     def _check_class(self, video: Video, where: str) -> None:
         """Refuse a label that contradicts the class in the video's name or path: it is of another class numbering."""
-        for name in (_class_in_name(video.name), _class_in_path(video.frames.path)):
-            label = self._labels.get((name or "").casefold(), video.label)
-            if label != video.label:
-                raise ValueError(
-                    f"{where} has label {video.label}, but its video is of class '{name}', which has label {label} in "
-                    "this list: the record is of another class numbering; run jpg2pkl.py again"
-                )
+        name = find_contradicting_class(video.name, video.frames.path, video.label, self._labels)
+        if name is not None:
+            raise ValueError(
+                f"{where} has label {video.label}, but its video is of class '{name}', which has label "
+                f"{self._labels[name.casefold()]} in this list: the record is of another class numbering; run "
+                "jpg2pkl.py again"
+            )
 
     def _check_label_map(self) -> None:
         labels = {*self.flip_label_map.keys(), *self.flip_label_map.values()}
@@ -295,14 +295,3 @@ class Clips(FaultTolerantDataset):
                 "reader clips: a mirrored view of a class in flip_label_map shows another class; evaluate without flip "
                 "and without crops ten"
             )
-
-
-def _class_in_name(name: str) -> str | None:
-    """Return "Biking" for v_Biking_g08_c01, None for names of another form."""
-    match = re.match(r"v_(.+)_g\d+_c\d+", name)
-    return match.group(1) if match else None
-
-
-def _class_in_path(path: str | None) -> str | None:
-    """Return the folder above a frame folder or video, such as Biking or Biking_jpg (2020); None for packed frames."""
-    return path and os.path.basename(os.path.dirname(path)).removesuffix("_jpg")

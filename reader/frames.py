@@ -7,7 +7,6 @@ each frame an object with its `size` (height, width), its `name` for messages, a
 
 import itertools
 import os
-import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,18 +15,14 @@ import cv2
 import numpy as np
 
 from common.pickles import RefusedPickleError
-from dataset.records import ListEntry, is_record, list_frames, read_record, resolve_path
+from dataset import pictures
+from dataset.records import ListEntry, is_record, list_frames, name_record, read_record, resolve_path
 from dataset.video_file import UnreadableVideoError, VideoFile
 from reader.boxes import rescale_box
 from reader.fault_tolerant import DamagedSampleError
 from reader.transforms import resize_into
 
-# OpenCV rotates pictures by their EXIF orientation by default; the header has the size before that.
-AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
-JPEG_SCAN = 0xDA
-JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
-JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the frame headers (SOF0 to SOF15)
 
 
 class EncodedPicture:
@@ -43,7 +38,11 @@ class EncodedPicture:
 
     def __init__(self, data: bytes, name: str):
         self.data, self.name = data, name
-        self.size = _read_size(data, name)
+        self.size = pictures.find_size(data)
+        if self.size is None:
+            raise DamagedSampleError(
+                f"{name}: {len(data)} bytes, not a whole JPEG or PNG picture; run avi2jpg.py again"
+            )
 
     def decode(self, reduction: int) -> np.ndarray:
         """Decode to (H, W, 3) uint8 BGR, H and W divided by `reduction`.
@@ -51,13 +50,7 @@ class EncodedPicture:
         Raises:
             DamagedSampleError: the picture is cut short.
         """
-        # Older OpenCV versions fill the missing part of a cut-off file with gray and print a line on the console only.
-        is_whole = self.data[0] != 0xFF or self.data.find(JPEG_END, _find_scan(self.data)) >= 0
-        try:
-            flags = REDUCED.get(reduction, cv2.IMREAD_COLOR) | AS_STORED
-            frame = cv2.imdecode(np.frombuffer(self.data, np.uint8), flags) if is_whole else None
-        except cv2.error:
-            frame = None
+        frame = pictures.decode(self.data, REDUCED.get(reduction, cv2.IMREAD_COLOR))
         if frame is None:
             raise DamagedSampleError(
                 f"{self.name}: {len(self.data)} bytes, cut short or not a picture; run avi2jpg.py again"
@@ -220,7 +213,8 @@ def _open_record(entry: ListEntry) -> Video:
         frames = PackedPictures(record["frames"], record.get("checksums"), entry.path)
     else:
         frames = PictureFiles(record["frames"], os.path.dirname(entry.path))
-    return Video(record["video"], record["label"], frames, entry.path)
+    name = name_record(entry.path, record["video"], entry.name)
+    return Video(name, record["label"], frames, entry.path)
 
 
 class EncodedClip:
@@ -283,30 +277,6 @@ def _choose_reduction(box: tuple, size: tuple) -> int:
     """Return 8, 4, 2 or 1: the greatest reduction at which the box still has the pixels of the output."""
     fits = (factor for factor in REDUCED if box[2] >= factor * size[0] and box[3] >= factor * size[1])
     return next(fits, 1)
-
-
-def _read_size(data: bytes, name: str) -> tuple[int, int]:
-    """Return (height, width) from the header of a JPEG or PNG picture."""
-    if data.startswith(PNG_START) and len(data) >= 24:
-        width, height = struct.unpack_from(">II", data, 16)
-        return height, width
-    position = 2 if data.startswith(JPEG_START) else len(data)
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in JPEG_SIZE_MARKERS:
-            return struct.unpack_from(">HH", data, position + 5)
-        # 0xFF may be repeated as padding
-        position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    raise DamagedSampleError(f"{name}: {len(data)} bytes, not a whole JPEG or PNG picture; run avi2jpg.py again")
-
-
-def _find_scan(data: bytes) -> int:
-    """Return where the compressed part of a JPEG picture begins, behind headers that may hold a whole small picture."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != JPEG_SCAN:
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        position += 1 if data[position + 1] == 0xFF else 2 + length
-    return position
 
 
 def _format_size(size: tuple) -> str:

@@ -7,12 +7,11 @@ float32 (views, M, T', V, 4), in views as `reader/heatmaps.py` describes.
 """
 
 import functools
-import os
 
 import numpy as np
 
 from common.ranges import Count, Positive, PositiveShare, Share
-from dataset.media import MediaIndex
+from dataset.names import MediaIndex
 from dataset.records import ListEntry
 from reader import transforms
 from reader.boxes import draw_erased_box
@@ -38,7 +37,7 @@ class RGBPose(Heatmaps):
     Args:
         filelist: the skeleton pkl, with two coordinates; None: no samples.
         videos: folder of the videos, or of folders of frames, however deep; their names are those of the recordings
-            (`frame_dir`), with or without NTU RGB+D's ending "_rgb".
+            (`frame_dir`), with or without NTU RGB+D's ending "_rgb", by the rule of `dataset/names.py`.
         rgb_clip_len: frames of an RGB clip, spread over the video.
         rgb_only: give RGB alone, to train its pathway by itself. (The pose pathway needs no videos: reader `heatmaps`.)
         clip_len: frames of a pose clip, spread over the recording independently.
@@ -179,16 +178,31 @@ class RGBPose(Heatmaps):
             return {}
         if self.videos is None:
             raise ValueError("reader rgbpose: videos is not set; set READER.videos to the folder of the videos")
-        media = MediaIndex(self.videos)
+        media, paths = MediaIndex(self.videos), {}
         names = list(dict.fromkeys(recording.name for recording in self.entries))  # without repeats
-        paths = {name: media.find([name, name + NTU_SUFFIX]) for name in names}
-        missing = [name for name in names if not os.path.exists(paths[name])]
+        for name in names:
+            try:
+                paths[name] = media.find([name, name + NTU_SUFFIX])
+            except ValueError as error:
+                raise ValueError(f"{self.filelist}: recording '{name}': {error}") from error
+        missing = [name for name in names if paths[name] is None]
         if missing:
+            reason = media.explain_missing([missing[0], missing[0] + NTU_SUFFIX])
             raise ValueError(
                 f"{self.videos}: {len(missing)} of {len(names)} recordings of split '{self.split}' have no video, "
-                f"first '{missing[0]}'; get them, or leave them out of the split"
+                f"first '{missing[0]}' of {self.filelist}: {reason}; get them, or leave them out of the split"
             )
+        self._refuse_shared_videos(paths)
         return paths
+
+    def _refuse_shared_videos(self, paths: dict[str, str]) -> None:
+        owners = {}
+        for name, path in paths.items():
+            if owners.setdefault(path, name) != name:
+                raise ValueError(
+                    f"{self.filelist}: recordings '{owners[path]}' and '{name}' would both be of the video '{path}'; "
+                    "put the videos into folders of these names"
+                )
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

@@ -8,6 +8,8 @@ import re
 import shutil
 import zlib
 
+import cv2
+import numpy as np
 import pytest
 from numbered_videos import write_numbered_video
 from ramp_videos import ramp_frame, write_frames
@@ -16,7 +18,7 @@ import data_list_gener
 from dataset.records import read_list, read_record, write_record
 from dataset.splits import SHIPPED_SPLITS, find_shared_groups
 
-JPEG = b"\xff\xd8 picture \xff\xd9"
+JPEG = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
 KINETICS = os.path.join(os.path.dirname(SHIPPED_SPLITS), "kinetics400.txt")
 CLASSES = ["Zumba", "Tai Chi 太极"]
 
@@ -374,6 +376,47 @@ def test_kinetics_csv(tmp_path, capsys):
     names = read_list(tmp_path / "test.list")[1]
     assert len(names) == 400 and names[399] == "zumba"
     assert [entry.label for entry in read_list(tmp_path / "test.list")[0]] == [399, 1]
+
+
+def test_kinetics_csv_of_other_copies(tmp_path):
+    films(tmp_path / "k" / "zumba", "a_0_10.mp4", "b_000003_000013.mp4")
+    (tmp_path / "a.csv").write_text("label,youtube_id,time_start,time_end\nzumba,a,0.0,10.0\nzumba,b,3.0,13\n")
+    check(tmp_path, "--train", tmp_path / "a.csv", "--test", tmp_path / "a.csv", "--videos", tmp_path / "k")
+    assert read_lines(tmp_path / "test.list")[1:] == ["k/zumba/a_0_10.mp4 0", "k/zumba/b_000003_000013.mp4 0"]
+
+
+def test_a_name_that_two_videos_have_is_refused_with_its_line(tmp_path):
+    films(tmp_path / "v", "A/001.avi", "B/001.avi")
+    (tmp_path / "a.txt").write_text("A/001 0\n001 1\n")
+    with pytest.raises(
+        ValueError, match="a.txt line 2: '.*A/001.avi' and '.*B/001.avi' both have the name '001'; name"
+    ):
+        check(tmp_path, "--train", tmp_path / "a.txt", "--test", tmp_path / "a.txt", "--videos", tmp_path / "v")
+
+
+def test_what_is_written_is_read_whatever_the_names(tmp_path):
+    names = ["#1/#a.avi", " b.avi", "-c 100%.avi", "d, 'e'.avi", "f\tg.avi", "太.avi"]
+    films(tmp_path / "v", *names)
+    write_frames(tmp_path / "v" / "#2" / "h ", [ramp_frame(0)])
+    (tmp_path / "v" / "i\nj.avi").write_bytes((tmp_path / "v" / "太.avi").read_bytes())
+    lines = ["#1/#a.avi 0", "./ b.avi 0", *(f"{name} 0" for name in names[2:]), "#2/h / 1 0", "# no.avi 0"]
+    (tmp_path / "a.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    sides = ["--train", tmp_path / "a.txt", "--test", tmp_path / "a.txt", "--videos", tmp_path / "v"]
+    check(tmp_path, *sides, "--train_list", tmp_path / "v" / "train.list")
+    assert read_lines(tmp_path / "v" / "train.list")[0] == "./#1/#a.avi 0"
+    for path in (tmp_path / "v" / "train.list", tmp_path / "test.list"):
+        found = [os.path.relpath(entry.path, tmp_path / "v") for entry in read_list(path)[0]]
+        assert found == [*names, "#2/h "] and not (tmp_path / "failed.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\udcffb"])
+def test_names_that_no_list_can_hold_are_named(tree, name):
+    shutil.copy(tree / "train" / "v_Zumba_g02_c01.pkl", tree / "train" / f"{name}.pkl")
+    check(tree)
+    with open(tree / "failed.csv", encoding="utf-8", newline="") as file:
+        ((item, reason),) = [(row["item"], row["reason"]) for row in csv.DictReader(file)]
+    assert "a" in item and re.search("cannot hold a name with a line break|is not UTF-8", reason)
+    assert len(read_videos(tree / "train.list")[0]) == 8
 
 
 def test_kinetics_lists_of_frame_folders(tmp_path):

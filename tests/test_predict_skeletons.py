@@ -258,7 +258,7 @@ def test_ntu_videos_frame_folders_and_key_points_of_other_sizes(tmp_path):
     annotation = small_poses.make_annotation("S001C001P001R001A002")
     frames = make_frames(20, small_poses.HEIGHT, small_poses.WIDTH)
     write_folder(tmp_path / "films" / "S001C001P001R001A002_rgb", frames)
-    write_folder(tmp_path / "films" / "large", [cv2.resize(frame, None, fx=2, fy=2) for frame in frames])
+    write_folder(tmp_path / "films" / "Class" / "large", [cv2.resize(frame, None, fx=2, fy=2) for frame in frames])
     unsized = {**annotation, "frame_dir": "Class/large.mp4", "keypoint": 2 * annotation["keypoint"], "img_shape": None}
     path = small_poses.write_poses(tmp_path / "poses.pkl", [annotation, unsized])
     assert run("--input", "films", "--poses", path) == 0
@@ -335,13 +335,21 @@ def test_videos_without_their_key_points_are_named(tmp_path, capsys):
     write_avi(tmp_path / "films" / "other.avi", make_frames(9))
     (tmp_path / "films" / "broken.avi").write_bytes(b"RIFF" + b"\0" * 400)
     content = files.load_pickle(path)
-    content["annotations"].append({**content["annotations"][2], "frame_dir": "Bow/twice"})
+    content["annotations"].append({**content["annotations"][2], "frame_dir": "films/twice"})
+    content["annotations"].append({**content["annotations"][2], "frame_dir": "films/twice.avi"})
+    content["annotations"].append({**content["annotations"][2], "frame_dir": "Bow/other"})
     files.dump_pickle(content, path)
     assert run("--input", "films", "--poses", path) == 1
     printed = capsys.readouterr().out
-    assert "films/other.avi: FAILED: no key points for it: no recording of --poses is called 'other'" in printed
+    assert (
+        "films/other.avi: FAILED: no key points for it: 'Bow/other' in --poses is the recording of a video in"
+        in printed
+    )
     assert "films/short.avi: FAILED: films/short.avi: 9 frames, --poses has key points of 20: they are not" in printed
-    assert "films/twice.avi: FAILED: two recordings of --poses have its name, 'twice' and 'Bow/twice'" in printed
+    assert (
+        "films/twice.avi: FAILED: two recordings of --poses have its name, 'films/twice' and 'films/twice.avi'"
+        in printed
+    )
     assert "films/broken.avi: FAILED: films/broken.avi: 404 bytes that FFmpeg cannot read" in printed
     assert "4 of 5 inputs FAILED" in printed
     assert sorted(os.listdir("out")) == ["good_predict.json", "good_predict.png", "good_predict.webm"]

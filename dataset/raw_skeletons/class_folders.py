@@ -30,13 +30,14 @@ def label_by_folder(paths: list[str], args: argparse.Namespace, layout: str) -> 
     Raises:
         ValueError: a sample in no class folder, a class that --classes does not name, one group only.
     """
-    parts_of = {path: os.path.splitext(os.path.relpath(path, args.raw))[0].split(os.sep) for path in paths}
+    parts_of = {path: _cut_suffix(path, os.path.relpath(path, args.raw)).split(os.sep) for path in paths}
     has_splits = all(len(parts) > 2 and parts[0] in SPLITS for parts in parts_of.values())
     for path, parts in parts_of.items():
         if len(parts) < 2:
             raise ValueError(f"'{path}' lies in no class folder; put it at <Class>/{os.path.basename(path)}")
     count = Counter(parts[-1] for parts in parts_of.values())
     names = {path: parts[-1] if count[parts[-1]] == 1 else "/".join(parts) for path, parts in parts_of.items()}
+    _refuse_equal_names(names)
     class_names = find_class_names(args) or sorted({parts[-2] for parts in parts_of.values()}, key=natural_order)
     labels = index_classes(class_names)
     samples, splits = [], {}
@@ -52,6 +53,20 @@ def label_by_folder(paths: list[str], args: argparse.Namespace, layout: str) -> 
     if not has_splits:
         splits = divide_by_groups(samples, args)
     return RawSet(samples, splits, class_names, layout)
+
+
+def _cut_suffix(path: str, name: str) -> str:
+    """Cut off the suffix of a file; a folder, such as one of OpenPose, has none, whatever dots it has."""
+    return name if os.path.isdir(path) else os.path.splitext(name)[0]
+
+
+def _refuse_equal_names(names: dict[str, str]) -> None:
+    owners = {}
+    for path, name in names.items():
+        if owners.setdefault(name, path) != path:
+            raise ValueError(
+                f"'{owners[name]}' and '{path}' would both be called '{name}'; rename or remove one of them"
+            )
 
 
 def divide_by_groups(samples: list[RawSample], args: argparse.Namespace) -> dict[str, list[str]]:

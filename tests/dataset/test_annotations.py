@@ -22,7 +22,12 @@ def write(tmp_path, name, text):
         (
             "a.csv",
             KINETICS + '"tossing coin, twice",-0a_B,7,17,val\n',
-            [Sample(["-0a_B_000007_000017", "-0a_B"], "tossing coin, twice", None, 2)],
+            [Sample(["-0a_B_000007_000017", "-0a_B_7_17", "-0a_B"], "tossing coin, twice", None, 2)],
+        ),
+        (
+            "a.csv",
+            '"label","youtube_id","time_start","time_end"\nzumba,#a,0.0,10.0\n',
+            [Sample(["#a_000000_000010", "#a_0_10", "#a"], "zumba", None, 2)],
         ),
         (
             "a.csv",
@@ -41,6 +46,12 @@ def test_known_forms(tmp_path, name, text, samples):
     assert read_samples(write(tmp_path, name, text)) == samples
 
 
+def test_a_line_with_a_hash_is_a_comment_unless_there_is_its_video(tmp_path):
+    path = write(tmp_path, "a.txt", "# k400\n#1/b.mp4 3\n#2/b.mp4 3\n# 12\nx 1\n")
+    samples = [Sample(["#1/b.mp4"], 3, None, 2), Sample(["x"], 1, None, 5)]
+    assert read_samples(path, lambda name: name == "#1/b.mp4") == samples
+
+
 @pytest.mark.parametrize(
     "name, text, message",
     [
@@ -50,6 +61,9 @@ def test_known_forms(tmp_path, name, text, samples):
             "line 2: got 'x,1,11,test', expected label,yout",
         ),
         ("a.csv", KINETICS + "zumba,x,one,11,val\n", "line 2: got 'zumba,x,one,11,val', expected label,youtube_id"),
+        ("a.csv", KINETICS + "zumba,x,0.5,11,val\n", "line 2: got 'zumba,x,0.5,11,val', expected label,youtube_id"),
+        ("a.csv", KINETICS + "zumba,x,1e3,nan,val\n", "line 2: got 'zumba,x,1e3,nan,val', expected label,youtube_id"),
+        ("a.csv", KINETICS + "zumba,x\n", "line 2: got 'zumba,x', expected label,youtube_id"),
         ("a.csv", KINETICS, "a.csv: names no video"),
         (
             "a.csv",

@@ -12,6 +12,7 @@ from common.pickles import RefusedPickleError
 from dataset.records import (
     ListEntry,
     list_frames,
+    quote_path,
     read_list,
     read_record,
     relative_path,
@@ -145,7 +146,16 @@ def test_list_of_every_line_form(tree):
     ]
 
 
-def test_samples_of_one_name_get_their_folder_to_it(tmp_path):
+def test_samples_of_one_name_get_their_folders_to_it(tmp_path):
+    for name in ("s2/walk/01.avi", "s3/walk/01.avi", "s3/x.mp4", "s3/x.ts"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "x.list").write_text("s2/walk/01.avi 0\ns3/walk/01.avi 0\ns3/x.mp4 0\ns3/x.ts 0\n")
+    names = ["s2/walk/01", "s3/walk/01", "x.mp4", "x.ts"]
+    assert [entry.name for entry in read_list(tmp_path / "x.list")[0]] == names
+
+
+def test_names_of_before_stay(tmp_path):
     for name in ("A/1.mp4", "B/1.mp4", "B/2.mp4", "C/v1.5/00001.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(b"")
@@ -223,6 +233,58 @@ def test_flow_beside_the_frames_is_left_out(tmp_path):
     assert list_frames(tmp_path) == ["img_00001.jpg", "img_00002.jpg"]
 
 
+NAMES = [
+    "#1.avi", "# a b.avi", " leading.avi", "A/#2.avi", "\t.avi", "trailing ", "\u3000wide\u3000", "\ufeffmark.avi",
+    "-rf.avi", "100%.avi", "a,b;c.avi", "it's \"q\".avi", "two  blanks.avi", "tab\tinside.avi", "跳 é.avi", "take 3",
+    "7", "a 1 2", "x" * 240 + ".avi", "back\\slash.avi", "# classes.avi", "#", "line\u2028end.avi",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", ["", " 1", " 12 1"])
+def test_any_name_is_read_back_from_a_list(tmp_path, numbers):
+    names = [name + ".pkl" for name in NAMES if len(name) < 200] if not numbers else NAMES
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    lines = [quote_path(name, numbers == " 12 1") + numbers for name in names]
+    for class_names in (["A", "B"], None):
+        write_list(lines, tmp_path / "x.list", class_names)
+        entries, read_classes = read_list(tmp_path / "x.list")
+        assert [entry.path for entry in entries] == [str(tmp_path / name) for name in names]
+        assert read_classes == class_names and {entry.num_frames for entry in entries} == {
+            12 if "2" in numbers else None
+        }
+
+
+def test_a_line_with_a_hash_is_a_comment_unless_it_names_a_file(tmp_path):
+    (tmp_path / "#1").mkdir()
+    (tmp_path / "#1" / "a.avi").write_bytes(b"")
+    (tmp_path / "x.list").write_text("# a remark\n#1/a.avi 1\n#2/gone.avi 0\n#\n# 7 1\n")  # as it was written before
+    assert [(entry.path, entry.line) for entry in read_list(tmp_path / "x.list")[0]] == [
+        (str(tmp_path / "#1/a.avi"), 2)
+    ]
+    (tmp_path / "x.list").write_text("./#2/gone.avi 0\n")
+    with pytest.raises(FileNotFoundError, match="x.list line 1: './#2/gone.avi' does not exist"):
+        read_list(tmp_path / "x.list")
+
+
+def test_names_that_no_list_can_hold_are_refused():
+    for name in ("a\nb.avi", "a\rb.avi"):
+        with pytest.raises(ValueError, match="a list cannot hold a name with a line break; rename it"):
+            quote_path(name)
+    with pytest.raises(ValueError, match="'\\\\udcff.avi': its path is not UTF-8 .*; rename it"):
+        quote_path("\udcff.avi")
+
+
+def test_a_folder_is_never_a_record(tmp_path):
+    (tmp_path / "x.pkl").mkdir()
+    (tmp_path / "a.list").write_text("x.pkl 3 1\n")
+    assert read_list(tmp_path / "a.list")[0] == [ListEntry(str(tmp_path / "x.pkl"), 1, 3, 1)]
+    (tmp_path / "a.list").write_text("x.pkl\n")
+    with pytest.raises(ValueError, match="got 'x.pkl', expected 'record.pkl', 'frame_folder num_frames label'"):
+        read_list(tmp_path / "a.list")
+
+
 def test_a_video_with_two_labels_is_refused_with_both_lines(tmp_path):
     path = tmp_path / "a.list"
     path.write_text("x.avi 0\ny.avi 1\nx.avi 1\n")
@@ -237,6 +299,7 @@ def test_lines_of_no_frames_and_backslashes_are_explained(tmp_path):
     path.write_text("a.avi 0 1\n")
     with pytest.raises(ValueError, match="a.list line 1: got 'a.avi 0 1', of 0 frames"):
         read_list(path)
-    path.write_text("A\\a.avi 1\n")
-    with pytest.raises(FileNotFoundError, match=r"write the path with / instead of \\"):
-        read_list(path)
+    for line in ("A\\a.avi 1\n", "A\\a.pkl\n"):
+        path.write_text(line)
+        with pytest.raises(FileNotFoundError, match=r"write the path with / instead of \\"):
+            read_list(path)

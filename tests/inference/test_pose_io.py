@@ -109,13 +109,27 @@ def test_what_cannot_be_read_is_told(tmp_path, name, content, message):
         read(tmp_path / name, "coco17")
 
 
-def test_a_video_finds_its_recording_by_name():
-    names = ["S001C001P001R001A001", "Bow/one.avi", "two.v1", "x_rgb", "a/three", "b/three"]
+def test_a_video_finds_its_recording_by_name_and_folders(tmp_path):
+    names = ["S001C001P001R001A001", "Bow/one.avi", "two.v1", "x_rgb", "a/three", "b/three", "four", "c/four"]
     index = pose_io.index_by_video([(name, number) for number, name in enumerate(names)])
-    videos = {"S001C001P001R001A001_rgb.avi": 0, "in/one.mp4": 1, "two.v1.mp4": 2, "x_rgb.avi": 3}
+    videos = {
+        "S001C001P001R001A001_rgb.avi": 0, "in/Bow/one.mp4": 1, "two.v1.mp4": 2, "x_rgb.avi": 3, "b/three.avi": 5,
+        "d/four.avi": 6, "c/four.avi": 7,
+    }  # fmt: skip
     for video, number in videos.items():
-        assert pose_io.find_for_video(index, video) == (names[number], number)
-    with pytest.raises(ValueError, match="no recording of --poses is called 'four'"):
-        pose_io.find_for_video(index, "four.avi")
-    with pytest.raises(ValueError, match="two recordings of --poses have its name, 'a/three' and 'b/three'"):
-        pose_io.find_for_video(index, "three.avi")
+        assert pose_io.find_for_video(index, str(tmp_path / video)) == (names[number], number)
+    with pytest.raises(ValueError, match="no recording of --poses is called 'five'"):
+        pose_io.find_for_video(index, "five.avi")
+    for video in ("Kick/one.mp4", "three.avi"):
+        with pytest.raises(ValueError, match="'(Bow/one.avi|a/three)' in --poses is the recording of a video in anoth"):
+            pose_io.find_for_video(index, str(tmp_path / video))
+    index = pose_io.index_by_video([("train/Bow/one", 0), ("val/Bow/one", 1)])
+    with pytest.raises(ValueError, match="in --poses is the recording of a video in another folder"):
+        pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"))
+    found = pose_io.find_for_video(index, str(tmp_path / "videos/val/Bow/one.avi"), str(tmp_path / "videos"))
+    assert found == ("val/Bow/one", 1)
+    index = pose_io.index_by_video([("train/Bow/one", 0)])
+    assert pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"), str(tmp_path)) == ("train/Bow/one", 0)
+    index = pose_io.index_by_video([("one", 0), ("one.avi", 1)])
+    with pytest.raises(ValueError, match="two recordings of --poses have its name, 'one' and 'one.avi'"):
+        pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"))

@@ -8,6 +8,7 @@ import pytest
 from numbered_videos import decode_in_order, set_display_matrix, write_numbered_video
 from small_videos import make_frames, read_back, write_avi, write_folder
 
+from dataset.names import MediaIndex
 from inference import video_io
 from reader.transforms import scale_short_side
 
@@ -159,3 +160,16 @@ def test_a_pyav_without_the_encoder_is_told(tmp_path, monkeypatch):
     ):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_what_is_a_video_in_a_tree_is_one_rule_for_lists_and_for_prediction(tmp_path):
+    videos = ["A/v1.avi", "A/v2.MTS", "B/frames", "B/v.avi", "C/x.pkl"]
+    others = ["A/cover.jpg", "A/._v1.avi", "A/notes.txt", "B/flow/flow_x_1.jpg", "B/.thumbs/1.jpg", "D/list.pkl"]
+    for name in [*videos[:2], *(f"{folder}/img_{number}.png" for folder in videos[2:] for number in (1, 2)), *others]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = video_io.find_videos([str(tmp_path)], str(tmp_path / "out"))
+    assert [os.path.relpath(path, tmp_path) for path in found] == videos
+    media = MediaIndex(str(tmp_path))
+    assert [media.find([os.path.splitext(name)[0]]) for name in videos] == found
+    assert not any(media.find([os.path.basename(os.path.splitext(name)[0])]) for name in others[:2] + others[4:])

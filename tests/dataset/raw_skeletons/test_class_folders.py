@@ -35,6 +35,26 @@ def test_other_folders_above_the_classes_are_no_splits(tmp_path):
     assert set(found.splits) == {"train", "val"} and len(found.splits["val"]) == 2
 
 
+def test_a_001_in_each_class_folder_and_subjects_above_the_classes(tmp_path):
+    names = [f"s{subject}/{action}/01" for subject in (2, 3) for action in ("run", "walk")]
+    found = plan(tmp_path, *(f"{name}.json" for name in names))
+    assert [sample.name for sample in found.samples] == names
+    labels = {sample.name: sample.label for sample in found.samples}
+    assert all({labels[name] for name in found.splits[split]} == {0, 1} for split in ("train", "val"))
+
+
+def test_folders_with_dots_keep_their_names(tmp_path):
+    for name in ("Wave/v1.5", "Wave/v1.6", "Bow/v1.5"):
+        (tmp_path / name).mkdir(parents=True)
+    found = plan(tmp_path, "Wave/v1.5", "Wave/v1.6", "Bow/v1.5")
+    assert [sample.name for sample in found.samples] == ["Bow/v1.5", "Wave/v1.5", "v1.6"]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="A/x.JSON' and '.*A/x.json' would both be called 'A/x'; rename or remove"):
+        plan(tmp_path, "A/x.JSON", "A/x.json", "B/y.json")
+
+
 def test_class_list(tmp_path):
     (tmp_path / "classes.txt").write_text("1 Wave\n2 Bow\n")
     found = plan(tmp_path, "train/bow/a.csv", "train/Wave/b.csv", classes=str(tmp_path / "classes.txt"))
