@@ -5,7 +5,6 @@ A video is a video file or a folder of numbered frames. A long one is never held
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -94,7 +93,7 @@ def write_webm(path: str, fps: float, height: int, width: int) -> Iterator[Calla
         OSError: no such place, a full disk, or an OpenCV without that encoder.
     """
     files.make_folder(os.path.dirname(path) or ".")
-    temporary = os.path.join(os.path.dirname(path), f"{files.UNFINISHED}{secrets.token_hex(8)}.webm")
+    temporary = files.name_unfinished(os.path.dirname(path), ".webm")
     num_written = 0
 
     def append(picture: np.ndarray) -> None:
