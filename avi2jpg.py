@@ -203,13 +203,21 @@ def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: 
         if video.archive:
             os.remove(path)
         make_folder(os.path.dirname(target))
-        if not os.path.isdir(target):  # else a second run, where no lock is to be had, was first
-            os.rename(temporary, target)
+        move_frames(temporary, target)
     except UnreadableVideoError as error:  # a member of an archive has its name there only
         raise ValueError(str(error).replace(path, video.path)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return num_frames
+
+
+def move_frames(folder: str, target: str) -> None:
+    """Give a complete frame folder its name, unless a second run, where no lock is to be had, was first."""
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if not os.path.isdir(target):
+            raise
 
 
 def unpack_member(video: Video, folder: str) -> str:
