@@ -17,9 +17,10 @@ import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
+from common.checksums import ChecksumWriter
 from common.file_lock import is_in_place, lock_open_file
 from common.lifetime import has_ended
-from common.pickles import RefusedPickleError, load_plain
+from common.pickles import ChangedFileError, RefusedPickleError, load_plain
 
 UNFINISHED = ".unfinished-"  # before the number of the process that is writing a file or folder of this name
 
@@ -134,10 +135,17 @@ def _remove_unfinished_once(folder: str, _process_id: int) -> None:
     remove_unfinished(folder)
 
 
-def dump_pickle(value: Any, path: str | os.PathLike) -> None:
-    """Pickle `value` to `path` in one piece (protocol 4, which every supported Python reads)."""
+def dump_pickle(value: Any, path: str | os.PathLike, has_checksum: bool = True) -> None:
+    """Pickle `value` to `path` in one piece (protocol 4, which every supported Python reads).
+
+    Args:
+        has_checksum: put the checksum behind it that `load_pickle` compares, and that other readers do not see.
+    """
     with write_atomically(path) as file:
-        pickle.dump(value, file, protocol=4)
+        writer = ChecksumWriter(file)
+        pickle.dump(value, writer if has_checksum else file, protocol=4)
+        if has_checksum:
+            writer.write_checksum()
 
 
 def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
@@ -147,7 +155,8 @@ def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
         encoding: for text pickled by Python 2; "latin1" suits NumPy arrays, "bytes" leaves such text as bytes.
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty, cut off, no pickle, a Git LFS pointer, or asks for more than plain data.
+        ValueError: the file is empty, cut off, changed since `dump_pickle` wrote it, no pickle, a Git LFS pointer, or
+            asks for more than plain data.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -161,8 +170,8 @@ def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
         file.seek(0)
         try:
             return load_plain(file, size, encoding)
-        except RefusedPickleError as error:
-            raise RefusedPickleError(f"'{path}' {error}") from None
+        except (RefusedPickleError, ChangedFileError) as error:
+            raise type(error)(f"'{path}' {error}") from None
         except Exception as error:  # a damaged pickle may raise any type, the pickle documentation says so
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from common.checksums import has_changed
 from common.text_files import show_value
 
 PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}  # store a value under an index; memory is taken for all indices below
@@ -34,6 +35,10 @@ class RefusedPickleError(ValueError):
     """A pickle asked for something that data never needs."""
 
 
+class ChangedFileError(ValueError):
+    """A file is not what was written."""
+
+
 def load_plain(file: IO[bytes], size: int, encoding: str) -> Any:
     """Read a pickle of plain data.
 
@@ -44,9 +49,12 @@ def load_plain(file: IO[bytes], size: int, encoding: str) -> Any:
 
     Raises:
         RefusedPickleError: it asks for anything else.
+        ChangedFileError: it has a checksum, which is not that of the file.
         Exception: a damaged pickle may raise any type, as its documentation says.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if has_changed(data):
+            raise ChangedFileError("has changed since it was written (its checksum says so); take another copy of it")
         check_opcodes(data)
     return _replace(_PlainUnpickler(file, size, encoding).load(), {})
 

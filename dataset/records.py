@@ -69,7 +69,8 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
 
 def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
     """Write a clip record in one piece, after the same checks that `read_record` makes."""
-    dump_pickle(_check_record(record, os.fspath(path)), path)
+    checked = _check_record(record, os.fspath(path))
+    dump_pickle(checked, path, has_checksum="checksums" not in checked)  # its frames have one each, checked when used
 
 
 def _check_record(record: dict, path: str) -> dict[str, Any]:
