@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from common.cores import count_cores
 from common.screen import protect_screen
 from common.suggestions import suggest
+from common.text_files import cut_middle
 
 OVERRIDE = re.compile(r"[A-Za-z]+\.\w+=")  # a word of -o
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
@@ -105,7 +106,7 @@ def run_main(main) -> None:
         sys.exit(main())
     except (ValueError, FloatingPointError, MemoryError, OSError) as error:
         logging.getLogger().debug("traceback", exc_info=True)
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(cut_middle(f"{type(error).__name__}: {error}"))
     except KeyboardInterrupt as error:
         sys.exit(f"{str(error) or 'interrupted'}; run the same command again to go on, train.py with --resume auto")
 

@@ -27,6 +27,7 @@ AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 JPEG_SCAN = 0xDA
 JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+MAX_PIXELS = 2**27  # of a frame: four times 8K
 JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the frame headers (SOF0 to SOF15)
 
 
@@ -38,12 +39,16 @@ class EncodedPicture:
         name: for messages.
 
     Raises:
-        DamagedSampleError: no size in the header.
+        DamagedSampleError: no size in the header, or one that no frame has.
     """
 
     def __init__(self, data: bytes, name: str):
         self.data, self.name = data, name
         self.size = _read_size(data, name)
+        if self.size[0] * self.size[1] > MAX_PIXELS:
+            raise DamagedSampleError(
+                f"{name}: claims {_format_size(self.size)} pixels, no video has such; get it again"
+            )
 
     def decode(self, reduction: int) -> np.ndarray:
         """Decode to (H, W, 3) uint8 BGR, H and W divided by `reduction`.

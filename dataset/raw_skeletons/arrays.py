@@ -7,6 +7,7 @@ the part before `_data` is the name of the split. Frames that are zero at the en
 import argparse
 import os
 import tokenize
+import zipfile
 
 import numpy as np
 
@@ -66,14 +67,36 @@ def open_array(path: str) -> np.ndarray:
     Raises:
         ValueError: no whole npy file of numbers with five axes.
     """
+    array = map_array(path)
+    if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
+        raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
+    return array
+
+
+def map_array(path: str) -> np.ndarray:
+    """Map an array of any shape from the disk, which takes no memory, whatever its header claims.
+
+    Raises:
+        ValueError: no whole npy file of numbers.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
+    except (
+        ArithmeticError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        tokenize.TokenError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
     if not isinstance(array, np.ndarray):
         raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
-    if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
-        raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
     return array
 
 
@@ -89,7 +112,7 @@ def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
             raise FileNotFoundError(
                 f"neither '{stem}_label.pkl' nor '{path}' exists; the labels must lie beside the data"
             )
-        labels = np.load(path, allow_pickle=False)
+        labels = map_array(path)
     try:
         labels = np.asarray(labels).ravel()
     except ValueError:  # lists of different lengths

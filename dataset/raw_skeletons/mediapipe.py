@@ -40,7 +40,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
         ValueError: a damaged file, with its line; no body in it.
     """
     text = decode_text(read_bytes(sample.path), sample.path)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text.replace("\0", "?")))]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
     while rows and not any(rows[-1]) and len(rows[-1]) < 2:  # blank lines at the end
         rows.pop()
     header, first = rows[0], 1
