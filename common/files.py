@@ -24,9 +24,11 @@ from common.pickles import ChangedFileError, RefusedPickleError, load_plain
 
 UNFINISHED = ".unfinished-"  # before the number of the process that is writing a file or folder of this name
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every other write would fail too
 ADVICE = {
     errno.ENOSPC: "free some disk space and run again",
     errno.EDQUOT: "free some of your disk quota and run again",
+    errno.EFBIG: "no file of this size is allowed there, raise the limit (ulimit -f) or choose another disk",
     errno.EROFS: "the disk is read-only, choose another folder",
     errno.EACCES: "you may not write there, choose another folder",
     errno.ENOTDIR: "a file stands where a folder is needed, choose another folder",

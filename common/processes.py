@@ -1,7 +1,6 @@
 """Many independent jobs over processes: one that fails, or kills its process, never stops the rest."""
 
 import csv
-import errno
 import multiprocessing
 import os
 import signal
@@ -16,12 +15,11 @@ from typing import Any
 from tqdm import tqdm
 
 from common.cores import count_cores
-from common.files import write_atomically
+from common.files import DISK_ERRORS, write_atomically
 from common.lifetime import end_with_parent
 from common.text_files import cut_middle
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # all other items would fail too
 
 
 @dataclass

@@ -24,6 +24,7 @@ SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # in json, half of a character bey
 MAX_DIGITS = 4000  # of a number; Python refuses to read more than 4300
 MAX_MESSAGE = 1000  # characters of an error, which may quote a line of a file
 MAX_SHOWN = 60  # characters of a value in a message
+MAX_SETTINGS = 300_000  # characters of a config text or a layout; PyYAML takes a minute for ten times as many
 MAX_YAML_VALUES = 100_000  # of a text, those that aliases repeat included
 
 
@@ -44,7 +45,7 @@ def refuses_damage(read: Callable) -> Callable:
                 raise
             logging.getLogger().debug("traceback", exc_info=True)
             if isinstance(error, MemoryError):
-                raise ValueError(f"'{os.fspath(path)}' takes more memory than there is") from None
+                raise ValueError(f"'{os.fspath(path)}' takes more memory than a file of its kind should") from None
             raise ValueError(f"'{os.fspath(path)}' is damaged, or of another form than it should be") from error
 
     return read_or_refuse
@@ -133,12 +134,24 @@ def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
     return [line.strip() for line in io.StringIO(read_text(path, origin))]
 
 
+def refuse_long(text: str) -> None:
+    """Refuse settings that nobody writes.
+
+    Raises:
+        ValueError: with the line where they go on.
+    """
+    if len(text) > MAX_SETTINGS:
+        line = text.count("\n", 0, MAX_SETTINGS) + 1
+        raise ValueError(f"line {line}: {len(text)} characters, expected at most {MAX_SETTINGS}; is it another file?")
+
+
 def compose_yaml(text: str) -> yaml.Node | None:
     """Parse YAML to its nodes, for a caller that makes the values; None where there is nothing.
 
     Raises:
-        ValueError: no YAML, values in values without end, or aliases that make many values of few; with the line.
+        ValueError: no YAML, a text too long for settings, values in values without end, or aliases that make many values of few; with the line.
     """
+    refuse_long(text)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:

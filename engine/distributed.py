@@ -18,6 +18,7 @@ from typing import Any
 
 import paddle
 
+from common import files
 from common.lifetime import end_with_starter
 
 # What a launcher tells each process, and what it is told itself.
@@ -175,7 +176,7 @@ def launch(script: str, argv: list, num_processes: int, log_dir: str, use_gpu: b
     on_gpus = use_gpu is not False and paddle.is_compiled_with_cuda()
     if on_gpus and (available := paddle.device.cuda.device_count()) < num_processes:
         raise ValueError(f"--gpus {num_processes}: this machine has {available}; give that number or fewer")
-    os.makedirs(log_dir, exist_ok=True)
+    files.make_folder(log_dir)
     command = [sys.executable, script, *map(str, argv)]
     ranks = []
     try:

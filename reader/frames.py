@@ -47,7 +47,7 @@ class EncodedPicture:
         self.size = _read_size(data, name)
         if self.size[0] * self.size[1] > MAX_PIXELS:
             raise DamagedSampleError(
-                f"{name}: claims {_format_size(self.size)} pixels, no video has such; get it again"
+                f"{name}: claims to be {_format_size(self.size)}, too large for a frame; get it again"
             )
 
     def decode(self, reduction: int) -> np.ndarray:
