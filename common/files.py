@@ -49,10 +49,14 @@ def make_folder(path: str | os.PathLike) -> None:
         raise explain_os_error(error, path) from error
 
 
+def advise(error: OSError) -> str:
+    """Return what to do about a failed write."""
+    return ADVICE.get(error.errno, "choose another folder or look at the disk")
+
+
 def explain_os_error(error: OSError, path: str | os.PathLike) -> OSError:
     """Turn a failed write into an error of the same kind whose text names `path` and what to do."""
-    advice = ADVICE.get(error.errno, "choose another folder or look at the disk")
-    explained = type(error)(f"'{os.fspath(path)}' could not be written ({error.strerror}): {advice}")
+    explained = type(error)(f"'{os.fspath(path)}' could not be written ({error.strerror}): {advise(error)}")
     explained.errno = error.errno  # set afterwards: given to the constructor it would stand before the sentence
     return explained
 

@@ -149,7 +149,8 @@ def compose_yaml(text: str) -> yaml.Node | None:
     """Parse YAML to its nodes, for a caller that makes the values; None where there is nothing.
 
     Raises:
-        ValueError: no YAML, a text too long for settings, values in values without end, or aliases that make many values of few; with the line.
+        ValueError: no YAML, too long for settings, values in values without end, or aliases that make many values of
+            few; with the line.
     """
     refuse_long(text)
     try:

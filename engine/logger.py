@@ -146,8 +146,8 @@ class RunLog:
             with open(self.jsonl_file, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:  # part of a line may be there; a resumed run removes it
-            reason = files.explain_os_error(error, self.jsonl_file)
-            logging.getLogger().warning(f"{reason}; this run goes on without it")
+            reason = f"cannot be written ({error.strerror}): {files.advise(error)}"
+            logging.getLogger().warning(f"'{self.jsonl_file}' {reason}; the run goes on without it")
             self.jsonl_file = None
 
     def means(self, step: int, row: dict) -> None:
