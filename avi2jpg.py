@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from common.command_line import CommandLine, keep_memory, run_main
-from common.files import explain_os_error, make_folder, name_unfinished, write_atomically
+from common.files import make_folder, name_unfinished, write_atomically
+from common.messages import explain_os_error
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json

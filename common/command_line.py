@@ -15,10 +15,9 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from common.cores import count_cores
-from common.files import DISK_ERRORS, explain_os_error
+from common.messages import DISK_ERRORS, cut_middle, explain_os_error
 from common.screen import protect_screen
 from common.suggestions import suggest
-from common.text_files import cut_middle
 
 OVERRIDE = re.compile(r"[A-Za-z]+\.\w+=")  # a word of -o
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h

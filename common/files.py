@@ -20,21 +20,10 @@ from typing import IO, Any
 from common.checksums import ChecksumWriter
 from common.file_lock import is_in_place, lock_open_file
 from common.lifetime import has_ended
+from common.messages import explain_os_error
 from common.pickles import ChangedFileError, RefusedPickleError, load_plain
 
 UNFINISHED = ".unfinished-"  # before the number of the process that is writing a file or folder of this name
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # every other write would fail too
-ADVICE = {
-    errno.ENOSPC: "free some disk space and run again",
-    errno.EDQUOT: "free some of your disk quota and run again",
-    errno.EFBIG: "no file of this size is allowed there, raise the limit (ulimit -f) or choose another disk",
-    errno.EROFS: "the disk is read-only, choose another folder",
-    errno.EACCES: "you may not write there, choose another folder",
-    errno.ENOTDIR: "a file stands where a folder is needed, choose another folder",
-    errno.EEXIST: "a file stands where a folder is needed, choose another folder",
-    errno.EISDIR: "a folder stands where the file is needed, choose another name",
-}
 
 
 def make_folder(path: str | os.PathLike) -> None:
@@ -47,18 +36,6 @@ def make_folder(path: str | os.PathLike) -> None:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise explain_os_error(error, path) from error
-
-
-def advise(error: OSError) -> str:
-    """Return what to do about a failed write."""
-    return ADVICE.get(error.errno, "choose another folder or look at the disk")
-
-
-def explain_os_error(error: OSError, path: str | os.PathLike) -> OSError:
-    """Turn a failed write into an error of the same kind whose text names `path` and what to do."""
-    explained = type(error)(f"'{os.fspath(path)}' could not be written ({error.strerror}): {advise(error)}")
-    explained.errno = error.errno  # set afterwards: given to the constructor it would stand before the sentence
-    return explained
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from common import files
 from common.file_lock import FileLock
+from common.messages import explain_os_error
 
 NAME = ".lock"  # of the lock of a folder, in it
 
@@ -32,7 +33,7 @@ def acquire_lock(lock: FileLock, output: str, flag: str, wait: bool = False) -> 
     except BlockingIOError as error:
         raise ValueError(f"'{output}' is being written by {error}; wait for it, or choose another {flag}") from None
     except OSError as error:
-        raise files.explain_os_error(error, output) from error
+        raise explain_os_error(error, output) from error
     if obstacle:
         logging.warning(f"'{output}' cannot be locked ({obstacle}); start no second run on it meanwhile")
     return obstacle is None

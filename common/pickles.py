@@ -29,6 +29,7 @@ OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
 FIXED_SIZES = [OPCODES[code].arg.n if code in OPCODES and OPCODES[code].arg else 0 for code in range(256)]
 DTYPE_NAME = re.compile(r"[<>|=]?([biufc]\d{1,2}|[SU]\d{1,9}|\?)")
 MAX_COPIES = 16  # how many times the file's size may be copied from one container into another
+MAX_BITS = 4096  # of a whole number; Python refuses to print more than 4300 digits
 MIN_VALUES = 100_000  # that containers may share in a small file
 
 
@@ -241,11 +242,13 @@ class _Replacement:
         """Return a value without stand-ins, and the values in it, those that are shared as often as they are named.
 
         Raises:
-            RefusedPickleError: more values than a file of this size holds.
+            RefusedPickleError: more values than a file of this size holds, or a number without end.
         """
         if isinstance(value, (_Array, _Dtype)):
             return value.value, 1
         if not isinstance(value, (list, dict, tuple)):
+            if isinstance(value, int) and value.bit_length() > MAX_BITS:
+                raise RefusedPickleError("holds a number of thousands of digits, which data never needs")
             return value, 1
         if id(value) not in self.done:
             result = OrderedDict(value) if isinstance(value, _Ordered) else value

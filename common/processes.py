@@ -15,9 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from common.cores import count_cores
-from common.files import DISK_ERRORS, write_atomically
+from common.files import write_atomically
 from common.lifetime import end_with_parent
-from common.text_files import cut_middle
+from common.messages import DISK_ERRORS, cut_middle
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
 

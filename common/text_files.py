@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from common.messages import MAX_MESSAGE, cut_middle
+
 # What Python raises where a value is not what its reader takes it for.
 SURPRISES = (
     ArithmeticError, AttributeError, csv.Error, LookupError, RecursionError, SyntaxError, TypeError, ValueError,
@@ -22,7 +24,6 @@ SURPRISES = (
 )  # fmt: skip
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # in json, half of a character beyond 16 bits
 MAX_DIGITS = 4000  # of a number; Python refuses to read more than 4300
-MAX_MESSAGE = 1000  # characters of an error, which may quote a line of a file
 MAX_SHOWN = 60  # characters of a value in a message
 MAX_SETTINGS = 300_000  # characters of a config text or a layout; PyYAML takes a minute for ten times as many
 MAX_YAML_VALUES = 100_000  # of a text, those that aliases repeat included
@@ -41,7 +42,7 @@ def refuses_damage(read: Callable) -> Callable:
         except SURPRISES as error:
             if isinstance(error, ValueError) and os.path.basename(os.fspath(path)) in str(error):
                 if len(str(error)) > MAX_MESSAGE:
-                    raise type(error)(cut_middle(str(error))) from None
+                    raise ValueError(cut_middle(str(error))) from None
                 raise
             logging.getLogger().debug("traceback", exc_info=True)
             if isinstance(error, MemoryError):
@@ -198,11 +199,6 @@ def _count_values(node: yaml.Node, counts: dict) -> int:
     if counts[id(node)] > MAX_YAML_VALUES:
         raise ValueError(f"{line}: aliases (*) that make more than {MAX_YAML_VALUES} values")
     return counts[id(node)]
-
-
-def cut_middle(text: str) -> str:
-    """Return a message without its middle if it is long: where the error is stands first, what to do last."""
-    return text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE // 2]} ... {text[-MAX_MESSAGE // 2 :]}"
 
 
 def show_value(value: Any) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import tqdm
 
 from common import curves, files, screen
+from common.messages import advise, explain_os_error
 from common.text_files import decode_text
 
 STEP_TAGS = "train/step_"  # of the numbers of an update; those of an epoch have other tags
@@ -44,7 +45,7 @@ class LogFileHandler(logging.StreamHandler):
         try:
             self.descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
-            raise files.explain_os_error(error, f"{log_file} (RUN.log_file)") from error
+            raise explain_os_error(error, f"{log_file} (RUN.log_file)") from error
         file = io.BufferedWriter(screen.Screen(self.descriptor, f"'{log_file}' (RUN.log_file)"))
         super().__init__(io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace"))
         self.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
@@ -146,7 +147,7 @@ class RunLog:
             with open(self.jsonl_file, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:  # part of a line may be there; a resumed run removes it
-            reason = f"cannot be written ({error.strerror}): {files.advise(error)}"
+            reason = f"cannot be written ({error.strerror}): {advise(error)}"
             logging.getLogger().warning(f"'{self.jsonl_file}' {reason}; the run goes on without it")
             self.jsonl_file = None
 

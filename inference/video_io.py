@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from common import files
+from common.messages import explain_os_error
 from dataset.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from dataset.records import ListEntry, list_frames
 from dataset.video_file import VideoFile
@@ -130,7 +131,7 @@ def _open_writer(temporary: str, path: str, fps: float, height: int, width: int)
             code = cv2.VideoWriter_fourcc(*"VP80")
             writer = cv2.VideoWriter(temporary, cv2.CAP_FFMPEG, code, fps, (width, height))
     except OSError as error:
-        raise files.explain_os_error(error, path) from error
+        raise explain_os_error(error, path) from error
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 
 from common.files import load_pickle
-from common.text_files import show_value
+from common.text_files import refuses_damage, show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
@@ -102,17 +102,18 @@ def map_array(path: str) -> np.ndarray:
 
 def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
     """Read `<stem>_label.pkl` or `<stem>_label.npy`: the names of the samples, if it has them, and the labels."""
-    path = f"{stem}_label.pkl"
-    if os.path.isfile(path):
-        content = load_pickle(path)
-        names, labels = content if isinstance(content, (tuple, list)) and len(content) == 2 else (None, content)
-    else:
-        path, names = f"{stem}_label.npy", None
-        if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f"neither '{stem}_label.pkl' nor '{path}' exists; the labels must lie beside the data"
-            )
-        labels = map_array(path)
+    paths = [f"{stem}_label{suffix}" for suffix in (".pkl", ".npy")]
+    for path in filter(os.path.isfile, paths):
+        return read_label_file(path)
+    raise FileNotFoundError(f"neither '{paths[0]}' nor '{paths[1]}' exists; the labels must lie beside the data")
+
+
+@refuses_damage
+def read_label_file(path: str) -> tuple[list[str] | None, list[int]]:
+    """Read the file that `read_labels` found."""
+    names, labels = None, load_pickle(path) if path.endswith(".pkl") else map_array(path)
+    if isinstance(labels, (tuple, list)) and len(labels) == 2:
+        names, labels = labels
     try:
         labels = np.asarray(labels).ravel()
     except ValueError:  # lists of different lengths

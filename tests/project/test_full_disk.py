@@ -105,8 +105,6 @@ def test_a_run_says_once_that_its_log_cannot_be_written_and_goes_on(tmp_path, ca
     log.record(1, 0, loss=1.0)
     log.record(2, 0, loss=1.0)
     expected = "'/dev/full' cannot be written (No space left on device): free some disk space and run again; the run"
-        "'/dev/full' could not be written (No space left on device): free some disk space and run again; this run"
-    )
     assert [record.message.startswith(expected) for record in caplog.records] == [True]
 
 
