@@ -32,6 +32,8 @@ from dataset.records import natural_order
 from dataset.splits import VIDEO_HINT
 from dataset.video_file import UnreadableVideoError, VideoFile
 
+MAX_EXPANSION = 20  # of a video in a zip file; they are compressed already
+
 
 @dataclass
 class Video:
@@ -225,6 +227,9 @@ def unpack_member(video: Video, folder: str) -> str:
     """Copy one member of a zip file to a file in `folder`."""
     path = os.path.join(folder, "video" + os.path.splitext(video.path)[1])
     archive = open_archive(video.archive, os.getpid())
+    info = archive.getinfo(video.path)
+    if info.file_size > MAX_EXPANSION * (info.compress_size + 2**20):
+        raise ValueError(f"{info.compress_size} bytes would unpack to {info.file_size}, as no video does; remove it")
     try:
         with archive.open(video.path) as member, open(path, "wb") as file:
             shutil.copyfileobj(member, file)

@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 REORDERING = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"}
 VOP_TYPE = re.compile(rb"\x00\x00\x01\xb6(.)", re.DOTALL)  # MPEG-4 part 2: a picture begins, its type in two bits
 B_VOP = 2
+MAX_PIXELS = 2**27  # of a frame: four times 8K
 EMPTY_SIZE = 16  # bytes: a smaller MPEG-4 packet means that the encoder left a picture out
 VP8_SHOWN = 0x10  # of the first byte: the frame is shown, not only referred to
 EBML_START, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # of Matroska and WebM
@@ -64,6 +65,9 @@ class VideoFile:
         if is_short or any(packet.is_corrupt for packet in packets):
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
         self._codec = stream.codec_context
+        if self._codec.width * self._codec.height > MAX_PIXELS:
+            size = f"{self._codec.width} x {self._codec.height}"
+            raise UnreadableVideoError(f"{path}: claims to be {size}, too large for a frame; get it again")
         self._codec.thread_count = 1  # a reader process has one core; and `skip_frame` then holds for the next packet
         self._codec.open(strict=False)  # before `skip_frame` is set, which the AV1 decoder would keep for good
         self._converter = VideoReformatter()

@@ -17,7 +17,7 @@ import numpy as np
 
 from common.pickles import RefusedPickleError
 from dataset.records import ListEntry, is_record, list_frames, read_record, resolve_path
-from dataset.video_file import UnreadableVideoError, VideoFile
+from dataset.video_file import MAX_PIXELS, UnreadableVideoError, VideoFile
 from reader.boxes import rescale_box
 from reader.fault_tolerant import DamagedSampleError
 from reader.transforms import resize_into
@@ -27,7 +27,6 @@ AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 JPEG_SCAN = 0xDA
 JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
-MAX_PIXELS = 2**27  # of a frame: four times 8K
 JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the frame headers (SOF0 to SOF15)
 
 
