@@ -17,9 +17,8 @@ HARMLESS = ("words", "empty", "line", "quotes", "digits", "brackets", "call", "p
 def said(tmp_path_factory):
     """What each reader said of each case, within 1 GiB and 20 seconds; and the folder that they were in."""
     folder = tmp_path_factory.mktemp("hostile")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests/fixtures")])}
-    command = [sys.executable, ROOT / "tests/fixtures/hostile_files.py", folder]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-m", "tools.samples.hostile_files", folder]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, f"it ended at: {done.stderr[-500:]}"
     return json.loads(done.stdout.splitlines()[-1]), folder
 
