@@ -22,13 +22,17 @@ import cv2
 import numpy as np
 
 from common.command_line import CommandLine, keep_memory, run_main
-from common.files import UNFINISHED, explain_os_error, make_folder, write_atomically
+from common.files import make_folder, name_unfinished, write_atomically
+from common.messages import explain_os_error
+from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset.media import VIDEO_SUFFIXES
 from dataset.records import natural_order
 from dataset.splits import VIDEO_HINT
 from dataset.video_file import UnreadableVideoError, VideoFile
+
+MAX_EXPANSION = 20  # of a video in a zip file; they are compressed already
 
 
 @dataclass
@@ -60,6 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     """Extract what is missing, then print what was done."""
     args = parse_flags(argv)
     source, videos, failed = find_videos(args.videos, args.root)
+    with only_writer(args.frames, "--frames", own=("",)):
+        return extract_videos(args, source, videos, failed)
+
+
+def extract_videos(args, source: str, videos: dict[str, Video], failed: dict[str, str]) -> int:
+    """Extract what is missing of what `find_videos` found; return the exit status."""
     settings = {"short_size": args.short_size, "fps": args.fps, "quality": args.quality}
     prepare_frames_folder(args.frames, settings)
     missing = {name: video for name, video in videos.items() if not os.path.isdir(os.path.join(args.frames, name))}
@@ -68,10 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
     print(f"avi2jpg: {len(videos)} videos in {source}, {len(missing)} to extract to {args.frames}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
-    try:
-        outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
-    finally:
-        remove_unfinished(args.frames)
+    outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
     failed.update(outcomes.failed)
     csv_path = os.path.join(args.frames, "failed.csv")
     write_failures(failed, csv_path)
@@ -148,9 +155,7 @@ def index_videos(files: list[Video]) -> tuple[dict[str, Video], dict[str, str]]:
 
 
 def prepare_frames_folder(frames: str, settings: dict) -> None:
-    """Make the folder, remove what a killed run left, and refuse frames made with other settings."""
-    make_folder(frames)
-    remove_unfinished(frames)
+    """Refuse frames made with other settings, and note those of this run."""
     for origin, made_with in read_settings(frames).items():
         if made_with is None:
             raise ValueError(
@@ -181,12 +186,6 @@ def read_settings(frames: str) -> dict[str, dict | None]:
     return found
 
 
-def remove_unfinished(frames: str) -> None:
-    """Remove the temporary files and folders that a killed or failed run left."""
-    for path in glob.glob(os.path.join(glob.escape(frames), UNFINISHED + "*")):
-        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
-
-
 def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: int) -> int:
     """Write all frames of a video to the folder `job[1]`, which appears only when complete.
 
@@ -199,7 +198,7 @@ def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: 
     keep_memory()
     video, target = job
     frames = os.path.dirname(os.path.dirname(target))
-    temporary = os.path.join(frames, f"{UNFINISHED}{os.getpid()}")
+    temporary = name_unfinished(frames)
     make_folder(temporary)
     try:
         path = unpack_member(video, temporary) if video.archive else video.path
@@ -207,7 +206,7 @@ def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: 
         if video.archive:
             os.remove(path)
         make_folder(os.path.dirname(target))
-        os.rename(temporary, target)
+        move_frames(temporary, target)
     except UnreadableVideoError as error:  # a member of an archive has its name there only
         raise ValueError(str(error).replace(path, video.path)) from error
     finally:
@@ -215,12 +214,27 @@ def extract_video(job: tuple[Video, str], short_size: int, fps: float, quality: 
     return num_frames
 
 
+def move_frames(folder: str, target: str) -> None:
+    """Give a complete frame folder its name, unless a second run, where no lock is to be had, was first."""
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if not os.path.isdir(target):
+            raise
+
+
 def unpack_member(video: Video, folder: str) -> str:
     """Copy one member of a zip file to a file in `folder`."""
     path = os.path.join(folder, "video" + os.path.splitext(video.path)[1])
     archive = open_archive(video.archive, os.getpid())
-    with archive.open(video.path) as member, open(path, "wb") as file:
-        shutil.copyfileobj(member, file)
+    info = archive.getinfo(video.path)
+    if info.file_size > MAX_EXPANSION * (info.compress_size + 2**20):
+        raise ValueError(f"{info.compress_size} bytes would unpack to {info.file_size}, as no video does; remove it")
+    try:
+        with archive.open(video.path) as member, open(path, "wb") as file:
+            shutil.copyfileobj(member, file)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
     return path
 
 

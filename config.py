@@ -16,7 +16,7 @@ import yaml
 from common import ranges
 from common.signatures import find_hints, find_parameters
 from common.suggestions import suggest
-from common.text_files import compose_yaml, read_text, show_value
+from common.text_files import compose_yaml, read_text, refuse_long, refuses_damage, show_value
 
 SECTIONS = ("MODEL", "READER", "TRAIN", "VALID", "TEST", "OPTIMIZER", "RUN")
 MODES = ("TRAIN", "VALID", "TEST")
@@ -80,6 +80,7 @@ GRAPHS_PBGCN = {"NTUGraph": "ntu25", "HDM05Graph": "hdm05"}
 KEYS_2020_ANY_MODE = {"target_size": "crop_size", "num_reader_threads": "num_workers", "buf_size": None}
 
 
+@refuses_damage
 def load_config(path: str) -> dict:
     """Read a config text.
 
@@ -142,6 +143,7 @@ def _read_ini(text: str, path: str) -> dict:
     parser = configparser.ConfigParser(delimiters=("=",), interpolation=None)
     parser.optionxform = str
     try:
+        refuse_long(text)
         parser.read_string(text, source=path)
         return {name: {key: parse_value(value) for key, value in parser[name].items()} for name in parser.sections()}
     except (configparser.Error, ValueError) as error:

@@ -18,6 +18,7 @@ knows, and --labels says which class has which number: a text of one name a line
 of Something-Something) or Something-Something V2's labels.json. Without it, class names are numbered as sorted.
 """
 
+import contextlib
 import functools
 import glob
 import itertools
@@ -25,6 +26,7 @@ import os
 from collections import defaultdict
 
 from common.command_line import CommandLine, run_main
+from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset import annotations
@@ -86,6 +88,15 @@ def parse_flags(argv: list[str] | None):
 def main(argv: list[str] | None = None) -> int:
     """Check every record, write the lists, print what is in them."""
     args = parse_flags(argv)
+    lists = [getattr(args, f"{subset}_list") for subset in (*SUBSETS, "val")]
+    with contextlib.ExitStack() as stack:
+        for path in {os.path.realpath(os.path.dirname(path)): path for path in lists}.values():
+            stack.enter_context(only_writer(os.path.dirname(path) or ".", "folder of the lists"))
+        return write_lists(args)
+
+
+def write_lists(args) -> int:
+    """Check every record and write the lists; return the exit status."""
     entries, class_names = find_annotated(args) if args.videos else find_entries(args)
     clips = check_entries(entries, class_names, args)
     if args.val_ratio:

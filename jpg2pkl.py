@@ -18,7 +18,8 @@ import zlib
 from dataclasses import dataclass
 
 from common.command_line import CommandLine, run_main
-from common.files import UNFINISHED, make_folder, write_atomically
+from common.files import write_atomically
+from common.output_lock import only_writer
 from common.processes import Outcomes, run_jobs, write_failures
 from common.text_files import read_json
 from dataset import pictures
@@ -83,6 +84,12 @@ def main(argv: list[str] | None = None) -> int:
     else:
         plan = split_by_lists(folders, lists, args.split)
     record_folders = {"train": args.train, "test": args.test}
+    with only_writer(args.train, "--train", own=("**",)), only_writer(args.test, "--test", own=("**",)):
+        return write_records(args, plan, record_folders)
+
+
+def write_records(args, plan: SplitPlan, record_folders: dict[str, str]) -> int:
+    """Write the records of a plan that are missing or changed; return the exit status."""
     jobs = {}
     for subset, folder in record_folders.items():
         prepare_records_folder(folder, args.frames, args.pack, plan, subset)
@@ -125,9 +132,6 @@ def prepare_records_folder(folder: str, frames: str, pack: bool, plan: SplitPlan
     Raises:
         ValueError: the folder holds records of unknown origin, or packed ones whose frames are gone.
     """
-    make_folder(folder)
-    for path in glob.glob(os.path.join(glob.escape(folder), "**", UNFINISHED + "*"), recursive=True):
-        os.remove(path)
     settings = {"class_names": plan.class_names, "frames": relative_path(frames, folder), "pack": pack}
     path = os.path.join(folder, "settings.json")
     records = glob.glob(os.path.join(glob.escape(folder), "**", "*.pkl"), recursive=True)

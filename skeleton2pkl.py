@@ -29,6 +29,7 @@ import numpy as np
 
 from common.command_line import CommandLine, parse_size, run_main
 from common.files import dump_pickle, load_pickle, make_folder, write_atomically
+from common.output_lock import only_maker
 from common.processes import run_jobs, write_failures
 from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
@@ -100,6 +101,12 @@ def main(argv: list[str] | None = None) -> int:
     """Read all samples, write the pkl and a report."""
     args = parse_flags(argv)
     raw_set = FORMATS[args.format].find_samples(args)
+    with only_maker(args.out, "--out"):
+        return write_skeletons(raw_set, args)
+
+
+def write_skeletons(raw_set: RawSet, args) -> int:
+    """Read all samples that `find_samples` found, write the pkl and a report; return the exit status."""
     num_joints = get_layout(raw_set.layout).num_joints if raw_set.layout else None
     annotations, failed = raw_set.annotations, raw_set.failed
     if annotations is None:

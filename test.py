@@ -19,6 +19,7 @@ import sys
 import numpy as np
 
 import recipe
+from common.output_lock import only_maker
 from common.pictures import write_png
 from config import format_config, name_samples
 from dataset import records
@@ -169,6 +170,14 @@ def write_results(
 ) -> None:
     """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+    with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
+        write_files(args, base, state, summary, result, confusion, class_names)
+
+
+def write_files(
+    args, base: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list
+) -> None:
+    """Write what `write_results` names; `base` is the path of each up to where their names differ."""
     if other := report.find_other_protocol(f"{base}_scores.pkl", summary["protocol"]):
         logging.warning(f"{base}_scores.pkl, of {other}, and the files beside it are replaced; --save_dir keeps both")
     report.write_per_class(f"{base}_classes.csv", confusion, class_names)
@@ -180,7 +189,7 @@ def write_results(
     if args.out:
         report.write_result(args.out, result, class_names, summary, args.infer_topk)
         logging.info(f"written: {args.out}")
-    run_log = logger.RunLog(f"{base}.jsonl", os.path.join(save_dir, "vdl"), None)
+    run_log = logger.RunLog(f"{base}.jsonl", os.path.join(os.path.dirname(base), "vdl"), None)
     epoch = state.get("epoch", 1) - 1
     names = ["top1", "top5", "mean_class_accuracy", "loss", *(name for name in summary if name.startswith("acc/"))]
     figures = {f"test/{name}": summary[name] for name in names}

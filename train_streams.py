@@ -16,6 +16,7 @@ import sys
 
 import ensemble
 from common import command_line
+from common.output_lock import only_writer
 from engine import flags
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
@@ -79,6 +80,12 @@ def main(argv: list | None = None) -> int | None:
             "train_streams.py starts the processes of each stream itself: leave the launcher, give --gpus N"
         )
     folder = pathlib.Path(args.save_dir)
+    with only_writer(str(folder), "--save_dir"):
+        return train_and_fuse(args, folder)
+
+
+def train_and_fuse(args: argparse.Namespace, folder: pathlib.Path) -> int | None:
+    """Train and score each stream in its subfolder, and fuse the scores; return the status of a run that failed."""
     for stream in args.streams:
         run_flags = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
         best = ["--test_best"] if args.test_best else []

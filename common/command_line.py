@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from common.cores import count_cores
+from common.messages import DISK_ERRORS, cut_middle, explain_os_error
 from common.screen import protect_screen
 from common.suggestions import suggest
 
@@ -105,7 +106,9 @@ def run_main(main) -> None:
         sys.exit(main())
     except (ValueError, FloatingPointError, MemoryError, OSError) as error:
         logging.getLogger().debug("traceback", exc_info=True)
-        sys.exit(f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS and error.strerror:  # else it is explained
+            error = explain_os_error(error, error.filename or "a file")
+        sys.exit(cut_middle(f"{type(error).__name__}: {error}"))
     except KeyboardInterrupt as error:
         sys.exit(f"{str(error) or 'interrupted'}; run the same command again to go on, train.py with --resume auto")
 

@@ -4,11 +4,43 @@ import contextlib
 import os
 import platform
 import socket
+from typing import IO
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+
+def lock_open_file(file: IO, wait: bool = False) -> str | None:
+    """Lock a file that is open for writing, until this process closes it or ends, however that ends.
+
+    Args:
+        wait: for the process that has the lock.
+
+    Returns:
+        None, or why there can be no lock here: the system or the file system knows none.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    if fcntl is None:
+        return f"{platform.system()} has no fcntl"
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))  # not flock, which forked processes share
+    except (BlockingIOError, PermissionError) as error:
+        raise BlockingIOError(error.errno, "another process has it") from None
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def is_in_place(file: IO, path: str) -> bool:
+    """Whether an open file is still the one of that path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 class FileLock:
@@ -24,8 +56,11 @@ class FileLock:
     def __init__(self, path: str):
         self.path, self.file = path, None
 
-    def acquire(self) -> str | None:
+    def acquire(self, wait: bool = False) -> str | None:
         """Take the lock.
+
+        Args:
+            wait: for the process that has it.
 
         Returns:
             None, or why there can be no lock here: the system or the file system knows none.
@@ -34,27 +69,29 @@ class FileLock:
             BlockingIOError: another process has it; the text names that process.
             OSError: the file cannot be written.
         """
-        if fcntl is None:
-            return f"{platform.system()} has no fcntl"
         while self.file is None:
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115  open as long as the lock is held
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock, which forked processes would share
-            except (BlockingIOError, PermissionError):
+                obstacle = lock_open_file(file, wait)
+            except BlockingIOError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
                 file.close()
                 raise BlockingIOError(holder) from None
-            except OSError as error:
-                file.close()
-                return error.strerror
-            if self._is_in_place(file):
+            if obstacle is None and is_in_place(file, self.path):
                 self.file = file
-            else:  # its holder removed it after it was opened here
-                file.close()
-        self.file.truncate(0)
-        self.file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self.file.flush()
+                break
+            file.close()  # its holder removed it after it was opened here, or it is of no use
+            if obstacle is not None:
+                os.remove(self.path)
+                return obstacle
+        try:
+            self.file.truncate(0)
+            self.file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            self.file.flush()
+        except OSError:  # a full disk
+            self.release()
+            raise
         return None
 
     def release(self) -> None:
@@ -62,8 +99,6 @@ class FileLock:
         if self.file is not None:
             with contextlib.suppress(OSError):
                 os.remove(self.path)
-            self.file.close()
+            with contextlib.suppress(OSError):  # what a full disk has not taken is written again
+                self.file.close()
             self.file = None
-
-    def _is_in_place(self, file) -> bool:
-        return os.path.exists(self.path) and os.path.samestat(os.fstat(file.fileno()), os.stat(self.path))

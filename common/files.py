@@ -7,27 +7,23 @@ rest.
 
 import contextlib
 import errno
+import functools
 import glob
 import os
 import pickle
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
+from common.checksums import ChecksumWriter
+from common.file_lock import is_in_place, lock_open_file
 from common.lifetime import has_ended
-from common.pickles import RefusedPickleError, load_plain
+from common.messages import explain_os_error
+from common.pickles import ChangedFileError, RefusedPickleError, load_plain
 
-UNFINISHED = ".unfinished-"  # a file or folder of this prefix was being written when its process ended
-
-ADVICE = {
-    errno.ENOSPC: "free some disk space and run again",
-    errno.EDQUOT: "free some of your disk quota and run again",
-    errno.EROFS: "the disk is read-only, choose another folder",
-    errno.EACCES: "you may not write there, choose another folder",
-    errno.ENOTDIR: "a file stands where a folder is needed, choose another folder",
-    errno.EEXIST: "a file stands where a folder is needed, choose another folder",
-    errno.EISDIR: "a folder stands where the file is needed, choose another name",
-}
+UNFINISHED = ".unfinished-"  # before the number of the process that is writing a file or folder of this name
 
 
 def make_folder(path: str | os.PathLike) -> None:
@@ -40,14 +36,6 @@ def make_folder(path: str | os.PathLike) -> None:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
         raise explain_os_error(error, path) from error
-
-
-def explain_os_error(error: OSError, path: str | os.PathLike) -> OSError:
-    """Turn a failed write into an error of the same kind whose text names `path` and what to do."""
-    advice = ADVICE.get(error.errno, "choose another folder or look at the disk")
-    explained = type(error)(f"'{os.fspath(path)}' could not be written ({error.strerror}): {advice}")
-    explained.errno = error.errno  # set afterwards: given to the constructor it would stand before the sentence
-    return explained
 
 
 @contextlib.contextmanager
@@ -65,37 +53,82 @@ def write_atomically(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO]:
     target = os.path.realpath(path)  # a link stays a link, the file behind it is replaced
     if os.path.exists(target) and not os.path.isfile(target):
         raise explain_os_error(OSError(errno.EISDIR, "it exists and is no regular file"), path)
-    make_folder(os.path.dirname(target))
-    temporary = os.path.join(os.path.dirname(target), f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}")
-    text_options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    folder, temporary = os.path.dirname(target), None
+    make_folder(folder)
+    _remove_unfinished_once(folder, os.getpid())
     try:
-        with open(temporary, mode, **text_options) as file:
+        with _open_unfinished(folder, mode) as file:
+            temporary = file.name
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        if error.filename not in (None, temporary):  # raised by the caller's own work, not by this write
+        if error.filename is not None and UNFINISHED not in str(error.filename):  # of the caller's own work
             raise
         raise explain_os_error(error, path) from error
     finally:
-        if os.path.exists(temporary):
+        if temporary is not None and os.path.exists(temporary):
             os.remove(temporary)
 
 
-def remove_unfinished(folder: str | os.PathLike) -> None:
-    """Remove from a folder what `write_atomically` was writing there in processes that have ended since."""
-    for path in glob.glob(os.path.join(glob.escape(os.fspath(folder)), UNFINISHED + "*-*")):
-        process_id = os.path.basename(path)[len(UNFINISHED) :].partition("-")[0]
-        if process_id.isdecimal() and has_ended(int(process_id)):
-            with contextlib.suppress(OSError):
-                os.remove(path)
+def name_unfinished(folder: str | os.PathLike, suffix: str = "") -> str:
+    """Return a new name for what this process writes to a folder, which says that it is unfinished, and whose it is."""
+    return os.path.join(folder, f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}{suffix}")
 
 
-def dump_pickle(value: Any, path: str | os.PathLike) -> None:
-    """Pickle `value` to `path` in one piece (protocol 4, which every supported Python reads)."""
+def _open_unfinished(folder: str, mode: str) -> IO:
+    """Open a file of a temporary name, locked while it is open: processes of other machines may look for leftovers."""
+    text_options = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    while True:
+        file = open(name_unfinished(folder), mode, **text_options)  # noqa: SIM115  the caller closes it
+        with contextlib.suppress(BlockingIOError):
+            if lock_open_file(file) is not None or is_in_place(file, file.name):
+                return file
+        file.close()  # taken for a leftover before it was locked
+
+
+def remove_unfinished(folder: str | os.PathLike, below: str = "", is_locked: bool = False) -> None:
+    """Remove the files and folders that processes which have ended since were writing to a folder.
+
+    Args:
+        below: pattern of the subfolders to look in instead, such as `**` for all.
+        is_locked: no other process writes there, so that nothing unfinished is of use, whatever its name.
+    """
+    pattern = os.path.join(glob.escape(os.fspath(folder)), below, UNFINISHED + "*")
+    for path in glob.glob(pattern, recursive=True):
+        process_id = re.match(r"(\d+)(-|$)", os.path.basename(path)[len(UNFINISHED) :])
+        if is_locked or process_id and has_ended(int(process_id[1])):
+            if os.path.isdir(path):
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: str) -> None:
+    """Remove a file, unless a process of another machine or container is writing it."""
+    with contextlib.suppress(OSError), open(path, "rb+") as file:
+        lock_open_file(file)
+        os.remove(path)
+
+
+@functools.lru_cache(maxsize=1024)
+def _remove_unfinished_once(folder: str, _process_id: int) -> None:
+    """Remove from a folder what was left there; a process, which its number tells from a forked one, looks once."""
+    remove_unfinished(folder)
+
+
+def dump_pickle(value: Any, path: str | os.PathLike, has_checksum: bool = True) -> None:
+    """Pickle `value` to `path` in one piece (protocol 4, which every supported Python reads).
+
+    Args:
+        has_checksum: put the checksum behind it that `load_pickle` compares, and that other readers do not see.
+    """
     with write_atomically(path) as file:
-        pickle.dump(value, file, protocol=4)
+        writer = ChecksumWriter(file)
+        pickle.dump(value, writer if has_checksum else file, protocol=4)
+        if has_checksum:
+            writer.write_checksum()
 
 
 def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
@@ -105,7 +138,8 @@ def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
         encoding: for text pickled by Python 2; "latin1" suits NumPy arrays, "bytes" leaves such text as bytes.
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty, cut off, no pickle, a Git LFS pointer, or asks for more than plain data.
+        ValueError: the file is empty, cut off, changed since `dump_pickle` wrote it, no pickle, a Git LFS pointer, or
+            asks for more than plain data.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -119,8 +153,8 @@ def load_pickle(path: str | os.PathLike, encoding: str = "latin1") -> Any:
         file.seek(0)
         try:
             return load_plain(file, size, encoding)
-        except RefusedPickleError as error:
-            raise RefusedPickleError(f"'{path}' {error}") from None
+        except (RefusedPickleError, ChangedFileError) as error:
+            raise type(error)(f"'{path}' {error}") from None
         except Exception as error:  # a damaged pickle may raise any type, the pickle documentation says so
             reason = f"{type(error).__name__}: {error}"
             raise ValueError(

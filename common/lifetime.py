@@ -1,9 +1,16 @@
 """The lives of processes: whether one has ended, and an end together with the parent."""
 
+import ctypes
 import multiprocessing
 import os
 import pathlib
+import signal
+import sys
 import threading
+import time
+
+PR_SET_PDEATHSIG = 1  # name of Linux's sys/prctl.h
+POLL_S = 1
 
 
 def has_ended(process_id: int) -> bool:
@@ -35,4 +42,24 @@ def end_with_parent() -> None:
 
 def _exit_with_parent() -> None:
     multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def end_with_starter(process_id: int) -> None:
+    """Let this process, started by any means, be killed when the one that started it ends, however that ends.
+
+    Args:
+        process_id: of the one that started it; if it has ended already, this process ends here.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_exit_with_starter, args=(process_id,), daemon=True).start()
+    if os.getppid() != process_id:
+        sys.exit("the process that started this one has ended")
+
+
+def _exit_with_starter(process_id: int) -> None:
+    while os.getppid() == process_id:
+        time.sleep(POLL_S)
     os._exit(1)

@@ -15,9 +15,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from common.checksums import has_changed
 from common.text_files import show_value
 
-PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}  # store a value under an index; memory is taken for all indices below
+EXTENSIONS = {0x82, 0x83, 0x84}  # EXT1, EXT2, EXT4
 LENGTHS = {  # bytes of the length in front of an argument
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
     pickletools.TAKEN_FROM_ARGUMENT4: 4,
@@ -28,10 +29,16 @@ OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
 FIXED_SIZES = [OPCODES[code].arg.n if code in OPCODES and OPCODES[code].arg else 0 for code in range(256)]
 DTYPE_NAME = re.compile(r"[<>|=]?([biufc]\d{1,2}|[SU]\d{1,9}|\?)")
 MAX_COPIES = 16  # how many times the file's size may be copied from one container into another
+MAX_BITS = 4096  # of a whole number; Python refuses to print more than 4300 digits
+MIN_VALUES = 100_000  # that containers may share in a small file
 
 
 class RefusedPickleError(ValueError):
     """A pickle asked for something that data never needs."""
+
+
+class ChangedFileError(ValueError):
+    """A file is not what was written."""
 
 
 def load_plain(file: IO[bytes], size: int, encoding: str) -> Any:
@@ -44,49 +51,61 @@ def load_plain(file: IO[bytes], size: int, encoding: str) -> Any:
 
     Raises:
         RefusedPickleError: it asks for anything else.
+        ChangedFileError: it has a checksum, which is not that of the file.
         Exception: a damaged pickle may raise any type, as its documentation says.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        check_opcodes(data)
-    return _replace(_PlainUnpickler(file, size, encoding).load(), {})
+        if has_changed(data):
+            raise ChangedFileError("has changed since it was written (its checksum says so); take another copy of it")
+        find_pickle_end(data)
+    value = _PlainUnpickler(file, size, encoding).load()
+    return _Replacement(MIN_VALUES + MAX_COPIES * size).replace(value)[0]
 
 
-def check_opcodes(data: mmap.mmap | bytes) -> None:
-    """Read the opcodes of a pickle without executing them.
+def find_pickle_end(data: mmap.mmap | bytes, start: int = 0) -> int:
+    """Return the position behind a pickle; read its opcodes without executing them.
 
     The unpickler takes memory for any string length and any memo index that a pickle states.
 
+    Args:
+        data: has the pickle, and maybe more behind it.
+        start: where it begins.
+
     Raises:
-        ValueError: an unknown opcode, an argument that is longer than the rest of the file, a memo index that no file
-            of this size has, or no end.
+        UnpicklingError: an unknown opcode, one of Python's registry of extensions, or a memo index above the number of
+            values before it, of which each takes an opcode.
+        EOFError: no end, or an argument that is longer than the rest of the file.
     """
-    position, size = 0, len(data)
+    position, size, count = start, len(data), 0
     while position < size:
         code = data[position]
         argument = FIXED_SIZES[code]
         position += 1
+        count += 1
         if argument > 0:
             if code == 0x72:  # LONG_BINPUT
-                _check_memo_index(int.from_bytes(data[position : position + 4], "little"), size)
+                _check_memo_index(int.from_bytes(data[position : position + 4], "little"), count)
+            elif code in EXTENSIONS:
+                raise pickle.UnpicklingError(f"it has the opcode {OPCODES[code].name}, which data never needs")
             position += argument
         elif argument < 0:
-            position = _skip_argument(data, position, OPCODES[code])
+            position = _skip_argument(data, position, OPCODES[code], count)
         elif code == 0x2E:  # STOP
-            return
+            return position
         elif code not in OPCODES:
-            raise ValueError(f"byte {code} at {position - 1} is no opcode of a pickle")
+            raise pickle.UnpicklingError(f"byte {code} at {position - 1} is no opcode of a pickle")
     raise EOFError("it is cut off")
 
 
-def _skip_argument(data: mmap.mmap | bytes, position: int, opcode: pickletools.OpcodeInfo) -> int:
-    """Return the position behind an argument of variable length."""
+def _skip_argument(data: mmap.mmap | bytes, position: int, opcode: pickletools.OpcodeInfo, count: int) -> int:
+    """Return the position behind an argument of variable length; `count` is the number of opcodes up to it."""
     if opcode.arg.n == pickletools.UP_TO_NEWLINE:
         for _ in range(2 if opcode.name in ("GLOBAL", "INST") else 1):
             end = data.find(b"\n", position) + 1
             if end == 0:
                 raise EOFError("it is cut off")
-            if opcode.name in PUTS:
-                _check_memo_index(int(data[position : min(end, position + 20)]), len(data))
+            if opcode.name == "PUT":
+                _check_memo_index(int(data[position : min(end, position + 20)]), count)
             position = end
         return position
     num_bytes = LENGTHS[opcode.arg.n]
@@ -96,9 +115,9 @@ def _skip_argument(data: mmap.mmap | bytes, position: int, opcode: pickletools.O
     return position + num_bytes + length
 
 
-def _check_memo_index(index: int, size: int) -> None:
-    if index > size:
-        raise ValueError(f"it has a memo index of {index}, which no file of {size} bytes needs")
+def _check_memo_index(index: int, count: int) -> None:
+    if index > count:
+        raise pickle.UnpicklingError(f"it has a memo index of {index} after {count} opcodes")
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -206,29 +225,56 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _replace(value: Any, seen: dict) -> Any:
-    """Return a value without stand-ins; lists and dicts are changed in place.
+class _Replacement:
+    """Values without stand-ins, and their number: shared containers of containers are many values in a small file.
 
-    Args:
-        seen: {id of a container: what became of it, and itself}, since containers may be shared or hold themselves.
+    Lists and dicts are changed in place.
+
+    Attributes:
+        done: {id of a container: what became of it, its number of values (0 while it is looked at), itself}.
+        num_rings: how often a container was found inside of itself.
     """
-    if isinstance(value, (_Array, _Dtype)):
-        return value.value
-    if not isinstance(value, (list, dict, tuple)):
-        return value
-    if id(value) in seen:
-        return seen[id(value)][0]
-    if isinstance(value, tuple):
-        seen[id(value)] = (value, value)
-        parts = tuple(_replace(part, seen) for part in value)
-        is_same = all(new is old for new, old in zip(parts, value, strict=True))
-        seen[id(value)] = (value if is_same else parts, value)
-        return seen[id(value)][0]
-    result = OrderedDict(value) if isinstance(value, _Ordered) else value
-    seen[id(value)] = (result, value)
-    for key in range(len(result)) if isinstance(result, list) else list(result):
-        result[key] = _replace(result[key], seen)
-    return result
+
+    def __init__(self, max_values: int):
+        self.done, self.num_rings, self.max_values = {}, 0, max_values
+
+    def replace(self, value: Any) -> tuple[Any, int]:
+        """Return a value without stand-ins, and the values in it, those that are shared as often as they are named.
+
+        Raises:
+            RefusedPickleError: more values than a file of this size holds, or a number without end.
+        """
+        if isinstance(value, (_Array, _Dtype)):
+            return value.value, 1
+        if not isinstance(value, (list, dict, tuple)):
+            if isinstance(value, int) and value.bit_length() > MAX_BITS:
+                raise RefusedPickleError("holds a number of thousands of digits, which data never needs")
+            return value, 1
+        if id(value) not in self.done:
+            result = OrderedDict(value) if isinstance(value, _Ordered) else value
+            self.done[id(value)] = result, 0, value
+            if isinstance(value, tuple):
+                result, count = self._replace_parts(value)
+            else:
+                count = self._replace_items(result)
+            self.done[id(value)] = result, count, value
+        result, count, _ = self.done[id(value)]
+        self.num_rings += count == 0
+        if count > self.max_values or self.num_rings > 1:
+            raise RefusedPickleError("shares its values again and again: refused before the memory is full")
+        return result, count
+
+    def _replace_items(self, container: list | dict) -> int:
+        count = 1
+        for key in range(len(container)) if isinstance(container, list) else list(container):
+            container[key], number = self.replace(container[key])
+            count += number
+        return count
+
+    def _replace_parts(self, value: tuple) -> tuple[tuple, int]:
+        parts = [self.replace(part) for part in value]
+        is_same = all(new is old for (new, _), old in zip(parts, value, strict=True))
+        return value if is_same else tuple(new for new, _ in parts), 1 + sum(number for _, number in parts)
 
 
 SIZED = (str, bytes, bytearray, list, tuple, dict, set, frozenset)

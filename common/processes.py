@@ -1,7 +1,6 @@
 """Many independent jobs over processes: one that fails, or kills its process, never stops the rest."""
 
 import csv
-import errno
 import multiprocessing
 import os
 import signal
@@ -18,9 +17,9 @@ from tqdm import tqdm
 from common.cores import count_cores
 from common.files import write_atomically
 from common.lifetime import end_with_parent
+from common.messages import DISK_ERRORS, cut_middle
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # all other items would fail too
 
 
 @dataclass
@@ -142,11 +141,11 @@ def _run_worker(function: Callable, pipe: Connection) -> None:
         try:
             answer = function(argument), None, None
         except OSError as error:
-            answer = None, str(error), error.errno
+            answer = None, cut_middle(str(error)), error.errno
         except ValueError as error:
-            answer = None, str(error), None
+            answer = None, cut_middle(str(error)), None
         except Exception as error:  # whatever one item does to a decoder, the others go on
-            answer = None, f"{type(error).__name__}: {error}", None
+            answer = None, cut_middle(f"{type(error).__name__}: {error}"), None
         pipe.send(answer)
 
 

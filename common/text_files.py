@@ -1,5 +1,6 @@
 """Text, json and YAML: read in one place, with the encodings that people have and errors that name file and line."""
 
+import codecs
 import csv
 import functools
 import io
@@ -14,13 +15,17 @@ from typing import Any
 
 import yaml
 
+from common.messages import MAX_MESSAGE, cut_middle
+
 # What Python raises where a value is not what its reader takes it for.
 SURPRISES = (
     ArithmeticError, AttributeError, csv.Error, LookupError, RecursionError, SyntaxError, TypeError, ValueError,
-    tokenize.TokenError,
+    tokenize.TokenError, MemoryError,
 )  # fmt: skip
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # in json, half of a character beyond 16 bits
 MAX_DIGITS = 4000  # of a number; Python refuses to read more than 4300
 MAX_SHOWN = 60  # characters of a value in a message
+MAX_SETTINGS = 300_000  # characters of a config text or a layout; PyYAML takes a minute for ten times as many
 MAX_YAML_VALUES = 100_000  # of a text, those that aliases repeat included
 
 
@@ -36,22 +41,26 @@ def refuses_damage(read: Callable) -> Callable:
             return read(path, *arguments, **keywords)
         except SURPRISES as error:
             if isinstance(error, ValueError) and os.path.basename(os.fspath(path)) in str(error):
+                if len(str(error)) > MAX_MESSAGE:
+                    raise ValueError(cut_middle(str(error))) from None
                 raise
             logging.getLogger().debug("traceback", exc_info=True)
+            if isinstance(error, MemoryError):
+                raise ValueError(f"'{os.fspath(path)}' takes more memory than a file of its kind should") from None
             raise ValueError(f"'{os.fspath(path)}' is damaged, or of another form than it should be") from error
 
     return read_or_refuse
 
 
 def read_text(path: str | os.PathLike, origin: str = "check the path") -> str:
-    """Read a UTF-8 text file, with or without byte order mark; every line ends with "\\n".
+    """Read a text file: UTF-8, or UTF-16 if its byte order mark says so; every line ends with "\\n".
 
     Args:
         origin: where such a file comes from, for the message when it is missing.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another encoding, with the line.
+        ValueError: another encoding, with the line and what to do.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -62,14 +71,26 @@ def read_text(path: str | os.PathLike, origin: str = "check the path") -> str:
 
 def decode_text(data: bytes, path: str | os.PathLike) -> str:
     """Decode the content of the file `path`; see `read_text`."""
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"'{os.fspath(path)}' line {line}: no UTF-8 text{_advise_encoding(data)}") from None
+    if (position := text.find("\0")) >= 0:
+        line = text.count("\n", 0, position) + 1
         raise ValueError(
-            f"'{os.fspath(path)}' line {line}: no UTF-8 text; get the file again, or save it as UTF-8"
-        ) from None
+            f"'{os.fspath(path)}' line {line}: a zero byte, no text; get the file again, or save it as UTF-8"
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _advise_encoding(data: bytes) -> str:
+    try:
+        data.decode("gbk")
+    except UnicodeDecodeError:
+        return "; get the file again, or save it as UTF-8"
+    return "; it is GBK, as a Chinese Windows writes it: save it as UTF-8 (Notepad: Save as, Encoding: UTF-8)"
 
 
 def read_json(path: str | os.PathLike, origin: str = "check the path") -> Any:
@@ -88,7 +109,13 @@ def read_json(path: str | os.PathLike, origin: str = "check the path") -> Any:
 def parse_json(text: str, path: str | os.PathLike) -> Any:
     """Parse the text of the file `path`; see `read_json`."""
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except UnicodeEncodeError:
+        line = text.count("\n", 0, SURROGATE.search(text).start()) + 1
+        fault = f"line {line}: half of a character (\\ud800 to \\udfff without the other half)"
     except json.JSONDecodeError as error:
         fault = f"line {error.lineno}: no whole json ({error.msg}, column {error.colno})"
     except RecursionError:
@@ -108,12 +135,25 @@ def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
     return [line.strip() for line in io.StringIO(read_text(path, origin))]
 
 
+def refuse_long(text: str) -> None:
+    """Refuse settings that nobody writes.
+
+    Raises:
+        ValueError: with the line where they go on.
+    """
+    if len(text) > MAX_SETTINGS:
+        line = text.count("\n", 0, MAX_SETTINGS) + 1
+        raise ValueError(f"line {line}: {len(text)} characters, expected at most {MAX_SETTINGS}; is it another file?")
+
+
 def compose_yaml(text: str) -> yaml.Node | None:
     """Parse YAML to its nodes, for a caller that makes the values; None where there is nothing.
 
     Raises:
-        ValueError: no YAML, values in values without end, or aliases that make many values of few; with the line.
+        ValueError: no YAML, too long for settings, values in values without end, or aliases that make many values of
+            few; with the line.
     """
+    refuse_long(text)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:

@@ -145,6 +145,8 @@ def check_pictures(named: Iterable[tuple[str, bytes]]) -> None:
     expected = None
     for name, data in named:
         size = pictures.find_size(data)
+        if size is not None:
+            pictures.check_claim(size, name)
         if size is None or pictures.decode(data, pictures.SMALLEST) is None:
             raise ValueError(
                 f"{name} is cut short or no JPEG or PNG picture ({len(data)} bytes); delete its folder, run "

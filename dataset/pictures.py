@@ -8,6 +8,7 @@ import numpy as np
 # OpenCV rotates pictures by their EXIF orientation by default; the header has the size before that.
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 SMALLEST = cv2.IMREAD_REDUCED_GRAYSCALE_8 | AS_STORED  # reads every byte, makes as few pixels as it can
+MAX_PIXELS = 2**27  # of a frame: four times 8K
 JPEG_SCAN = 0xDA
 JPEG_START, JPEG_END, PNG_START, PNG_END = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n", b"IEND"
 JPEG_SIZE_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the frame headers (SOF0 to SOF15)
@@ -26,6 +27,16 @@ def find_size(data: bytes) -> tuple[int, int] | None:
         # 0xFF may be repeated as padding
         position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return None
+
+
+def check_claim(size: tuple, name: str) -> None:
+    """Check that a (height, width) that a header claims is one that frames have.
+
+    Raises:
+        ValueError: it would take all memory.
+    """
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"{name}: claims to be {size[1]} x {size[0]}, too large for a frame; get it again")
 
 
 def decode(data: bytes, flags: int) -> np.ndarray | None:

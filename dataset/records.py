@@ -21,6 +21,7 @@ from dataset.names import name_samples
 
 CLASSES_HEADER = "# classes:"
 OFFICIAL_HEADER = "# official_size:"
+MAX_LABEL = 10**9  # nine digits, as `is_number` allows in a list
 
 
 @dataclass
@@ -71,14 +72,15 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
 
 def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
     """Write a clip record in one piece, after the same checks that `read_record` makes."""
-    dump_pickle(_check_record(record, os.fspath(path)), path)
+    checked = _check_record(record, os.fspath(path))
+    dump_pickle(checked, path, has_checksum="checksums" not in checked)  # its frames have one each, checked when used
 
 
 def _check_record(record: dict, path: str) -> dict[str, Any]:
     video, label, frames = _decode_path(record.get("video")), record.get("label"), record.get("frames")
     if not isinstance(video, str) or not video:
         raise ValueError(_describe_field(path, "video", video, "the video's name as text"))
-    if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
+    if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < MAX_LABEL:
         raise ValueError(_describe_field(path, "label", label, "a class id, a whole number from 0"))
     frames = [_decode_path(frame) for frame in frames] if isinstance(frames, (list, tuple)) else frames
     if not (_is_list_of(frames, str) or _is_list_of(frames, bytes)):

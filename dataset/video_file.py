@@ -19,6 +19,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
+from dataset.pictures import check_claim
 from dataset.video_bitstreams import ORDERED, can_reorder, find_fault, find_hidden
 from dataset.video_containers import find_damage
 from dataset.video_ends import find_end
@@ -57,6 +58,7 @@ class VideoFile:
                 num_stated, time_base = stream.frames, stream.time_base  # the stream ends with its container
                 damage = find_damage(path, container, stream, len(packets))
                 self._codec = stream.codec_context
+                self._check_size()
                 self._open_decoder()
         except av.error.FFmpegError as error:
             raise UnreadableVideoError(
@@ -73,6 +75,12 @@ class VideoFile:
         self.fps, self.times_s = find_times(stamps, time_base, rate)
         if not len(self):
             raise UnreadableVideoError(f"{path}: the video has no frames; take it out of the list")
+
+    def _check_size(self) -> None:
+        try:
+            check_claim((self._codec.height, self._codec.width), self.path)
+        except ValueError as error:
+            raise UnreadableVideoError(str(error)) from error
 
     def __len__(self) -> int:
         return len(self._shown)

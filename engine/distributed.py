@@ -6,7 +6,6 @@ processes.
 
 import codecs
 import contextlib
-import ctypes
 import os
 import pathlib
 import signal
@@ -19,12 +18,14 @@ from typing import Any
 
 import paddle
 
+from common import files
+from common.lifetime import end_with_starter
+
 # What a launcher tells each process, and what it is told itself.
 WORLD_VARIABLES = ("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM", "PADDLE_CURRENT_ENDPOINT", "PADDLE_TRAINER_ENDPOINTS")
 LAUNCHER_PREFIXES = ("PADDLE_", "MASTER_ADDR", "MASTER_PORT", "FLAGS_selected_")
 PARENT_VARIABLE = "RANKS_PARENT_PID"  # set for the processes of `launch`, to the process that waits for them
 POLL_S, GRACE_S = 0.1, 5  # between two looks at the processes; from SIGTERM to SIGKILL
-PR_SET_PDEATHSIG = 1  # name of Linux's sys/prctl.h
 
 
 def rank() -> int:
@@ -80,7 +81,7 @@ def join_processes(num_processes: int | None) -> bool:
         lacks = f"lacks {', '.join(missing)}" if missing else "has no such process"
         raise ValueError(f"the environment ({shown}) {lacks}; unset these variables, or start by --gpus N")
     if has_waiting_parent() or "PADDLE_LOCAL_RANK" in os.environ:  # not if somebody set the variables by hand
-        _end_with_parent()
+        end_with_starter(int(os.environ.get(PARENT_VARIABLE, os.getppid())))
     if is_launched():
         return False
     num_processes = num_processes or 1
@@ -91,23 +92,6 @@ def join_processes(num_processes: int | None) -> bool:
                 f"{name}={os.environ[name]}; unset it, or start by paddle.distributed.launch without --gpus"
             )
     return num_processes > 1
-
-
-def _end_with_parent() -> None:
-    """Let this process be killed when its parent ends, however it ends: nobody else would stop it."""
-    parent = int(os.environ.get(PARENT_VARIABLE, os.getppid()))
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_wait_for_end, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        sys.exit("the process that started this one has ended")
-
-
-def _wait_for_end(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 class _Rank:
@@ -192,7 +176,7 @@ def launch(script: str, argv: list, num_processes: int, log_dir: str, use_gpu: b
     on_gpus = use_gpu is not False and paddle.is_compiled_with_cuda()
     if on_gpus and (available := paddle.device.cuda.device_count()) < num_processes:
         raise ValueError(f"--gpus {num_processes}: this machine has {available}; give that number or fewer")
-    os.makedirs(log_dir, exist_ok=True)
+    files.make_folder(log_dir)
     command = [sys.executable, script, *map(str, argv)]
     ranks = []
     try:

@@ -12,6 +12,7 @@ import numpy as np
 import tqdm
 
 from common import curves, files, screen
+from common.messages import advise, explain_os_error
 from common.text_files import decode_text
 
 STEP_TAGS = "train/step_"  # of the numbers of an update; those of an epoch have other tags
@@ -41,7 +42,10 @@ class LogFileHandler(logging.StreamHandler):
     """
 
     def __init__(self, log_file: str):
-        self.descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            self.descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise explain_os_error(error, f"{log_file} (RUN.log_file)") from error
         file = io.BufferedWriter(screen.Screen(self.descriptor, f"'{log_file}' (RUN.log_file)"))
         super().__init__(io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace"))
         self.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
@@ -112,7 +116,7 @@ class RunLog:
         self.is_vdl_alive, self.num_vdl_bytes = jsonl_file is not None, 0
         if jsonl_file is None:
             return
-        os.makedirs(os.path.dirname(jsonl_file) or ".", exist_ok=True)
+        files.make_folder(os.path.dirname(jsonl_file) or ".")
         kept = None if first_step is None else _truncate_jsonl(jsonl_file, first_step, num_epochs)
         kept = None if first_step and not kept else kept  # without a record there is nothing to draw the curves anew by
         self._guard(lambda: self._open_writer(kept))
@@ -143,7 +147,8 @@ class RunLog:
             with open(self.jsonl_file, "a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:  # part of a line may be there; a resumed run removes it
-            logging.getLogger().warning(f"'{self.jsonl_file}' cannot be written ({error}); the run goes on without it")
+            reason = f"cannot be written ({error.strerror}): {advise(error)}"
+            logging.getLogger().warning(f"'{self.jsonl_file}' {reason}; the run goes on without it")
             self.jsonl_file = None
 
     def means(self, step: int, row: dict) -> None:

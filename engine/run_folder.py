@@ -8,7 +8,7 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from common import files
+from common import files, output_lock
 from common.file_lock import FileLock
 from engine import checkpoint, distributed, logger, report, run_card
 from engine.run_settings import RunSettings
@@ -55,7 +55,7 @@ class RunFolder:
         self.last, self.best = f"{self.base}_model", f"{self.base}_best"
         self.jsonl_file = f"{self.base}_log.jsonl"
         self.ranks_dir = os.path.join(save_dir, "ranks")
-        self.lock = FileLock(os.path.join(save_dir, ".lock"))
+        self.lock = FileLock(os.path.join(save_dir, output_lock.NAME))
 
     @property
     def vdl_dir(self) -> str:
@@ -88,8 +88,10 @@ class RunFolder:
         refusal = None
         if distributed.rank() == 0:
             try:
-                refusal = self._lock() or self._find_refusal(resume, overwrite)
-            except OSError as error:
+                output_lock.acquire_lock(self.lock, self.save_dir, "--save_dir")
+                files.remove_unfinished(self.save_dir)
+                refusal = self._find_refusal(resume, overwrite)
+            except (OSError, ValueError) as error:
                 refusal = str(error)
         refusal = distributed.gather(refusal)[0]
         try:
@@ -98,20 +100,6 @@ class RunFolder:
             yield
         finally:
             self.lock.release()
-
-    def _lock(self) -> str | None:
-        """Take the lock and remove what killed processes were writing; return why the folder cannot be had, or None."""
-        files.make_folder(self.save_dir)
-        try:
-            obstacle = self.lock.acquire()
-        except BlockingIOError as error:
-            return f"'{self.save_dir}' is being written by {error}; wait for it, or choose another --save_dir"
-        except OSError as error:
-            raise files.explain_os_error(error, self.save_dir) from error
-        if obstacle:
-            logging.warning(f"'{self.save_dir}' cannot be locked ({obstacle}); start no second run in it meanwhile")
-        files.remove_unfinished(self.save_dir)
-        return None
 
     def _find_refusal(self, resume: str | None, overwrite: bool) -> str | None:
         if overwrite or resume is not None or not self.holds_run():

@@ -33,7 +33,7 @@ class EncodedPicture:
         name: for messages.
 
     Raises:
-        DamagedSampleError: no size in the header.
+        DamagedSampleError: no size in the header, or one that no frame has.
     """
 
     def __init__(self, data: bytes, name: str):
@@ -43,6 +43,10 @@ class EncodedPicture:
             raise DamagedSampleError(
                 f"{name}: {len(data)} bytes, not a whole JPEG or PNG picture; run avi2jpg.py again"
             )
+        try:
+            pictures.check_claim(self.size, name)
+        except ValueError as error:
+            raise DamagedSampleError(str(error)) from error
 
     def decode(self, reduction: int) -> np.ndarray:
         """Decode to (H, W, 3) uint8 BGR, H and W divided by `reduction`.

@@ -4,6 +4,7 @@ The arrays of a large file are written once to <file>.npy beside it, with <file>
 that all processes share one copy in memory.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -127,10 +128,27 @@ def _map(path: str, required: tuple) -> dict:
     """Return the content of a pkl with memory-mapped arrays; unpack it first if that is not done yet."""
     index_path, state = f"{path}.index", os.stat(path)
     stamp = [state.st_size, state.st_mtime_ns]
-    if not os.path.exists(index_path) or load_pickle(index_path)["stamp"] != stamp:
+    try:
+        content = _read_index(index_path, path, stamp)
+    except ValueError as error:
+        logging.warning(f"{error}: it is made anew from '{path}'")
+        content = None
+    if content is None:
         _unpack(path, index_path, stamp, required)
-    content = load_pickle(index_path)["content"]
-    numbers = np.load(f"{path}.npy", mmap_mode="r")
+        content = _read_index(index_path, path, stamp)
+    return content
+
+
+@refuses_damage
+def _read_index(index_path: str, path: str, stamp: list) -> dict | None:
+    """Return the content of a pkl by its index, or None if there is none of that stamp."""
+    if not os.path.exists(index_path) or not os.path.exists(f"{path}.npy"):
+        return None
+    stored = load_pickle(index_path)
+    if stored["stamp"] != stamp:
+        return None
+    content = stored["content"]
+    numbers = np.load(f"{path}.npy", mmap_mode="r", allow_pickle=False)
     for annotation in content["annotations"]:
         for key in ("keypoint", "keypoint_score"):
             if annotation.get(key) is not None:

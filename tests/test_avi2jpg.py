@@ -192,6 +192,15 @@ def test_names_in_a_zip_file_cannot_lead_out_of_the_frames_folder(tmp_path):
     assert made == {f"deep/root/UCF-101_jpg/{name}/00001.jpg" for name in ("abs/evil", "Good/v")}
 
 
+def test_a_zip_file_that_would_fill_the_disk_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(write_video(tmp_path / "v.avi"), "Good/v.avi")
+        archive.writestr("Bad/v.avi", b"\0" * (22 << 20))
+    assert extract(tmp_path, "--videos", tmp_path / "x.zip") == 0
+    reasons = read_reasons(tmp_path / "UCF-101_jpg" / "failed.csv")
+    assert list(reasons) == ["Bad/v"] and "would unpack to 23068672, as no video does" in reasons["Bad/v"]
+
+
 def test_damaged_zip_file(tree):
     path = pack(tree, "UCF-101/", tree / "x.zip")
     data = bytearray(path.read_bytes())

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import pathlib
-import secrets
 import shutil
 import sys
 import time
@@ -33,6 +32,7 @@ import paddle
 import predict
 import recipe
 from common import files
+from common.output_lock import only_maker
 from inference import exported_model
 
 # Largest difference relative to the largest logit; half of it for oneDNN, since other clips may differ more than noise.
@@ -129,7 +129,15 @@ def write_folder(path: str) -> Iterator[str]:
     others = sorted(name for name in names if not name.startswith(f"{exported_model.STEM}."))
     if others:
         raise ValueError(f"--out {path} holds what is of no export, such as '{others[0]}'; name another folder")
-    temporary = os.path.join(os.path.dirname(target), files.UNFINISHED + secrets.token_hex(8))
+    with only_maker(target, "--out"):
+        yield from _make_folder(target)
+
+
+def _make_folder(target: str) -> Iterator[str]:
+    """Make a temporary folder, and let it replace the folder `target` when the caller is done with it."""
+    parent = os.path.dirname(target)
+    files.remove_unfinished(parent)
+    temporary = files.name_unfinished(parent)
     files.make_folder(temporary)
     try:
         yield temporary

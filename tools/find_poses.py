@@ -27,6 +27,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 
 from common.command_line import CommandLine, run_main
 from common.files import write_atomically
+from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from dataset.media import VIDEO_SUFFIXES
 from dataset.records import natural_order
@@ -56,6 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     load_estimator()  # before the workers are forked: each of them needs it
     jobs, failed = list_jobs(args.videos, args.out)
+    with only_writer(args.out, "--out", own=("**",)):
+        return process_videos(args, jobs, failed)
+
+
+def process_videos(args: argparse.Namespace, jobs: dict[str, tuple[str, str]], failed: dict[str, str]) -> int:
+    """Process what is missing of what `list_jobs` listed; return the exit status."""
     missing = {name: job for name, job in jobs.items() if not os.path.isfile(job[1])}
     os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged

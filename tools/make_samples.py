@@ -26,7 +26,8 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common.command_line import CommandLine
-from common.files import UNFINISHED, dump_pickle, make_folder, write_atomically
+from common.files import dump_pickle, make_folder, name_unfinished, write_atomically
+from common.output_lock import only_writer
 from common.processes import run_jobs
 from layouts import LAYOUTS
 from tools.samples.figure import ACTIONS, COCO_POINTS, animate, make_body, make_timing
@@ -116,7 +117,7 @@ def write_video(frames: Iterable[np.ndarray], path: pathlib.Path, clip: Clip) ->
     Raises:
         OSError: the video could not be written completely.
     """
-    unfinished = path.with_name(UNFINISHED + path.name)
+    unfinished = pathlib.Path(name_unfinished(path.parent, path.suffix))
     codec = cv2.VideoWriter_fourcc(*"MJPG")
     writer = cv2.VideoWriter(str(unfinished), cv2.CAP_OPENCV_MJPEG, codec, clip.fps, (clip.width, clip.height))
     for frame in frames:
@@ -213,7 +214,6 @@ def make_samples(clips: list[Clip], root: pathlib.Path, workers: int) -> None:
         ValueError: the folder has videos of other classes, which this tool has not made.
         OSError: a file could not be written.
     """
-    make_folder(root)
     others = sorted({path.parent.name for path in root.glob("UCF-101/*/*.avi")} - set(ACTIONS))
     if others:
         raise ValueError(f"'{root}' holds videos of '{others[0]}', not made by this tool; choose another --root")
@@ -260,7 +260,8 @@ def main() -> None:
     start_s = time.monotonic()
     properties = {"seed": args.seed, "num_frames": args.frames, "fps": args.fps}
     clips = list_clips(args.classes, args.groups, args.clips, width=args.width, height=args.height, **properties)
-    make_samples(clips, args.root, args.workers)
+    with only_writer(str(args.root), "--root", own=("UCF-101/*", "nturgb+d_skeletons")):
+        make_samples(clips, args.root, args.workers)
     held_out = " ".join(f"g{group:02d}" for group in sorted(find_held_out_groups(args.groups, split=0)))
     print(f"{args.root}: {len(clips)} videos with their skeletons made in {time.monotonic() - start_s:.1f} s")
     print(f"classes: {args.classes}; groups: {args.groups}, held out in split 1: {held_out}")

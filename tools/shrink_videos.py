@@ -29,8 +29,10 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common.command_line import CommandLine, run_main
-from common.files import UNFINISHED, make_folder, write_atomically
+from common.files import write_atomically
+from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
+from common.text_files import read_json
 from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
 from dataset.video_file import UnreadableVideoError, VideoFile
@@ -71,16 +73,19 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     check_encoder()
     videos, failed = find_videos(args.videos, args.out)
+    with only_writer(args.out, "--out", own=("**",)):
+        return shrink_videos(args, videos, failed)
+
+
+def shrink_videos(args: argparse.Namespace, videos: list, failed: dict[str, str]) -> int:
+    """Make what is missing of what `find_videos` found; return the exit status."""
     prepare_folder(args.out, {"width": args.width, "height": args.height})
     targets = {name: (path, os.path.join(args.out, os.path.splitext(name)[0] + ".mp4")) for name, path in videos}
     missing = {name: job for name, job in targets.items() if not os.path.exists(job[1])}
     print(f"shrink_videos: {len(targets)} videos in {args.videos}, {len(missing)} to make in {args.out}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
     shrink = functools.partial(shrink_video, width=args.width, height=args.height)
-    try:
-        outcomes = run_jobs(shrink, missing, args.workers, "shrink_videos")
-    finally:
-        remove_unfinished(args.out)
+    outcomes = run_jobs(shrink, missing, args.workers, "shrink_videos")
     failed.update(outcomes.failed)
     csv_path = os.path.join(args.out, "failed.csv")
     write_failures(failed, csv_path)
@@ -150,12 +155,11 @@ def find_videos(folder: str, out: str) -> tuple[list, dict[str, str]]:
 
 
 def prepare_folder(out: str, settings: dict) -> None:
-    """Make the folder and write the settings of its videos.
+    """Write the settings of the videos of a folder.
 
     Raises:
         ValueError: the folder has videos of other settings, or videos that this script did not make.
     """
-    make_folder(out)
     path = os.path.join(out, "settings.json")
     if any(pathlib.Path(out).rglob("*.mp4")):
         if not os.path.isfile(path):
@@ -163,19 +167,12 @@ def prepare_folder(out: str, settings: dict) -> None:
                 f"'{out}' holds videos that this script did not make; choose another --out, or if it made them "
                 "elsewhere, copy the settings.json of that folder to this one"
             )
-        with open(path, encoding="utf-8") as file:
-            earlier = json.load(file)
+        earlier = read_json(path)
         if earlier != settings:
             flags = " ".join(f"--{key} {value}" for key, value in earlier.items())
             raise ValueError(f"'{out}' holds videos made with {flags}; use these flags, or choose another --out")
     with write_atomically(path, "w") as file:
         json.dump(settings, file)
-
-
-def remove_unfinished(out: str) -> None:
-    """Remove temporary files of this run and of interrupted ones."""
-    for path in pathlib.Path(out).rglob(UNFINISHED + "*"):
-        path.unlink()
 
 
 def shrink_video(job: tuple[str, str], width: int, height: int) -> tuple[int, int, int]:

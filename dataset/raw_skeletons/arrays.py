@@ -7,11 +7,12 @@ the part before `_data` is the name of the split. Frames that are zero at the en
 import argparse
 import os
 import tokenize
+import zipfile
 
 import numpy as np
 
 from common.files import load_pickle
-from common.text_files import show_value
+from common.text_files import refuses_damage, show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
@@ -66,30 +67,53 @@ def open_array(path: str) -> np.ndarray:
     Raises:
         ValueError: no whole npy file of numbers with five axes.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
-        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
+    array = map_array(path)
     if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
         raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
     return array
 
 
+def map_array(path: str) -> np.ndarray:
+    """Map an array of any shape from the disk, which takes no memory, whatever its header claims.
+
+    Raises:
+        ValueError: no whole npy file of numbers.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (
+        ArithmeticError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        tokenize.TokenError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
+    return array
+
+
 def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
     """Read `<stem>_label.pkl` or `<stem>_label.npy`: the names of the samples, if it has them, and the labels."""
-    path = f"{stem}_label.pkl"
-    if os.path.isfile(path):
-        content = load_pickle(path)
-        names, labels = content if isinstance(content, (tuple, list)) and len(content) == 2 else (None, content)
-    else:
-        path, names = f"{stem}_label.npy", None
-        if not os.path.isfile(path):
-            raise FileNotFoundError(
-                f"neither '{stem}_label.pkl' nor '{path}' exists; the labels must lie beside the data"
-            )
-        labels = np.load(path, allow_pickle=False)
+    paths = [f"{stem}_label{suffix}" for suffix in (".pkl", ".npy")]
+    for path in filter(os.path.isfile, paths):
+        return read_label_file(path)
+    raise FileNotFoundError(f"neither '{paths[0]}' nor '{paths[1]}' exists; the labels must lie beside the data")
+
+
+@refuses_damage
+def read_label_file(path: str) -> tuple[list[str] | None, list[int]]:
+    """Read the file that `read_labels` found."""
+    names, labels = None, load_pickle(path) if path.endswith(".pkl") else map_array(path)
+    if isinstance(labels, (tuple, list)) and len(labels) == 2:
+        names, labels = labels
     try:
         labels = np.asarray(labels).ravel()
     except ValueError:  # lists of different lengths

@@ -13,7 +13,7 @@ import re
 
 import numpy as np
 
-from common.text_files import decode_text
+from common.text_files import decode_text, refuses_damage
 from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
 from dataset.records import is_number
@@ -39,10 +39,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     Raises:
         ValueError: a damaged file, with its line; no body in it.
     """
-    text = decode_text(read_bytes(sample.path), sample.path)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text.replace("\0", "?")))]
-    while rows and not any(rows[-1]) and len(rows[-1]) < 2:  # blank lines at the end
-        rows.pop()
+    rows = read_rows(sample.path)
     header, first = rows[0], 1
     if all(_is_number(cell) for cell in header):
         header, first = _name_columns(sample, len(header)), 0
@@ -55,6 +52,16 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     )
     more = {"keypoint_score": landmarks[None, ..., 3]} if landmarks.shape[-1] == 4 else {}
     return make_annotation(sample, sample.label, landmarks[None, ..., :3], MAX_VALUE, **more)
+
+
+@refuses_damage
+def read_rows(path: str) -> list[list[str]]:
+    """Read the cells of a csv file, without blank lines at its end."""
+    text = decode_text(read_bytes(path), path)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
+    while rows and not any(rows[-1]) and len(rows[-1]) < 2:
+        rows.pop()
+    return rows
 
 
 def read_wide(sample: RawSample, rows: list[list[str]], names: list[str], first: int) -> np.ndarray:

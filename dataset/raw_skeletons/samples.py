@@ -1,5 +1,6 @@
 """What every raw format provides: samples to read, their splits, and annotations of checked key points."""
 
+import codecs
 import os
 from dataclasses import dataclass, field
 
@@ -70,13 +71,13 @@ def list_files(folder: str | os.PathLike, suffix: str, origin: str) -> list[str]
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """Read a file whole.
+    """Read a file whole, but for the byte order mark of a text.
 
     Raises:
         ValueError: it is empty.
     """
     with open(path, "rb") as file:
-        data = file.read()
+        data = file.read().removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         raise ValueError(f"'{os.fspath(path)}' line 1: the file is empty; get it again")
     return data

@@ -20,7 +20,7 @@ def test_text_that_cannot_be_read_says_where(tmp_path, read):
     with pytest.raises(FileNotFoundError, match="none' does not exist or is no file; train.py makes it"):
         read(tmp_path / "none", "train.py makes it")
     (tmp_path / "x").write_bytes("[\n'跳'".encode("gbk"))
-    with pytest.raises(ValueError, match="x' line 2: no UTF-8 text; get the file again, or save it as UTF-8"):
+    with pytest.raises(ValueError, match="x' line 2: no UTF-8 text; it is GBK, .*: save it as UTF-8 .Notepad"):
         read(tmp_path / "x")
 
 

@@ -208,7 +208,7 @@ def launched(folder, monkeypatch):
         monkeypatch.setattr(train, "train", lambda config, settings, folder: None)
         monkeypatch.setattr(train.RunFolder, "opened", lambda *arguments: contextlib.nullcontext())
         monkeypatch.setattr(distributed, "connect", lambda: None)
-        monkeypatch.setattr(distributed, "_end_with_parent", lambda: None)
+        monkeypatch.setattr(distributed, "end_with_starter", lambda process_id: None)
         monkeypatch.setattr(distributed, "rank", lambda: int(environment["PADDLE_TRAINER_ID"]))
         assert not train.main(["c.txt", "--root", "data", "--save_dir", "run", *words])
         return commands

@@ -122,7 +122,7 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path, capsys):
     kept, gone = (tmp_path / "small" / f"{name}.mp4" for name in "ab")
     before = kept.stat().st_mtime_ns
     gone.unlink()
-    (tmp_path / "small" / ".unfinished-0123").write_bytes(b"half")
+    (tmp_path / "small" / ".unfinished-0123abcd").write_bytes(b"half")
     assert shrink(tmp_path) == 0
     assert "1 videos made (6 frames, " in capsys.readouterr().out
     assert kept.stat().st_mtime_ns == before

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from tools.weights.torch_pickle import TorchUnpickler, check_size, find_pickle_end, make_array, size_of
+from common.pickles import find_pickle_end
+from tools.weights.torch_pickle import TorchUnpickler, check_size, make_array, size_of
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 MAX_EXPANSION = 100  # limit of the unpacked size, in units of the file's size; torch.save does not compress

@@ -7,7 +7,6 @@ other becomes a `Placeholder`, which does nothing, whatever the pickle does to i
 import io
 import math
 import pickle
-import pickletools
 from collections.abc import Callable
 from typing import Any
 
@@ -184,27 +183,3 @@ def make_array(data: bytes, kind: str, order: str = "<") -> np.ndarray:
 def size_of(kind: str) -> int:
     """Return the bytes of an element; `kind` is a value of `STORAGES`."""
     return 2 if kind == "bfloat16" else np.dtype(kind).itemsize
-
-
-def find_pickle_end(data: bytes, start: int) -> int:
-    """Return the position behind the pickle that starts at `start`; read its opcodes without executing them.
-
-    The C unpickler allocates memory for any memo index and for a string of any length; such are refused here.
-
-    Raises:
-        ValueError: a memo index or an opcode that PyTorch does not write.
-    """
-    stream, max_index = io.BytesIO(data), 1  # Python 2 counted the memo from 1
-    stream.seek(start)
-    for opcode, argument, _position in pickletools.genops(stream):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            if argument > max_index:
-                raise ValueError(
-                    f"memo index {argument} where {max_index} is the next; it is damaged, download it again"
-                )
-            max_index += 1
-        elif opcode.name == "MEMOIZE":
-            max_index += 1
-        elif opcode.name.startswith("EXT"):
-            raise ValueError(f"the pickle opcode {opcode.name}, which torch.save does not write; do not use the file")
-    return stream.tell()
