@@ -12,8 +12,8 @@ import os
 import numpy as np
 
 from dataset.raw_skeletons.json_file import JsonFile
-from dataset.raw_skeletons.persons import PERSONS, stack_persons
 from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.tracks import Person
 
 NUM_JOINTS = 18
 MAX_FRAMES = 100_000
@@ -55,7 +55,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """Read one video.
 
     Returns:
-        annotation of one or two persons, (M, T, 18, 2) from 0 to 1, with scores; points of score 0 are zero.
+        annotation of the first persons, (M, T, 18, 2) from 0 to 1, with scores; points of score 0 are zero.
     Raises:
         ValueError: a damaged file, with its line; a label that is not that of the label file; no body in it.
     """
@@ -69,14 +69,15 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
             read_person(file, ("data", number, "skeleton", person))
             for person in range(len(file.get(("data", number, "skeleton"), list)))
         ]
-    if file.get(("label_index",), int) != sample.label:
+    if sample.label is not None and file.get(("label_index",), int) != sample.label:
         raise file.make_error(("label_index",), f"is not {sample.label}, as the label file says; correct one of them")
-    poses = stack_persons([frames.get(index, []) for index in range(max(frames, default=-1) + 1)], NUM_JOINTS)
-    return make_pose_annotation(sample, PERSONS[args.persons or "sorted"](poses), MAX_VALUE, (1, 1))
+    people = [frames.get(index, []) for index in range(max(frames, default=-1) + 1)]
+    options = argparse.Namespace(persons=args.persons or "sorted", num_persons=args.num_persons)
+    return make_pose_annotation(sample, people, MAX_VALUE, (1, 1), NUM_JOINTS, options)
 
 
-def read_person(file: JsonFile, keys: tuple) -> np.ndarray:
-    """Read x, y and score of a person's joints, (18, 3)."""
+def read_person(file: JsonFile, keys: tuple) -> Person:
+    """Read x, y and score of a person's joints."""
     pose = np.array(file.get_numbers((*keys, "pose"), 2 * NUM_JOINTS, MAX_VALUE), np.float64).reshape(NUM_JOINTS, 2)
     score = np.array(file.get_numbers((*keys, "score"), NUM_JOINTS, MAX_SCORE), np.float64)
-    return np.column_stack([pose * (score[:, None] != 0), score])
+    return Person(np.column_stack([pose * (score[:, None] != 0), score]))

@@ -1,11 +1,16 @@
 """What every raw format provides: samples to read, their splits, and annotations of checked key points."""
 
+import argparse
 import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from dataset.raw_skeletons.persons import PERSONS
+from dataset.raw_skeletons.tracks import Person
+
 MAX_SCORE = 10  # networks overshoot 1 a little
+NOTES = "notes"  # key of an annotation until it is stored: {what the report says of its sample: how often}
 
 
 class EmptyBodiesError(ValueError):
@@ -21,6 +26,7 @@ class RawSample:
     label: int | None = None  # None: stated in its file
     index: int | None = None  # of the sample in the file, where the file holds many
     num_bytes: int | None = None  # None: the size of its file
+    stem: str | None = None  # of its files' names, in a folder that holds those of other videos too
 
 
 @dataclass
@@ -98,7 +104,7 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
     seen = np.flatnonzero(keypoint.any(axis=(1, 2, 3)))
     if not len(seen):
         raise EmptyBodiesError(f"'{sample.path}': {sample.name} has no body in any of its {keypoint.shape[1]} frames")
-    annotation = {"frame_dir": sample.name, "label": int(label), "total_frames": keypoint.shape[1], **more}
+    annotation = {"frame_dir": sample.name, "label": int(label or 0), "total_frames": keypoint.shape[1], **more}
     annotation["keypoint"] = _shrink(keypoint[: seen[-1] + 1])
     if "keypoint_score" in more:
         check_values(sample, more["keypoint_score"], MAX_SCORE, "score")
@@ -123,13 +129,27 @@ def _shrink(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values, np.float16 if values.dtype == np.float16 else np.float32)
 
 
-def make_pose_annotation(sample: RawSample, poses: np.ndarray, limit: float, size: tuple | None) -> dict:
-    """Make the annotation of the first two persons of 2-D poses.
+def make_pose_annotation(
+    sample: RawSample,
+    frames: list[list[Person]],
+    limit: float,
+    size: tuple | None,
+    num_joints: int,
+    args: argparse.Namespace,
+) -> dict:
+    """Make the annotation of the first persons of 2-D poses.
 
     Args:
-        poses: (M, T, V, 3): x, y, score.
+        frames: the people of each frame.
         limit: largest absolute value that x and y can have.
         size: (height, width) of the picture in the unit of x and y, where it is known.
+        args: `persons`, who is who, a key of `PERSONS` or None: "matched"; `num_persons`, how many are kept.
     """
     sizes = {"img_shape": size, "original_shape": size} if size else {}
-    return make_annotation(sample, sample.label, poses[:2, ..., :2], limit, keypoint_score=poses[:2, ..., 2], **sizes)
+    poses = PERSONS[args.persons or "matched"](frames, num_joints, args.num_persons)
+    points, score = poses[: args.num_persons, ..., :2], poses[: args.num_persons, ..., 2]
+    annotation = make_annotation(sample, sample.label, points, limit, keypoint_score=score, **sizes)
+    num_left_out = int(poses[args.num_persons :].any(axis=(1, 2, 3)).sum())
+    if num_left_out:
+        annotation[NOTES] = {f"persons beyond the first {args.num_persons} left out (--persons keeps more)": num_left_out}
+    return annotation

@@ -45,7 +45,7 @@ def read(tmp_path, content, persons=None):
     path.parent.mkdir(exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return coco.read_sample(
-        RawSample("a_g01", str(path), 0), argparse.Namespace(persons=persons, image_size=(480, 640))
+        RawSample("a_g01", str(path), 0), argparse.Namespace(persons=persons, num_persons=2, image_size=(480, 640), first_frame=None)
     )
 
 

@@ -30,7 +30,7 @@ def find(root):
 
 
 def read(sample, persons=None):
-    return kinetics.read_sample(sample, argparse.Namespace(persons=persons))
+    return kinetics.read_sample(sample, argparse.Namespace(persons=persons, num_persons=2))
 
 
 def person(points, score):

@@ -26,7 +26,7 @@ def find(root, **flags):
 
 
 def read(sample):
-    return openpose.read_sample(sample, argparse.Namespace(persons=None, image_size=None))
+    return openpose.read_sample(sample, argparse.Namespace(persons=None, num_persons=2, image_size=None))
 
 
 def draw(num_frames, num_joints=25, seed=0):
