@@ -173,7 +173,11 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
             singles[batch.part] = batch
     batches = {part: batch for part, batch in batches.items() if part not in outcomes.failed}
     lost = run_jobs(read, singles, args.workers, "skeleton2pkl", unit="sample").failed if singles else {}
-    annotations, notes, failed = {}, [], {singles[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()}
+    annotations, notes, failed = (
+        {},
+        [],
+        {singles[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()},
+    )
     for part in [*batches, *(part for part in singles if part not in lost)]:
         content = load_pickle(part)
         annotations.update((annotation["frame_dir"], annotation) for annotation in content["annotations"])

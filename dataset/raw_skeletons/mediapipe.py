@@ -77,9 +77,7 @@ def read_wide(
     num_axes = max((axis for _, axis in targets), default=0) + 1
     wanted = {(joint, axis) for joint in range(NUM_JOINTS) for axis in range(max(num_axes, 3))}
     if set(targets) != wanted or len(targets) != len(found):
-        raise _make_error(
-            sample, 1, f"got {len(found)} columns of landmarks, expected x, y, z (and v) of {NUM_JOINTS}"
-        )
+        raise _make_error(sample, 1, f"got {len(found)} columns of landmarks, expected x, y, z (and v) of {NUM_JOINTS}")
     columns = [[targets[joint, axis] for axis in range(num_axes)] for joint in range(NUM_JOINTS)]
     numbering = [column for column, name in enumerate(names) if LONG.get(name) == 0]
     frames, num_incomplete = {}, 0

@@ -59,7 +59,9 @@ def name_video(folder: str, stem: str, num_videos: int, root: str) -> str:
         return folder
     parts = os.path.relpath(folder, root).split(os.sep)
     is_class = len(parts) == 1 or len(parts) == 2 and parts[0].lower() in SPLITS
-    return os.path.join(folder if is_class else os.path.dirname(folder), stem.rstrip("_-. ") or os.path.basename(folder))
+    return os.path.join(
+        folder if is_class else os.path.dirname(folder), stem.rstrip("_-. ") or os.path.basename(folder)
+    )
 
 
 def find_num_joints(paths: list[str]) -> int:

@@ -151,5 +151,7 @@ def make_pose_annotation(
     annotation = make_annotation(sample, sample.label, points, limit, keypoint_score=score, **sizes)
     num_left_out = int(poses[args.num_persons :].any(axis=(1, 2, 3)).sum())
     if num_left_out:
-        annotation[NOTES] = {f"persons beyond the first {args.num_persons} left out (--persons keeps more)": num_left_out}
+        annotation[NOTES] = {
+            f"persons beyond the first {args.num_persons} left out (--persons keeps more)": num_left_out
+        }
     return annotation

@@ -25,7 +25,9 @@ def test_who_stands_leaves_or_is_joined_by_a_third_keeps_the_row(kind):
 def test_figures_of_many_made_up_videos():
     assert count_videos(made_up_people.standing, range(600)) == 0
     assert count_videos(made_up_people.standing, range(600), match_persons_stgcn) == 331
-    crossing = [count_videos(made_up_people.crossing, range(60), match) for match in (match_persons, match_persons_stgcn)]
+    crossing = [
+        count_videos(made_up_people.crossing, range(60), match) for match in (match_persons, match_persons_stgcn)
+    ]
     print("of 60 videos of two who cross, with an exchange: here {}, ST-GCN's matching {}".format(*crossing))
     assert crossing[0] <= 3 and crossing[1] >= 15
 
@@ -41,11 +43,11 @@ def find_middles(frames, num_persons=2):
 
 
 def test_the_smallest_case():
-    frames = [[body(710), body(770, score=0.8)] for _ in range(8)]
-    frames[3] = [body(770, score=0.8)]
+    frames = [[body(710), body(770, score=0.5)] for _ in range(8)]
+    frames[3] = [body(770, score=0.5)]
     assert find_middles(frames) == [[710, 710, 710, 0, 710, 710, 710, 710], [770] * 8]
-    frames[3], frames[4] = [body(770, score=0.8), body(1500, score=0.2)], [body(710)]  # a third, and both are missed
-    assert find_middles(frames) == [[710, 710, 710, 0, 710, 710, 710, 710], [770, 770, 770, 770, 0, 770, 770, 770]]
+    frames[3], frames[4] = [body(770, score=0.5), body(1500, score=0.2)], [body(710)]  # a third, and both are missed
+    assert find_middles(frames)[:2] == [[710, 710, 710, 0, 710, 710, 710, 710], [770, 770, 770, 770, 0, 770, 770, 770]]
 
 
 def test_size_tells_two_apart_who_are_at_one_place():
