@@ -36,7 +36,7 @@ from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.frames import FOUND, parse_first_frame
 from dataset.raw_skeletons.persons import MAX_PERSONS, PERSONS
 from dataset.raw_skeletons.samples import NOTES, EmptyBodiesError, RawSample, RawSet
-from dataset.splits import describe_balance
+from dataset.splits import describe_balance, describe_leaks
 from layouts import get_layout
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads
@@ -82,7 +82,7 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument(
         "--first_frame",
         type=parse_first_frame,
-        help=f"number of the first frame of a video, or {FOUND}: the first with somebody; default: 0, or 1 where that is "
+        help=f"number of a video's first frame, or {FOUND}: the first with somebody; default: 0, or 1 where that is "
         "the least (COCO results, AlphaPose, PaddleDetection, MediaPipe)",
     )
     parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
@@ -273,6 +273,7 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
         )
         balance = describe_balance([labels[name] for name in names], class_names)
         lines.append(f"split {split}: {len(names)} samples{shortfall}; {balance}")
+        lines += [f"  {line}" for line in describe_leaks(content["split"], split)]
     for kind in ("damaged", "empty"):
         reasons = [reason for found, reason in failed.values() if found == kind]
         lines += [f"  {kind}: {reason}" for reason in reasons[:3]]

@@ -173,6 +173,13 @@ class _NoCall:
     __slots__ = ()
 
 
+class _Default(dict):
+    """Stand-in for a defaultdict, which is read as a dict."""
+
+    def __init__(self, *_factory: Any):
+        super().__init__()
+
+
 class _Ordered(OrderedDict):
     """Stand-in for an OrderedDict, whose attributes a pickle could set."""
 
@@ -225,6 +232,7 @@ def _replace(value: Any, seen: dict) -> Any:
         seen[id(value)] = (value if is_same else parts, value)
         return seen[id(value)][0]
     result = OrderedDict(value) if isinstance(value, _Ordered) else value
+    result = dict(value) if isinstance(value, _Default) else result
     seen[id(value)] = (result, value)
     for key in range(len(result)) if isinstance(result, list) else list(result):
         result[key] = _replace(result[key], seen)
@@ -236,6 +244,7 @@ CONTAINERS = {kind.__name__: kind for kind in (bytearray, bytes, dict, frozenset
 PLAIN_PARTS = {
     ("_codecs", "encode"): _encode_latin1,
     ("collections", "OrderedDict"): _Ordered,
+    ("collections", "defaultdict"): _Default,
     ("numpy", "ndarray"): _NoCall(),
     ("numpy", "dtype"): _Dtype,
     **{

@@ -22,8 +22,8 @@ PKL = ".pkl"
 READ_SAMPLE = {".json": None, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}  # json: see _choose_reader
 RAW_LAYOUTS = {".csv": "mediapipe33", ".skeleton": "ntu25"}
 KNOWN_FORMS = (
-    "a skeleton pkl, a .json of COCO key points, N-UCLA or Kinetics-skeleton, a .csv of MediaPipe, an NTU .skeleton or a "
-    "folder of OpenPose"
+    "a skeleton pkl, a .json of COCO key points, N-UCLA or Kinetics-skeleton, a .csv of MediaPipe, an NTU .skeleton or "
+    "a folder of OpenPose"
 )
 
 
@@ -99,7 +99,7 @@ def _select_split(content: dict, split: str | None) -> list:
     missing = [name for name in splits[split] if name not in by_name]
     if missing or not splits[split]:
         what = f"names '{missing[0]}', which has no annotation" if missing else "is empty"
-        raise ValueError(f"split '{split}' {what}; run skeleton2pkl.py again")
+        raise ValueError(f"split '{split}' {what}; {skeleton_pkl.ADVICE}")
     return [by_name[name] for name in splits[split]]
 
 
@@ -138,14 +138,16 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
     """Check an annotation; its label becomes 0.
 
     Raises:
-        ValueError: arrays of another shape, joints that the network does not know, or no person in any frame.
+        ValueError: arrays of another shape or with values that cannot be, joints that the network does not know, or no
+            person in any frame.
     """
     shape = np.shape(annotation["keypoint"])
     if len(shape) == 4 and shape[2] != layout.num_joints:
         raise ValueError(_describe_wrong_joints(shape[2], layout))
-    recording = skeleton_pkl.make_recording(where, {**annotation, "label": 0}, layout)
+    recording = skeleton_pkl.make_recording(where, annotation, layout, needs_label=False)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
         raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")
+    recording.check()
     return recording
 
 

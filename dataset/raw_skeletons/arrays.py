@@ -6,12 +6,11 @@ the part before `_data` is the name of the split. Frames that are zero at the en
 
 import argparse
 import os
-import tokenize
 
 import numpy as np
 
 from common.files import load_pickle
-from common.text_files import show_value
+from common.text_files import SURPRISES, show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
@@ -60,18 +59,33 @@ def find_layout(num_joints: dict[int, str]) -> str:
     return LAYOUTS[min(num_joints)]
 
 
+def load_array(path: str, mmap_mode: str | None = None) -> np.ndarray:
+    """Load the array of an npy file.
+
+    Raises:
+        ValueError: no whole npy file of numbers or text, or one of several arrays.
+    """
+    try:
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except (EOFError, OSError, *SURPRISES) as error:
+        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
+    return array
+
+
+def is_number(value) -> bool:
+    """Return whether a value is a single number."""
+    return isinstance(value, (int, float, np.number))
+
+
 def open_array(path: str) -> np.ndarray:
     """Map an array from the disk.
 
     Raises:
         ValueError: no whole npy file of numbers with five axes.
     """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as error:
-        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
+    array = load_array(path, "r")
     if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
         raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
     return array
@@ -82,23 +96,26 @@ def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
     path = f"{stem}_label.pkl"
     if os.path.isfile(path):
         content = load_pickle(path)
-        names, labels = content if isinstance(content, (tuple, list)) and len(content) == 2 else (None, content)
+        is_pair = isinstance(content, (tuple, list)) and len(content) == 2 and not is_number(content[0])
+        names, labels = content if is_pair else (None, content)
     else:
         path, names = f"{stem}_label.npy", None
         if not os.path.isfile(path):
             raise FileNotFoundError(
                 f"neither '{stem}_label.pkl' nor '{path}' exists; the labels must lie beside the data"
             )
-        labels = np.load(path, allow_pickle=False)
+        labels = load_array(path)
     try:
         labels = np.asarray(labels).ravel()
     except ValueError:  # lists of different lengths
         raise ValueError(f"'{path}' holds lists in lists, expected whole numbers from 0; correct it") from None
     if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
         raise ValueError(f"'{path}' holds {labels.dtype} labels, expected whole numbers from 0; correct it")
+    if names is not None and not isinstance(names, (list, tuple, np.ndarray)):
+        raise ValueError(f"'{path}' holds {show_value(names)} as names, expected a list of them; correct it")
     if names is not None and len(names) != len(labels):
         raise ValueError(f"'{path}' has {len(names)} names but {len(labels)} labels; correct it")
-    return names and [os.path.splitext(str(name))[0] for name in names], labels.tolist()
+    return names if names is None else [os.path.splitext(str(name))[0] for name in names], labels.tolist()
 
 
 def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:

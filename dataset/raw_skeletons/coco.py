@@ -3,7 +3,7 @@
 - COCO results, AlphaPose: `[{"image_id", "keypoints": [x, y, score, ...], "score"}]`, a frame being an image_id, a
   number or a name; AlphaPose's "idx" or a "track_id" says who it is;
 - MMPose 1: `[{"frame_id", "instances": [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}]}]`, or that list under
-  "instance_info"; `"image_size": [width, height]` beside it, which tools/find_poses.py writes, is img_shape; an instance
+  "instance_info"; `"image_size": [width, height]` beside it, which tools/find_poses.py writes, is img_shape; instances
   may have a "track_id";
 - MMPose 0: `[[{"keypoints": [[x, y, score], ...], "track_id"}]]`, the people of each frame;
 - PaddleDetection: `[[image id, boxes, [[[[x, y, score], ...], ...], [score, ...]]]]`, which
@@ -20,8 +20,9 @@ import numpy as np
 from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.frames import arrange_all_frames, arrange_frames
 from dataset.raw_skeletons.json_file import JsonFile
-from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_pose_annotation
 from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_SCORE
 
 NUM_JOINTS = 17
 MAX_PIXELS = 20_000

@@ -12,11 +12,13 @@ import os
 import numpy as np
 
 from dataset.raw_skeletons.json_file import JsonFile
-from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_pose_annotation
 from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_SCORE
 
 NUM_JOINTS = 18
 MAX_FRAMES = 100_000
+MAX_CLASSES = 100_000
 MAX_VALUE = 5  # picture widths; points may be outside the picture
 OFFICIAL_SIZES = {"train": 240436, "val": 19796}
 
@@ -28,17 +30,24 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         folder = os.path.join(args.raw, f"kinetics_{split}")
         if not os.path.isdir(folder):
             continue
+        if not os.path.isfile(folder + "_label.json"):
+            raise FileNotFoundError(
+                f"'{folder}_label.json' does not exist; it says what the videos of the folder show: unpack it from "
+                "kinetics-skeleton.tar.gz too"
+            )
         labels = JsonFile(folder + "_label.json")
+        labels.get((), dict)
         splits[split] = []
         for path in list_files(folder, ".json", "unpack kinetics-skeleton.tar.gz of ST-GCN"):
             name = os.path.basename(path)[: -len(".json")]
             if name not in labels.content:
                 skipped[path] = f"'{labels.path}' does not name it"
                 continue
-            label = labels.get((name, "label_index"), int)
+            label, class_name = labels.get((name, "label_index"), int), labels.get((name, "label"), str)
+            if not 0 <= label < MAX_CLASSES:
+                raise labels.make_error((name, "label_index"), f"is {label}, expected one from 0; correct it")
             samples.append(RawSample(name, path, label))
             splits[split].append(name)
-            class_name = labels.get((name, "label"), str)
             if names.setdefault(label, class_name) != class_name:
                 raise labels.make_error(
                     (name, "label"), f"is not '{names[label]}', as others of label {label}; correct it"

@@ -3,8 +3,8 @@
 Two forms are read. Wide: a row per frame, columns `x0 y0 z0 v0 x1 ...` in any order (counted from 0 or 1, `_` or
 `visibility` allowed, other columns ignored), or no header and 99 or 132 numbers; frames are in order, or numbered by a
 column `frame`. Long: a row per landmark, columns `frame, landmark, x, y, z` and perhaps `visibility`. Numbers of frames
-that are left out are frames without a body, see `frames`; so are rows of empty cells, `nan` or `None`. Classes and splits
-come from the folders above, see `class_folders`.
+that are left out are frames without a body, see `frames`; so are rows of empty cells, `nan` or `None`. Classes and
+splits come from the folders above, see `class_folders`.
 """
 
 import argparse

@@ -16,8 +16,9 @@ from dataset.raw_skeletons.class_folders import SPLITS, label_by_folder
 from dataset.raw_skeletons.coco import read_track
 from dataset.raw_skeletons.frames import arrange_all_frames
 from dataset.raw_skeletons.json_file import JsonFile
-from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_pose_annotation
 from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_SCORE
 
 SUFFIX = "_keypoints.json"
 NAME = re.compile(rf"(.*?)(\d+){SUFFIX}", re.IGNORECASE)

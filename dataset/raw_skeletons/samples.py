@@ -8,8 +8,8 @@ import numpy as np
 
 from dataset.raw_skeletons.persons import PERSONS
 from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_VALUE, check_units, check_values
 
-MAX_SCORE = 10  # networks overshoot 1 a little
 NOTES = "notes"  # key of an annotation until it is stored: {what the report says of its sample: how often}
 
 
@@ -98,31 +98,21 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
         more: further fields: keypoint_score (M, T, V), img_shape, original_shape.
     Raises:
         EmptyBodiesError: no frames, or not one point that is not zero.
-        ValueError: a value that is no finite number or beyond the limit; names person, frame and joint.
+        ValueError: a value that is no finite number or beyond the limit, which names person, frame and joint;
+            coordinates or scores of another unit.
     """
-    check_values(sample, keypoint, limit, "coordinates")
+    where, score = f"'{sample.path}': {sample.name}", more.get("keypoint_score")
+    check_values(where, keypoint, limit, "coordinates")
     seen = np.flatnonzero(keypoint.any(axis=(1, 2, 3)))
     if not len(seen):
         raise EmptyBodiesError(f"'{sample.path}': {sample.name} has no body in any of its {keypoint.shape[1]} frames")
     annotation = {"frame_dir": sample.name, "label": int(label or 0), "total_frames": keypoint.shape[1], **more}
     annotation["keypoint"] = _shrink(keypoint[: seen[-1] + 1])
-    if "keypoint_score" in more:
-        check_values(sample, more["keypoint_score"], MAX_SCORE, "score")
-        annotation["keypoint_score"] = _shrink(more["keypoint_score"][: seen[-1] + 1])
+    if score is not None:
+        check_values(where, score, MAX_VALUE, "score")
+        annotation["keypoint_score"] = _shrink(score[: seen[-1] + 1])
+    check_units(where, keypoint, score, more.get("img_shape"))
     return annotation
-
-
-def check_values(sample: RawSample, values: np.ndarray, limit: float, what: str) -> None:
-    """Refuse values, (M, T, V) or (M, T, V, C), that are not numbers from -limit to limit."""
-    sizes = np.abs(values).astype(np.promote_types(values.dtype, np.float32))  # float16 does not hold every limit
-    wrong = np.argwhere(~(sizes <= limit))  # nan compares false
-    if len(wrong):
-        person, frame, joint = wrong[0, :3].tolist()
-        raise ValueError(
-            f"'{sample.path}': {sample.name} person {person}, frame {frame}, joint {joint}: {what} "
-            f"{values[person, frame, joint].tolist()}, expected numbers from {-limit:g} to {limit:g}; correct the file "
-            "or get it again"
-        )
 
 
 def _shrink(values: np.ndarray) -> np.ndarray:

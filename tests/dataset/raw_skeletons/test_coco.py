@@ -12,7 +12,7 @@ from dataset.raw_skeletons.samples import RawSample
 RNG = np.random.default_rng(0)
 PEOPLE = np.round(np.concatenate([RNG.uniform(10, 600, (3, 2, 17, 2)), RNG.uniform(0.1, 1, (3, 2, 17, 1))], axis=3), 3)
 PEOPLE[:, 1] = PEOPLE[0, 1]  # (frame, person, joint, x y score): the second one stands still, far off and less sure
-PEOPLE[:, 1, :, :2] += 3000
+PEOPLE[:, 1, :, :2] += 1000
 PEOPLE[:, 1, :, 2] *= 0.1
 SEEN = [PEOPLE[0], PEOPLE[1][:0], PEOPLE[2]]  # nobody in the second frame
 

@@ -1,4 +1,4 @@
-"""Frames of key points: one recording, with a gap and empty ends, in every format has the same frames in the same places."""
+"""Frames of key points: one recording, with a gap and empty ends, has its frames in the same places in every format."""
 
 import argparse
 import json
