@@ -179,6 +179,9 @@ class _Default(dict):
     def __init__(self, *_factory: Any):
         super().__init__()
 
+    def __setstate__(self, _state: Any) -> None:
+        """Ignore the state, which a defaultdict has none of."""
+
 
 class _Ordered(OrderedDict):
     """Stand-in for an OrderedDict, whose attributes a pickle could set."""

@@ -73,12 +73,22 @@ def read_annotations(
             f"its joints are those of layout {stated}, the network was trained on {layout.name}; give key points of "
             "that layout"
         )
-    counts = {np.shape(each["keypoint"])[2] for each in annotations if np.ndim(each["keypoint"]) == 4}
+    counts = {_count_joints(each) for each in annotations} - {None}
     if counts and layout.num_joints not in counts:
         raise ValueError(_describe_wrong_joints(min(counts), layout))
     return [
-        (str(each["frame_dir"]), {**each, "img_shape": each.get("img_shape") or image_size}) for each in annotations
+        (
+            str(each["frame_dir"]),
+            {**each, "img_shape": image_size if each.get("img_shape") is None else each["img_shape"]},
+        )
+        for each in annotations
     ]
+
+
+def _count_joints(annotation: dict) -> int | None:
+    """Return the number of joints, where the key points have the right form."""
+    keypoint = annotation["keypoint"]
+    return keypoint.shape[2] if isinstance(keypoint, np.ndarray) and keypoint.ndim == 4 else None
 
 
 def _describe_wrong_joints(count: int, layout: Layout) -> str:
@@ -141,9 +151,9 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
         ValueError: arrays of another shape or with values that cannot be, joints that the network does not know, or no
             person in any frame.
     """
-    shape = np.shape(annotation["keypoint"])
-    if len(shape) == 4 and shape[2] != layout.num_joints:
-        raise ValueError(_describe_wrong_joints(shape[2], layout))
+    count = _count_joints(annotation)
+    if count not in (None, layout.num_joints):
+        raise ValueError(_describe_wrong_joints(count, layout))
     recording = skeleton_pkl.make_recording(where, annotation, layout, needs_label=False)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
         raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")
