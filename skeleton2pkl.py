@@ -33,7 +33,7 @@ from common.files import dump_pickle, load_pickle, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
 from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
-from dataset.raw_skeletons.frames import FOUND, parse_first_frame
+from dataset.raw_skeletons.frames import FOUND, find_videos, parse_first_frame
 from dataset.raw_skeletons.persons import MAX_PERSONS, PERSONS
 from dataset.raw_skeletons.samples import NOTES, EmptyBodiesError, RawSample, RawSet
 from dataset.splits import describe_balance, describe_leaks
@@ -50,6 +50,7 @@ FORMATS_OF = {  # flag -> the formats it is for
     "layout": (*CUSTOM, "npy", "pkl"),
     "persons": ("kinetics", "coco", "openpose"),
     "first_frame": ("coco", "mediapipe"),
+    "videos": ("coco", "mediapipe"),
     "image_size": ("coco", "openpose"),
     "val_ratio": CUSTOM,
     "seed": CUSTOM,
@@ -84,6 +85,9 @@ def parse_flags(argv: list[str] | None):
         type=parse_first_frame,
         help=f"number of a video's first frame, or {FOUND}: the first with somebody; default: 0, or 1 where that is "
         "the least (COCO results, AlphaPose, PaddleDetection, MediaPipe)",
+    )
+    parser.add_argument(
+        "--videos", help="folder of the videos, to count the frames after the last with somebody (as above)"
     )
     parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
     parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, where no file says it")
@@ -126,6 +130,8 @@ def main(argv: list[str] | None = None) -> int:
     """Read all samples, write the pkl and a report."""
     args = parse_flags(argv)
     raw_set = FORMATS[args.format].find_samples(args)
+    if args.videos:
+        raw_set.samples = find_videos(raw_set.samples, args.videos)
     num_joints = get_layout(raw_set.layout).num_joints if raw_set.layout else None
     annotations, failed, notes = raw_set.annotations, raw_set.failed, []
     if annotations is None:

@@ -21,7 +21,7 @@ class Recordings(FaultTolerantDataset):
     """
 
     ADVICE = skeleton_pkl.ADVICE
-    CLASSES_ADVICE = "run skeleton2pkl.py again with --classes"
+    CLASSES_ADVICE = "add them by `python skeleton2pkl.py pkl FILE --classes classInd.txt --out NEW`"
 
     def __init__(
         self,

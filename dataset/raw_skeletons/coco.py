@@ -45,25 +45,25 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
         ValueError: a damaged file or one of another form, with its line; a frame that is missing; no body in it.
     """
     file = JsonFile(sample.path)
-    frames = read_frames(file, args)
+    frames = read_frames(file, args, sample.video)
     for people in frames:  # the best ones first, as ST-GCN looks only at so many
         people.sort(key=lambda person: -person.points[:, 2].sum())
     return make_pose_annotation(sample, frames, MAX_PIXELS, read_size(file) or args.image_size, NUM_JOINTS, args)
 
 
-def read_frames(file: JsonFile, args: argparse.Namespace) -> list[list[Person]]:
-    """Read the people of each frame, whichever form the file has."""
+def read_frames(file: JsonFile, args: argparse.Namespace, video: str | None) -> list[list[Person]]:
+    """Read the people of each frame, whichever form the file has; `video` see `arrange_frames`."""
     base = ("instance_info",) if isinstance(file.content, dict) else ()
     frames = file.get(base, list)
     first = next((frame for frame in frames if frame != []), [])
     if isinstance(first, dict) and "instances" in first:
         return arrange_all_frames(file.path, read_mmpose(file, base))
     if isinstance(first, dict) and "image_id" in first and not base:
-        return arrange_frames(file.path, read_results(file), args)
+        return arrange_frames(file.path, read_results(file), args, video)
     if isinstance(first, list) and (not first or isinstance(first[0], dict)):
         return [read_people(file, (*base, number)) for number in range(len(frames))]
     if isinstance(first, list) and not base:
-        return arrange_frames(file.path, read_paddle(file), args)
+        return arrange_frames(file.path, read_paddle(file), args, video)
     raise file.make_error((*base, 0), f"is {repr(first)[:40]}, expected {FORMS}; give files of one of these forms")
 
 

@@ -6,9 +6,15 @@ frame, one that is missing is damage. The first frame is number 0, or 1 where th
 """
 
 import argparse
+import dataclasses
 import os
 import re
 from collections.abc import Hashable
+
+from dataset.media import MediaIndex
+from dataset.raw_skeletons.samples import RawSample
+from dataset.records import list_frames
+from dataset.video_file import VideoFile
 
 MAX_EMPTY_RATIO, MAX_EMPTY = 100, 1000  # frames without anybody: so many for each other one, and so many more
 FOUND = "found"  # of --first_frame: the first one that shows somebody
@@ -22,13 +28,17 @@ def parse_first_frame(text: str) -> int | str:
     return text if text == FOUND else int(text)
 
 
-def arrange_frames(path: str, found: dict[Hashable, list], args: argparse.Namespace) -> list[list]:
+def arrange_frames(
+    path: str, found: dict[Hashable, list], args: argparse.Namespace, video: str | None = None
+) -> list[list]:
     """Put the people of each frame at its place, and nobody into the others.
 
     Args:
         path: of the file, for messages.
         found: people by a frame's number or name, of a tool that may leave out frames without anybody.
         args: `first_frame`: the number of the first frame of a video, `FOUND`, or None.
+        video: the video or folder of frames, whose number of frames is that of the result; None: the last frame is the
+            last with somebody.
     Raises:
         ValueError: names without numbers or of two videos, one number for two, numbers that are no frames.
     """
@@ -36,9 +46,10 @@ def arrange_frames(path: str, found: dict[Hashable, list], args: argparse.Namesp
     if not people:
         return []
     least, last = min(people), max(people)
+    num_frames = None if video is None else count_frames(video)
     first = args.first_frame
     if first is None:
-        first = 1 if least == 1 else 0
+        first = 1 if least == 1 or least > 1 and last == num_frames else 0
     first = least if first == FOUND else first
     if least < first:
         raise ValueError(f"'{path}': a frame has the number {least}, the first one is {first}; give --first_frame")
@@ -47,7 +58,34 @@ def arrange_frames(path: str, found: dict[Hashable, list], args: argparse.Namesp
             f"'{path}': the numbers of its {len(people)} frames go from {least} to {last}; number the frames of a video"
             f" from 0 or 1, or give --first_frame {FOUND}, which takes the least one as the first"
         )
-    return [people.get(number, []) for number in range(first, last + 1)]
+    if num_frames is not None and last - first >= num_frames:
+        raise ValueError(
+            f"'{path}': its frames go from {first} to {last}, but '{video}' has {num_frames}: they are not of one "
+            "video, or --first_frame is another"
+        )
+    return [people.get(number, []) for number in range(first, first + (num_frames or last - first + 1))]
+
+
+def count_frames(video: str) -> int:
+    """Count the frames of a video or of a folder of frames."""
+    return len(list_frames(video)) if os.path.isdir(video) else len(VideoFile(video))
+
+
+def find_videos(samples: list[RawSample], folder: str) -> list[RawSample]:
+    """Return the samples with their videos, which have the same names.
+
+    Raises:
+        FileNotFoundError: a sample without a video, or no videos at all.
+    """
+    media = MediaIndex(folder)
+    found = [dataclasses.replace(sample, video=media.find([sample.name])) for sample in samples]
+    missing = [sample.name for sample in found if not os.path.exists(sample.video)]
+    if missing:
+        raise FileNotFoundError(
+            f"'{folder}' has no video for {len(missing)} of {len(found)} samples, first '{missing[0]}'; get them, or "
+            "leave --videos out"
+        )
+    return found
 
 
 def arrange_all_frames(path: str, found: dict[Hashable, list]) -> list[list]:

@@ -89,7 +89,7 @@ def read_wide(
         frames[frame], num_missing = _fill(landmarks)
         num_incomplete += num_missing
     if numbering:
-        frames = arrange_frames(sample.path, frames, args)
+        frames = arrange_frames(sample.path, frames, args, sample.video)
     return _stack(list(frames.values()) if isinstance(frames, dict) else frames, num_axes), num_incomplete
 
 
@@ -115,7 +115,9 @@ def read_long(
                     sample, line, f"frame {frame} ends with {len(known)} landmarks, expected {NUM_JOINTS}"
                 )
     filled = {frame: _fill([known[joint] for joint in range(NUM_JOINTS)]) for frame, known in frames.items()}
-    people = arrange_frames(sample.path, {frame: landmarks for frame, (landmarks, _) in filled.items()}, args)
+    people = arrange_frames(
+        sample.path, {frame: landmarks for frame, (landmarks, _) in filled.items()}, args, sample.video
+    )
     return _stack(people, len(axes)), sum(num_missing for _, num_missing in filled.values())
 
 

@@ -26,6 +26,7 @@ class RawSample:
     label: int | None = None  # None: stated in its file
     index: int | None = None  # of the sample in the file, where the file holds many
     num_bytes: int | None = None  # None: the size of its file
+    video: str | None = None  # whose number of frames the sample has; None: its file says it
     stem: str | None = None  # of its files' names, in a folder that holds those of other videos too
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dataset.raw_skeletons import coco, mediapipe, openpose
+from dataset.raw_skeletons.frames import find_videos
 from dataset.raw_skeletons.samples import RawSample
 
 SEEN = (2, 3, 7, 11)  # of frames 0 to 12
@@ -103,6 +104,30 @@ def test_the_number_of_the_first_frame(tmp_path):
         assert read_json(tmp_path, content, first_frame)["keypoint"][0, :, 0, 0].tolist() == expected
     with pytest.raises(ValueError, match="a.json': a frame has the number 2, the first one is 3; give --first_frame"):
         read_json(tmp_path, results(int), 3)
+
+
+def test_the_video_says_how_many_frames_there_are(tmp_path):
+    (tmp_path / "videos" / "a").mkdir(parents=True)
+    for frame in range(13):
+        (tmp_path / "videos" / "a" / f"{frame + 1}.jpg").write_bytes(b"")
+    (sample,) = find_videos([RawSample("a", str(tmp_path / "a.json"), 0)], str(tmp_path / "videos"))
+    args = argparse.Namespace(persons=None, num_persons=2, image_size=None, first_frame=None)
+    last = {"image_id": 13, "keypoints": mark(12) * 17}
+    for content, expected in (
+        (results(int), [0, 0, 12, 13, 0, 0, 0, 17, 0, 0, 0, 21, 0]),
+        ([last, {"image_id": 3, "keypoints": mark(2) * 17}], [0, 0, 12, *[0] * 9, 22]),  # from 1: there is a frame 13
+    ):
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        assert coco.read_sample(sample, args)["keypoint"][0, :, 0, 0].tolist() == expected
+    (tmp_path / "a.json").write_text(json.dumps([{**last, "image_id": 14}]))
+    with pytest.raises(
+        ValueError, match="a.json': its frames go from 0 to 14, but '.*a' has 13: they are not of one video"
+    ):
+        coco.read_sample(sample, args)
+    with pytest.raises(
+        FileNotFoundError, match="videos' has no video for 1 of 1 samples, first 'b'; get them, or leave"
+    ):
+        find_videos([RawSample("b", "b.json", 0)], str(tmp_path / "videos"))
 
 
 @pytest.mark.parametrize(
