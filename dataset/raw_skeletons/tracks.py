@@ -42,6 +42,15 @@ class Track:
         return sum(points[:, 2].sum() for points in self.points)
 
 
+@dataclass
+class Starts:
+    """Where tracks start: frames (N,), points (N, V, 3), speeds (N, 2) in pixels per frame."""
+
+    frames: np.ndarray
+    points: np.ndarray
+    speeds: np.ndarray
+
+
 def track_persons(frames: list[list[Person]], max_persons: int) -> list[Track]:
     """Return a track for each person, most score first; two have no frame in common unless both are in it.
 
@@ -71,8 +80,11 @@ def join_neighbours(frames: list[list[Person]], use_ids: bool) -> list[Track]:
             if use_ids and person.track is not None:
                 by_id.setdefault(person.track, Track()).add(frame, person.points)
         found = [Track([frame], [person.points]) for person in unnamed]
-        costs = np.array([measure_costs(track, found) for track in latest]).reshape(len(latest), len(found))
-        following = dict(reversed(pair) for pair in choose_pairs(costs, MAX_STEP))
+        following = {}
+        if latest and found:
+            starts = find_starts(found)
+            costs = np.stack([measure_costs(track, starts) for track in latest])
+            following = {after: before for before, after in choose_pairs(costs, MAX_STEP)}
         current = []
         for index, track in enumerate(found):
             if index in following:
@@ -89,11 +101,12 @@ def join_ends(tracks: list[Track], num_wanted: int) -> list[Track]:
     """Join the ends of tracks to the starts of later ones, the best pairs first, until `num_wanted` are left."""
     if len(tracks) <= num_wanted:
         return tracks
-    costs = np.stack([measure_costs(track, tracks) for track in tracks])
+    starts = find_starts(tracks)
+    costs = np.stack([measure_costs(track, starts) for track in tracks])
     pairs = choose_pairs(costs, np.inf)[: len(tracks) - num_wanted]
-    following, starts = dict(pairs), {index for index in range(len(tracks))} - {after for _, after in pairs}
+    following, later = dict(pairs), {after for _, after in pairs}
     joined = []
-    for index in sorted(starts):
+    for index in [index for index in range(len(tracks)) if index not in later]:
         track = Track()
         while index is not None:
             track.frames += tracks[index].frames
@@ -117,25 +130,29 @@ def choose_pairs(costs: np.ndarray, limit: float) -> list[tuple[int, int]]:
     return pairs
 
 
-def measure_costs(track: Track, others: list[Track]) -> np.ndarray:
-    """Measure how badly each of the others goes on from the end of a track; infinite where it does not start later."""
-    costs = np.full(len(others), np.inf)
-    later = [index for index, other in enumerate(others) if other.frames[0] > track.frames[-1]]
-    if not later:
+def find_starts(tracks: list[Track]) -> Starts:
+    """Gather the starts of tracks."""
+    speeds = [measure_speed(track, 0) for track in tracks]
+    points = [track.points[0] for track in tracks]
+    return Starts(np.array([track.frames[0] for track in tracks]), np.stack(points), np.stack(speeds))
+
+
+def measure_costs(track: Track, starts: Starts) -> np.ndarray:
+    """Measure how badly each start (N,) goes on from the end of a track; infinite where it is not later."""
+    later = starts.frames > track.frames[-1]
+    costs = np.full(len(later), np.inf)
+    if not later.any():
         return costs
-    starts = np.stack([others[index].points[0] for index in later])  # (N, V, 3)
-    gaps = np.array([others[index].frames[0] - track.frames[-1] for index in later])
+    points, gaps = starts.points[later], starts.frames[later] - track.frames[-1]  # (N, V, 3), (N,)
     times = (1 - SPEED_DECAY**gaps) / (1 - SPEED_DECAY)  # frames for which a speed is believed
-    speeds = np.stack([measure_speed(others[index], 0) for index in later])
     end, speed = track.points[-1], measure_speed(track, -1)
-    common = find_present(starts) & find_present(end)  # (N, V)
-    steps = starts[..., :2] - end[:, :2]
+    common = find_present(points) & find_present(end)  # (N, V)
+    steps = points[..., :2] - end[:, :2]
     ahead = np.linalg.norm(steps - (speed * times[:, None])[:, None], axis=2)
-    back = np.linalg.norm(steps - (speeds * times[:, None])[:, None], axis=2)
-    sizes, size = measure_size(starts), measure_size(end)
-    distances = [median_where(ahead, common), median_where(back, common)]
-    costs[later] = np.mean(distances, axis=0) / np.sqrt(sizes * size)
-    costs[later] += SIZE_WEIGHT * np.abs(np.log(sizes / size)) + GAP_WEIGHT * np.log2(gaps)
+    back = np.linalg.norm(steps - (starts.speeds[later] * times[:, None])[:, None], axis=2)
+    sizes, size = measure_size(points), measure_size(end)
+    distances = np.mean([median_where(ahead, common), median_where(back, common)], axis=0) / np.sqrt(sizes * size)
+    costs[later] = distances + SIZE_WEIGHT * np.abs(np.log(sizes / size)) + GAP_WEIGHT * np.log2(gaps)
     return costs
 
 
