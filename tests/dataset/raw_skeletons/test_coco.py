@@ -112,6 +112,36 @@ def test_the_best_of_a_crowd_are_looked_at(tmp_path):
         assert read(tmp_path, crowd, persons)["keypoint"][:, 0, 0, 0].tolist() == pytest.approx([90, 80])
 
 
+@pytest.mark.parametrize("form", ["idx", "track_id", "mmpose 1", "mmpose 0"])
+def test_track_ids_of_a_file_say_who_is_who(tmp_path, form):
+    """Two change places between two frames, which nobody could tell but for the ids."""
+    places = [[(100.0, 4), (300.0, 9)], [(100.0, 9), (300.0, 4)]]
+    points = {x: [[x + joint, 50.0 + joint] for joint in range(17)] for x in (100.0, 300.0)}
+    scores = {4: [0.9] * 17, 9: [0.5] * 17}
+    if form in ("idx", "track_id"):
+        flat = {(x, who): np.column_stack([points[x], scores[who]]).ravel().tolist() for x in points for who in scores}
+        ids = {4: 4.0, 9: [9]}  # as AlphaPose writes them
+        content = [
+            {"image_id": f"{frame}.jpg", "keypoints": flat[place], form: ids[place[1]]}
+            for frame, people in enumerate(places)
+            for place in people
+        ]
+    elif form == "mmpose 1":
+        content = [
+            {"frame_id": frame, "instances": [
+                {"keypoints": points[x], "keypoint_scores": scores[who], "track_id": who} for x, who in people
+            ]}
+            for frame, people in enumerate(places)
+        ]  # fmt: skip
+    else:
+        content = [
+            [{"keypoints": np.column_stack([points[x], scores[who]]).tolist(), "track_id": who} for x, who in people]
+            for people in places
+        ]
+    assert read(tmp_path, content)["keypoint"][:, :, 0, 0].tolist() == [[100, 300], [300, 100]]
+    assert read(tmp_path, content, "stgcn")["keypoint"][:, :, 0, 0].tolist() == [[100, 100], [300, 300]]
+
+
 def edit(content, change):
     content = json.loads(json.dumps(content))
     change(content)

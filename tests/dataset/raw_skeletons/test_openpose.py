@@ -126,6 +126,19 @@ def test_two_files_of_one_frame(tmp_path):
         read(find(tmp_path).samples[0])
 
 
+@pytest.mark.parametrize("ids, expected", [([-1, -1], [[1, 1], [500, 500]]), ([3, 8], [[1, 500], [500, 1]])])
+def test_person_ids_say_who_is_who_unless_they_are_minus_one(tmp_path, ids, expected):
+    for frame, places in enumerate([(1.0, 500.0), (500.0, 1.0)]):
+        people = [
+            {"person_id": [who], "pose_keypoints_2d": [place, place, score] * 25}
+            for who, place, score in zip(ids, places, (0.9, 0.8), strict=True)
+        ]
+        path = tmp_path / f"a_{frame}_keypoints.json"
+        path.write_text(json.dumps({"people": people}))
+    annotation = read(RawSample("a", str(tmp_path), 0))
+    assert annotation["keypoint"][:, :, 0, 0].tolist() == expected
+
+
 def test_sets_without_anybody(tmp_path):
     write(tmp_path, "Wave/a_g01", [[], []])
     with pytest.raises(ValueError, match="a_g01_000000000000_keypoints.json' and 1 more files show no person"):
