@@ -5,7 +5,8 @@
     python skeleton2pkl.py ucla all_sqe --out data/ucla.pkl                      Northwestern-UCLA
     python skeleton2pkl.py kinetics kinetics-skeleton --out data/kinetics.pkl    the json files of ST-GCN
     python skeleton2pkl.py npy folder --layout openpose25 --out data/own.pkl     train_data.npy, train_label.pkl, ...
-    python skeleton2pkl.py coco folder --image_size 1920x1080 --out data/own.pkl     MMPose, PaddleDetection
+    python skeleton2pkl.py coco folder --image_size 1920x1080 --out data/own.pkl     MMPose, AlphaPose, PaddleDetection
+    python skeleton2pkl.py coco folder --persons 4 --out data/own.pkl            more than two persons of each video
     python skeleton2pkl.py coco folder --out data/own.pkl                        what tools/find_poses.py wrote
     python skeleton2pkl.py openpose folder --out data/own.pkl                    <Class>/<video>/*_keypoints.json
     python skeleton2pkl.py mediapipe folder --out data/own.pkl                   <Class>/<video>.csv
@@ -33,9 +34,10 @@ from common.output_lock import only_maker
 from common.processes import run_jobs, write_failures
 from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
-from dataset.raw_skeletons.persons import PERSONS
-from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet
-from dataset.splits import describe_balance
+from dataset.raw_skeletons.frames import FOUND, find_videos, parse_first_frame
+from dataset.raw_skeletons.persons import MAX_PERSONS, PERSONS
+from dataset.raw_skeletons.samples import NOTES, EmptyBodiesError, RawSample, RawSet
+from dataset.splits import describe_balance, describe_leaks
 from layouts import get_layout
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads
@@ -48,6 +50,8 @@ FORMATS_OF = {  # flag -> the formats it is for
     "classes": (*NTU, *CUSTOM, "npy", "pkl"),
     "layout": (*CUSTOM, "npy", "pkl"),
     "persons": ("kinetics", "coco", "openpose"),
+    "first_frame": ("coco", "mediapipe"),
+    "videos": ("coco", "mediapipe"),
     "image_size": ("coco", "openpose"),
     "val_ratio": CUSTOM,
     "seed": CUSTOM,
@@ -71,7 +75,20 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("--bodies", choices=list(BODIES), default="pyskl", help="how persons are chosen (NTU)")
     parser.add_argument("--train_subjects", type=parse_numbers, help="performers of xsub_train, such as 4,5,6 (NTU)")
     parser.add_argument(
-        "--persons", choices=list(PERSONS), help="who is who in 2-D; default: matched, kinetics: sorted"
+        "--persons",
+        type=parse_persons,
+        default=(None, MAX_PERSONS),
+        help=f"who is who in 2-D ({', '.join(PERSONS)}; default: matched, kinetics: sorted), or how many persons are "
+        f"kept (default: {MAX_PERSONS}), or both, such as sorted,5",
+    )
+    parser.add_argument(
+        "--first_frame",
+        type=parse_first_frame,
+        help=f"number of a video's first frame, or {FOUND}: the first with somebody; default: 0, or 1 where that is "
+        "the least (COCO results, AlphaPose, PaddleDetection, MediaPipe)",
+    )
+    parser.add_argument(
+        "--videos", help="folder of the videos, to count the frames after the last with somebody (as above)"
     )
     parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
     parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, where no file says it")
@@ -87,7 +104,20 @@ def parse_flags(argv: list[str] | None):
     for flag, formats in FORMATS_OF.items():
         if getattr(args, flag) != parser.get_default(flag) and args.format not in formats:
             parser.error(f"--{flag} is for {', '.join(formats)}, not for {args.format}")
+    args.persons, args.num_persons = args.persons
     return args
+
+
+def parse_persons(text: str) -> tuple[str | None, int]:
+    """Read who is who, a key of `PERSONS` or None, and how many persons are kept, from a command line."""
+    words = [word.strip() for word in text.split(",")]
+    methods = [word for word in words if word in PERSONS]
+    numbers = [int(word) for word in words if word.isascii() and word.isdecimal() and int(word) > 0]
+    if len(methods) > 1 or len(numbers) > 1 or len(methods) + len(numbers) != len(words):
+        raise argparse.ArgumentTypeError(
+            f"expected {' or '.join(PERSONS)}, a number from 1, or both, such as matched,3; got '{text}'"
+        )
+    return (methods or [None])[0], (numbers or [MAX_PERSONS])[0]
 
 
 def parse_numbers(text: str) -> tuple[int, ...]:
@@ -101,6 +131,8 @@ def main(argv: list[str] | None = None) -> int:
     """Read all samples, write the pkl and a report."""
     args = parse_flags(argv)
     raw_set = FORMATS[args.format].find_samples(args)
+    if args.videos:
+        raw_set.samples = find_videos(raw_set.samples, args.videos)
     with only_maker(args.out, "--out"):
         return write_skeletons(raw_set, args)
 
@@ -108,19 +140,22 @@ def main(argv: list[str] | None = None) -> int:
 def write_skeletons(raw_set: RawSet, args) -> int:
     """Read all samples that `find_samples` found, write the pkl and a report; return the exit status."""
     num_joints = get_layout(raw_set.layout).num_joints if raw_set.layout else None
-    annotations, failed = raw_set.annotations, raw_set.failed
+    annotations, failed, notes = raw_set.annotations, raw_set.failed, []
     if annotations is None:
-        annotations, failed = read_all(raw_set.samples, args)
+        annotations, failed, notes = read_all(raw_set.samples, args)
     stem = os.path.splitext(args.out)[0]
     skipped = {**raw_set.skipped, **{name: reason for name, (_, reason) in failed.items()}}
     write_failures(skipped, f"{stem}_skipped.csv")
     if not annotations:
-        raise ValueError(f"no good sample in '{args.raw}'; '{stem}_skipped.csv' says what is wrong with each")
+        reason = next(iter(skipped.values()), "it holds none")
+        raise ValueError(
+            f"no good sample in '{args.raw}'; '{stem}_skipped.csv' says what is wrong with each, the first: {reason}"
+        )
     check_joints_and_labels(annotations, raw_set, num_joints)
     content = assemble(annotations, raw_set)
     dump_pickle(content, args.out)
     shutil.rmtree(name_parts_folder(args.out), ignore_errors=True)
-    lines = describe(content, raw_set, failed, args)
+    lines = [*describe(content, raw_set, failed, args), *describe_notes(notes)]
     with write_atomically(f"{stem}_report.txt", "w") as file:
         file.writelines(line + "\n" for line in lines)
     print("\n".join(lines))
@@ -132,11 +167,12 @@ def name_parts_folder(out: str) -> str:
     return f"{out}.parts"
 
 
-def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tuple[str, str]]]:
+def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tuple[str, str]], list[dict]]:
     """Read all samples, several batches at a time, except those that an earlier run has read.
 
     Returns:
-        the annotations in the order of `samples`, and (kind, reason) of each sample that has none, by name.
+        the annotations in the order of `samples`, (kind, reason) of each sample that has none, by name, and the `NOTES`
+        of those that have some.
     """
     folder = name_parts_folder(args.out)
     make_folder(folder)
@@ -150,12 +186,17 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
             singles[batch.part] = batch
     batches = {part: batch for part, batch in batches.items() if part not in outcomes.failed}
     lost = run_jobs(read, singles, args.workers, "skeleton2pkl", unit="sample").failed if singles else {}
-    annotations, failed = {}, {singles[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()}
+    annotations, notes, failed = (
+        {},
+        [],
+        {singles[part].samples[0].name: ("damaged", reason) for part, reason in lost.items()},
+    )
     for part in [*batches, *(part for part in singles if part not in lost)]:
         content = load_pickle(part)
         annotations.update((annotation["frame_dir"], annotation) for annotation in content["annotations"])
         failed.update(content["failed"])
-    return [annotations[sample.name] for sample in samples if sample.name in annotations], failed
+        notes += content[NOTES]
+    return [annotations[sample.name] for sample in samples if sample.name in annotations], failed, notes
 
 
 def make_batches(samples: list[RawSample], folder: str, args, max_bytes: int) -> list[Batch]:
@@ -189,7 +230,8 @@ def read_batch(batch: Batch, args) -> None:
             failed[sample.name] = ("empty", str(error))
         except ValueError as error:
             failed[sample.name] = ("damaged", str(error))
-    dump_pickle({"annotations": annotations, "failed": failed}, batch.part)
+    notes = [annotation.pop(NOTES) for annotation in annotations if NOTES in annotation]
+    dump_pickle({"annotations": annotations, "failed": failed, NOTES: notes}, batch.part)
 
 
 def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints: int | None) -> None:
@@ -244,12 +286,21 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
         )
         balance = describe_balance([labels[name] for name in names], class_names)
         lines.append(f"split {split}: {len(names)} samples{shortfall}; {balance}")
+        lines += [f"  {line}" for line in describe_leaks(content["split"], split)]
     for kind in ("damaged", "empty"):
         reasons = [reason for found, reason in failed.values() if found == kind]
         lines += [f"  {kind}: {reason}" for reason in reasons[:3]]
     if failed or raw_set.skipped:
         lines.append(f"all {len(failed) + len(raw_set.skipped)} are named in {stem}_skipped.csv")
     return lines
+
+
+def describe_notes(notes: list[dict]) -> list[str]:
+    """Return a line for each thing that readers note: how often, and in how many samples."""
+    counts, num_samples = Counter(), Counter(what for note in notes for what in note)
+    for note in notes:
+        counts.update(note)
+    return [f"{what}: {count} in {num_samples[what]} samples" for what, count in counts.items()]
 
 
 def count_empty_frames(annotation: dict) -> int:

@@ -192,6 +192,16 @@ class _NoCall:
     __slots__ = ()
 
 
+class _Default(dict):
+    """Stand-in for a defaultdict, which is read as a dict."""
+
+    def __init__(self, *_factory: Any):
+        super().__init__()
+
+    def __setstate__(self, _state: Any) -> None:
+        """Ignore the state, which a defaultdict has none of."""
+
+
 class _Ordered(OrderedDict):
     """Stand-in for an OrderedDict, whose attributes a pickle could set."""
 
@@ -252,6 +262,7 @@ class _Replacement:
             return value, 1
         if id(value) not in self.done:
             result = OrderedDict(value) if isinstance(value, _Ordered) else value
+            result = dict(value) if isinstance(value, _Default) else result
             self.done[id(value)] = result, 0, value
             if isinstance(value, tuple):
                 result, count = self._replace_parts(value)
@@ -282,6 +293,7 @@ CONTAINERS = {kind.__name__: kind for kind in (bytearray, bytes, dict, frozenset
 PLAIN_PARTS = {
     ("_codecs", "encode"): _encode_latin1,
     ("collections", "OrderedDict"): _Ordered,
+    ("collections", "defaultdict"): _Default,
     ("numpy", "ndarray"): _NoCall(),
     ("numpy", "dtype"): _Dtype,
     **{

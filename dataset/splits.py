@@ -279,3 +279,20 @@ def name_videos(videos: dict[tuple[str, str], str]) -> dict[tuple[str, str], str
     """Name each video without its class, as in UCF-101, unless a video of another class has the same name."""
     count = Counter(video for _, video in videos)
     return {key: path.split("/", 1)[1] if count[key[1]] == 1 else path for key, path in videos.items()}
+
+
+def describe_leaks(splits: dict[str, list[str]], split: str) -> list[str]:
+    """Describe the samples of a split that are in another one of the same protocol too, such as train1 and test1."""
+
+    def strip_role(name: str) -> str:
+        return re.sub(r"train(ing)?|valid(ation)?|val|test(ing)?|eval|dev", "*", str(name).lower(), count=1)
+
+    members, lines = set(splits[split]), []
+    for other, names in splits.items():
+        common = sorted(members.intersection(names)) if strip_role(other) == strip_role(split) else []
+        if common and other != split:
+            lines.append(
+                f"{len(common)} samples of split '{split}' are in '{other}' too, first '{common[0]}', so that a score "
+                "is too good; take them out of one"
+            )
+    return lines

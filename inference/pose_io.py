@@ -4,23 +4,27 @@ Their labels are not read, so that they need none.
 """
 
 import argparse
+import logging
 import os
 
 import numpy as np
 
 from dataset.names import NameIndex
-from dataset.raw_skeletons import coco, mediapipe, ntu, openpose
-from dataset.raw_skeletons.samples import RawSample
+from dataset.raw_skeletons import coco, kinetics, mediapipe, ntu, openpose, ucla
+from dataset.raw_skeletons.json_file import JsonFile
+from dataset.raw_skeletons.persons import MAX_PERSONS
+from dataset.raw_skeletons.samples import NOTES, RawSample
 from inference.input_paths import find_inputs
 from layouts import LAYOUTS, Layout
 from reader import skeleton_pkl
 from reader.rgbpose import NTU_SUFFIX
 
 PKL = ".pkl"
-READ_SAMPLE = {".json": coco.read_sample, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}
-RAW_LAYOUTS = {".json": "coco17", ".csv": "mediapipe33", ".skeleton": "ntu25"}
+READ_SAMPLE = {".json": None, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}  # json: see _choose_reader
+RAW_LAYOUTS = {".csv": "mediapipe33", ".skeleton": "ntu25"}
 KNOWN_FORMS = (
-    "a skeleton pkl, a .json of COCO key points, a .csv of MediaPipe, an NTU .skeleton or a folder of OpenPose"
+    "a skeleton pkl, a .json of COCO key points, N-UCLA or Kinetics-skeleton, a .csv of MediaPipe, an NTU .skeleton or "
+    "a folder of OpenPose"
 )
 
 
@@ -75,12 +79,22 @@ def read_annotations(
             f"its joints are those of layout {stated}, the network was trained on {layout.name}; give key points of "
             "that layout"
         )
-    counts = {np.shape(each["keypoint"])[2] for each in annotations if np.ndim(each["keypoint"]) == 4}
+    counts = {_count_joints(each) for each in annotations} - {None}
     if counts and layout.num_joints not in counts:
         raise ValueError(_describe_wrong_joints(min(counts), layout))
     return [
-        (str(each["frame_dir"]), {**each, "img_shape": each.get("img_shape") or image_size}) for each in annotations
+        (
+            str(each["frame_dir"]),
+            {**each, "img_shape": image_size if each.get("img_shape") is None else each["img_shape"]},
+        )
+        for each in annotations
     ]
+
+
+def _count_joints(annotation: dict) -> int | None:
+    """Return the number of joints, where the key points have the right form."""
+    keypoint = annotation["keypoint"]
+    return keypoint.shape[2] if isinstance(keypoint, np.ndarray) and keypoint.ndim == 4 else None
 
 
 def _describe_wrong_joints(count: int, layout: Layout) -> str:
@@ -101,36 +115,55 @@ def _select_split(content: dict, split: str | None) -> list:
     missing = [name for name in splits[split] if name not in by_name]
     if missing or not splits[split]:
         what = f"names '{missing[0]}', which has no annotation" if missing else "is empty"
-        raise ValueError(f"split '{split}' {what}; run skeleton2pkl.py again")
+        raise ValueError(f"split '{split}' {what}; {skeleton_pkl.ADVICE}")
     return [by_name[name] for name in splits[split]]
 
 
 def _read_raw(path: str, image_size: tuple | None) -> tuple:
     """Return the layout and the annotation of a file with one recording, or of a folder of OpenPose."""
-    options = argparse.Namespace(persons=None, bodies="pyskl", image_size=image_size)
+    options = argparse.Namespace(
+        persons=None, num_persons=MAX_PERSONS, bodies="pyskl", image_size=image_size, first_frame=None, layout=None
+    )
     name, suffix = os.path.splitext(os.path.basename(os.path.abspath(path)))
     if os.path.isdir(path):
         if not _is_openpose_folder(path):
             raise ValueError(f"the folder holds no key points; give {KNOWN_FORMS}")
-        annotation = openpose.read_sample(RawSample(name + suffix, path, 0), options)
-        return openpose.LAYOUTS[annotation["keypoint"].shape[2]], annotation
-    if suffix.lower() not in READ_SAMPLE:
+        name, layout, read_sample = name + suffix, None, openpose.read_sample
+    elif suffix.lower() not in READ_SAMPLE:
         raise ValueError(f"not known as a file of key points; give {KNOWN_FORMS}")
-    return RAW_LAYOUTS[suffix.lower()], READ_SAMPLE[suffix.lower()](RawSample(name, path, 0), options)
+    else:
+        layout, read_sample = _choose_reader(path, suffix.lower())
+    annotation = read_sample(RawSample(name, path), options)
+    for what, count in annotation.pop(NOTES, {}).items():
+        logging.warning(f"{path}: {what}: {count}")
+    return layout or openpose.LAYOUTS[annotation["keypoint"].shape[2]], annotation
+
+
+def _choose_reader(path: str, suffix: str) -> tuple:
+    """Return the layout of a file of one recording, and the function that reads it."""
+    if suffix != ".json":
+        return RAW_LAYOUTS[suffix], READ_SAMPLE[suffix]
+    content = JsonFile(path).content
+    keys = content.keys() if isinstance(content, dict) else ()
+    if "skeletons" in keys:
+        return "ucla20", ucla.read_sample
+    return ("openpose18", kinetics.read_sample) if "data" in keys else ("coco17", coco.read_sample)
 
 
 def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl.Recording:
     """Check an annotation; its label becomes 0.
 
     Raises:
-        ValueError: arrays of another shape, joints that the network does not know, or no person in any frame.
+        ValueError: arrays of another shape or with values that cannot be, joints that the network does not know, or no
+            person in any frame.
     """
-    shape = np.shape(annotation["keypoint"])
-    if len(shape) == 4 and shape[2] != layout.num_joints:
-        raise ValueError(_describe_wrong_joints(shape[2], layout))
-    recording = skeleton_pkl.make_recording(where, {**annotation, "label": 0}, layout)
+    count = _count_joints(annotation)
+    if count not in (None, layout.num_joints):
+        raise ValueError(_describe_wrong_joints(count, layout))
+    recording = skeleton_pkl.make_recording(where, annotation, layout, needs_label=False)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
         raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")
+    recording.check()
     return recording
 
 

@@ -219,8 +219,8 @@ class SkeletonSource:
 
 def _select_scored_persons(recording: Recording, reader) -> tuple:
     """Return the key points and scores of the persons that the network sees."""
-    score = None if recording.score is None else recording.score[: reader.num_persons]
-    return recording.keypoint[: reader.num_persons], score
+    persons = recording.choose_persons(reader.num_persons)
+    return recording.keypoint[persons], None if recording.score is None else recording.score[persons]
 
 
 # Videos with key points.

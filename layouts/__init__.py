@@ -5,15 +5,18 @@ The files of `layouts/` are known by name (`LAYOUTS`), any other by its path.
 
 import functools
 import pathlib
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 
 from common.suggestions import suggest
 from common.text_files import load_yaml, read_text, show_value
-from layouts.checks import check_layout
+from layouts.checks import check_layout, check_sides
 from layouts.layout import Layout
 
 FOLDER = pathlib.Path(__file__).resolve().parent
+RIGHT = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+LEFT = r"left|Left|LEFT|(?<![^\W_])[lL](?![^\W_])"  # a single letter is a word by itself
 NAMES = ("ntu25", "ntu25_star", "coco17", "openpose18", "openpose25", "ucla20", "hdm05", "mediapipe33")
 
 
@@ -84,6 +87,8 @@ def _build(name: str, text) -> Layout:
             "list the joints as `joints:`, or name a layout to start from as `like: coco17`, one of the two"
         )
     found = _build_joints(text["joints"]) if "joints" in text else dict(vars(_find_like(text["like"])))
+    if "joints" in text and "pairs" not in text:
+        check_sides(found["joints"], found["pairs"])
     find = functools.partial(_find_joint, joints=found["joints"])
     for key in ("pairs", "edges", "vector_edges"):
         if key in text:
@@ -125,15 +130,12 @@ def _build_joints(rows):
         raise ValueError(f"joint '{next(name for name in joints if joints.count(name) > 1)}' is listed twice")
     parents = tuple(_find_joint(row[1], joints) for row in rows)
     bones = tuple((joint, parent) for joint, parent in enumerate(parents) if joint != parent)
-    mirrored = [name.replace("left_", "right_", 1) for name in joints]
-    pairs = (
-        (joint, joints.index(name)) for joint, name in enumerate(mirrored) if name != joints[joint] and name in joints
-    )
+    pairs = find_pairs(joints)
     roots = [joint for joint, parent in enumerate(parents) if joint == parent]
     return {
         "joints": joints,
         "parents": parents,
-        "pairs": tuple(pairs),
+        "pairs": pairs,
         "edges": bones,
         "centre": roots[0] if roots else 0,
         "parts": {},
@@ -141,6 +143,16 @@ def _build_joints(rows):
         "vector_edges": bones,
         "positions": tuple(tuple(row[2:]) for row in rows if len(row) == 4),
     }
+
+
+def find_pairs(joints: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Pair the joints whose names differ in left and right alone, in any case, or in the words l and r."""
+    pairs = []
+    for joint, name in enumerate(joints):
+        other = re.sub(LEFT, lambda match: RIGHT[match[0]], name, count=1)
+        if other != name and other in joints:
+            pairs.append((joint, joints.index(other)))
+    return tuple(pairs)
 
 
 def _build_edges(edges, what, find):

@@ -1,6 +1,10 @@
 """What every layout must fulfil."""
 
+import re
+
 from layouts.layout import Layout
+
+SIDE = r"(?<![a-z])(left|right)(?![a-z])"  # as a word by itself, in any case
 
 
 def check_layout(layout: Layout) -> None:
@@ -14,6 +18,21 @@ def check_layout(layout: Layout) -> None:
     _check_tree(layout)
     _check_edges(layout)
     _check_pairs(layout)
+
+
+def check_sides(joints: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
+    """Refuse joints of a side, by their names, that are in no pair: a mirrored body would keep them on their side.
+
+    Raises:
+        ValueError: naming the first one.
+    """
+    paired = {joint for pair in pairs for joint in pair}
+    for joint, name in enumerate(joints):
+        if joint not in paired and re.search(SIDE, name, re.IGNORECASE):
+            raise ValueError(
+                f"joint '{name}': no other joint has its name with the other side; name both alike, such as left_hand "
+                "and right_hand, or list all pairs as `pairs: [[left, right]]`, an empty list for none"
+            )
 
 
 def _check_indices(layout: Layout) -> None:
@@ -44,8 +63,9 @@ def _check_pairs(layout: Layout) -> None:
     for index, name in enumerate(names):
         if sum(pair.count(index) for pair in layout.pairs) > 1:
             raise ValueError(f"pairs: joint '{name}' stands there twice")
+    bones = {frozenset(bone) for bone in layout.bones}
     for joint, parent in layout.bones:
-        if layout.parents[order[joint]] != order[parent]:
+        if {order[joint], order[parent]} not in bones:  # the bone between both sides is its own image, either way round
             raise ValueError(
                 f"pairs: '{names[joint]}' hangs from '{names[parent]}', so '{names[order[joint]]}' must hang from "
                 f"'{names[order[parent]]}', not from '{names[layout.parents[order[joint]]]}'"

@@ -4,9 +4,9 @@ The one input of a sample is `pose`, float32 (views, M, T, V, 4): x and y in pix
 views. `Heatmaps.prepare` draws the maps on the device, so that workers send key points only. The views of a sample are
 its clips in time order, with `flip` each followed by itself mirrored.
 
-A key point is missing if it is no finite number, is `MAX_DISTANCE` or more from the origin, or is exactly (0, 0): it
-draws nothing. A key point a little outside of the picture counts, and the box around the bodies includes it. A
-recording without any key point gives empty maps; one without persons or frames is damaged.
+A key point is missing if it is exactly (0, 0), or `MAX_DISTANCE` or more from the origin: it draws nothing. A key point
+a little outside of the picture counts, and the box around the bodies includes it. A recording without any key point
+gives empty maps; one without persons or frames, or with values that are no numbers, is damaged.
 """
 
 import functools
@@ -70,7 +70,7 @@ class Heatmaps(Recordings):
         test_clips: whose clips evaluation has, those of "mmaction2" or of "pyskl"; both spread them over the recording.
         num_clips: clips per recording in evaluation.
         flip: score each evaluation clip mirrored as well.
-        num_persons: persons of a clip; further ones are left out.
+        num_persons: persons of a clip, those with a body first; further ones are left out.
         short_size: the short side of the box around the bodies is scaled to it before `crop_size` is cut out.
         crop_size: side of the square that is drawn, in pixels; in evaluation it is cut from the centre.
         scales: of evaluation, instead of `short_size`: every clip is scored at each of these sizes.
@@ -176,15 +176,16 @@ class Heatmaps(Recordings):
 
     def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
         """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""
-        keypoint = recording.keypoint[: self.num_persons].astype(np.float32)
+        persons = recording.choose_persons(self.num_persons)
+        keypoint = recording.keypoint[persons].astype(np.float32)
         if keypoint.size == 0:
             num_persons, num_frames = recording.keypoint.shape[:2]
             raise DamagedSampleError(
                 f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
             )
         is_there = (np.abs(keypoint) < draw_heatmaps.MAX_DISTANCE).all(axis=3) & keypoint.any(axis=3)
-        score = is_there if recording.score is None else recording.score[: self.num_persons]
-        score = np.nan_to_num(score.astype(np.float32), posinf=0.0) * is_there
+        score = is_there if recording.score is None else recording.score[persons]
+        score = score.astype(np.float32) * is_there
         return np.where(is_there[..., None], keypoint, np.float32(0)), score
 
     def _choose_frames(self, num_frames: int, clip_len: int, rng: np.random.Generator | None) -> np.ndarray:
@@ -242,6 +243,7 @@ class Heatmaps(Recordings):
 
     def _check_entries(self) -> None:
         """Refuse recordings that no picture belongs to."""
+        self._log_persons_left_out()
         for recording in self.entries:
             where = f"{self.filelist}: '{recording.name}'"
             if recording.keypoint.shape[3] != 2:

@@ -1,11 +1,16 @@
 """What the readers of the skeleton pkl share: the recordings of one split as samples."""
 
+import logging
+
 import numpy as np
 
 from common.ranges import Count, NonNegative
 from layouts import get_layout
-from reader.fault_tolerant import FaultTolerantDataset
+from reader import skeleton_pkl
+from reader.fault_tolerant import DamagedSampleError, FaultTolerantDataset
 from reader.skeleton_pkl import Recording, read_split
+
+NUM_FIRST = 16  # recordings that are checked before anything is computed
 
 
 class Recordings(FaultTolerantDataset):
@@ -15,8 +20,8 @@ class Recordings(FaultTolerantDataset):
     where `rng` is None. The arguments are those of the readers.
     """
 
-    ADVICE = "run skeleton2pkl.py again"
-    CLASSES_ADVICE = "run skeleton2pkl.py again with --classes"
+    ADVICE = skeleton_pkl.ADVICE
+    CLASSES_ADVICE = "add them by `python skeleton2pkl.py pkl FILE --classes classInd.txt --out NEW`"
 
     def __init__(
         self,
@@ -41,6 +46,7 @@ class Recordings(FaultTolerantDataset):
         for recording in recordings:
             self._check_label(recording)
         self.entries = recordings * (repeat if mode == "train" else 1)
+        check_first(recordings)
 
     def find_class(self, index: int) -> int:
         """Return the label of a sample."""
@@ -62,8 +68,23 @@ class Recordings(FaultTolerantDataset):
         self.filelist, self.entries = filelist, recordings
         self._check_entries()
 
+    def _log_persons_left_out(self) -> None:
+        """Log how many persons are left out because a clip has `num_persons`."""
+        crowded = {id(each): each for each in self.entries if len(each.keypoint) > self.num_persons}
+        counts = [int(each.keypoint.any(axis=(1, 2, 3)).sum()) - self.num_persons for each in crowded.values()]
+        left_out = [count for count in counts if count > 0]
+        if left_out:
+            logging.getLogger().info(
+                f"{self.filelist}: {sum(left_out)} persons of {len(left_out)} recordings are left out, as "
+                f"READER.num_persons is {self.num_persons}"
+            )
+
     def _read_sample(self, index: int, rng: np.random.Generator | None) -> dict:
         recording = self.entries[index]
+        try:
+            recording.check()
+        except ValueError as error:
+            raise DamagedSampleError(str(error)) from None
         return {"inputs": self._read_inputs(recording, rng), "label": recording.label, "name": recording.name}
 
     def _check_label(self, recording: Recording) -> None:
@@ -73,3 +94,20 @@ class Recordings(FaultTolerantDataset):
                 f"{self.filelist}: '{recording.name}' has label {recording.label}, expected {expected}; correct "
                 "MODEL.num_classes"
             )
+
+
+def check_first(recordings: list[Recording]) -> None:
+    """Check some recordings, evenly spread; refuse the set if none of them is good.
+
+    Raises:
+        ValueError: what is wrong with the last one.
+    """
+    fault = None
+    for index in np.linspace(0, len(recordings) - 1, min(NUM_FIRST, len(recordings))).astype(int):
+        try:
+            recordings[index].check()
+            return
+        except ValueError as error:
+            fault = error
+    if fault is not None:
+        raise fault

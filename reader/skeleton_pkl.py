@@ -6,16 +6,20 @@ that all processes share one copy in memory.
 
 import logging
 import os
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
-from common.text_files import refuses_damage, show_value
+from common.text_files import SURPRISES, refuses_damage
+from dataset.skeleton_checks import MAX_VALUE, check_annotation, check_units, check_values
+from dataset.splits import describe_leaks
 from layouts import LAYOUTS, Layout
 
 GIB = 2**30
 REQUIRED = ("frame_dir", "label", "keypoint")  # fields of an annotation
+ADVICE = "correct the file; `python skeleton2pkl.py pkl FILE --out NEW` says what is wrong with each sample"
 
 
 @dataclass
@@ -23,6 +27,7 @@ class Recording:
     """One annotation; the arrays are those of the file, float16 stays float16.
 
     Attributes:
+        where: its file and its name, for messages.
         name: the sample's name (`frame_dir`).
         label: class id.
         keypoint: (M, T, V, C): persons, frames, joints, two or three coordinates.
@@ -35,6 +40,26 @@ class Recording:
     keypoint: np.ndarray
     score: np.ndarray | None
     img_shape: tuple | None
+    where: str = ""
+    is_checked: bool = False
+
+    def check(self) -> None:
+        """Check the values of the arrays, once.
+
+        Raises:
+            ValueError: values that are not finite or not in the unit that they should be in.
+        """
+        if not self.is_checked:
+            check_values(self.where, self.keypoint, MAX_VALUE, "coordinates")
+            if self.score is not None:
+                check_values(self.where, self.score, MAX_VALUE, "score")
+            check_units(self.where, self.keypoint, self.score, self.img_shape)
+            self.is_checked = True
+
+    def choose_persons(self, num_persons: int | None = None) -> np.ndarray:
+        """Return the rows of the persons to look at: those with a body first, in their order."""
+        is_there = self.keypoint.any(axis=(1, 2, 3))
+        return np.argsort(~is_there, kind="stable")[:num_persons]
 
 
 @refuses_damage
@@ -64,10 +89,11 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
             f"{path}: the joints are those of layout {stated}, not {layout.name}; set READER.layout={stated}"
         )
     found = {annotation["frame_dir"]: annotation for annotation in content["annotations"]}
+    check_names(path, split, content, found)
     missing = [name for name in splits[split] if name not in found]
     if missing or not splits[split]:
         what = f"names {len(missing)} samples that have no annotation, first '{missing[0]}'" if missing else "is empty"
-        raise ValueError(f"{path}: split '{split}' {what}; run skeleton2pkl.py again")
+        raise ValueError(f"{path}: split '{split}' {what}; {ADVICE}")
     names = content.get("class_names")
     recordings = [make_recording(f"{path}: '{name}'", found[name], layout) for name in splits[split]]
     return recordings, None if names is None else [str(name) for name in names]
@@ -91,64 +117,81 @@ def _load(path: str, required: tuple) -> dict:
     for index, annotation in enumerate(content["annotations"]):
         lacking = set(required) - (annotation if isinstance(annotation, dict) else {}).keys()
         if lacking:
-            raise ValueError(
-                f"{path}: annotation {index} lacks {', '.join(sorted(lacking))}; run skeleton2pkl.py again"
-            )
+            raise ValueError(f"{path}: annotation {index} lacks {', '.join(sorted(lacking))}; {_advise(annotation)}")
     return content
 
 
-def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
-    """Make a recording of an annotation that has the `REQUIRED` fields.
+def _advise(annotation) -> str:
+    """Return what to do about an annotation that lacks a field."""
+    if isinstance(annotation, dict) and "raw_file" in annotation:
+        return "its key points are in another file ('raw_file'): read each into 'keypoint' and write the pkl again"
+    return ADVICE
+
+
+def check_names(path: str, split: str, content: dict, found: dict) -> None:
+    """Refuse names that stand twice, in the split or with two labels; log samples that are in a related split too.
 
     Raises:
-        ValueError: arrays of another shape or layout, a label that is no whole number.
+        ValueError: naming the first one.
     """
-    shape, score = np.shape(annotation["keypoint"]), annotation.get("keypoint_score")
-    if len(shape) != 4 or shape[3] not in (2, 3):
-        raise ValueError(f"{where}: keypoint is of shape {shape}, expected (persons, frames, joints, 2 or 3)")
-    if shape[2] != layout.num_joints:
-        fitting = [name for name in LAYOUTS if LAYOUTS[name].num_joints == shape[2]]
+    splits, members = content["split"], set(content["split"][split])
+    if len(members) < len(splits[split]):
+        name, count = Counter(splits[split]).most_common(1)[0]
+        raise ValueError(f"{path}: split '{split}' names '{name}' {count} times; name each sample once")
+    for line in describe_leaks(splits, split):
+        logging.getLogger().warning(f"{path}: {line}")
+    if len(found) < len(content["annotations"]):
+        for annotation in content["annotations"]:
+            name, label = annotation["frame_dir"], annotation.get("label")
+            if name in members and label != found[name].get("label"):
+                raise ValueError(
+                    f"{path}: '{name}' has two annotations, of label {label} and {found[name].get('label')}; give each "
+                    "sample a name of its own (frame_dir)"
+                )
+
+
+def make_recording(where: str, annotation: dict, layout: Layout, needs_label: bool = True) -> Recording:
+    """Make a recording of an annotation that has the `REQUIRED` fields.
+
+    Args:
+        needs_label: False: the label becomes 0.
+
+    Raises:
+        ValueError: see `check_annotation`; another number of joints than the layout's.
+    """
+    annotation = check_annotation(where, annotation, needs_label)
+    keypoint, score = annotation["keypoint"], annotation.get("keypoint_score")
+    if keypoint.shape[2] != layout.num_joints:
+        fitting = [name for name in LAYOUTS if LAYOUTS[name].num_joints == keypoint.shape[2]]
         advice = f"set READER.layout={fitting[0]}" if fitting else "give READER.layout a yaml file that describes them"
-        raise ValueError(f"{where}: {shape[2]} joints, layout {layout.name} has {layout.num_joints}; {advice}")
-    if score is not None and np.shape(score) != shape[:3]:
-        raise ValueError(f"{where}: keypoint_score is of shape {np.shape(score)}, expected {shape[:3]}")
-    label, length = annotation.get("label"), annotation.get("total_frames")
-    if not isinstance(label, (int, np.integer)):
-        raise ValueError(f"{where}: label is {show_value(label)}, expected one whole number; run skeleton2pkl.py again")
-    return Recording(
-        str(annotation["frame_dir"]),
-        int(label),
-        np.asarray(annotation["keypoint"])[:, :length],
-        None if score is None else np.asarray(score)[:, :length],
-        annotation.get("img_shape"),
-    )
+        raise ValueError(f"{where}: {keypoint.shape[2]} joints, layout {layout.name} has {layout.num_joints}; {advice}")
+    name = str(annotation["frame_dir"])
+    return Recording(name, annotation["label"], keypoint, score, annotation.get("img_shape"), where)
 
 
 def _map(path: str, required: tuple) -> dict:
-    """Return the content of a pkl with memory-mapped arrays; unpack it first if that is not done yet."""
-    index_path, state = f"{path}.index", os.stat(path)
+    """Return the content of a pkl with memory-mapped arrays; unpack it first if that is not done, or is damaged."""
+    state = os.stat(path)
     stamp = [state.st_size, state.st_mtime_ns]
     try:
-        content = _read_index(index_path, path, stamp)
-    except ValueError as error:
-        logging.warning(f"{error}: it is made anew from '{path}'")
-        content = None
-    if content is None:
-        _unpack(path, index_path, stamp, required)
-        content = _read_index(index_path, path, stamp)
-    return content
+        return _open_unpacked(path, stamp)
+    except (EOFError, OSError, *SURPRISES):
+        _unpack(path, f"{path}.index", stamp, required)
+    return _open_unpacked(path, stamp)
 
 
-@refuses_damage
-def _read_index(index_path: str, path: str, stamp: list) -> dict | None:
-    """Return the content of a pkl by its index, or None if there is none of that stamp."""
-    if not os.path.exists(index_path) or not os.path.exists(f"{path}.npy"):
-        return None
-    stored = load_pickle(index_path)
-    if stored["stamp"] != stamp:
-        return None
-    content = stored["content"]
-    numbers = np.load(f"{path}.npy", mmap_mode="r", allow_pickle=False)
+def _open_unpacked(path: str, stamp: list) -> dict:
+    """Open what `_unpack` wrote.
+
+    Raises:
+        EOFError, OSError, one of SURPRISES: it is of another pkl, damaged, or not there.
+    """
+    index = load_pickle(f"{path}.index")
+    if index["stamp"] != stamp:
+        raise ValueError(f"{path}.index is of an earlier {path}")
+    content, numbers = index["content"], np.load(f"{path}.npy", mmap_mode="r", allow_pickle=False)
+    if index["size"] != numbers.shape[0] or numbers.dtype not in (np.float16, np.float32):
+        raise ValueError(f"{path}.npy is of another size than {path}.index")
     for annotation in content["annotations"]:
         for key in ("keypoint", "keypoint_score"):
             if annotation.get(key) is not None:
@@ -162,9 +205,10 @@ def _unpack(path: str, index_path: str, stamp: list, required: tuple) -> None:
     content = _load(path, required)
     arrays, size = [], 0
     for annotation in content["annotations"]:
+        checked = check_annotation(f"{path}: '{annotation['frame_dir']}'", annotation, needs_label=False)
         for key in ("keypoint", "keypoint_score"):
             if annotation.get(key) is not None:
-                arrays.append(np.asarray(annotation[key]))
+                arrays.append(checked[key])
                 annotation[key] = (size, arrays[-1].shape)
                 size += arrays[-1].size
     dtype = np.float16 if all(array.dtype == np.float16 for array in arrays) else np.float32
@@ -173,4 +217,4 @@ def _unpack(path: str, index_path: str, stamp: list, required: tuple) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
             file.write(array.astype(dtype).tobytes())
-    dump_pickle({"stamp": stamp, "content": content}, index_path)
+    dump_pickle({"stamp": stamp, "size": size, "content": content}, index_path)

@@ -48,7 +48,7 @@ class Skeletons(Recordings):
         clip_len: frames of a clip.
         test_clips: whose clips evaluation has with sampling "uniform", those of "pyskl" or of "mmaction2".
         num_clips: clips per recording in evaluation.
-        num_persons: persons of a clip; missing ones are zeros, further ones are left out.
+        num_persons: persons of a clip, those with a body first; missing ones are zeros, further ones are left out.
         padding: fills a "window" or "pad" clip that is longer than the recording: "zero" frames, or the recording again
             ("loop").
         crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, or [least, greatest]
@@ -164,16 +164,18 @@ class Skeletons(Recordings):
         return {"skeleton": self._stack_views(views)}
 
     def _clean(self, recording: Recording) -> np.ndarray:
-        """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score."""
-        where, stored = f"{self.filelist}: '{recording.name}'", recording.keypoint
-        if stored.size == 0:
-            raise DamagedSampleError(f"{where} has {len(stored)} persons in {stored.shape[1]} frames, expected some")
+        """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score; persons with a body come first."""
+        if recording.keypoint.size == 0:
+            num_persons, num_frames = recording.keypoint.shape[:2]
+            raise DamagedSampleError(
+                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
+            )
+        persons = recording.choose_persons()
+        stored = recording.keypoint[persons]
         keypoint = np.empty((*stored.shape[:3], 3), np.float32)
         keypoint[..., : stored.shape[3]] = stored
         if stored.shape[3] == 2:
-            keypoint[..., 2] = transforms.find_present(stored) if recording.score is None else recording.score
-        if not np.isfinite(keypoint.sum()):
-            raise DamagedSampleError(f"{where} has coordinates that are not finite numbers; run skeleton2pkl.py again")
+            keypoint[..., 2] = transforms.find_present(stored) if recording.score is None else recording.score[persons]
         return keypoint
 
     def _normalize(self, keypoint: np.ndarray, img_shape: tuple | None) -> np.ndarray:
@@ -298,6 +300,7 @@ class Skeletons(Recordings):
 
     def _check_entries(self) -> None:
         """Refuse recordings that the normalisation does not work for."""
+        self._log_persons_left_out()
         for recording in self.entries:
             where = f"{self.filelist}: '{recording.name}'"
             if recording.keypoint.shape[3] != self.num_coordinates:

@@ -314,7 +314,7 @@ def test_bad_recordings_are_named_and_the_others_are_predicted(tmp_path, capsys)
         "poses.pkl 'nobody': FAILED: no persons: not one key point in its 20 frames",
         "poses.pkl 'zeros': FAILED: no persons: not one key point in its 20 frames",
         "poses.pkl 'nans': FAILED: no persons",
-        "poses.pkl 'scores': FAILED: poses.pkl 'scores': keypoint_score is of shape (1, 20, 16), expected (1, 20, 17)",
+        "poses.pkl 'scores': FAILED: poses.pkl 'scores': keypoint_score is of the shape (1, 20, 16), float64, expected",
         "poses.pkl 'deep': FAILED: poses.pkl: 'deep' has 3 coordinates, heat maps need 2",
         "poses.pkl 'other': FAILED: 25 joints, the network was trained on layout coco17, which has 17; give",
         "ntu.pkl: FAILED: 25 joints, the network was trained on layout coco17, which has 17; give",

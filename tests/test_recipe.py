@@ -155,13 +155,14 @@ def test_the_list_decides_the_number_of_classes(tmp_path, caplog):
 def test_a_skeleton_pkl_without_class_names_is_made_by_its_own_script(tmp_path, reader, caplog):
     config = read(tmp_path)
     config["READER"]["name"], config["TRAIN"]["filelist"] = reader, "ntu60.pkl"
-    with pytest.raises(
-        ValueError, match="ntu60.pkl names no classes; run skeleton2pkl.py again with --classes or set -o"
-    ):
+    message = (
+        "ntu60.pkl names no classes; add them by `python skeleton2pkl.py pkl FILE --classes .* --out NEW` or set -o"
+    )
+    with pytest.raises(ValueError, match=message):
         recipe.resolve_class_names(config, Named(None))
     config["MODEL"]["num_classes"] = 4
     recipe.resolve_class_names(config, Named(None))
-    assert "they are called 0 to 3; run skeleton2pkl.py again with --classes\n" in caplog.text
+    assert "they are called 0 to 3; add them by `python skeleton2pkl.py pkl FILE" in caplog.text
 
 
 def test_seeds_differ_by_epoch_and_repeat():

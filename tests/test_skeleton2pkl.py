@@ -198,6 +198,12 @@ def test_empty_frames_persons_and_lengths_are_counted(tmp_path, capsys):
     [
         (["ucla", "x", "--out", "y", "--bodies", "msg3d"], "--bodies is for ntu, ntu60, ntu120, not for ucla"),
         (["openpose", "x", "--out", "y", "--image_size", "9"], "expected WIDTHxHEIGHT, such as 1920x1080, got '9'"),
+        (
+            ["coco", "x", "--out", "y", "--persons", "best"],
+            "expected sorted or matched or stgcn, a number from 1, or both",
+        ),
+        (["coco", "x", "--out", "y", "--first_frame", "x"], "expected a number from 0, or found, got 'x'"),
+        (["ntu", "x", "--out", "y", "--persons", "3"], "--persons is for kinetics, coco, openpose, not for ntu"),
         (["ntu", "x", "--out", "y", "--train_subjects", "1,a"], "expected whole numbers with commas between them"),
         (["coco", "x", "--out", "y", "--val-ratio", "1"], "--val_ratio takes a share between 0 and 1"),
         (["ntu", "x", "--out", "y", "--body", "first"], "unknown flag '--body'; did you mean '--bodies'?"),
@@ -236,6 +242,52 @@ def test_own_sets(tmp_path, format_name, num_joints):
     assert {annotation["keypoint"].shape[:3] for annotation in content["annotations"]} == {(1, 4, num_joints)}
     groups = {split: {name[-3:] for name in names} for split, names in content["split"].items()}
     assert groups["train"] ^ groups["val"] == {"g01", "g02"}
+
+
+def write_crowd(root):
+    """Two samples; in one of them there are four persons."""
+    for group, places in ((1, (100, 300, 500, 700)), (2, (100,))):
+        path = root / "raw" / "Wave" / f"v_g0{group}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        results = [{"image_id": frame, "keypoints": [x, x, 1 - x / 1000] * 17} for frame in range(3) for x in places]
+        path.write_text(json.dumps(results))
+
+
+def test_persons_that_are_left_out_are_told_and_kept_on_demand(tmp_path, capsys):
+    write_crowd(tmp_path)
+    flags = ("--val_ratio", 0.5)
+    assert run(tmp_path, *flags, format_name="coco") == 0
+    assert "persons beyond the first 2 left out (--persons keeps more): 2 in 1 samples" in capsys.readouterr().out
+    for words, expected in (("3", 3), ("sorted,4", 4), ("matched,9", 4), ("stgcn", 2)):
+        assert run(tmp_path, *flags, "--persons", words, format_name="coco") == 0
+        annotation = load_pickle(tmp_path / "x.pkl")["annotations"][0]
+        assert annotation["keypoint"][:, 0, 0, 0].tolist() == [100, 300, 500, 700][:expected]
+        assert annotation.keys() == {"frame_dir", "label", "total_frames", "keypoint", "keypoint_score"}
+    assert "left out" not in capsys.readouterr().out.partition("x.pkl: 2 samples of 2")[0]
+
+
+def test_shares_of_the_picture_are_refused_with_what_to_do(tmp_path):
+    write_crowd(tmp_path)
+    for path in (tmp_path / "raw").rglob("*.json"):
+        results = json.loads(path.read_text())
+        path.write_text(json.dumps([{**each, "keypoints": [0.2, 0.3, 0.9] * 17} for each in results]))
+    message = (
+        "no good sample .*, the first: .*v_g01.json': v_g01: key points have x up to 0.2 and .*: they are shares of"
+    )
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, "--val_ratio", 0.5, "--image_size", "640x480", format_name="coco")
+
+
+def test_samples_of_two_splits_and_names_that_stand_twice_are_told(ntu, capsys):
+    assert run(ntu) == 0
+    content = load_pickle(ntu / "x.pkl")
+    content["split"] = {"train": [NAMES[0], NAMES[1], NAMES[0]], "val": [NAMES[1]]}
+    (ntu / "y.pkl").write_bytes(pickle.dumps(content))
+    assert skeleton2pkl.main(["pkl", str(ntu / "y.pkl"), "--out", str(ntu / "x.pkl")]) == 0
+    printed = capsys.readouterr().out
+    assert f"1 samples of split 'train' are in 'val' too, first '{NAMES[1]}', so that a score is too good" in printed
+    assert read_skipped(ntu)[f"train: {NAMES[0]}"] == "the split names it again"
+    assert load_pickle(ntu / "x.pkl")["split"]["train"] == [NAMES[0], NAMES[1]]
 
 
 def test_arrays(tmp_path):

@@ -6,13 +6,11 @@ the part before `_data` is the name of the split. Frames that are zero at the en
 
 import argparse
 import os
-import tokenize
-import zipfile
 
 import numpy as np
 
 from common.files import load_pickle
-from common.text_files import refuses_damage, show_value
+from common.text_files import SURPRISES, refuses_damage, show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
@@ -61,42 +59,35 @@ def find_layout(num_joints: dict[int, str]) -> str:
     return LAYOUTS[min(num_joints)]
 
 
+def load_array(path: str) -> np.ndarray:
+    """Map the array of an npy file from the disk, which takes no memory, whatever its header claims.
+
+    Raises:
+        ValueError: no whole npy file of numbers or text, or one of several arrays.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (EOFError, OSError, *SURPRISES) as error:
+        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
+    return array
+
+
+def is_number(value) -> bool:
+    """Return whether a value is a single number."""
+    return isinstance(value, (int, float, np.number))
+
+
 def open_array(path: str) -> np.ndarray:
     """Map an array from the disk.
 
     Raises:
         ValueError: no whole npy file of numbers with five axes.
     """
-    array = map_array(path)
+    array = load_array(path)
     if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
         raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
-    return array
-
-
-def map_array(path: str) -> np.ndarray:
-    """Map an array of any shape from the disk, which takes no memory, whatever its header claims.
-
-    Raises:
-        ValueError: no whole npy file of numbers.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (
-        ArithmeticError,
-        EOFError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RecursionError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-        tokenize.TokenError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ValueError(f"'{path}' is no whole npy file of numbers ({show_value(str(error))}); get it again") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"'{path}' holds several arrays, expected one; save it with np.save")
     return array
 
 
@@ -111,8 +102,8 @@ def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
 @refuses_damage
 def read_label_file(path: str) -> tuple[list[str] | None, list[int]]:
     """Read the file that `read_labels` found."""
-    names, labels = None, load_pickle(path) if path.endswith(".pkl") else map_array(path)
-    if isinstance(labels, (tuple, list)) and len(labels) == 2:
+    names, labels = None, load_pickle(path) if path.endswith(".pkl") else load_array(path)
+    if isinstance(labels, (tuple, list)) and len(labels) == 2 and not is_number(labels[0]):
         names, labels = labels
     try:
         labels = np.asarray(labels).ravel()
@@ -120,9 +111,11 @@ def read_label_file(path: str) -> tuple[list[str] | None, list[int]]:
         raise ValueError(f"'{path}' holds lists in lists, expected whole numbers from 0; correct it") from None
     if labels.dtype.kind not in "iu" or (len(labels) and labels.min() < 0):
         raise ValueError(f"'{path}' holds {labels.dtype} labels, expected whole numbers from 0; correct it")
+    if names is not None and not isinstance(names, (list, tuple, np.ndarray)):
+        raise ValueError(f"'{path}' holds {show_value(names)} as names, expected a list of them; correct it")
     if names is not None and len(names) != len(labels):
         raise ValueError(f"'{path}' has {len(names)} names but {len(labels)} labels; correct it")
-    return names and [os.path.splitext(str(name))[0] for name in names], labels.tolist()
+    return names if names is None else [os.path.splitext(str(name))[0] for name in names], labels.tolist()
 
 
 def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:

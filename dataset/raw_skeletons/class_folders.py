@@ -1,7 +1,8 @@
 """Classes and splits by the folders of a custom data set.
 
 `<Class>/<sample>` is divided by groups (`gNN` in a name: one person or place) into `train` and `val`;
-`train/<Class>/<sample>` beside `val/` or `test/` is divided so.
+`train/<Class>/<sample>` beside `val/` or `test/`, or folders of other names that people give these (`SPLITS`), is
+divided so.
 """
 
 import argparse
@@ -12,7 +13,10 @@ from dataset.raw_skeletons.samples import RawSample, RawSet
 from dataset.records import natural_order
 from dataset.splits import find_split_folder, hold_out_groups, index_classes, read_class_index, read_custom_classes
 
-SPLITS = ("train", "val", "test")
+SPLITS = (
+    "train", "training", "trainset", "val", "valid", "validate", "validation", "dev", "eval", "evaluation", "test",
+    "testing", "testset", "valset",
+)  # fmt: skip
 
 
 def find_class_names(args: argparse.Namespace) -> list[str] | None:
@@ -28,10 +32,11 @@ def label_by_folder(paths: list[str], args: argparse.Namespace, layout: str) -> 
     Args:
         paths: one file or folder per sample.
     Raises:
-        ValueError: a sample in no class folder, a class that --classes does not name, one group only.
+        ValueError: a sample in no class folder or beside folders of splits, a class that --classes does not name, one
+            group only.
     """
     parts_of = {path: _cut_suffix(path, os.path.relpath(path, args.raw)).split(os.sep) for path in paths}
-    has_splits = all(len(parts) > 2 and parts[0] in SPLITS for parts in parts_of.values())
+    has_splits = has_split_folders(parts_of)
     for path, parts in parts_of.items():
         if len(parts) < 2:
             raise ValueError(f"'{path}' lies in no class folder; put it at <Class>/{os.path.basename(path)}")
@@ -67,6 +72,23 @@ def _refuse_equal_names(names: dict[str, str]) -> None:
             raise ValueError(
                 f"'{owners[name]}' and '{path}' would both be called '{name}'; rename or remove one of them"
             )
+
+
+def has_split_folders(parts_of: dict[str, list[str]]) -> bool:
+    """Return whether the uppermost folders are those of splits.
+
+    Raises:
+        ValueError: some are and others are not.
+    """
+    is_known = {path: len(parts) > 2 and parts[0].casefold() in SPLITS for path, parts in parts_of.items()}
+    others = [path for path in parts_of if not is_known[path]]
+    if others and len(others) < len(parts_of):
+        split = next(parts[0] for path, parts in parts_of.items() if is_known[path])
+        raise ValueError(
+            f"'{others[0]}' and {len(others) - 1} more do not lie in a split, as those in '{split}' do; put them at "
+            f"<split>/<Class>/<sample>, a split being called {', '.join(SPLITS)}, or take them out of the folder"
+        )
+    return not others
 
 
 def divide_by_groups(samples: list[RawSample], args: argparse.Namespace) -> dict[str, list[str]]:

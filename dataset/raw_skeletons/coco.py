@@ -1,12 +1,16 @@
-"""COCO-17 key points found by MMPose or PaddleDetection: a json file per video, in any of the forms that people have.
+"""COCO-17 key points found in a video: a json file per video, in any of the forms that people have.
 
-- COCO results: `[{"image_id", "keypoints": [x, y, score, ...], "score"}]`, a frame being an image_id, in their order;
+- COCO results, AlphaPose: `[{"image_id", "keypoints": [x, y, score, ...], "score"}]`, a frame being an image_id, a
+  number or a name; AlphaPose's "idx" or a "track_id" says who it is;
 - MMPose 1: `[{"frame_id", "instances": [{"keypoints": [[x, y], ...], "keypoint_scores": [...]}]}]`, or that list under
-  "instance_info"; `"image_size": [width, height]` beside it, which tools/find_poses.py writes, is img_shape;
+  "instance_info"; `"image_size": [width, height]` beside it, which tools/find_poses.py writes, is img_shape; instances
+  may have a "track_id";
+- MMPose 0: `[[{"keypoints": [[x, y, score], ...], "track_id"}]]`, the people of each frame;
 - PaddleDetection: `[[image id, boxes, [[[[x, y, score], ...], ...], [score, ...]]]]`, which
   det_keypoint_unite_infer.py --save_res writes.
 
-Classes and splits come from the folders above, see `class_folders`.
+MMPose writes every frame, the others leave out frames without anybody, see `frames`. Classes and splits come from the
+folders above, see `class_folders`.
 """
 
 import argparse
@@ -14,20 +18,21 @@ import argparse
 import numpy as np
 
 from dataset.raw_skeletons.class_folders import label_by_folder
+from dataset.raw_skeletons.frames import arrange_all_frames, arrange_frames
 from dataset.raw_skeletons.json_file import JsonFile
-from dataset.raw_skeletons.persons import PERSONS, stack_persons
-from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
-from dataset.records import natural_order
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_SCORE
 
 NUM_JOINTS = 17
 MAX_PIXELS = 20_000
 POINT, TRIPLES = 3, 3 * NUM_JOINTS
-FORMS = "COCO results, MMPose's predictions or PaddleDetection's results"
+FORMS = "COCO results, AlphaPose's or PaddleDetection's results, or MMPose's predictions"
 
 
 def find_samples(args: argparse.Namespace) -> RawSet:
     """List the json files below `args.raw`."""
-    origin = "run MMPose or PaddleDetection on each video and save its key points as json"
+    origin = "run MMPose, AlphaPose or PaddleDetection on each video and save its key points as json"
     return label_by_folder(list_files(args.raw, ".json", origin), args, args.layout or "coco17")
 
 
@@ -35,29 +40,31 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """Read one video.
 
     Returns:
-        annotation of one or two persons, (M, T, 17, 2) pixels, with scores.
+        annotation of the first persons, (M, T, 17, 2) pixels, with scores.
     Raises:
         ValueError: a damaged file or one of another form, with its line; a frame that is missing; no body in it.
     """
     file = JsonFile(sample.path)
+    frames = read_frames(file, args, sample.video)
+    for people in frames:  # the best ones first, as ST-GCN looks only at so many
+        people.sort(key=lambda person: -person.points[:, 2].sum())
+    return make_pose_annotation(sample, frames, MAX_PIXELS, read_size(file) or args.image_size, NUM_JOINTS, args)
+
+
+def read_frames(file: JsonFile, args: argparse.Namespace, video: str | None) -> list[list[Person]]:
+    """Read the people of each frame, whichever form the file has; `video` see `arrange_frames`."""
     base = ("instance_info",) if isinstance(file.content, dict) else ()
     frames = file.get(base, list)
-    if frames and isinstance(frames[0], dict) and "instances" in frames[0]:
-        persons = read_mmpose(file, base)
-    elif frames and isinstance(frames[0], dict) and "image_id" in frames[0]:
-        persons = read_results(file)
-    elif frames and isinstance(frames[0], list):
-        persons = [read_paddle(file, number) for number in range(len(frames))]
-    elif not frames:
-        persons = []
-    else:
-        raise file.make_error(
-            (*base, 0), f"is {repr(frames[0])[:40]}, expected {FORMS}; give files of one of these forms"
-        )
-    for people in persons:  # the best ones first, as only so many are looked at
-        people.sort(key=lambda person: -person[:, 2].sum())
-    poses = PERSONS[args.persons or "matched"](stack_persons(persons, NUM_JOINTS))
-    return make_pose_annotation(sample, poses, MAX_PIXELS, read_size(file) or args.image_size)
+    first = next((frame for frame in frames if frame != []), [])
+    if isinstance(first, dict) and "instances" in first:
+        return arrange_all_frames(file.path, read_mmpose(file, base))
+    if isinstance(first, dict) and "image_id" in first and not base:
+        return arrange_frames(file.path, read_results(file), args, video)
+    if isinstance(first, list) and (not first or isinstance(first[0], dict)):
+        return [read_people(file, (*base, number)) for number in range(len(frames))]
+    if isinstance(first, list) and not base:
+        return arrange_frames(file.path, read_paddle(file), args, video)
+    raise file.make_error((*base, 0), f"is {repr(first)[:40]}, expected {FORMS}; give files of one of these forms")
 
 
 def read_size(file: JsonFile) -> tuple[int, int] | None:
@@ -70,60 +77,81 @@ def read_size(file: JsonFile) -> tuple[int, int] | None:
     return height, width
 
 
-def read_results(file: JsonFile) -> list[list[np.ndarray]]:
-    """Read COCO results: the persons of each frame; whole numbers that are left out between frames are empty frames."""
+def read_results(file: JsonFile) -> dict[int | str, list[Person]]:
+    """Read COCO results: the people by image_id."""
     frames = {}
-    for number in range(len(file.content)):
-        image = file.content[number].get("image_id") if isinstance(file.content[number], dict) else None
-        if isinstance(image, bool) or not isinstance(image, (int, str)):
-            raise file.make_error((number, "image_id"), f"is {repr(image)[:40]}, expected a number or a name")
-        frames.setdefault(image, []).append(read_triples(file, (number, "keypoints")))
-    if all(isinstance(image, int) for image in frames):
-        if max(frames) - min(frames) > 100 * len(frames):
-            raise ValueError(
-                f"'{file.path}' line 1: image_id goes from {min(frames)} to {max(frames)}; number the frames"
-            )
-        return [frames.get(image, []) for image in range(min(frames), max(frames) + 1)]
-    return [frames[image] for image in sorted(frames, key=lambda image: natural_order(str(image)))]
-
-
-def read_mmpose(file: JsonFile, base: tuple) -> list[list[np.ndarray]]:
-    """Read the predictions of MMPose 1: the persons of each frame, which follow each other without a gap."""
-    frames, first = [], None
-    for number in range(len(file.get(base, list))):
-        frame_id = file.get((*base, number, "frame_id"), int)
-        first = frame_id if first is None else first
-        if frame_id != first + number:
-            raise file.make_error(
-                (*base, number, "frame_id"), f"is {frame_id}, expected {first + number}: a frame is missing"
-            )
-        persons = []
-        for person in range(len(file.get((*base, number, "instances"), list))):
-            keys = (*base, number, "instances", person)
-            if len(file.get((*keys, "keypoints"), list)) != NUM_JOINTS:
-                count = len(file.get((*keys, "keypoints"), list))
-                raise file.make_error(
-                    (*keys, "keypoints"), f"has {count} points, expected {NUM_JOINTS}; use a COCO model"
-                )
-            points = [file.get_numbers((*keys, "keypoints", joint), 2, MAX_PIXELS) for joint in range(NUM_JOINTS)]
-            scores = file.get_numbers((*keys, "keypoint_scores"), NUM_JOINTS, MAX_SCORE)
-            persons.append(np.column_stack([np.array(points, np.float64), scores]))
-        frames.append(persons)
+    for number, result in enumerate(file.content):
+        image = read_id(file, (number, "image_id"), result.get("image_id") if isinstance(result, dict) else None)
+        track = read_track(result, "track_id") if "track_id" in result else read_track(result, "idx")
+        frames.setdefault(image, []).append(Person(read_triples(file, (number, "keypoints")), track))
     return frames
 
 
-def read_paddle(file: JsonFile, number: int) -> list[np.ndarray]:
-    """Read the persons of a frame as PaddleDetection writes them; a person may be flat or a list of [x, y, score]."""
-    persons = []
-    for person in range(len(file.get((number, 2, 0), list))):
-        keys = (number, 2, 0, person)
-        size = len(file.get(keys, list))
-        if size == NUM_JOINTS:
-            points = [file.get_numbers((*keys, joint), POINT, MAX_PIXELS) for joint in range(NUM_JOINTS)]
-            persons.append(check_scores(file, keys, np.array(points, np.float64)))
-        else:
-            persons.append(read_triples(file, keys))
-    return persons
+def read_id(file: JsonFile, keys: tuple, image) -> int | str:
+    """Read the number or the name of a frame; "31" is 31."""
+    if isinstance(image, bool) or not isinstance(image, (int, str)):
+        raise file.make_error(keys, f"is {repr(image)[:40]}, expected a number or a name")
+    return int(image) if isinstance(image, str) and image.isascii() and image.isdecimal() else image
+
+
+def read_track(person: dict, key: str) -> int | str | None:
+    """Return the track id of a person; None where it has none, which is often written as -1."""
+    track = person.get(key)
+    while isinstance(track, list) and len(track) == 1:
+        track = track[0]
+    if isinstance(track, float) and track.is_integer():
+        track = int(track)
+    is_id = isinstance(track, str) and track or isinstance(track, int) and not isinstance(track, bool) and track >= 0
+    return track if is_id else None
+
+
+def read_mmpose(file: JsonFile, base: tuple) -> dict[int, list[Person]]:
+    """Read the predictions of MMPose 1: the people by frame_id."""
+    frames = {}
+    for number in range(len(file.get(base, list))):
+        frame_id = file.get((*base, number, "frame_id"), int)
+        if frame_id in frames:
+            raise file.make_error((*base, number, "frame_id"), f"is {frame_id} again, expected each frame once")
+        frames[frame_id] = read_people(file, (*base, number, "instances"))
+    return frames
+
+
+def read_people(file: JsonFile, base: tuple) -> list[Person]:
+    """Read the people of a frame as MMPose writes them: with scores of their own, or as [x, y, score]."""
+    people = []
+    for number, person in enumerate(file.get(base, list)):
+        keys = (*base, number)
+        count = len(file.get((*keys, "keypoints"), list))
+        if count != NUM_JOINTS:
+            raise file.make_error((*keys, "keypoints"), f"has {count} points, expected {NUM_JOINTS}; use a COCO model")
+        has_scores = "keypoint_scores" in person or len(file.get((*keys, "keypoints", 0), list)) != POINT
+        width = 2 if has_scores else POINT
+        rows = [file.get_numbers((*keys, "keypoints", joint), width, MAX_PIXELS) for joint in range(NUM_JOINTS)]
+        points = np.array(rows, np.float64)
+        if has_scores:
+            points = np.column_stack([points, file.get_numbers((*keys, "keypoint_scores"), NUM_JOINTS, MAX_SCORE)])
+        people.append(Person(check_scores(file, (*keys, "keypoints"), points), read_track(person, "track_id")))
+    return people
+
+
+def read_paddle(file: JsonFile) -> dict[int | str, list[Person]]:
+    """Read PaddleDetection's results: the people by image id; each may be flat or a list of [x, y, score]."""
+    frames = {}
+    for number, frame in enumerate(file.content):
+        image = read_id(file, (number, 0), frame[0] if isinstance(frame, list) and frame else None)
+        if image in frames:
+            raise file.make_error((number, 0), f"is {image!r} again, expected each frame once")
+        count = len(file.get((number, 2, 0), list)) if len(frame) > 1 else 0
+        frames[image] = [Person(read_paddle_person(file, (number, 2, 0, person))) for person in range(count)]
+    return frames
+
+
+def read_paddle_person(file: JsonFile, keys: tuple) -> np.ndarray:
+    """Read the points (17, 3) of a person."""
+    if len(file.get(keys, list)) != NUM_JOINTS:
+        return read_triples(file, keys)
+    points = [file.get_numbers((*keys, joint), POINT, MAX_PIXELS) for joint in range(NUM_JOINTS)]
+    return check_scores(file, keys, np.array(points, np.float64))
 
 
 def read_triples(file: JsonFile, keys: tuple) -> np.ndarray:

@@ -12,11 +12,13 @@ import os
 import numpy as np
 
 from dataset.raw_skeletons.json_file import JsonFile
-from dataset.raw_skeletons.persons import PERSONS, stack_persons
-from dataset.raw_skeletons.samples import MAX_SCORE, RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_pose_annotation
+from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_SCORE
 
 NUM_JOINTS = 18
 MAX_FRAMES = 100_000
+MAX_CLASSES = 100_000
 MAX_VALUE = 5  # picture widths; points may be outside the picture
 OFFICIAL_SIZES = {"train": 240436, "val": 19796}
 
@@ -28,17 +30,24 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         folder = os.path.join(args.raw, f"kinetics_{split}")
         if not os.path.isdir(folder):
             continue
+        if not os.path.isfile(folder + "_label.json"):
+            raise FileNotFoundError(
+                f"'{folder}_label.json' does not exist; it says what the videos of the folder show: unpack it from "
+                "kinetics-skeleton.tar.gz too"
+            )
         labels = JsonFile(folder + "_label.json")
+        labels.get((), dict)
         splits[split] = []
         for path in list_files(folder, ".json", "unpack kinetics-skeleton.tar.gz of ST-GCN"):
             name = os.path.basename(path)[: -len(".json")]
             if name not in labels.content:
                 skipped[path] = f"'{labels.path}' does not name it"
                 continue
-            label = labels.get((name, "label_index"), int)
+            label, class_name = labels.get((name, "label_index"), int), labels.get((name, "label"), str)
+            if not 0 <= label < MAX_CLASSES:
+                raise labels.make_error((name, "label_index"), f"is {label}, expected one from 0; correct it")
             samples.append(RawSample(name, path, label))
             splits[split].append(name)
-            class_name = labels.get((name, "label"), str)
             if names.setdefault(label, class_name) != class_name:
                 raise labels.make_error(
                     (name, "label"), f"is not '{names[label]}', as others of label {label}; correct it"
@@ -55,7 +64,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     """Read one video.
 
     Returns:
-        annotation of one or two persons, (M, T, 18, 2) from 0 to 1, with scores; points of score 0 are zero.
+        annotation of the first persons, (M, T, 18, 2) from 0 to 1, with scores; points of score 0 are zero.
     Raises:
         ValueError: a damaged file, with its line; a label that is not that of the label file; no body in it.
     """
@@ -69,14 +78,15 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
             read_person(file, ("data", number, "skeleton", person))
             for person in range(len(file.get(("data", number, "skeleton"), list)))
         ]
-    if file.get(("label_index",), int) != sample.label:
+    if sample.label is not None and file.get(("label_index",), int) != sample.label:
         raise file.make_error(("label_index",), f"is not {sample.label}, as the label file says; correct one of them")
-    poses = stack_persons([frames.get(index, []) for index in range(max(frames, default=-1) + 1)], NUM_JOINTS)
-    return make_pose_annotation(sample, PERSONS[args.persons or "sorted"](poses), MAX_VALUE, (1, 1))
+    people = [frames.get(index, []) for index in range(max(frames, default=-1) + 1)]
+    options = argparse.Namespace(persons=args.persons or "sorted", num_persons=args.num_persons)
+    return make_pose_annotation(sample, people, MAX_VALUE, (1, 1), NUM_JOINTS, options)
 
 
-def read_person(file: JsonFile, keys: tuple) -> np.ndarray:
-    """Read x, y and score of a person's joints, (18, 3)."""
+def read_person(file: JsonFile, keys: tuple) -> Person:
+    """Read x, y and score of a person's joints."""
     pose = np.array(file.get_numbers((*keys, "pose"), 2 * NUM_JOINTS, MAX_VALUE), np.float64).reshape(NUM_JOINTS, 2)
     score = np.array(file.get_numbers((*keys, "score"), NUM_JOINTS, MAX_SCORE), np.float64)
-    return np.column_stack([pose * (score[:, None] != 0), score])
+    return Person(np.column_stack([pose * (score[:, None] != 0), score]))

@@ -1,8 +1,9 @@
 """MediaPipe Pose landmarks as csv: a file per video, x, y, z and perhaps visibility of 33 landmarks.
 
 Two forms are read. Wide: a row per frame, columns `x0 y0 z0 v0 x1 ...` in any order (counted from 0 or 1, `_` or
-`visibility` allowed, other columns ignored), or no header and 99 or 132 numbers; a row of empty cells is a frame
-without a body. Long: a row per landmark, columns `frame, landmark, x, y, z` and perhaps `visibility`. Classes and
+`visibility` allowed, other columns ignored), or no header and 99 or 132 numbers; frames are in order, or numbered by a
+column `frame`. Long: a row per landmark, columns `frame, landmark, x, y, z` and perhaps `visibility`. Numbers of frames
+that are left out are frames without a body, see `frames`; so are rows of empty cells, `nan` or `None`. Classes and
 splits come from the folders above, see `class_folders`.
 """
 
@@ -15,13 +16,15 @@ import numpy as np
 
 from common.text_files import decode_text, refuses_damage
 from dataset.raw_skeletons.class_folders import label_by_folder
-from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation, read_bytes
+from dataset.raw_skeletons.frames import arrange_frames
+from dataset.raw_skeletons.samples import NOTES, RawSample, RawSet, list_files, make_annotation, read_bytes
 from dataset.records import is_number
 
 NUM_JOINTS = 33
 MAX_VALUE = 20_000  # coordinates are fractions of the picture, metres or pixels
 WIDE = re.compile(r"(x|y|z|v|vis|visibility)_?(\d{1,6})", re.IGNORECASE)
 AXES = {"x": 0, "y": 1, "z": 2, "v": 3, "vis": 3, "visibility": 3}
+MISSING = ("", "nan", "none", "null", "na", "n/a")  # cells of landmarks that were not found
 LONG = {"frame": 0, "frame_id": 0, "frame_index": 0, "landmark": 1, "landmark_id": 1, "landmark_index": 1}
 
 
@@ -47,11 +50,13 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
         if len(row) != len(header):
             raise _make_error(sample, line, f"got {len(row)} cells, expected {len(header)}")
     names = [name.lower() for name in header]
-    landmarks = (
-        read_long(sample, rows[first:], names) if "x" in names else read_wide(sample, rows[first:], names, first)
-    )
+    read = read_long if "x" in names else read_wide
+    landmarks, num_incomplete = read(sample, rows[first:], names, first, args)
     more = {"keypoint_score": landmarks[None, ..., 3]} if landmarks.shape[-1] == 4 else {}
-    return make_annotation(sample, sample.label, landmarks[None, ..., :3], MAX_VALUE, **more)
+    annotation = make_annotation(sample, sample.label, landmarks[None, ..., :3], MAX_VALUE, **more)
+    if num_incomplete:
+        annotation[NOTES] = {"landmarks without numbers (nan, None, empty), which count as missing": num_incomplete}
+    return annotation
 
 
 @refuses_damage
@@ -64,8 +69,10 @@ def read_rows(path: str) -> list[list[str]]:
     return rows
 
 
-def read_wide(sample: RawSample, rows: list[list[str]], names: list[str], first: int) -> np.ndarray:
-    """Read a row per frame: (T, 33, 3 or 4).
+def read_wide(
+    sample: RawSample, rows: list[list[str]], names: list[str], first: int, args: argparse.Namespace
+) -> tuple[np.ndarray, int]:
+    """Read a row per frame: (T, 33, 3 or 4), and how many landmarks lack a number.
 
     Args:
         names: of the columns.
@@ -73,48 +80,78 @@ def read_wide(sample: RawSample, rows: list[list[str]], names: list[str], first:
     """
     found = {column: WIDE.fullmatch(name) for column, name in enumerate(names) if WIDE.fullmatch(name)}
     lowest = min((int(match[2]) for match in found.values()), default=0)
-    targets = {column: (int(match[2]) - lowest, AXES[match[1].lower()]) for column, match in found.items()}
-    num_axes = max((axis for _, axis in targets.values()), default=0) + 1
+    targets = {(int(match[2]) - lowest, AXES[match[1].lower()]): column for column, match in found.items()}
+    num_axes = max((axis for _, axis in targets), default=0) + 1
     wanted = {(joint, axis) for joint in range(NUM_JOINTS) for axis in range(max(num_axes, 3))}
-    if set(targets.values()) != wanted or len(targets) != len(wanted):
-        raise _make_error(
-            sample, 1, f"got {len(targets)} columns of landmarks, expected x, y, z (and v) of {NUM_JOINTS}"
-        )
-    landmarks = np.zeros((len(rows), NUM_JOINTS, num_axes))
-    for frame, row in enumerate(rows):
-        if not any(row[column] for column in targets):
-            continue
-        for column, target in targets.items():
-            landmarks[(frame, *target)] = _read_number(sample, frame + first + 1, names[column], row[column])
-    return landmarks
+    if set(targets) != wanted or len(targets) != len(found):
+        raise _make_error(sample, 1, f"got {len(found)} columns of landmarks, expected x, y, z (and v) of {NUM_JOINTS}")
+    columns = [[targets[joint, axis] for axis in range(num_axes)] for joint in range(NUM_JOINTS)]
+    numbering = [column for column, name in enumerate(names) if LONG.get(name) == 0]
+    frames, num_incomplete = {}, 0
+    for line, row in enumerate(rows, first + 1):
+        landmarks = [[_read_number(sample, line, names[column], row[column]) for column in axes] for axes in columns]
+        frame = _read_count(sample, line, row[numbering[0]]) if numbering else line
+        if frame in frames:
+            raise _make_error(sample, line, f"frame {frame} comes twice")
+        frames[frame], num_missing = _fill(landmarks)
+        num_incomplete += num_missing
+    if numbering:
+        frames = arrange_frames(sample.path, frames, args, sample.video)
+    return _stack(list(frames.values()) if isinstance(frames, dict) else frames, num_axes), num_incomplete
 
 
-def read_long(sample: RawSample, rows: list[list[str]], names: list[str]) -> np.ndarray:
-    """Read a row per landmark: (T, 33, 3 or 4); frames that are left out have no body."""
+def read_long(
+    sample: RawSample, rows: list[list[str]], names: list[str], first: int, args: argparse.Namespace
+) -> tuple[np.ndarray, int]:
+    """Read a row per landmark: (T, 33, 3 or 4), and how many lack a number; frames left out have no body."""
     keys = {LONG[name]: column for column, name in enumerate(names) if name in LONG}
     axes = {AXES[name]: column for column, name in enumerate(names) if name in AXES}
     if set(keys) != {0, 1} or set(axes) not in ({0, 1, 2}, {0, 1, 2, 3}):
         raise _make_error(sample, 1, f"got the columns {', '.join(names)}, expected frame, landmark, x, y, z")
     frames = {}
-    for line, row in enumerate(rows, 2):
-        frame, joint = (row[keys[key]] for key in (0, 1))
-        if not is_number(frame) or not is_number(joint) or int(joint) >= NUM_JOINTS or int(frame) > 10**6:
-            raise _make_error(
-                sample, line, f"got frame '{frame}' and landmark '{joint}', expected numbers from 0, 0 to 32"
-            )
-        known = frames.setdefault(int(frame), {})
-        if int(joint) in known:
-            raise _make_error(sample, line, f"landmark {joint} of frame {frame} comes twice")
-        known[int(joint)] = [_read_number(sample, line, names[axes[axis]], row[axes[axis]]) for axis in sorted(axes)]
-        if line - 1 == len(rows) or row[keys[0]] != rows[line - 1][keys[0]]:  # the frame's last row
+    for line, row in enumerate(rows, first + 1):
+        frame, joint = (_read_count(sample, line, row[keys[key]]) for key in (0, 1))
+        known = frames.setdefault(frame, {})
+        if joint >= NUM_JOINTS or joint in known:
+            what = "comes twice" if joint in known else "does not exist, they are 0 to 32"
+            raise _make_error(sample, line, f"landmark {joint} of frame {frame} {what}")
+        known[joint] = [_read_number(sample, line, names[axes[axis]], row[axes[axis]]) for axis in sorted(axes)]
+        if line - first == len(rows) or row[keys[0]] != rows[line - first][keys[0]]:  # the frame's last row
             if len(known) != NUM_JOINTS:
                 raise _make_error(
                     sample, line, f"frame {frame} ends with {len(known)} landmarks, expected {NUM_JOINTS}"
                 )
-    landmarks = np.zeros((max(frames, default=-1) - min(frames, default=0) + 1, NUM_JOINTS, len(axes)))
-    for frame, known in frames.items():
-        landmarks[frame - min(frames)] = [known[joint] for joint in range(NUM_JOINTS)]
+    filled = {frame: _fill([known[joint] for joint in range(NUM_JOINTS)]) for frame, known in frames.items()}
+    people = arrange_frames(
+        sample.path, {frame: landmarks for frame, (landmarks, _) in filled.items()}, args, sample.video
+    )
+    return _stack(people, len(axes)), sum(num_missing for _, num_missing in filled.values())
+
+
+def _fill(landmarks: list[list[float | None]]) -> tuple[list[list[float]], int]:
+    """Return the landmarks of a frame, zero where one lacks a number, and how many do; a frame of none has none."""
+    missing = [any(number is None for number in landmark) for landmark in landmarks]
+    if all(missing):
+        return [], 0
+    zeros = [0.0] * len(landmarks[0])
+    return [zeros if is_missing else row for row, is_missing in zip(landmarks, missing, strict=True)], sum(missing)
+
+
+def _stack(frames: list[list], num_axes: int) -> np.ndarray:
+    """Stack the landmarks of all frames, zero where there are none."""
+    landmarks = np.zeros((len(frames), NUM_JOINTS, num_axes))
+    for frame, rows in enumerate(frames):
+        if rows:
+            landmarks[frame] = rows
     return landmarks
+
+
+def _read_count(sample: RawSample, line: int, cell: str) -> int:
+    """Read the number of a frame or a landmark."""
+    number = cell.removesuffix(".0")
+    if not is_number(number) or int(number) > 10**6:
+        raise _make_error(sample, line, f"got '{cell[:40]}' as the number of a frame or landmark, expected one from 0")
+    return int(number)
 
 
 def _name_columns(sample: RawSample, count: int) -> list[str]:
@@ -125,7 +162,9 @@ def _name_columns(sample: RawSample, count: int) -> list[str]:
     return [f"{letter}{joint}" for joint in range(NUM_JOINTS) for letter in letters]
 
 
-def _read_number(sample: RawSample, line: int, name: str, cell: str) -> float:
+def _read_number(sample: RawSample, line: int, name: str, cell: str) -> float | None:
+    if cell.lower() in MISSING:
+        return None
     if not _is_number(cell) or not abs(float(cell)) <= MAX_VALUE:  # nan compares false
         raise _make_error(sample, line, f"{name} is '{cell[:40]}', expected a number from {-MAX_VALUE} to {MAX_VALUE}")
     return float(cell)

@@ -5,15 +5,14 @@
 """
 
 import argparse
-
-import numpy as np
+from collections import Counter
 
 from common.files import load_pickle
 from common.text_files import show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
+from dataset.skeleton_checks import MAX_VALUE, check_annotation
 
-MAX_VALUE = 1e6  # in any unit
 LAYOUTS = {(17, 2): "coco17", (25, 3): "ntu25", (20, 3): "ucla20"}
 
 
@@ -36,7 +35,7 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         known.add(name)
         samples.append(RawSample(name, args.raw, index=index))
         try:
-            annotations.append(check_annotation(raw, samples[-1]))
+            annotations.append(check_sample(raw, samples[-1]))
         except EmptyBodiesError as error:
             failed[name] = ("empty", str(error))
         except ValueError as error:
@@ -46,6 +45,9 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         skipped.update(
             {f"{split}: {name}": "the split names it, but it has no annotation" for name in set(names) - known}
         )
+        counts = Counter(names)
+        skipped.update({f"{split}: {name}": "the split names it again" for name in counts if counts[name] > 1})
+    splits = {split: list(dict.fromkeys(names)) for split, names in splits.items()}
     class_names = (find_class_names(args) if args.classes else None) or content.get("class_names")
     layout = args.layout or content.get("layout") or (find_layout(annotations[0]) if annotations else None)
     return RawSet(samples, splits, class_names, layout, skipped, annotations=annotations, failed=failed)
@@ -72,29 +74,11 @@ def find_layout(annotation: dict) -> str | None:
     return LAYOUTS.get(annotation["keypoint"].shape[2:])
 
 
-def check_annotation(raw: dict, sample: RawSample) -> dict:
+def check_sample(raw: dict, sample: RawSample) -> dict:
     """Check one annotation and return it."""
-    where = f"'{sample.path}' annotation {sample.index} ({sample.name})"
-    keypoint, label, score = (raw.get(key) for key in ("keypoint", "label", "keypoint_score"))
-    if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or label < 0:
-        raise ValueError(f"{where}: label is {show_value(label)}, expected a whole number from 0")
-    if not isinstance(keypoint, np.ndarray) or keypoint.ndim != 4 or keypoint.dtype.kind != "f":
-        raise ValueError(f"{where}: keypoint is {describe(keypoint)}, expected numbers (M, T, V, C)")
-    if keypoint.shape[-1] not in (2, 3):
-        raise ValueError(f"{where}: keypoint has {keypoint.shape[-1]} coordinates, expected 2 or 3")
-    if raw.get("total_frames", keypoint.shape[1]) != keypoint.shape[1]:
-        raise ValueError(f"{where}: total_frames is {raw['total_frames']}, keypoint has {keypoint.shape[1]} frames")
-    more = {}
-    if score is not None:
-        if not isinstance(score, np.ndarray) or score.shape != keypoint.shape[:3] or score.dtype.kind != "f":
-            raise ValueError(f"{where}: keypoint_score is {describe(score)}, expected {keypoint.shape[:3]} numbers")
-        more["keypoint_score"] = score
-    make_annotation(sample, label, keypoint, MAX_VALUE, **more)  # only for its checks
-    return {**raw, "label": int(label), "total_frames": keypoint.shape[1]}
-
-
-def describe(value) -> str:
-    """Return shape and type of an array, or the type of another value."""
-    return (
-        f"of the shape {value.shape}, {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-    )
+    annotation = check_annotation(f"'{sample.path}' annotation {sample.index} ({sample.name})", raw)
+    score = annotation.get("keypoint_score")
+    more = {} if score is None else {"keypoint_score": score}
+    sizes = {"img_shape": annotation.get("img_shape")}
+    make_annotation(sample, annotation["label"], annotation["keypoint"], MAX_VALUE, **more, **sizes)  # for its checks
+    return annotation

@@ -1,12 +1,17 @@
 """What every raw format provides: samples to read, their splits, and annotations of checked key points."""
 
+import argparse
 import codecs
 import os
 from dataclasses import dataclass, field
 
 import numpy as np
 
-MAX_SCORE = 10  # networks overshoot 1 a little
+from dataset.raw_skeletons.persons import PERSONS
+from dataset.raw_skeletons.tracks import Person
+from dataset.skeleton_checks import MAX_VALUE, check_units, check_values
+
+NOTES = "notes"  # key of an annotation until it is stored: {what the report says of its sample: how often}
 
 
 class EmptyBodiesError(ValueError):
@@ -22,6 +27,8 @@ class RawSample:
     label: int | None = None  # None: stated in its file
     index: int | None = None  # of the sample in the file, where the file holds many
     num_bytes: int | None = None  # None: the size of its file
+    video: str | None = None  # whose number of frames the sample has; None: its file says it
+    stem: str | None = None  # of its files' names, in a folder that holds those of other videos too
 
 
 @dataclass
@@ -93,44 +100,50 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
         more: further fields: keypoint_score (M, T, V), img_shape, original_shape.
     Raises:
         EmptyBodiesError: no frames, or not one point that is not zero.
-        ValueError: a value that is no finite number or beyond the limit; names person, frame and joint.
+        ValueError: a value that is no finite number or beyond the limit, which names person, frame and joint;
+            coordinates or scores of another unit.
     """
-    check_values(sample, keypoint, limit, "coordinates")
+    where, score = f"'{sample.path}': {sample.name}", more.get("keypoint_score")
+    check_values(where, keypoint, limit, "coordinates")
     seen = np.flatnonzero(keypoint.any(axis=(1, 2, 3)))
     if not len(seen):
         raise EmptyBodiesError(f"'{sample.path}': {sample.name} has no body in any of its {keypoint.shape[1]} frames")
-    annotation = {"frame_dir": sample.name, "label": int(label), "total_frames": keypoint.shape[1], **more}
+    annotation = {"frame_dir": sample.name, "label": int(label or 0), "total_frames": keypoint.shape[1], **more}
     annotation["keypoint"] = _shrink(keypoint[: seen[-1] + 1])
-    if "keypoint_score" in more:
-        check_values(sample, more["keypoint_score"], MAX_SCORE, "score")
-        annotation["keypoint_score"] = _shrink(more["keypoint_score"][: seen[-1] + 1])
+    if score is not None:
+        check_values(where, score, MAX_VALUE, "score")
+        annotation["keypoint_score"] = _shrink(score[: seen[-1] + 1])
+    check_units(where, keypoint, score, more.get("img_shape"))
     return annotation
-
-
-def check_values(sample: RawSample, values: np.ndarray, limit: float, what: str) -> None:
-    """Refuse values, (M, T, V) or (M, T, V, C), that are not numbers from -limit to limit."""
-    sizes = np.abs(values).astype(np.promote_types(values.dtype, np.float32))  # float16 does not hold every limit
-    wrong = np.argwhere(~(sizes <= limit))  # nan compares false
-    if len(wrong):
-        person, frame, joint = wrong[0, :3].tolist()
-        raise ValueError(
-            f"'{sample.path}': {sample.name} person {person}, frame {frame}, joint {joint}: {what} "
-            f"{values[person, frame, joint].tolist()}, expected numbers from {-limit:g} to {limit:g}; correct the file "
-            "or get it again"
-        )
 
 
 def _shrink(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values, np.float16 if values.dtype == np.float16 else np.float32)
 
 
-def make_pose_annotation(sample: RawSample, poses: np.ndarray, limit: float, size: tuple | None) -> dict:
-    """Make the annotation of the first two persons of 2-D poses.
+def make_pose_annotation(
+    sample: RawSample,
+    frames: list[list[Person]],
+    limit: float,
+    size: tuple | None,
+    num_joints: int,
+    args: argparse.Namespace,
+) -> dict:
+    """Make the annotation of the first persons of 2-D poses.
 
     Args:
-        poses: (M, T, V, 3): x, y, score.
+        frames: the people of each frame.
         limit: largest absolute value that x and y can have.
         size: (height, width) of the picture in the unit of x and y, where it is known.
+        args: `persons`, who is who, a key of `PERSONS` or None: "matched"; `num_persons`, how many are kept.
     """
     sizes = {"img_shape": size, "original_shape": size} if size else {}
-    return make_annotation(sample, sample.label, poses[:2, ..., :2], limit, keypoint_score=poses[:2, ..., 2], **sizes)
+    poses = PERSONS[args.persons or "matched"](frames, num_joints, args.num_persons)
+    points, score = poses[: args.num_persons, ..., :2], poses[: args.num_persons, ..., 2]
+    annotation = make_annotation(sample, sample.label, points, limit, keypoint_score=score, **sizes)
+    num_left_out = int(poses[args.num_persons :].any(axis=(1, 2, 3)).sum())
+    if num_left_out:
+        annotation[NOTES] = {
+            f"persons beyond the first {args.num_persons} left out (--persons keeps more)": num_left_out
+        }
+    return annotation

@@ -60,7 +60,8 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
         ValueError: a damaged file, with its line; a label or name that is not the file name's; no body in it.
     """
     file = JsonFile(sample.path)
-    for key, expected in (("file_name", sample.name), ("label", sample.label + 1)):
+    stated = () if sample.label is None else (("file_name", sample.name), ("label", sample.label + 1))
+    for key, expected in stated:
         if file.get((key,), type(expected)) != expected:
             raise file.make_error(
                 (key,), f"is {show_value(file.content[key])}, expected {expected!r}; get the file again"

@@ -1,5 +1,6 @@
 """Hostile pickles of plain data: each is a few bytes, and refused before it takes memory or follows an address."""
 
+import collections
 import pickle
 import pickletools
 import resource
@@ -11,6 +12,14 @@ import pytest
 from common import pickles
 from common.files import load_pickle
 from common.text_files import show_value
+
+
+def test_a_defaultdict_is_read_as_a_dict(tmp_path):
+    content = collections.defaultdict(list, a=[1], b=collections.defaultdict(None, c=2))
+    for protocol in (0, 2, 4):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(content, protocol))
+        found = load_pickle(tmp_path / "a.pkl")
+        assert type(found) is dict and type(found["b"]) is dict and found == {"a": [1], "b": {"c": 2}}
 
 
 class Call:

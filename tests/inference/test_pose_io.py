@@ -64,6 +64,44 @@ def test_kinect_and_mediapipe(tmp_path):
     assert name == "one" and annotation["keypoint"][0, :, 5].tolist() == [[0.25] * 3, [0.5] * 3]
 
 
+def test_other_json_files_are_known_by_what_they_hold(tmp_path):
+    frames = raw_skeleton_files.draw_person(4, num_joints=20).tolist()
+    (tmp_path / "a.json").write_text(json.dumps({"file_name": "a01_s01_e00_v01", "skeletons": frames, "label": 3}))
+    ((name, annotation),) = read(tmp_path / "a.json", "ucla20")
+    assert name == "a" and np.allclose(annotation["keypoint"], [frames])
+    with pytest.raises(ValueError, match="its joints are those of layout ucla20, the network was trained on coco17"):
+        read(tmp_path / "a.json", "coco17")
+    people = [{"pose": [0.5] * 36, "score": [0.5] * 18}]
+    data = [{"frame_index": 1, "skeleton": people}, {"frame_index": 2, "skeleton": people * 3}]
+    (tmp_path / "b.json").write_text(json.dumps({"data": data, "label": "yoga", "label_index": 7}))
+    ((_, annotation),) = read(tmp_path / "b.json", "openpose18")
+    assert annotation["keypoint"].shape == (2, 3, 18, 2) and annotation["img_shape"] == (1, 1)
+
+
+def test_persons_that_are_left_out_are_told(tmp_path, caplog):
+    crowd = [{"image_id": 0, "keypoints": [x + 1.0, x + 2, 0.9] * 17} for x in (100, 200, 300)]
+    (tmp_path / "a.json").write_text(json.dumps(crowd))
+    ((_, annotation),) = read(tmp_path / "a.json", "coco17")
+    assert len(annotation["keypoint"]) == 2 and "notes" not in annotation
+    assert "a.json: persons beyond the first 2 left out (--persons keeps more): 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"keypoint": 1 / 200}, "they are shares of the picture where pixels are expected; multiply x by the width"),
+        ({"keypoint_score": 100.0}, "keypoint_score goes up to 9.*, expected 0 to 1; divide it"),
+        ({"keypoint_score": 0.0}, "keypoint_score is 0 for every point"),
+    ],
+)
+def test_units_are_checked_as_in_training(changes, message):
+    annotation = small_poses.make_annotation("a")
+    for key, factor in changes.items():
+        annotation[key] = annotation[key] * np.float32(factor)
+    with pytest.raises(ValueError, match=f"^here: .*{message}"):
+        pose_io.make_recording("here", annotation, get_layout("coco17"))
+
+
 def test_a_pkl_gives_all_or_a_split_in_its_order(tmp_path):
     annotations = [small_poses.make_annotation(name) for name in "abc"]
     files.dump_pickle({"annotations": annotations, "split": {"few": ["c", "a"], "odd": ["z"]}}, tmp_path / "p.pkl")

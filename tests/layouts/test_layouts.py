@@ -211,6 +211,33 @@ def test_an_own_layout_needs_joints_and_parents_only(tmp_path):
     assert layout.parts == {} and layout.reference_joints == () and layout.positions == ()
 
 
+@pytest.mark.parametrize(
+    "left, right",
+    [("Left_hand", "Right_hand"), ("hand_left", "hand_right"), ("LeftHand", "RightHand"), ("HAND_L", "HAND_R"),
+     ("l_hand", "r_hand"), ("left", "right")],
+)  # fmt: skip
+def test_sides_are_known_in_every_spelling(tmp_path, left, right):
+    layout = get_layout(write_layout(tmp_path, f"joints: [[{right}, belly], [belly, belly], [{left}, belly]]"))
+    assert layout.pairs == ((2, 0),)
+
+
+def test_a_side_without_its_other_is_refused_unless_the_pairs_are_listed(tmp_path):
+    joints = "joints: [[hand_left, belly], [belly, belly], [right_hand, belly]]"
+    with pytest.raises(
+        ValueError, match="joint 'hand_left': no other joint has its name with the other side; name both"
+    ):
+        get_layout(write_layout(tmp_path, joints))
+    assert get_layout(write_layout(tmp_path, f"{joints}\npairs: [[hand_left, right_hand]]")).pairs == ((0, 2),)
+    assert get_layout(write_layout(tmp_path, f"{joints}\npairs: []")).pairs == ()
+
+
+def test_two_hands_whose_wrists_hang_together_are_mirror_images(tmp_path):
+    rows = [f"[{side}_{n}, {side}_{n - 1}]" for side in ("left", "right") for n in range(1, 21)]
+    text = f"joints: [[left_0, left_0], [right_0, left_0], {', '.join(rows)}]"
+    layout = get_layout(write_layout(tmp_path, text))
+    assert layout.num_joints == 42 and len(layout.pairs) == 21
+
+
 def test_an_own_layout_may_say_everything_by_name_or_index(tmp_path):
     text = """
 joints:

@@ -165,10 +165,21 @@ def change(place, value):
     return keypoint
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e7, 0.0])
-def test_a_key_point_that_is_no_place_is_missing(tmp_path, value):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e7])
+def test_values_that_are_no_numbers_are_damage(tmp_path, value):
+    with pytest.raises(
+        ValueError, match="poses.pkl: 'one' person 0, frame 0, joint 5: coordinates .*; correct the file"
+    ):
+        open_reader(write_pose(tmp_path, keypoint=change((0, slice(None), 5), value)), "test")
+    score = make_annotation("one")["keypoint_score"]
+    score[0, 2, 6] = value
+    with pytest.raises(ValueError, match="poses.pkl: 'one' person 0, frame 2, joint 6: score .*; correct the file"):
+        open_reader(write_pose(tmp_path, keypoint_score=score), "test")
+
+
+def test_a_key_point_that_is_zero_is_missing(tmp_path):
     place = (0, slice(None), 5)
-    views = draw(open_reader(write_pose(tmp_path, keypoint=change(place, value)), "test"))
+    views = draw(open_reader(write_pose(tmp_path, keypoint=change(place, 0.0)), "test"))
     assert np.isfinite(views).all() and not views[:, :, 5].any()
     others = [joint for joint in range(17) if joint != 5]
     assert views[:, :, others].max(axis=(0, 1, 3, 4)).min() > 0.1
@@ -211,11 +222,37 @@ def test_no_scores_are_ones_where_a_joint_is(tmp_path):
     assert not score[0, 1].any()  # the person that the recording lacks
 
 
-def test_scores_that_are_no_numbers_count_nothing(tmp_path):
-    score = make_annotation("one")["keypoint_score"]
-    score[:, :, 5], score[:, :, 6] = np.nan, np.inf
-    views = draw(open_reader(write_pose(tmp_path, keypoint_score=score), "test"))
-    assert np.isfinite(views).all() and not views[:, :, 5:7].any()
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"scores": 100}, "keypoint_score goes up to 100, expected 0 to 1; divide it, by 100 if it is per cent"),
+        ({"scores": 0}, "keypoint_score is 0 for every point, so that none would count; leave it out or write"),
+        ({"scores": -1}, "keypoint_score goes down to -1, expected 0 to 1; write 0 for a point not found"),
+        ({"factor": 1 / 200}, "they are shares of the picture where pixels are expected; multiply x by the width and"),
+        ({"factor": 100}, "far beyond img_shape, (90, 160); give (height, width) of the picture in which they were"),
+    ],
+)
+def test_units_are_compared_with_the_picture_and_with_scores(tmp_path, changes, message):
+    annotation = make_annotation("one")
+    arrays = {"keypoint": annotation["keypoint"] * np.float32(changes.get("factor", 1))}
+    if "scores" in changes:
+        arrays["keypoint_score"] = np.full((1, 20, 17), changes["scores"], np.float32)
+    for mode in ("train", "test"):
+        with pytest.raises(ValueError) as error:
+            open_reader(write_pose(tmp_path, **arrays), mode)
+        assert "poses.pkl: 'one': " in str(error.value) and message in str(error.value)
+
+
+def test_a_person_in_the_second_row_comes_first(tmp_path, caplog):
+    one = make_annotation("one")
+    rows = [np.zeros_like(one["keypoint"]), one["keypoint"], one["keypoint"] + 9]
+    scores = [np.ones_like(one["keypoint_score"]), one["keypoint_score"], one["keypoint_score"]]
+    path = write_pose(tmp_path, keypoint=np.concatenate(rows), keypoint_score=np.concatenate(scores))
+    with caplog.at_level("INFO"):
+        shifted = open_reader(path, "test", num_persons=1)[0, 0]["inputs"]["pose"]
+    assert "poses.pkl: 1 persons of 1 recordings are left out, as READER.num_persons is 1" in caplog.text
+    alone = open_reader(write_pose(tmp_path), "test", num_persons=1)[0, 0]["inputs"]["pose"]
+    assert np.array_equal(shifted, alone) and alone[..., 2].any()
 
 
 def test_persons_beyond_num_persons_are_left_out(tmp_path):
@@ -245,9 +282,15 @@ def test_no_persons_or_frames_are_damage(tmp_path, shape, message):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"keypoint_score": np.ones((1, 20))}, "keypoint_score is of shape (1, 20), expected (1, 20, 17)"),
-        ({"keypoint_score": np.ones((2, 20, 17))}, "keypoint_score is of shape (2, 20, 17), expected (1, 20, 17)"),
-        ({"keypoint": np.ones((1, 20, 25, 2))}, "25 joints, layout coco17 has 17; set READER.layout=ntu25"),
+        ({"keypoint_score": np.ones((1, 20))}, "keypoint_score is of the shape (1, 20), float64, expected (1, 20, 17)"),
+        (
+            {"keypoint_score": np.ones((2, 20, 17))},
+            "keypoint_score is of the shape (2, 20, 17), float64, expected (1, 20, 17)",
+        ),
+        (
+            {"keypoint": np.ones((1, 20, 25, 2)), "keypoint_score": None},
+            "25 joints, layout coco17 has 17; set READER.layout=ntu25",
+        ),
         ({"keypoint": np.ones((1, 20, 17, 3))}, "3 coordinates, heat maps need 2"),
         ({"img_shape": None}, "'one' has no img_shape"),
         ({"label": 7}, "'one' has label 7, expected 0 to 3"),

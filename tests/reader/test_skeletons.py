@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from common import files
 from layouts import get_layout
 from reader import build_loader, skeleton_pkl, streams
 from reader.skeletons import SAMPLINGS, Skeletons
@@ -348,6 +349,17 @@ def test_a_mapped_file_is_unpacked_once(tmp_path, monkeypatch):
     assert len(Skeletons(path, "train", memory_limit_gib=0)) == 1
 
 
+@pytest.mark.parametrize("name, places", [("set.pkl.index", (0, 40, -9)), ("set.pkl.npy", (1, 20, 60))])
+def test_damaged_unpacked_files_are_written_again(tmp_path, name, places):
+    path = write(tmp_path, [draw(), draw(seed=1)])
+    good = Skeletons(path, "train", "test", memory_limit_gib=0)[0, 0]["inputs"]["skeleton"]
+    whole = (tmp_path / name).read_bytes()
+    for damage in (*(whole[:place] + b"?" + whole[place:][1:] for place in places), whole[: len(whole) // 2], b""):
+        (tmp_path / name).write_bytes(damage)
+        mapped = Skeletons(path, "train", "test", memory_limit_gib=0)
+        assert np.array_equal(mapped[0, 0]["inputs"]["skeleton"], good) and (tmp_path / name).read_bytes() == whole
+
+
 # Damage and refusals.
 
 
@@ -356,14 +368,14 @@ def test_damaged_samples_are_replaced_in_training_and_refused_in_evaluation(tmp_
     broken[0, 3, 4, 1] = np.nan
     path = write(tmp_path, [broken, draw(frames=20), np.zeros((1, 0, 25, 3), np.float32)])
     reader = Skeletons(path, "train", clip_len=8)
-    for index, words in ((0, "has coordinates that are not finite numbers"), (2, "has 1 persons in 0 frames")):
+    for index, words in ((0, "person 0, frame 3, joint 4: coordinates"), (2, "has 1 persons in 0 frames")):
         sample = reader[0, index]
         assert sample["name"] == "s1" and f"set.pkl: 's{index}' {words}" in sample["faults"][0]
         with pytest.raises(ValueError, match=f"set.pkl: 's{index}' {words}"):
             Skeletons(path, "train", "valid", clip_len=8)[0, index]
     assert reader[0, 1]["faults"] == []
-    with pytest.raises(ValueError, match="10 samples in a row are damaged, the last one: .*'s0' has coordinates"):
-        Skeletons(write(tmp_path, [broken]), "train", clip_len=8)[0, 0]
+    with pytest.raises(ValueError, match="set.pkl: 's0' person 0, frame 3, joint 4: coordinates .*nan.*; correct"):
+        Skeletons(write(tmp_path, [broken]), "train", clip_len=8)
 
 
 def test_files_of_another_form_are_refused(tmp_path):
@@ -384,8 +396,32 @@ def test_files_of_another_form_are_refused(tmp_path):
     ):
         Skeletons(path, "train")
     (tmp_path / "set.pkl").write_bytes(pickle.dumps({"split": {}, "annotations": [{"frame_dir": "s0", "label": 1}]}))
-    with pytest.raises(ValueError, match="annotation 0 lacks keypoint; run skeleton2pkl.py again"):
+    with pytest.raises(ValueError, match="annotation 0 lacks keypoint; correct the file; `python skeleton2pkl.py pkl"):
         Skeletons(path, "train")
+
+
+def test_names_that_stand_twice_are_refused_or_told(tmp_path, caplog):
+    with pytest.raises(ValueError, match="set.pkl: split 'train' names 's0' 2 times; name each sample once"):
+        Skeletons(write(tmp_path, [draw()], splits={"train": ["s0", "s0"]}), "train")
+    path = write(tmp_path, [draw(), draw()], splits={"train1": ["s0", "s1"], "test1": ["s1"], "test2": ["s0"]})
+    Skeletons(path, "train1")
+    assert "1 samples of split 'train1' are in 'test1' too, first 's1', so that a score is too good" in caplog.text
+    assert "test2" not in caplog.text
+    content = files.load_pickle(path)
+    content["annotations"][1]["frame_dir"] = "s0"
+    files.dump_pickle(content, path)
+    with pytest.raises(
+        ValueError, match="'s0' has two annotations, of label 0 and 1; give each sample a name of its own"
+    ):
+        Skeletons(path, "test2")
+
+
+def test_the_body_is_the_first_person_in_whichever_row(tmp_path):
+    body, empty = draw(), np.zeros_like(draw())
+    alone = read_view(write(tmp_path, [body]), "train", "test", sampling="pad", num_persons=1, **PLAIN)
+    path = write(tmp_path, [np.concatenate([empty, body])])
+    assert np.array_equal(alone, read_view(path, "train", "test", sampling="pad", num_persons=1, **PLAIN))
+    assert alone.any()
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path):
@@ -398,11 +434,11 @@ def test_arrays_of_another_shape_are_refused(tmp_path):
         ValueError, match="the joints are those of layout openpose25, not ntu25; set READER.layout=open"
     ):
         Skeletons(write(tmp_path, [draw()], layout="openpose25"), "train")
-    with pytest.raises(
-        ValueError, match=r"keypoint is of shape \(1, 12, 25, 4\), expected \(persons, frames, joints, 2"
-    ):
+    with pytest.raises(ValueError, match="keypoint has 4 coordinates, expected 2 or 3"):
         Skeletons(write(tmp_path, [draw(coordinates=4)]), "train")
-    with pytest.raises(ValueError, match=r"keypoint_score is of shape \(1, 12, 24\), expected \(1, 12, 25\)"):
+    with pytest.raises(
+        ValueError, match=r"keypoint_score is of the shape \(1, 12, 24\), float64, expected \(1, 12, 25\)"
+    ):
         Skeletons(write(tmp_path, [draw()], keypoint_score=np.ones((1, 12, 24))), "train")
     with pytest.raises(
         ValueError, match="'s1' has 2 coordinates, the first sample 3; run skeleton2pkl.py on each kind"
@@ -414,9 +450,9 @@ def test_labels_out_of_range_are_refused(tmp_path):
     path = write(tmp_path, [draw(), draw()])
     with pytest.raises(ValueError, match="set.pkl: 's1' has label 1, expected 0 to 0; correct MODEL.num_classes"):
         Skeletons(path, "train", num_classes=1)
-    with pytest.raises(ValueError, match="'s0' has label -1, expected 0 or more"):
+    with pytest.raises(ValueError, match="'s0': label is -1, expected a whole number from 0"):
         Skeletons(write(tmp_path, [draw()], labels=[-1]), "train")
-    with pytest.raises(ValueError, match=r"'s0': label is \[1, 2\], expected one whole number"):
+    with pytest.raises(ValueError, match=r"'s0': label is \[1, 2\], expected a whole number"):
         Skeletons(write(tmp_path, [draw()], labels=[[1, 2]]), "train")
     with pytest.raises(ValueError, match="'s0' has label 2, expected 0 to 1"):
         Skeletons(write(tmp_path, [draw()], labels=[2], class_names=["A", "B"]), "train")

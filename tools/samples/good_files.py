@@ -59,7 +59,7 @@ def write_npy(array: np.ndarray) -> bytes:
 
 def of_raw(module, **flags) -> Callable[[pathlib.Path], Any]:
     """Return what reads one file by a module of `dataset/raw_skeletons`."""
-    args = argparse.Namespace(persons=None, image_size=(480, 640), **flags)
+    args = argparse.Namespace(persons=None, num_persons=2, first_frame=None, image_size=(480, 640), **flags)
     return lambda path: module.read_sample(RawSample("a_g01", str(path), 0), args)
 
 
@@ -84,7 +84,7 @@ def read_array_data(path: pathlib.Path) -> None:
 
 def read_openpose(path: pathlib.Path) -> None:
     """Read a folder of one file a frame."""
-    args = argparse.Namespace(persons=None, image_size=(480, 640))
+    args = argparse.Namespace(persons=None, num_persons=2, first_frame=None, image_size=(480, 640))
     openpose.read_sample(RawSample("a_g01", str(path.parent), 0), args)
 
 

@@ -57,6 +57,23 @@ def test_paddlevideo_keeps_labels_as_npy(tmp_path):
     assert [(sample.name, sample.label) for sample in found.samples] == [("train_000000", 5), ("train_000001", 6)]
 
 
+def test_two_samples_may_have_labels_alone(tmp_path):
+    write(tmp_path)
+    for labels in ([0, 1], (0, 1), np.array([0, 1])):
+        (tmp_path / "train_label.pkl").write_bytes(pickle.dumps(labels))
+        found = arrays.find_samples(flags(tmp_path))
+        assert [(sample.name, sample.label) for sample in found.samples] == [("train_000000", 0), ("train_000001", 1)]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\x00v\x00{'descr'", b"no array"])
+def test_damaged_labels_are_named(tmp_path, data):
+    write(tmp_path)
+    (tmp_path / "train_label.pkl").unlink()
+    (tmp_path / "train_label.npy").write_bytes(data)
+    with pytest.raises(ValueError, match="train_label.npy' is no whole npy file of numbers .*; get it again"):
+        arrays.find_samples(flags(tmp_path))
+
+
 def test_damage_is_named(tmp_path):
     data = write(tmp_path)
     data[1, 1, 7, 3, 0] = np.nan

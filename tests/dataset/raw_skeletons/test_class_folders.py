@@ -30,9 +30,20 @@ def test_folders_of_splits(tmp_path):
     assert {sample.name: sample.label for sample in found.samples} == {"b": 0, "train/10/a": 1, "test/9/a": 0}
 
 
-def test_other_folders_above_the_classes_are_no_splits(tmp_path):
-    found = plan(tmp_path, *(f"{place}/Wave/{place}_g0{group}.csv" for place in ("train", "home") for group in (1, 2)))
-    assert set(found.splits) == {"train", "val"} and len(found.splits["val"]) == 2
+@pytest.mark.parametrize(
+    "names", [("train", "valid"), ("Training", "Testing"), ("train", "validation"), ("dev", "eval")]
+)
+def test_names_of_splits_that_people_use(tmp_path, names):
+    found = plan(tmp_path, *(f"{name}/Wave/{name}_g01.csv" for name in names))
+    assert found.splits == {name: [f"{name}_g01"] for name in names} and found.class_names == ["Wave"]
+
+
+def test_other_folders_beside_a_split_are_refused(tmp_path):
+    for other in ("home/Wave/c.csv", "Wave/c.csv"):
+        with pytest.raises(ValueError, match=f"{other}' and 0 more do not lie in a split, as those in 'train' do; put"):
+            plan(tmp_path, "train/Wave/a.csv", "val/Wave/b.csv", other)
+    found = plan(tmp_path, *(f"home/Wave/a_g0{group}.csv" for group in (1, 2)))  # any folder above all classes is fine
+    assert set(found.splits) == {"train", "val"}
 
 
 def test_a_001_in_each_class_folder_and_subjects_above_the_classes(tmp_path):

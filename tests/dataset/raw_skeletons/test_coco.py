@@ -12,12 +12,12 @@ from dataset.raw_skeletons.samples import RawSample
 RNG = np.random.default_rng(0)
 PEOPLE = np.round(np.concatenate([RNG.uniform(10, 600, (3, 2, 17, 2)), RNG.uniform(0.1, 1, (3, 2, 17, 1))], axis=3), 3)
 PEOPLE[:, 1] = PEOPLE[0, 1]  # (frame, person, joint, x y score): the second one stands still, far off and less sure
-PEOPLE[:, 1, :, :2] += 3000
+PEOPLE[:, 1, :, :2] += 1000
 PEOPLE[:, 1, :, 2] *= 0.1
 SEEN = [PEOPLE[0], PEOPLE[1][:0], PEOPLE[2]]  # nobody in the second frame
 
 
-def as_results(first=5):
+def as_results(first=1):
     return [
         {"image_id": first + frame, "category_id": 1, "keypoints": person.ravel().tolist(), "score": 0.9}
         for frame, people in enumerate(SEEN)
@@ -45,7 +45,8 @@ def read(tmp_path, content, persons=None):
     path.parent.mkdir(exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return coco.read_sample(
-        RawSample("a_g01", str(path), 0), argparse.Namespace(persons=persons, image_size=(480, 640))
+        RawSample("a_g01", str(path), 0),
+        argparse.Namespace(persons=persons, num_persons=2, image_size=(480, 640), first_frame=None),
     )
 
 
@@ -55,6 +56,16 @@ FORMS = {
     "mmpose demo": lambda: {"meta_info": {}, "instance_info": as_mmpose()},
     "paddle": as_paddle,
     "paddle flat": lambda: as_paddle(flat=True),
+    "AlphaPose": lambda: [
+        {**result, "image_id": f"{result['image_id'] - 1}.jpg", "idx": 0.0} for result in as_results()
+    ],
+    "mmpose 0": lambda: [
+        [
+            {"keypoints": person.tolist(), "bbox": [0, 0, 1, 1], "track_id": number}
+            for number, person in enumerate(people)
+        ]
+        for people in SEEN
+    ],
 }
 
 
@@ -91,7 +102,7 @@ def test_a_size_that_cannot_be(tmp_path, size, fault):
 
 def test_names_of_frames_are_ordered_by_their_numbers(tmp_path):
     results = [{"image_id": f"f_{n}.jpg", "keypoints": [float(n + 1), 1, 1] * 17} for n in (10, 2, 1)]
-    assert read(tmp_path, results)["keypoint"][0, :, 0, 0].tolist() == [2, 3, 11]
+    assert read(tmp_path, results)["keypoint"][0, :, 0, 0].tolist() == [2, 3, *[0] * 7, 11]
 
 
 def test_the_best_of_a_crowd_are_looked_at(tmp_path):
@@ -99,6 +110,36 @@ def test_the_best_of_a_crowd_are_looked_at(tmp_path):
     crowd = [{"image_id": 1, "keypoints": [100 * score, 1, score] * 17} for score in scores]
     for persons in ("sorted", "matched"):
         assert read(tmp_path, crowd, persons)["keypoint"][:, 0, 0, 0].tolist() == pytest.approx([90, 80])
+
+
+@pytest.mark.parametrize("form", ["idx", "track_id", "mmpose 1", "mmpose 0"])
+def test_track_ids_of_a_file_say_who_is_who(tmp_path, form):
+    """Two change places between two frames, which nobody could tell but for the ids."""
+    places = [[(100.0, 4), (300.0, 9)], [(100.0, 9), (300.0, 4)]]
+    points = {x: [[x + joint, 50.0 + joint] for joint in range(17)] for x in (100.0, 300.0)}
+    scores = {4: [0.9] * 17, 9: [0.5] * 17}
+    if form in ("idx", "track_id"):
+        flat = {(x, who): np.column_stack([points[x], scores[who]]).ravel().tolist() for x in points for who in scores}
+        ids = {4: 4.0, 9: [9]}  # as AlphaPose writes them
+        content = [
+            {"image_id": f"{frame}.jpg", "keypoints": flat[place], form: ids[place[1]]}
+            for frame, people in enumerate(places)
+            for place in people
+        ]
+    elif form == "mmpose 1":
+        content = [
+            {"frame_id": frame, "instances": [
+                {"keypoints": points[x], "keypoint_scores": scores[who], "track_id": who} for x, who in people
+            ]}
+            for frame, people in enumerate(places)
+        ]  # fmt: skip
+    else:
+        content = [
+            [{"keypoints": np.column_stack([points[x], scores[who]]).tolist(), "track_id": who} for x, who in people]
+            for people in places
+        ]
+    assert read(tmp_path, content)["keypoint"][:, :, 0, 0].tolist() == [[100, 300], [300, 100]]
+    assert read(tmp_path, content, "stgcn")["keypoint"][:, :, 0, 0].tolist() == [[100, 100], [300, 300]]
 
 
 def edit(content, change):
@@ -122,9 +163,9 @@ def edit(content, change):
         ),
         (
             edit(as_results(), lambda c: c[3].update(image_id=9**9)),
-            "image_id goes from 5 to 387420489; number the frames",
+            "the numbers of its 3 frames go from 1 to 387420489; number the",
         ),
-        (edit(as_mmpose(), lambda c: c.pop(1)), "[1].frame_id is 3, expected 2: a frame is missing"),
+        (edit(as_mmpose(), lambda c: c.pop(1)), "a_g01.json': frame 2 is missing, expected every frame; get it again"),
         (
             edit(as_mmpose(), lambda c: c[0]["instances"][1]["keypoints"].pop()),
             "[0].instances[1].keypoints has 16 points",
@@ -136,7 +177,10 @@ def edit(content, change):
         (edit(as_mmpose(), lambda c: c[0]["instances"][0].pop("keypoint_scores")), "keypoint_scores is missing"),
         (edit(as_paddle(), lambda c: c[0][2][0][1].pop()), "[0][2][0][1] has 16 values, expected 51"),
         (edit(as_paddle(), lambda c: c[2].pop()), "[2][2] is missing"),
-        ('[{"x": 1}]', "line 1: [0] is {'x': 1}, expected COCO results, MMPose's predictions or PaddleDetection's"),
+        (
+            '[{"x": 1}]',
+            "line 1: [0] is {'x': 1}, expected COCO results, AlphaPose's or PaddleDetection's results, or MMPose's",
+        ),
         ('{"images": []}', "line 1: instance_info is missing"),
         ("[]", "a_g01 has no body in any of its 0 frames"),
     ],

@@ -30,7 +30,7 @@ def find(root):
 
 
 def read(sample, persons=None):
-    return kinetics.read_sample(sample, argparse.Namespace(persons=persons))
+    return kinetics.read_sample(sample, argparse.Namespace(persons=persons, num_persons=2))
 
 
 def person(points, score):
@@ -97,3 +97,22 @@ def test_labels_must_agree(tmp_path):
         find(root)
     with pytest.raises(FileNotFoundError, match="no videos in '.*', in kinetics_train or kinetics_val"):
         find(tmp_path / "absent")
+
+
+def test_label_files_that_are_missing_or_cannot_be(tmp_path):
+    root = write_set(tmp_path, [{"frame_index": 1, "skeleton": [GOOD]}])
+    labels = root / "kinetics_val_label.json"
+    whole = labels.read_text()
+    for text, message in (
+        (
+            whole.replace('"label_index": 1', '"label_index": 1000000000000'),
+            "label_index is 1000000000000, expected one",
+        ),
+        ("[1]", r"kinetics_val_label.json' line 1: is \[1\], expected a dict"),
+    ):
+        labels.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            find(root)
+    labels.unlink()
+    with pytest.raises(FileNotFoundError, match="kinetics_val_label.json' does not exist; it says what the videos of"):
+        find(root)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dataset.raw_skeletons import mediapipe
-from dataset.raw_skeletons.samples import RawSample
+from dataset.raw_skeletons.samples import NOTES, RawSample
 
 POINTS = np.round(np.random.default_rng(0).uniform(0.1, 0.9, (3, 33, 4)), 4)
 
@@ -23,7 +23,7 @@ def as_long(letters="xyzv"):
     rows = ["frame,timestamp,landmark," + ",".join({"v": "visibility"}.get(letter, letter) for letter in letters)]
     for frame, points in enumerate(POINTS):
         rows += [
-            f"{frame + 3},0.1,{joint}," + ",".join(map(str, point[: len(letters)]))
+            f"{frame + 1},0.1,{joint}," + ",".join(map(str, point[: len(letters)]))
             for joint, point in enumerate(points)
         ]
     return "\r\n".join(rows) + "\r\n"
@@ -32,7 +32,7 @@ def as_long(letters="xyzv"):
 def read(tmp_path, text):
     path = tmp_path / "a.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return mediapipe.read_sample(RawSample("a", str(path), 0), None)
+    return mediapipe.read_sample(RawSample("a", str(path), 0), argparse.Namespace(first_frame=None))
 
 
 FORMS = {
@@ -67,6 +67,25 @@ def test_frames_without_a_body(tmp_path):
     assert keypoint.shape[1] == 3 and not keypoint[0, 1].any()
 
 
+@pytest.mark.parametrize("word", ["", "nan", "None", "NULL"])
+def test_numbers_that_are_missing_cost_no_more_than_their_landmark(tmp_path, word):
+    lines = as_wide().splitlines(keepends=True)
+    lines[2] = "wave" + f",{word}" * 132 + "\n"
+    lines[3] = lines[3].replace(str(POINTS[2, 5, 1]), word)
+    annotation = read(tmp_path, "".join(lines))
+    keypoint = annotation["keypoint"][0]
+    assert keypoint[0].all() and not keypoint[1].any() and not keypoint[2, 5].any() and keypoint[2, [4, 6]].all()
+    assert annotation[NOTES] == {"landmarks without numbers (nan, None, empty), which count as missing": 1}
+
+
+def test_a_column_of_frames_numbers_the_rows(tmp_path):
+    lines = as_wide().replace("class", "frame").splitlines()
+    rows = [line.replace("wave", number) for line, number in zip(lines[1:], ("5", "2", "0"), strict=True)]
+    keypoint = read(tmp_path, "\n".join([lines[0], *rows]))["keypoint"][0]
+    np.testing.assert_allclose(keypoint[[5, 2, 0]], POINTS[..., :3], rtol=1e-6)
+    assert keypoint.shape[0] == 6 and not keypoint[[1, 3, 4]].any()
+
+
 def change(text, line, old, new, count=1):
     lines = text.splitlines(keepends=True)
     lines[line - 1] = lines[line - 1].replace(old, new, count)
@@ -78,19 +97,20 @@ FAULTS = {
     "cell too few": (change(as_wide(), 3, ",", " "), "line 3: got 132 cells, expected 133"),
     "cut": (as_wide()[:-20], "line 4: got 13"),
     "word": (change(as_wide(), 3, str(POINTS[1, 0, 0]), "abc"), "line 3: x0 is 'abc', expected a number from -20000"),
-    "empty": (change(as_wide(), 3, str(POINTS[1, 0, 0]), ""), "line 3: x0 is '', expected a number"),
-    "nan": (change(as_wide(), 4, str(POINTS[2, 0, 1]), "nan"), "line 4: y0 is 'nan', expected a number"),
     "far": (change(as_wide(), 4, str(POINTS[2, 0, 1]), "1e6"), "line 4: y0 is '1e6', expected a number"),
     "blank line": (as_wide().replace("\nwave", "\n\nwave", 2), "line 2: got 0 cells, expected 133"),
     "column": (as_wide().replace("x7,", "q7,"), "line 1: got 131 columns of landmarks, expected x, y, z (and v) of 33"),
     "columns": ("1,2,3\n", "line 1: got 3 numbers, expected 99 or 132, or a header"),
     "landmark missing": (
         "".join(LONG_LINES[:9] + LONG_LINES[10:]),
-        "line 33: frame 3 ends with 32 landmarks, expected 33",
+        "line 33: frame 1 ends with 32 landmarks, expected 33",
     ),
-    "landmark twice": ("".join(LONG_LINES[:9] + LONG_LINES[8:]), "line 10: landmark 7 of frame 3 comes twice"),
-    "long cut": ("".join(LONG_LINES[:-5]), "line 95: frame 5 ends with 28 landmarks, expected 33"),
-    "landmark 33": (change(as_long(), 5, ",3,", ",33,"), "line 5: got frame '3' and landmark '33', expected numbers"),
+    "landmark twice": ("".join(LONG_LINES[:9] + LONG_LINES[8:]), "line 10: landmark 7 of frame 1 comes twice"),
+    "long cut": ("".join(LONG_LINES[:-5]), "line 95: frame 3 ends with 28 landmarks, expected 33"),
+    "landmark 33": (
+        change(as_long(), 5, ",3,", ",33,"),
+        "line 5: landmark 33 of frame 1 does not exist, they are 0 to",
+    ),
     "long columns": (as_long().replace("landmark", "name", 1), "line 1: got the columns frame, timestamp, name, x"),
     "bytes": (as_wide().encode().replace(b"wave", b"\xff", 1), "line 2: no UTF-8 text"),
     "nothing": ("", "line 1: the file is empty"),

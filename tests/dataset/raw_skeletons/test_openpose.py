@@ -8,6 +8,7 @@ import pytest
 from raw_skeleton_files import draw_person
 
 from dataset.raw_skeletons import openpose
+from dataset.raw_skeletons.samples import RawSample
 
 
 def write(root, name, frames, first=0):
@@ -26,7 +27,7 @@ def find(root, **flags):
 
 
 def read(sample):
-    return openpose.read_sample(sample, argparse.Namespace(persons=None, image_size=None))
+    return openpose.read_sample(sample, argparse.Namespace(persons=None, num_persons=2, image_size=None))
 
 
 def draw(num_frames, num_joints=25, seed=0):
@@ -74,11 +75,68 @@ def test_damage_is_named(tmp_path):
         with pytest.raises(ValueError, match=f"a_g01_000000000001_keypoints.json' .*{expected}"):
             read(sample)
     path.unlink()
-    with pytest.raises(ValueError, match="a_g01': frame 1 is missing, expected one file per frame"):
+    with pytest.raises(ValueError, match="a_g01': frame 1 is missing, expected every frame; get it again"):
         read(sample)
     write(tmp_path, "Wave/a_g01", [[draw(1, 18)[0]]], first=1)
     with pytest.raises(ValueError, match=r"a_g01': persons have \[18, 25\] joints, expected one number"):
         read(sample)
+
+
+def test_files_of_two_videos_in_one_folder_are_two_samples(tmp_path):
+    for name, shift in (("a", 0), ("b", 500)):
+        write(tmp_path, f"tmp/{name}_g0{1 + (name == 'b')}", [[points + [shift, 0, 0]] for points in draw(3)])
+    for place in ("Wave", "Bow/morning", "train/Wave"):  # a class, a folder in one, and a class in a split
+        root = tmp_path / f"of {place.replace('/', ' ')}"
+        for path in (tmp_path / "tmp").rglob("*.json"):
+            (root / place).mkdir(parents=True, exist_ok=True)
+            (root / place / path.name).write_bytes(path.read_bytes())
+        (root / place / "notes_keypoints.json").write_text("?")
+        found = find(root)
+        assert [sample.name for sample in found.samples] == ["a_g01", "b_g02"]
+        assert found.class_names == [{"Bow/morning": "Bow"}.get(place, "Wave")]
+        assert list(found.skipped) == [str(root / place / "notes_keypoints.json")]
+        middles = [read(sample)["keypoint"][0, 0, :, 0].mean() for sample in found.samples]
+        assert middles[1] - middles[0] == pytest.approx(500, rel=1e-5)
+    with pytest.raises(ValueError, match="holds files of several videos or of none .'a_g01_' and 'b_g02_'.; give each"):
+        read(RawSample("x", str(root / place), 0))
+
+
+def test_a_broken_first_file_does_not_end_the_run(tmp_path):
+    folder = write(tmp_path, "Wave/a_g01", [[points] for points in draw(2)])
+    write(tmp_path, "Wave/b_g02", [[points] for points in draw(2)])
+    (folder / "a_g01_000000000000_keypoints.json").write_text('{"people": [{"pose_')
+    found = find(tmp_path)
+    assert found.layout == "openpose25" and len(read(found.samples[1])["keypoint"]) == 1
+    with pytest.raises(ValueError, match="a_g01_000000000000_keypoints.json' line 1: no whole json"):
+        read(found.samples[0])
+
+
+def test_names_without_a_number(tmp_path):
+    (tmp_path / "Wave" / "a").mkdir(parents=True)
+    (tmp_path / "Wave" / "a" / "x_keypoints.json").write_text('{"people": []}')
+    with pytest.raises(ValueError, match="x_keypoints.json': its name has no number of a frame, .*; rename the files"):
+        find(tmp_path)
+
+
+def test_two_files_of_one_frame(tmp_path):
+    folder = write(tmp_path, "Wave/a_g01", [[points] for points in draw(2)])
+    (folder / "a_g01_1_keypoints.json").write_text('{"people": []}')
+    write(tmp_path, "Wave/b_g02", [[points] for points in draw(2)])
+    with pytest.raises(ValueError, match="a_g01_1_keypoints.json' is the second file of frame 1; take one out"):
+        read(find(tmp_path).samples[0])
+
+
+@pytest.mark.parametrize("ids, expected", [([-1, -1], [[1, 1], [500, 500]]), ([3, 8], [[1, 500], [500, 1]])])
+def test_person_ids_say_who_is_who_unless_they_are_minus_one(tmp_path, ids, expected):
+    for frame, places in enumerate([(1.0, 500.0), (500.0, 1.0)]):
+        people = [
+            {"person_id": [who], "pose_keypoints_2d": [place, place, score] * 25}
+            for who, place, score in zip(ids, places, (0.9, 0.8), strict=True)
+        ]
+        path = tmp_path / f"a_{frame}_keypoints.json"
+        path.write_text(json.dumps({"people": people}))
+    annotation = read(RawSample("a", str(tmp_path), 0))
+    assert annotation["keypoint"][:, :, 0, 0].tolist() == expected
 
 
 def test_sets_without_anybody(tmp_path):
