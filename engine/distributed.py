@@ -6,7 +6,6 @@ processes.
 
 import codecs
 import contextlib
-import ctypes
 import os
 import pathlib
 import signal
@@ -19,12 +18,13 @@ from typing import Any
 
 import paddle
 
+from common import lifetime
+
 # What a launcher tells each process, and what it is told itself.
 WORLD_VARIABLES = ("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM", "PADDLE_CURRENT_ENDPOINT", "PADDLE_TRAINER_ENDPOINTS")
 LAUNCHER_PREFIXES = ("PADDLE_", "MASTER_ADDR", "MASTER_PORT", "FLAGS_selected_")
 PARENT_VARIABLE = "RANKS_PARENT_PID"  # set for the processes of `launch`, to the process that waits for them
 POLL_S, GRACE_S = 0.1, 5  # between two looks at the processes; from SIGTERM to SIGKILL
-PR_SET_PDEATHSIG = 1  # name of Linux's sys/prctl.h
 
 
 def rank() -> int:
@@ -96,18 +96,7 @@ def join_processes(num_processes: int | None) -> bool:
 def _end_with_parent() -> None:
     """Let this process be killed when its parent ends, however it ends: nobody else would stop it."""
     parent = int(os.environ.get(PARENT_VARIABLE, os.getppid()))
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_wait_for_end, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        sys.exit("the process that started this one has ended")
-
-
-def _wait_for_end(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    lifetime.end_with_process(parent)
 
 
 class _Rank:

@@ -1,11 +1,15 @@
 """What the readers of the skeleton pkl share: the recordings of one split as samples."""
 
+import zlib
+
 import numpy as np
 
 from common.ranges import Count, NonNegative
 from layouts import get_layout
 from reader.fault_tolerant import FaultTolerantDataset
 from reader.skeleton_pkl import Recording, read_split
+
+MAX_SUMMED = 16
 
 
 class Recordings(FaultTolerantDataset):
@@ -49,6 +53,16 @@ class Recordings(FaultTolerantDataset):
     def describe_samples(self) -> list:
         """Return each recording's name, label and the shape of its key points."""
         return [(recording.name, recording.label, recording.keypoint.shape) for recording in self.entries]
+
+    def checksum(self) -> int:
+        """Return a checksum of the key points and scores of at most `MAX_SUMMED` recordings, whatever their order."""
+        recordings = {recording.name: recording for recording in self.entries}
+        checksum = 0
+        for name in sorted(recordings)[:: -(-len(recordings) // MAX_SUMMED) or 1]:
+            for array in (recordings[name].keypoint, recordings[name].score):
+                if array is not None:
+                    checksum = zlib.crc32(np.asarray(array, np.float32).tobytes(), checksum)
+        return checksum
 
     def set_samples(self, filelist: str | None, recordings: list[Recording]) -> None:
         """Replace the samples by other recordings.

@@ -156,6 +156,7 @@ def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
     return {
         "checkpoint": weights,
         "epoch": state["epoch"] - 1 if "epoch" in state else None,
+        "trained_on": state.get("data", {}).get("TRAIN"),
         "paddle": paddle.__version__,
         "onednn": True,
         "checksums": exported_model.find_checksums(folder),
