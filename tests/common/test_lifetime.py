@@ -17,8 +17,8 @@ PARENT = """
 import subprocess, sys, time
 sys.path.insert(0, {root!r})
 from common import lifetime
-child = subprocess.Popen(lifetime.tie([sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]),
-                         stdout=subprocess.PIPE)
+command = lifetime.tie([sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"])
+child = subprocess.Popen(command, stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
 time.sleep(60)
