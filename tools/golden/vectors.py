@@ -77,6 +77,8 @@ def draw_input(golden: dict) -> np.ndarray | dict:
     if "shape" not in golden["input"]:
         inputs = {name: draw_input({"input": entry}) for name, entry in golden["input"].items()}
         return inputs["x"] if list(inputs) == ["x"] else inputs
+    if "raw_shape" in golden["input"]:
+        return _draw_part_signals(golden["input"])
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
     axes = golden["input"].get("layout", "").replace(",", "")
@@ -88,6 +90,16 @@ def draw_input(golden: dict) -> np.ndarray | dict:
     if "zeroed" in golden["input"]:
         values[1, ..., 1] = 0.0  # the second sample has only one person
     return values
+
+
+def _draw_part_signals(entry: dict) -> np.ndarray:
+    """Draw joints (N, C, T, V, M); return their steps to the next frame, and their places relative to four joints."""
+    raw = _generator(entry["seed"]).standard_normal(entry["raw_shape"])
+    raw[1, ..., 1] = 0  # the second sample has only one person
+    steps = np.zeros_like(raw)
+    steps[:, :, :-1] = raw[:, :, 1:] - raw[:, :, :-1]
+    relative = [raw - raw[:, :, :, joint : joint + 1] for joint in (4, 8, 12, 16)]  # shoulders and hips
+    return np.concatenate([steps, *relative], axis=1).astype(np.float32)
 
 
 def _generator(seed):
