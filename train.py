@@ -82,22 +82,11 @@ def check_tests(args: argparse.Namespace, config: dict) -> None:
 
 
 def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: bool) -> None:
-    """Train as a resolved config says, in a folder that is locked.
-
-    Args:
-        is_tested: test.py scores the TEST list after it, which is opened now, so that a mistake costs no training.
-    """
+    """Train as a resolved config says, in a folder that is locked; with `is_tested`, test.py scores the TEST list then."""
     with agreement.comparing_processes() as facts:
         facts.update(agreement.describe_config(config))
         recipe.seed_all(settings.seed, 0)
-        train_loader = recipe.open_loader(config, "TRAIN")
-        class_names = recipe.resolve_class_names(config, train_loader)
-        valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
-        if valid_loader is not None:
-            recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
-        if is_tested:
-            names = recipe.open_loader({**config, "RUN": {**config["RUN"], "overfit": 0}}, "TEST").class_names
-            recipe.compare_classes(class_names, names, config["TEST"]["filelist"])
+        class_names, train_loader, valid_loader = open_samples(config, is_tested)
         model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
         logging.info(format_config(config))
         loaders = {"TRAIN": train_loader, "VALID": valid_loader}
@@ -149,6 +138,23 @@ def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: boo
     logging.info(reason)
     logging.info(f"Final loss: [{progress.history[-1]['train/loss']:.7g}]")
     logging.info(f"weights of the last epoch: {folder.last}; score them: python test.py --weights {folder.last}")
+
+
+def open_samples(config: dict, is_tested: bool) -> tuple:
+    """Return the class names, and the loaders of TRAIN and VALID, of which the latter is None if RUN.validate is False.
+
+    Args:
+        is_tested: open the TEST list too, whose mistakes would otherwise be found after the training.
+    """
+    train_loader = recipe.open_loader(config, "TRAIN")
+    class_names = recipe.resolve_class_names(config, train_loader)
+    valid_loader = recipe.open_loader(config, "VALID") if config["RUN"]["validate"] else None
+    if valid_loader is not None:
+        recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
+    if is_tested:
+        names = recipe.open_loader({**config, "RUN": {**config["RUN"], "overfit": 0}}, "TEST").class_names
+        recipe.compare_classes(class_names, names, config["TEST"]["filelist"])
+    return class_names, train_loader, valid_loader
 
 
 def start(config, settings, folder, class_names, data, model, optimizer, schedule) -> tuple:

@@ -6,7 +6,7 @@
 The folder has the static network, its weights and a description (see inference/exported_model.py). The batch size is
 free; the shape of a clip is that of the config, since another one would be another protocol, with another accuracy.
 With `--onnx` the folder also has inference.onnx, checked with ONNX Runtime. paddle2onnx does not know every operator of
-every network (InfoGCN's norm over the last axis is one): then it says so, and the Paddle export stays.
+every network (CTR-GCN's reshapes, InfoGCN's norm over the last axis): then it says so, and the Paddle export stays.
 """
 
 import argparse

@@ -28,7 +28,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common.command_line import CommandLine, run_main
-from common.files import UNFINISHED, make_folder, write_atomically
+from common.files import UNFINISHED, is_up_to_date, make_folder, write_atomically
 from common.processes import run_jobs, write_failures
 from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     videos, failed = find_videos(args.videos, args.out)
     prepare_folder(args.out, {"width": args.width, "height": args.height})
     targets = {name: (path, os.path.join(args.out, os.path.splitext(name)[0] + ".mp4")) for name, path in videos}
-    missing = {name: job for name, job in targets.items() if not os.path.exists(job[1])}
+    missing = {name: job for name, job in targets.items() if not is_up_to_date(job[1], job[0])}
     print(f"shrink_videos: {len(targets)} videos in {args.videos}, {len(missing)} to make in {args.out}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
     shrink = functools.partial(shrink_video, width=args.width, height=args.height)
