@@ -82,7 +82,7 @@ def check_tests(args: argparse.Namespace, config: dict) -> None:
 
 
 def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: bool) -> None:
-    """Train as a resolved config says, in a folder that is locked; with `is_tested`, test.py scores the TEST list then."""
+    """Train as a resolved config says, in a locked folder; with `is_tested`, test.py scores the TEST list then."""
     with agreement.comparing_processes() as facts:
         facts.update(agreement.describe_config(config))
         recipe.seed_all(settings.seed, 0)
