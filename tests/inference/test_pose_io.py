@@ -119,3 +119,11 @@ def test_a_video_finds_its_recording_by_name():
         pose_io.find_for_video(index, "four.avi")
     with pytest.raises(ValueError, match="two recordings of --poses have its name, 'a/three' and 'b/three'"):
         pose_io.find_for_video(index, "three.avi")
+
+
+def test_a_folder_of_files_is_all_of_them(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_mediapipe(tmp_path / name / "v.csv")
+    found = pose_io.read_annotations(str(tmp_path), None, get_layout("mediapipe33"), (90, 160), 8.0)
+    assert [name for name, _ in found] == ["a/v", "b/v"]
