@@ -57,6 +57,7 @@ def main(argv: list | None = None) -> None:
     streams = [read_scores(path) for path in args.scores]
     streams = [order_like(streams[0], stream) for stream in streams]
     warn_of_repeats(streams)
+    warn_of_other_training(streams)
     streams = unify_score_type(streams, args.softmax)
     note = "all samples of the files"
     if args.search:
@@ -108,6 +109,15 @@ def warn_of_repeats(streams: list) -> None:
             if np.array_equal(stream.scores, earlier.scores):
                 print(f"ensemble: WARNING: '{stream.path}' holds the same scores as '{earlier.path}'")
                 break
+
+
+def warn_of_other_training(streams: list) -> None:
+    """Warn of networks that were trained on other samples than the first one: theirs may be among the scored ones."""
+    trained = {stream.path: stream.protocol.get("trained_on") for stream in streams}
+    known = {path: data for path, data in trained.items() if isinstance(data, dict)}
+    if len({data.get("digest") for data in known.values()}) > 1:
+        listed = ", ".join(f"'{path}' on {data.get('samples')} ({data.get('digest')})" for path, data in known.items())
+        print(f"ensemble: WARNING: trained on other samples, which may be among the scored ones: {listed}")
 
 
 def fuse(streams: list, weights: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     command_line.start_paddle(flags.parse_test)
 
 import argparse
+import copy
 import logging
 import os
 import sys
@@ -23,7 +24,7 @@ from common.output_lock import only_maker
 from common.pictures import write_png
 from config import format_config, name_samples
 from dataset import records
-from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, report
+from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, report, resume
 from engine.run_settings import RunSettings
 from models import build_model
 
@@ -40,6 +41,7 @@ def main(argv: list | None = None) -> int | None:
     if args.infer_topk < 1:
         raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
     state = checkpoint.load_checkpoint(args.weights)
+    trained = copy.deepcopy(state.get("config", {}))
     config = read_config(args, state)
     settings = RunSettings(**config["RUN"])
     if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
@@ -47,6 +49,8 @@ def main(argv: list | None = None) -> int | None:
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logging.info(args)
     logging.info(format_config(config))
+    for change in resume.find_other_inputs(trained, config):
+        logging.warning(f"{args.weights}: {change}; the weights were trained on other inputs")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
     distributed.connect()
 
@@ -72,6 +76,9 @@ def main(argv: list | None = None) -> int | None:
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
     summary = summarize(args, config, state, loader, result, evaluator.summarize(model, result))
+    trained_on = summary["protocol"].get("trained_on", {})
+    if trained_on.get("digest") == resume.describe_data(config, {"TEST": loader})["TEST"]["digest"]:
+        logging.warning(f"OPTIMISTIC: the weights were trained on what is scored: {resume.format_data(trained_on)}")
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     log_summary(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
@@ -103,6 +110,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
     section = {**config["READER"], **config["TEST"]}
     protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "scales", "num_segments")
     protocol += ("clip_len", "rgb_clip_len", "frame_interval", "test_clips")
+    trained_on = {"trained_on": state["data"]["TRAIN"]} if "TRAIN" in state.get("data", {}) else {}
     return {
         **figures,
         f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
@@ -117,6 +125,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         "protocol": {
             **{key: section[key] for key in protocol if key in section},
             "average_clips": config["RUN"]["average_clips"],
+            **trained_on,
         },
     }
 

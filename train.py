@@ -5,7 +5,7 @@ python train.py --use_gpu True --epoch 65
 python train.py configs/resnet18_ucf101_scratch.txt -o TRAIN.batch_size=64 --resume auto
 """
 
-from common import command_line
+from common import command_line, lifetime
 from engine import flags
 
 if __name__ == "__main__":
@@ -29,6 +29,7 @@ def main(argv: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = flags.parse_train(argv)
     config, dropped = read_recipe(args)
+    check_tests(args, config)
     if distributed.join_processes(args.gpus):
         ranks_dir = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"]).ranks_dir
         words = sys.argv[1:] if argv is None else argv
@@ -46,7 +47,7 @@ def main(argv: list | None = None) -> int | None:
     distributed.connect()
     folder = RunFolder(settings.save_dir, config["MODEL"]["name"])
     with folder.opened(settings.resume, args.overwrite):
-        train(config, settings, folder)
+        train(config, settings, folder, is_tested=args.test_last or args.test_best)
     # One process scores, the launcher waits for it; with --gpus the process that waits for this one does.
     return None if distributed.rank() or distributed.has_waiting_parent() else test_weights(args, config)
 
@@ -67,20 +68,30 @@ def read_recipe(args: argparse.Namespace) -> tuple:
     return recipe.read_recipe(args.config, given, args.overrides, args.root)
 
 
-def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
-    """Train as a resolved config says, in a folder that is locked."""
+def check_tests(args: argparse.Namespace, config: dict) -> None:
+    """Refuse to test weights that the training will not write.
+
+    Raises:
+        ValueError: --test_best without validations.
+    """
+    if args.test_best and not config["RUN"]["validate"]:
+        raise ValueError(
+            "--test_best: no epoch is validated (RUN.validate is False), so none is the best; leave out one of the "
+            "two, or score the last epoch by --test_last"
+        )
+
+
+def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: bool) -> None:
+    """Train as a resolved config says, in a locked folder; with `is_tested`, test.py scores the TEST list then."""
     with agreement.comparing_processes() as facts:
         facts.update(agreement.describe_config(config))
         recipe.seed_all(settings.seed, 0)
-        train_loader = recipe.open_loader(config, "TRAIN")
-        class_names = recipe.resolve_class_names(config, train_loader)
-        valid_loader = recipe.open_loader(config, "VALID") if settings.validate else None
-        if valid_loader is not None:
-            recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
+        class_names, train_loader, valid_loader = open_samples(config, is_tested)
         model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
         logging.info(format_config(config))
-        progress, state = start(config, settings, folder, class_names, model, optimizer, schedule)
         loaders = {"TRAIN": train_loader, "VALID": valid_loader}
+        data = resume.describe_data(config, loaders)
+        progress, state = start(config, settings, folder, class_names, data, model, optimizer, schedule)
         facts.update(agreement.describe_start(model, class_names, loaders, progress))
 
     size = (len(class_names), progress.epoch, progress.step)
@@ -113,15 +124,15 @@ def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
             if progress.awaits_validation:  # which may fail, and must not cost the epoch
                 if settings.overfit:
                     trainer.compute_norm_statistics(step, train_loader)
-                folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names))
+                folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names, data))
         figures = {}
         if valid_loader is not None and progress.awaits_validation:
             with step.evaluating():
-                keep = functools.partial(keep_scores, config, folder, progress.epoch, class_names)
+                keep = functools.partial(keep_scores, config, folder, progress.epoch, class_names, data)
                 figures = evaluator.validate(network, valid_loader, settings.average_clips, keep)
         is_best = run_folder.record_validation(figures, progress, schedule, settings, name_samples(config, "VALID"))
         run_log.means(progress.step, progress.history[-1])
-        folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names), settings, is_best)
+        folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names, data), settings, is_best)
 
     run_log.close()
     logging.info(reason)
@@ -129,37 +140,59 @@ def train(config: dict, settings: RunSettings, folder: RunFolder) -> None:
     logging.info(f"weights of the last epoch: {folder.last}; score them: python test.py --weights {folder.last}")
 
 
-def start(config, settings, folder, class_names, model, optimizer, schedule) -> tuple:
+def open_samples(config: dict, is_tested: bool) -> tuple:
+    """Return the class names, and the loaders of TRAIN and VALID, of which the latter is None if RUN.validate is False.
+
+    Args:
+        is_tested: open the TEST list too, whose mistakes would otherwise be found after the training.
+    """
+    train_loader = recipe.open_loader(config, "TRAIN")
+    class_names = recipe.resolve_class_names(config, train_loader)
+    valid_loader = recipe.open_loader(config, "VALID") if config["RUN"]["validate"] else None
+    if valid_loader is not None:
+        recipe.compare_classes(class_names, valid_loader.class_names, config["VALID"]["filelist"])
+    if is_tested:
+        names = recipe.open_loader({**config, "RUN": {**config["RUN"], "overfit": 0}}, "TEST").class_names
+        recipe.compare_classes(class_names, names, config["TEST"]["filelist"])
+    return class_names, train_loader, valid_loader
+
+
+def start(config, settings, folder, class_names, data, model, optimizer, schedule) -> tuple:
     """Load what the run goes on from (RUN.resume) or starts from (RUN.pretrain).
+
+    Args:
+        data: what it is trained on, see `resume.describe_data`.
 
     Returns:
         How far the run is, and the checkpoint it goes on from, {} for a new run.
     """
     path = folder.find_resume_path(settings.resume)
     if path is not None:
-        progress, state = resume.load_resumed(path, config, model, optimizer, schedule, recipe.resolve)
+        progress, state = resume.load_resumed(path, config, model, optimizer, schedule, recipe.resolve, data)
         folder.check_origin(path)
         recipe.compare_classes(state["class_names"], class_names, config["TRAIN"]["filelist"])
         return progress, state
     if settings.pretrain:
-        run_folder.load_pretrained(settings, model)
+        resume.load_pretrained(settings, model, config)
     return Progress(), {}
 
 
-def keep_scores(config: dict, folder: RunFolder, epochs_done: int, class_names: list, result: dict) -> None:
+def keep_scores(config: dict, folder: RunFolder, epochs_done: int, class_names: list, data: dict, result: dict) -> None:
     """Write the scores of a validation where RUN.save_scores asks for them."""
     if config["RUN"]["save_scores"]:
         protocol = {"samples": name_samples(config, "VALID"), "average_clips": config["RUN"]["average_clips"]}
-        folder.save_scores(epochs_done, result, class_names, protocol)
+        folder.save_scores(epochs_done, result, class_names, {**protocol, "trained_on": data["TRAIN"]})
 
 
 def test_weights(args: argparse.Namespace, config: dict) -> int:
     """Run test.py on the weights that --test_last and --test_best ask for; return its exit status.
 
-    A finished run trains no further, and its checkpoints have the config of then: what --root and -o say of the
-    samples is passed on.
+    A finished run trains no further, and its checkpoints have the config of then: the list and the split of today are
+    passed on, and what --root and -o say of the samples.
     """
     folder = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"])
+    split = {**config["READER"], **config["TEST"]}.get("split")
+    samples = ["--filelist", config["TEST"]["filelist"], *(["-o", f"TEST.split={split!r}"] if split else [])]
     use_gpu = [] if args.use_gpu is None else ["--use_gpu", str(args.use_gpu)]
     root = [] if args.root is None else ["--root", args.root]
     sections = ("READER", "VALID", "TEST")
@@ -169,8 +202,8 @@ def test_weights(args: argparse.Namespace, config: dict) -> int:
         if is_wanted:
             script = str(pathlib.Path(__file__).with_name("test.py"))
             gpus = [] if args.gpus is None or distributed.is_launched() else ["--gpus", str(args.gpus)]
-            argv = ["--weights", weights, *gpus, *use_gpu, *root, *overrides]
-            command = [sys.executable, script, *argv]
+            argv = ["--weights", weights, *gpus, *use_gpu, *samples, *root, *overrides]
+            command = lifetime.tie([sys.executable, script, *argv])
             status = subprocess.run(command, env=distributed.alone(), check=False).returncode
             if status:
                 return status

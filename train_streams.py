@@ -8,6 +8,7 @@ Each stream is a run of `train.py` in its own folder, resumed if it was stopped,
 """
 
 import argparse
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -15,8 +16,9 @@ import subprocess
 import sys
 
 import ensemble
-from common import command_line
+from common import command_line, lifetime
 from common.output_lock import only_writer
+from config import SECTIONS
 from engine import flags
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
@@ -57,7 +59,9 @@ def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> No
         args.rest.remove(args.config)
     given = {word.partition("=")[0].strip().upper() for word in train_args.overrides}
     mistakes = {
-        "-o READER.stream: the streams are those of --streams; leave one of the two out": "READER.STREAM" in given,
+        "-o READER.stream: the streams are those of --streams; leave one of the two out": (
+            not given.isdisjoint(f"{section}.STREAM" for section in SECTIONS)
+        ),
         "-o RUN.save_dir: each stream has a folder of its own in --save_dir; leave it out": "RUN.SAVE_DIR" in given,
         "-o RUN.resume: each stream goes on from its own checkpoint; leave it out": "RUN.RESUME" in given,
         "--overwrite: each stream goes on where it was stopped; choose another --save_dir, or remove it": (
@@ -79,6 +83,8 @@ def main(argv: list | None = None) -> int | None:
         raise ValueError(
             "train_streams.py starts the processes of each stream itself: leave the launcher, give --gpus N"
         )
+    if status := run_check(args):
+        return status
     folder = pathlib.Path(args.save_dir)
     with only_writer(str(folder), "--save_dir"):
         return train_and_fuse(args, folder)
@@ -87,14 +93,73 @@ def main(argv: list | None = None) -> int | None:
 def train_and_fuse(args: argparse.Namespace, folder: pathlib.Path) -> int | None:
     """Train and score each stream in its subfolder, and fuse the scores; return the status of a run that failed."""
     for stream in args.streams:
-        run_flags = ["--save_dir", folder / stream, "--resume", "auto", "-o", f"READER.stream={stream}"]
-        best = ["--test_best"] if args.test_best else []
-        status = run("train.py", args.config, *args.rest, *run_flags, "--test_last", *best)
+        status = run("train.py", *make_argv(args, stream))
         if status:
             print(f"stream {stream} {describe_end(status)}")
             return status
     for which in ("model", "best") if args.test_best else ("model",):
         fuse(folder, args.streams, which, args.fuse)
+
+
+def make_argv(args: argparse.Namespace, stream: str) -> list:
+    """Return the command line of train.py for a stream."""
+    best = ["--test_best"] if args.test_best else []
+    run_flags = ["--save_dir", f"{args.save_dir}/{stream}", "--resume", "auto", "-o", f"READER.stream={stream}"]
+    return [args.config, *args.rest, *run_flags, "--test_last", *best]
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Run `check_streams` in a process, whose memory is free again when the training begins; return its status."""
+    process = multiprocessing.get_context("spawn").Process(target=_check_in_process, args=(args,), daemon=True)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _check_in_process(args: argparse.Namespace) -> None:
+    lifetime.end_with_parent()
+    command_line.start_paddle()
+    command_line.run_main(lambda: check_streams(args))
+
+
+def check_streams(args: argparse.Namespace) -> None:
+    """Refuse before the first epoch what would end a stream after others were trained, or mix two data sets.
+
+    Raises:
+        ValueError: a stream or flag that cannot work, a folder of another network, a run that had other data.
+    """
+    import recipe  # with Paddle, which this process alone needs
+    import train
+    from engine import checkpoint, resume
+    from engine.run_folder import RunFolder
+
+    shapes, data = {}, None
+    for stream in args.streams:
+        parsed = flags.parse_train(make_argv(args, stream))
+        config, _ = train.read_recipe(parsed)
+        train.check_tests(parsed, config)
+        shapes[stream] = recipe.open_reader(config).input_shape
+        folder = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"])
+        refuse_other_networks(folder.save_dir, folder.model_name)
+        if checkpoint.checkpoint_exists(folder.last):
+            data = data or resume.describe_data(config, {"TRAIN": recipe.open_loader(config, "TRAIN")})
+            state = checkpoint.load_checkpoint(folder.last)
+            state["config"] = recipe.resolve(state["config"], folder.last)
+            if change := resume.find_other_data(state, config, data):
+                raise ValueError(f"'{folder.last}': {change}; choose another --save_dir, or remove that folder")
+    if len({str(shape) for shape in shapes.values()}) > 1:
+        listed = ", ".join(f"{stream} {shape}" for stream, shape in shapes.items())
+        raise ValueError(f"--streams: one network cannot take inputs of several shapes ({listed}); train them apart")
+
+
+def refuse_other_networks(folder: str, name: str) -> None:
+    """Refuse a folder that has the run or the scores of another network, which would be fused too."""
+    for suffix in ("_model.pdparams", "_model_test_scores.pkl", "_best_test_scores.pkl"):
+        for path in sorted(pathlib.Path(folder).glob(f"*{suffix}")):
+            if path.name.removesuffix(suffix) != name:
+                raise ValueError(
+                    f"'{path}' is of another network than {name}; choose another --save_dir, one for each network"
+                )
 
 
 def describe_end(status: int) -> str:
@@ -107,7 +172,8 @@ def describe_end(status: int) -> str:
 
 def run(script: str, *arguments) -> int:
     """Run a script of the project and return its exit status."""
-    return subprocess.run([sys.executable, str(ROOT / script), *map(str, arguments)], check=False).returncode
+    command = lifetime.tie([sys.executable, str(ROOT / script), *map(str, arguments)])
+    return subprocess.run(command, check=False).returncode
 
 
 def fuse(folder: pathlib.Path, streams: list, which: str, weights: list) -> None:

@@ -26,6 +26,11 @@ from common.pickles import ChangedFileError, RefusedPickleError, load_plain
 UNFINISHED = ".unfinished-"  # before the number of the process that is writing a file or folder of this name
 
 
+def is_up_to_date(made: str | os.PathLike, source: str | os.PathLike) -> bool:
+    """Whether a file is there and no older than what it was made of; a source that was replaced is used again."""
+    return os.path.exists(made) and os.stat(source).st_mtime_ns <= os.stat(made).st_mtime_ns
+
+
 def make_folder(path: str | os.PathLike) -> None:
     """Make a folder and its parents.
 

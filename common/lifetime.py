@@ -1,5 +1,9 @@
-"""The lives of processes: whether one has ended, and an end together with the parent."""
+"""The lives of processes: whether one has ended, and an end together with the parent.
 
+As a script, which `tie` names, it becomes another command that ends with its parent.
+"""
+
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -10,7 +14,8 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1  # name of Linux's sys/prctl.h
-POLL_S = 1
+IS_LINUX = sys.platform.startswith("linux")
+POLL_S = 0.5  # between two looks at a parent, where the system does not tell of its end
 
 
 def has_ended(process_id: int) -> bool:
@@ -45,21 +50,44 @@ def _exit_with_parent() -> None:
     os._exit(1)
 
 
-def end_with_starter(process_id: int) -> None:
-    """Let this process, started by any means, be killed when the one that started it ends, however that ends.
+def tie(command: list) -> list:
+    """Return a command that does the same and is killed when this process ends, however that ends.
 
-    Args:
-        process_id: of the one that started it; if it has ended already, this process ends here.
+    Its process has the number, the streams and the exit status of `command`. Start it from the main thread: Linux takes
+    the end of the thread that started it for that of the parent. On Windows it is `command` itself.
     """
-    if sys.platform.startswith("linux"):
+    words = list(map(str, command))
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *words] if os.name == "posix" else words
+
+
+def end_with_starter(parent: int) -> None:
+    """Let this process end at once when its parent process ends; on Linux also what it becomes by `exec`."""
+    if IS_LINUX:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
-        threading.Thread(target=_exit_with_starter, args=(process_id,), daemon=True).start()
-    if os.getppid() != process_id:
+        threading.Thread(target=_exit_with_starter, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
         sys.exit("the process that started this one has ended")
 
 
-def _exit_with_starter(process_id: int) -> None:
-    while os.getppid() == process_id:
+def _exit_with_starter(parent: int) -> None:
+    while os.getppid() == parent:
         time.sleep(POLL_S)
     os._exit(1)
+
+
+def _kill_after(parent: int, child: int) -> None:
+    """Kill a process when its parent has ended, from a process that it forked, which ends with it in any case."""
+    while os.getppid() == child and not has_ended(parent):
+        time.sleep(POLL_S)
+    with contextlib.suppress(ProcessLookupError):
+        if os.getppid() == child:
+            os.kill(child, signal.SIGKILL)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    if not IS_LINUX and os.fork() == 0:  # a thread would not outlive `exec`
+        _kill_after(int(sys.argv[1]), os.getppid())
+    end_with_starter(int(sys.argv[1]))
+    os.execvp(sys.argv[2], sys.argv[2:])

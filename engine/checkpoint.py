@@ -28,7 +28,12 @@ OTHER_FILES = {
     ".safetensors": "a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py",
 }
 # Types of what is read of a checkpoint; the same key of another trainer may be anything.
-KINDS = {"config": dict, "ema": dict, "class_names": (list, tuple), "history": list, "epoch": int, "step": int}
+KINDS = {
+    **{"config": dict, "ema": dict, "class_names": (list, tuple), "history": list, "epoch": int, "step": int},
+    **{"data": dict, "parts": dict},
+}
+# Of each section of `data`, and of each pathway of `parts`.
+ENTRY_KEYS = {"data": {"samples", "num_samples", "digest"}, "parts": {"config", "data"}}
 TRAINED = "trained"  # role of the checkpoint of an epoch that is yet to be validated
 MASTERS = "master_weights"  # Paddle's name for the float32 weights behind the float16 ones of RUN.amp_level=O2
 
@@ -47,9 +52,10 @@ def load_checkpoint(path: str) -> dict:
     Returns:
         A dict whose `model` maps parameter names to arrays. A file of ours also has `optimizer`, `epoch` (epochs
         done), `step` (updates done), `plateau`, `history` (one dict an epoch), `best`, `config` (resolved sections),
-        `class_names`, `versions`, `num_ranks`, `samples_per_update`, `role` (why the file was kept: `last`, `best`,
-        `kept`, or `trained`, the last one before its validation), `precision` (the loss scale of a float16 run) and,
-        in a run with RUN.ema_decay, `ema` (parameter name -> average).
+        `class_names`, `data` (what it was trained on, see `resume.describe_data`), `versions`, `num_ranks`,
+        `samples_per_update`, `role` (why the file was kept: `last`, `best`, `kept`, or `trained`, the last one before
+        its validation), `precision` (the loss scale of a float16 run) and, in a run with RUN.ema_decay, `ema`
+        (parameter name -> average).
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.
@@ -79,6 +85,9 @@ def _keep_known(state: dict, path: str) -> dict:
     known = {key: value for key, value in state.items() if isinstance(value, KINDS.get(key, object))}
     if not isinstance(known.get("config", {}).get("MODEL"), dict):
         known.pop("config", None)
+    for name, keys in ENTRY_KEYS.items():
+        if not all(isinstance(entry, dict) and entry.keys() >= keys for entry in known.get(name, {}).values()):
+            known.pop(name)
     averages = known.pop("ema", None)
     if state_dicts.has_weights(averages):
         known["ema"] = _decode_bfloat16(state_dicts.find_weights(averages, f"{path}: ema").weights)

@@ -1,4 +1,8 @@
-"""How a run goes on from a checkpoint: everything as it was, and a word on what is not."""
+"""How a run goes on from a checkpoint, or starts from weights: everything as it was, and a word on what is not.
+
+What weights were trained on travels with them: a checkpoint has the samples (`describe_data`), and READER of its config
+says what the numbers of an input mean (`INPUT_KEYS`).
+"""
 
 import dataclasses
 import logging
@@ -6,7 +10,7 @@ import os
 from collections.abc import Callable
 
 from config import differences, name_samples
-from engine import checkpoint, distributed
+from engine import agreement, checkpoint, distributed
 from engine.run_folder import Progress
 from engine.run_settings import RunSettings, resolve_rule
 
@@ -17,12 +21,95 @@ KEYS_WITHOUT_EFFECT = (
     "metric", "rule", "epochs",
 )  # fmt: skip
 SCHEDULE_KEYS = ("schedule", "schedule_by", "milestones", "restart_epochs", "restart_factor", "warmup_epochs")
+# Keys of READER that say what the numbers of an input mean; with others, weights see what they were not trained on.
+INPUT_KEYS = (
+    "name", "layout", "stream", "scores", "normalization", "score_threshold", "sampling", "padding", "num_persons",
+    "kind", "limbs", "sigma", "scaling", "stretch", "hw_ratio", "num_segments", "clip_len", "rgb_clip_len",
+    "frame_interval", "short_size", "crop_size", "mean", "std",
+)  # fmt: skip
+# Those of a pathway that was trained by itself before tools/merge_rgbpose.py put it into a network of two.
+PATHWAY_KEYS = {"rgb": ("mean", "std"), "pose": ("layout", "kind", "limbs", "sigma")}
 KEYS_OF_A_RESUMED_RUN = tuple(
     field.name for field in dataclasses.fields(RunSettings) if field.name not in KEYS_WITHOUT_EFFECT
 )
 
 
-def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: Callable) -> tuple:
+def describe_data(config: dict, loaders: dict) -> dict:
+    """Return what a run is trained and validated on: {section: `samples`, `num_samples` and `digest`}.
+
+    The digest is of names and labels, whatever their order, and of the key points of some recordings. It is equal on
+    every machine, wherever that has its files.
+
+    Args:
+        loaders: section -> loader, None where the section is not read.
+    """
+    data = {}
+    for section, loader in loaders.items():
+        if loader is not None:
+            samples = sorted(set(map(repr, loader.describe_samples())))
+            digest = agreement.hash_content([samples, loader.checksum()])
+            data[section] = {
+                "samples": name_samples(config, section), "num_samples": len(samples), "digest": digest,
+            }  # fmt: skip
+    return data
+
+
+def format_data(data: dict) -> str:
+    """Return the samples of a section as a text."""
+    return f"{data['samples']} ({data['num_samples']} samples, digest {data['digest']})"
+
+
+def find_other_data(state: dict, config: dict, data: dict) -> str | None:
+    """Return in what the training samples of a checkpoint differ from those of today, or None.
+
+    Args:
+        state: checkpoint; an older one has no `data`, and only its split is compared.
+        data: see `describe_data`.
+    """
+    old, new = state.get("data", {}).get("TRAIN"), data["TRAIN"]
+    if old is not None:
+        is_same, was = old["digest"] == new["digest"], format_data(old)
+    else:
+        splits = [{**each["READER"], **each["TRAIN"]}.get("split") for each in (state["config"], config)]
+        is_same, was = splits[0] == splits[1], name_samples(state["config"], "TRAIN")
+    return None if is_same else f"it was trained on {was}, TRAIN is {format_data(new)} now"
+
+
+def find_other_inputs(trained: dict, config: dict, keys: tuple = INPUT_KEYS) -> list:
+    """Return in what the inputs of a network differ from those that its weights were trained on, one sentence each.
+
+    Args:
+        trained: the config of the weights, with at least the sections READER and TRAIN.
+        config: resolved config of today.
+    """
+    old, new = ({**each.get("READER", {}), **each.get("TRAIN", {})} for each in (trained, config))
+    pairs = {key: (old[key], new[key]) for key in keys if key in old and key in new}
+    return [f"READER.{key} was {was!r} and is {now!r} now" for key, (was, now) in pairs.items() if was != now]
+
+
+def load_pretrained(settings: RunSettings, model, config: dict) -> None:
+    """Load the weights of RUN.pretrain; log what was loaded, what was not, and on what else it was trained."""
+    state = checkpoint.load_checkpoint(settings.pretrain)
+    weights = checkpoint.scoring_weights(state)
+    checkpoint.check_finite(settings.pretrain, weights)
+    ignore, allow_missing = settings.ignore_weights or [], settings.allow_missing or []
+    initialized = checkpoint.restore_model(model, weights, ignore, allow_missing)
+    names = model.state_dict()
+    skipped = [name for name in weights if name not in names or name in initialized]
+    logging.info(f"start from {settings.pretrain}: {len(names) - len(initialized)} tensors loaded")
+    for what, which in (("left out of the file", skipped), ("left as initialised", initialized)):
+        if which:
+            logging.info(f"  {what}: {', '.join(which)}")
+    if "TRAIN" in state.get("data", {}):
+        logging.info(f"  trained on {format_data(state['data']['TRAIN'])}")
+    parts = state.get("parts", {})
+    trained = [(part["config"], PATHWAY_KEYS[name]) for name, part in parts.items()]
+    trained = trained or [(state.get("config", {}), INPUT_KEYS)]
+    for change in [change for old, keys in trained for change in find_other_inputs(old, config, keys)]:
+        logging.warning(f"--pretrain: {change}; the weights were trained on other inputs")
+
+
+def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: Callable, data: dict) -> tuple:
     """Load everything that a run goes on from, and log what is not as it was.
 
     The schedule keeps its length, whatever RUN.epochs is now, unless OPTIMIZER.schedule_epochs is set; the length is
@@ -31,20 +118,22 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
     Args:
         resolve: takes the config of a checkpoint and its path, and gives it with the keys of today; those that it
             lacks have their defaults.
+        data: see `describe_data`.
 
     Returns:
         The progress, and the checkpoint.
 
     Raises:
-        ValueError: the file holds weights only.
+        ValueError: the file holds weights only, or RUN.resume is `auto` and they were trained on other samples.
     """
     state = checkpoint.load_checkpoint(path)
     if "optimizer" not in state or "history" not in state:
         raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
+    state["config"] = resolve(state["config"], path)
+    refuse_other_data(path, state, config, data)
     checkpoint.restore_model(model, state["model"])
     checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
     schedule.plateau.update(state["plateau"])
-    state["config"] = resolve(state["config"], path)
     for key, old, new in differences(state["config"], config, KEYS_OF_A_RESUMED_RUN):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
     if change := describe_update_change(state, schedule.batch_size, schedule.steps_per_epoch):
@@ -53,12 +142,30 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
     keep_schedule_length(state, config, schedule)
     best, judged_from = state["best"], state.get("judged_from", 0)
     awaits_validation = state.get("role") == checkpoint.TRAINED
-    if config["RUN"]["validate"] and (changes := find_judge_changes(state, config)):
+    if config["RUN"]["validate"] and (changes := find_judge_changes(state, config, data)):
         logging.warning(f"--resume: {'; '.join(changes)}: best, plateau and early stop begin anew")
         best, judged_from = None, state["epoch"] - awaits_validation
         schedule.plateau.update(best=None, bad_epochs=0)
     log_learning_rates(state, schedule)
     return Progress(state["epoch"], state["step"], state["history"], best, awaits_validation, judged_from), state
+
+
+def refuse_other_data(path: str, state: dict, config: dict, data: dict) -> None:
+    """Refuse to go on with other training samples, or say so where a checkpoint is named.
+
+    Raises:
+        ValueError: RUN.resume is `auto`; the figures would be of two data sets.
+    """
+    change = find_other_data(state, config, data)
+    if change is None:
+        return
+    if config["RUN"]["resume"] != "auto":
+        logging.warning(f"--resume {path}: {change}")
+        return
+    raise ValueError(
+        f"'{path}': {change}; choose another --save_dir, remove that run by --overwrite, or, to go on with other data, "
+        f"name it: --resume {path}"
+    )
 
 
 def describe_update_change(state: dict, samples_per_update: int, steps_per_epoch: int) -> str | None:
@@ -102,17 +209,22 @@ def log_learning_rates(state: dict, schedule) -> None:
         logging.warning("learning rate: 0 trains nothing; set OPTIMIZER.schedule_epochs or OPTIMIZER.min_learning_rate")
 
 
-def find_judge_changes(state: dict, config: dict) -> list:
+def find_judge_changes(state: dict, config: dict, data: dict) -> list:
     """Return what judges the validations of a resumed run in another way than those before it, one sentence each.
 
     Args:
         state: checkpoint, its keys as they are called now.
         config: resolved config of the run that goes on.
+        data: see `describe_data`.
     """
     old, new = _describe_judge(state["config"]), _describe_judge(config)
     if state["best"] is not None:
         old.update({"RUN.metric": state["best"]["metric"], "VALID": os.path.abspath(state["best"]["filelist"])})
-    return [f"{key} was {old[key]!r} and is {new[key]!r} now" for key in old if old[key] != new[key]]
+    changes = [f"{key} was {old[key]!r} and is {new[key]!r} now" for key in old if old[key] != new[key]]
+    pair = [each.get("VALID") for each in (state.get("data", {}), data)]
+    if not changes and all(pair) and pair[0]["digest"] != pair[1]["digest"]:
+        changes.append(f"VALID was {format_data(pair[0])} and is {format_data(pair[1])} now")
+    return changes
 
 
 def _describe_judge(config: dict) -> dict:

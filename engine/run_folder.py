@@ -183,22 +183,12 @@ class RunFolder:
         return resume
 
 
-def load_pretrained(settings: RunSettings, model) -> None:
-    """Load the weights of RUN.pretrain; log what was loaded, what was not, and what the model keeps."""
-    weights = checkpoint.scoring_weights(checkpoint.load_checkpoint(settings.pretrain))
-    checkpoint.check_finite(settings.pretrain, weights)
-    ignore, allow_missing = settings.ignore_weights or [], settings.allow_missing or []
-    initialized = checkpoint.restore_model(model, weights, ignore, allow_missing)
-    names = model.state_dict()
-    skipped = [name for name in weights if name not in names or name in initialized]
-    logging.info(f"start from {settings.pretrain}: {len(names) - len(initialized)} tensors loaded")
-    for what, which in (("left out of the file", skipped), ("left as initialised", initialized)):
-        if which:
-            logging.info(f"  {what}: {', '.join(which)}")
+def make_checkpoint(step, progress: Progress, schedule, config: dict, class_names: list, data: dict) -> dict:
+    """Return everything that a run needs to go on as if nothing had happened.
 
-
-def make_checkpoint(step, progress: Progress, schedule, config: dict, class_names: list) -> dict:
-    """Return everything that a run needs to go on as if nothing had happened."""
+    Args:
+        data: what it is trained and validated on, see `resume.describe_data`.
+    """
     return {
         "model": checkpoint.model_state(step.model),
         "optimizer": checkpoint.optimizer_state(step.model, step.optimizer),
@@ -209,6 +199,7 @@ def make_checkpoint(step, progress: Progress, schedule, config: dict, class_name
         "num_ranks": distributed.num_ranks(),
         "config": config,
         "class_names": class_names,
+        "data": data,
         "versions": run_card.describe_versions(),
     }
 

@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from dataset import media
 from dataset.names import NameIndex
 from dataset.raw_skeletons import coco, kinetics, mediapipe, ntu, openpose, ucla
 from dataset.raw_skeletons.json_file import JsonFile
@@ -72,8 +73,7 @@ def read_annotations(
     elif split is not None:
         raise ValueError(f"--split {split}: only a skeleton pkl has splits; leave it out")
     else:
-        stated, annotation = _read_raw(path, image_size)
-        annotations = [annotation]
+        stated, annotations = _read_raw_files(path, image_size)
     if stated in LAYOUTS and LAYOUTS[stated].joints != layout.joints:
         raise ValueError(
             f"its joints are those of layout {stated}, the network was trained on {layout.name}; give key points of "
@@ -119,6 +119,35 @@ def _select_split(content: dict, split: str | None) -> list:
     return [by_name[name] for name in splits[split]]
 
 
+def _read_raw_files(path: str, image_size: tuple | None) -> tuple:
+    """Return the layout and the annotations of a file, of a folder of OpenPose, or of all such below a folder.
+
+    Raises:
+        ValueError: there are none, one is damaged, or they are of several layouts.
+    """
+    if not os.path.isdir(path) or _is_openpose_folder(path):
+        stated, annotation = _read_raw(path, image_size)
+        return stated, [annotation]
+    found = []
+    for parent, _, names in media.walk(path):
+        raw = [os.path.join(parent, name) for name in names if _get_suffix(name) in READ_SAMPLE]
+        found += [parent] if _is_openpose_folder(parent) else raw
+    layouts, annotations = set(), []
+    for each in sorted(found):
+        shown = os.path.relpath(each, path)
+        try:
+            stated, annotation = _read_raw(each, image_size)
+        except ValueError as error:
+            raise ValueError(f"'{shown}': {error}") from error
+        layouts.add(stated)
+        annotations.append({**annotation, "frame_dir": shown if os.path.isdir(each) else os.path.splitext(shown)[0]})
+    if not annotations:
+        raise ValueError(f"the folder holds no key points; give {KNOWN_FORMS}, or a folder of such")
+    if len(layouts) > 1:
+        raise ValueError(f"the folder holds key points of several layouts, {', '.join(sorted(layouts))}; give one")
+    return layouts.pop(), annotations
+
+
 def _read_raw(path: str, image_size: tuple | None) -> tuple:
     """Return the layout and the annotation of a file with one recording, or of a folder of OpenPose."""
     options = argparse.Namespace(
@@ -126,8 +155,6 @@ def _read_raw(path: str, image_size: tuple | None) -> tuple:
     )
     name, suffix = os.path.splitext(os.path.basename(os.path.abspath(path)))
     if os.path.isdir(path):
-        if not _is_openpose_folder(path):
-            raise ValueError(f"the folder holds no key points; give {KNOWN_FORMS}")
         name, layout, read_sample = name + suffix, None, openpose.read_sample
     elif suffix.lower() not in READ_SAMPLE:
         raise ValueError(f"not known as a file of key points; give {KNOWN_FORMS}")

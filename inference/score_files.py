@@ -5,6 +5,7 @@ A score file is a pickle of {"scores": {sample name: (num_classes,) scores}, "la
 """
 
 import dataclasses
+import posixpath
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from common import files
 from common.text_files import refuses_damage, show_value
 from engine import metrics
 
+MAX_SUM_ERROR = 0.01  # of probabilities, which may be float16
 SCORE_TYPES = {"prob": "probabilities", "score": "logits"}  # by the average_clips of test.py
 
 
@@ -45,7 +47,8 @@ def read_scores(path: str) -> ScoreFile:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another kind of file, scores that do not fit its class names, or that are not finite.
+        ValueError: another kind of file, scores that do not fit its class names, that are not finite, or that are
+            called probabilities and are none.
     """
     content = files.load_pickle(path)
     expected = {"scores", "labels", "class_names", "protocol"}
@@ -82,8 +85,22 @@ def read_scores(path: str) -> ScoreFile:
             f"'{path}': {len(not_finite)} of {len(names)} samples have scores that are nan or infinite, such as "
             f"'{names[not_finite[0]]}'; the network or its weights are broken, score again"
         )
+    if average_clips == "prob":
+        _check_probabilities(path, names, scores)
     labels = np.array([content["labels"][name] for name in names])
     return ScoreFile(path, names, labels, scores, list(class_names), content["protocol"])
+
+
+def _check_probabilities(path: str, names: list, scores: np.ndarray) -> None:
+    """Refuse logits or logarithms that a file calls probabilities: their mean would mean nothing."""
+    wrong = np.flatnonzero((scores.min(axis=1) < 0) | (np.abs(scores.sum(axis=1) - 1) > MAX_SUM_ERROR))
+    if len(wrong):
+        row = scores[wrong[0]]
+        raise ValueError(
+            f"'{path}': {len(wrong)} of {len(names)} samples have scores that are no probabilities, which its protocol "
+            f"calls them (average_clips 'prob'), such as '{names[wrong[0]]}' (from {row.min():.4g}, sum "
+            f"{row.sum():.4g}); write logits and log-probabilities with average_clips 'score'"
+        )
 
 
 def order_like(first: ScoreFile, other: ScoreFile) -> ScoreFile:
@@ -121,8 +138,23 @@ def _compare_names(first: ScoreFile, other: ScoreFile, pair: str) -> None:
         num_shared = len(first.names) - len(only_first)
         raise ValueError(
             f"{pair} hold different samples: {_describe_names(only_first, 'first')} and "
-            f"{_describe_names(only_other, 'second')}, {num_shared} in both; score the same list with each"
+            f"{_describe_names(only_other, 'second')}, {num_shared} in both{_find_likeness(only_first, only_other)}; "
+            "score the same list with each"
         )
+
+
+def _find_likeness(first: set, other: set) -> str:
+    """Return in what alone the names of two files differ, as a part of a sentence; "" if they differ in more."""
+    forms = {
+        "the case of letters": str.lower,
+        "the suffix": lambda name: posixpath.splitext(name)[0],
+        "the folder": posixpath.basename,
+        "case, folder or suffix": lambda name: posixpath.splitext(posixpath.basename(name.lower()))[0],
+    }
+    for what, simplify in forms.items():
+        if first and {simplify(str(name)) for name in first} == {simplify(str(name)) for name in other}:
+            return f"; they differ by {what} alone: give the samples the same names"
+    return ""
 
 
 def _describe_names(names: set, which: str) -> str:

@@ -107,6 +107,10 @@ class Loader:
         """Return what tells the samples of one list from those of another, in list order."""
         return self.dataset.describe_samples()
 
+    def checksum(self) -> int:
+        """Return a checksum of what a few of the samples hold."""
+        return self.dataset.checksum()
+
     def __len__(self) -> int:
         return len(self.sampler)
 

@@ -1,6 +1,7 @@
 """What the readers of the skeleton pkl share: the recordings of one split as samples."""
 
 import logging
+import zlib
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from reader.fault_tolerant import DamagedSampleError, FaultTolerantDataset
 from reader.skeleton_pkl import Recording, read_split
 
 NUM_FIRST = 16  # recordings that are checked before anything is computed
+MAX_SUMMED = 16
 
 
 class Recordings(FaultTolerantDataset):
@@ -55,6 +57,16 @@ class Recordings(FaultTolerantDataset):
     def describe_samples(self) -> list:
         """Return each recording's name, label and the shape of its key points."""
         return [(recording.name, recording.label, recording.keypoint.shape) for recording in self.entries]
+
+    def checksum(self) -> int:
+        """Return a checksum of the key points and scores of at most `MAX_SUMMED` recordings, whatever their order."""
+        recordings = {recording.name: recording for recording in self.entries}
+        checksum = 0
+        for name in sorted(recordings)[:: -(-len(recordings) // MAX_SUMMED) or 1]:
+            for array in (recordings[name].keypoint, recordings[name].score):
+                if array is not None:
+                    checksum = zlib.crc32(np.asarray(array, np.float32).tobytes(), checksum)
+        return checksum
 
     def set_samples(self, filelist: str | None, recordings: list[Recording]) -> None:
         """Replace the samples by other recordings.

@@ -7,6 +7,7 @@ float32 (views, M, T', V, 4), in views as `reader/heatmaps.py` describes.
 """
 
 import functools
+import logging
 
 import numpy as np
 
@@ -29,6 +30,8 @@ ERASED_AREA = [0.02, 0.2]
 NTU_SUFFIX = "_rgb"  # of its videos' names
 MAX_FRAMES_APART = 2  # tools that count frames may differ by this much at the end of a video
 ERASED_COLOR = 128
+MAX_STRETCH = 1.05  # of the frames against the picture of the key points, for which a rounded size is no cause
+MIN_LEAN = 0.05  # by which an exchanged picture must fit better: a nearly square one fits both ways
 
 
 class RGBPose(Heatmaps):
@@ -84,6 +87,7 @@ class RGBPose(Heatmaps):
         sizes = {"scaling": scaling, "short_size": short_size, "crop_size": crop_size, "stretch": stretch}
         super().__init__(filelist, clip_len=clip_len, sigma=sigma, **sizes, **others)
         self.paths = self._find_videos()
+        self._compare_first_sizes()
         pose = {} if rgb_only else self.prepare.changes
         self.prepare = Preprocessor(rgb=functools.partial(normalize, mean=mean, std=std), **pose)
 
@@ -129,6 +133,8 @@ class RGBPose(Heatmaps):
             img_shape: (height, width) of that picture.
         """
         clip = EncodedClip(video.frames, indices.reshape(-1))
+        if fault := find_turned_size(img_shape, clip.frame_size):
+            raise DamagedSampleError(f"{video.source}: {fault}")
         points = resize(keypoint[..., :2], img_shape, clip.frame_size)
         framing = self._draw_framing(points, clip.frame_size, short_size, rng)
         box, target = place_crop(framing, clip.frame_size, self.crop_size)
@@ -204,6 +210,30 @@ class RGBPose(Heatmaps):
                     "put the videos into folders of these names"
                 )
 
+    def _compare_first_sizes(self) -> None:
+        """Compare the picture of the first recording's key points with its video: what is wrong there, is so in all.
+
+        Raises:
+            ValueError: one stands upright and the other one lies.
+        """
+        if not self.entries:
+            return
+        first = self.entries[0]
+        try:
+            video, _ = self._open_video(first, first.keypoint.shape[1])
+            frame_size = EncodedClip(video.frames, np.zeros(1, int)).frame_size
+        except DamagedSampleError:  # it is said, or another one takes its place, when it is read
+            return
+        if fault := find_turned_size(first.img_shape, frame_size):
+            raise ValueError(f"{self.filelist}: '{first.name}' and {video.source}: {fault}")
+        stretch = find_stretch(first.img_shape, frame_size)
+        if max(stretch, 1 / stretch) > MAX_STRETCH:
+            logging.warning(
+                f"{self.filelist}: '{first.name}' has key points of {_format_size(first.img_shape)}, {video.source} is "
+                f"{_format_size(frame_size)} (height x width): the video is stretched by {stretch:.2f}, or its key "
+                "points were found in another video or picture size; look at predict.py's picture of it"
+            )
+
     def _check_arguments(self) -> None:
         super()._check_arguments()
         if self.color_jitter is not None and len(self.color_jitter) != 4:
@@ -211,6 +241,27 @@ class RGBPose(Heatmaps):
         area = self.erasing_area
         if len(area) != 2 or area[0] > area[1]:
             self._refuse("erasing_area", "[least, greatest] share, above 0 and up to 1")
+
+
+def find_stretch(img_shape: tuple, frame_size: tuple) -> float:
+    """Return how much wider, for their height, frames are than the picture in which key points were found."""
+    return (frame_size[1] / frame_size[0]) / (img_shape[1] / img_shape[0])
+
+
+def find_turned_size(img_shape: tuple, frame_size: tuple) -> str | None:
+    """Return a sentence if the key points' (height, width) fits the frames better when exchanged, else None."""
+    as_given, exchanged = (abs(np.log(find_stretch(size, frame_size))) for size in (img_shape, img_shape[::-1]))
+    if as_given <= exchanged + MIN_LEAN:
+        return None
+    return (
+        f"the key points are of pictures of {_format_size(img_shape)} and the frames have {_format_size(frame_size)} "
+        "(height x width): img_shape is (width, height) there, or the video is rotated; write img_shape as (height, "
+        "width), or find the key points again in the video as it is decoded (tools/find_poses.py)"
+    )
+
+
+def _format_size(size: tuple) -> str:
+    return f"{size[0]:g} x {size[1]:g}"
 
 
 def place_crop(framing: Framing, frame_size: tuple, crop_size: int) -> tuple[tuple, tuple]:

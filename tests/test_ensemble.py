@@ -169,10 +169,19 @@ def test_the_same_scores_twice_are_warned_of(pair, tmp_path, capsys):
             {"names": NAMES[:3], "labels": LABELS[:3], "scores": SECOND[:3]},
             r"1 only in the first \(v4\) and 0 only in the second, 3 in both; score the same list",
         ),
+        ({"names": ["V1", "v2", "V3", "v4"]}, "2 in both; they differ by the case of letters alone: give the samples"),
+        ({"names": [f"{name}.avi" for name in NAMES]}, "0 in both; they differ by the suffix alone: give the samples"),
+        ({"names": [f"a/{name}" for name in NAMES]}, "0 in both; they differ by the folder alone: give the samples"),
+        ({"names": [f"a/V{name[1:]}.mp4" for name in NAMES]}, "they differ by case, folder or suffix alone"),
+        (
+            {"scores": np.log(np.array(SECOND) + 1e-9)},
+            r"b.pkl': 4 of 4 samples have scores that are no probabilities, .* such as 'v1' \(from -1.609, sum -3.5",
+        ),
+        ({"scores": [*SECOND[:3], [4.0, 3.0, 3.0]]}, "1 of 4 samples .* such as 'v4' .from 3, sum 10.; write logits"),
         ({"labels": [0, 1, 1, 0]}, r"'v3' has label 2 in the one and 1 in the other \(2 samples differ\)"),
         ({"class_names": ["clap", "Kick", "wave"]}, "class 1 is 'kick' in the one and 'Kick' in the other"),
         (
-            {"class_names": ["clap", "kick"], "scores": np.array(SECOND)[:, :2], "labels": [0, 1, 1, 1]},
+            {"class_names": ["clap", "kick"], "scores": np.full((4, 2), 0.5), "labels": [0, 1, 1, 1]},
             "have scores for 3 and 2 classes",
         ),
         (
@@ -220,6 +229,20 @@ def draw_streams(tmp_path, num_samples=300, seed=0):
         names = [f"s{index:03d}" for index in range(num_samples)]
         paths.append(write_file(tmp_path / f"{name}.pkl", scores, names, labels, kind="score"))
     return paths
+
+
+def test_networks_of_other_training_samples_are_told(pair, tmp_path, capsys):
+    content = [files.load_pickle(path) for path in pair]
+    for each, digest in zip(content, ("a1", "b2"), strict=True):
+        each["protocol"]["trained_on"] = {"samples": f"x.pkl split {digest}", "num_samples": 3, "digest": digest}
+    files.dump_pickle(content[0], pair[0])
+    ensemble.main([*pair])
+    assert "trained on other samples" not in capsys.readouterr().out  # the second file does not say its samples
+    files.dump_pickle(content[1], pair[1])
+    ensemble.main([*pair])
+    out = capsys.readouterr().out
+    assert "ensemble: WARNING: trained on other samples, which may be among the scored ones: " in out
+    assert "a.pkl' on x.pkl split a1 (a1), " in out and "b.pkl' on x.pkl split b2 (b2)" in out
 
 
 def test_a_search_finds_the_useless_file_and_tells_the_honest_figure(tmp_path, capsys):

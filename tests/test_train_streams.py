@@ -63,6 +63,73 @@ def test_the_second_time_nothing_is_trained_again(run):
     assert second.count("2 epochs are done") == 2
 
 
+def check(*words):
+    """Check, as train_streams.py does before it trains, streams of `c.txt` whose runs are in `out`."""
+    train_streams.check_streams(
+        train_streams.parse_arguments(["c.txt", "--save-dir", "out", "--streams", "bone", "joint_motion", *words])
+    )
+
+
+def change_pkl(source, path, change):
+    """Write a pkl whose annotations `change` has changed."""
+    content = files.load_pickle(source)
+    for annotation in content["annotations"]:
+        change(annotation)
+    files.dump_pickle(content, path)
+
+
+OTHER_DATA = {
+    "labels": lambda annotation: annotation.update(label=(annotation["label"] + 1) % 3),
+    "key points": lambda annotation: annotation.update(keypoint=annotation["keypoint"] + 1),
+}
+
+
+@pytest.mark.parametrize("what", list(OTHER_DATA))
+def test_a_run_of_other_data_is_not_gone_on_with(run, what, monkeypatch):
+    """Neither the second stream's alone, nor, at the end, in place of today's figure."""
+    folder, _ = run
+    monkeypatch.chdir(folder.parent)
+    change_pkl("tiny.pkl", "other.pkl", OTHER_DATA[what])
+    message = r"'out/bone/stgcn_model': it was trained on tiny.pkl split train \(12 samples, digest \w+\), TRAIN is "
+    message += r"other.pkl split train \(12 .*; choose another --save_dir"
+    with pytest.raises(ValueError, match=message):
+        check("-o", "READER.filelist=other.pkl")
+
+
+def test_the_same_data_in_another_place_are_the_same(run, monkeypatch):
+    monkeypatch.chdir(run[0].parent)
+    change_pkl("tiny.pkl", "moved.pkl", lambda annotation: None)
+    check("-o", "READER.filelist=moved.pkl")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["-o", "TRAIN.split=test"], "'out/bone/stgcn_model': it was trained on .* split train .* split test .* now"),
+        (["--overfit", "3"], "'out/bone/stgcn_model': it was trained on .* .12 samples, .* .3 samples, "),
+        (["--streams", "joint", "jont"], "stream is 'jont', expected some of joint, joint_motion, bone"),
+        (["--streams", "joint", "joint+bone"], "--streams: one network cannot take inputs of several shapes .joint "),
+        (["--test_best", "--validate", "False"], "--test_best: no epoch is validated .RUN.validate is False."),
+        (["-o", "MODEL.name=agcn"], "'out/bone/stgcn_model.pdparams' is of another network than agcn; choose another "),
+        (["--model_name", "agcn"], "'out/bone/stgcn_model.pdparams' is of another network than agcn"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_first_epoch(run, words, message, monkeypatch):
+    monkeypatch.chdir(run[0].parent)
+    check()
+    with pytest.raises(ValueError, match=message):
+        check(*words)
+
+
+def test_the_script_ends_by_what_its_check_says(run, run_script):
+    folder, _ = run
+    before = sorted(folder.rglob("*"))
+    words = ["c.txt", "--save-dir", "out", "--streams", "joint", "bone", "-o", "TRAIN.split=test"]
+    ended = run_script("train_streams.py", *words, cwd=folder.parent)
+    assert ended.returncode == 1 and ended.stderr.startswith("ValueError: 'out/bone/stgcn_model': it was trained on")
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_path):
     write_pkl(tmp_path / "tiny.pkl")
     config = write_config(tmp_path / "c.txt", "tiny.pkl")
@@ -79,6 +146,8 @@ def test_a_flag_that_no_script_knows_ends_before_any_training(run_script, tmp_pa
         (["--streams", "joint", "bone", "--fuse", "2:2:1:1"], "4 weights"),
         (["--overwrite"], "--overwrite: each stream goes on where it was stopped"),
         (["-o", "READER.stream=bone"], "-o READER.stream: the streams are those of --streams; leave one of"),
+        (["-o", "train.stream=bone"], "-o READER.stream: the streams are those of --streams; leave one of"),
+        (["-o", "TEST.stream = bone"], "-o READER.stream: the streams are those of --streams; leave one of"),
         (["-o", "run.save_dir=x"], "-o RUN.save_dir: each stream has a folder of its own in --save_dir"),
         (["--resume", "old_model"], "--resume old_model: each stream goes on from its own checkpoint; leave it out"),
         (["--gpus", "0"], "expected 1 or more processes, got 0"),
@@ -132,6 +201,7 @@ def test_a_command_line_without_one_config_is_refused(words, capsys):
 )
 def test_only_a_run_that_was_ended_goes_on_by_the_same_command(status, expected, monkeypatch, capsys):
     monkeypatch.setattr(train_streams, "run", lambda *words: status)
+    monkeypatch.setattr(train_streams, "run_check", lambda args: 0)
     assert train_streams.main(["c.txt"]) == status
     assert capsys.readouterr().out.startswith(expected)
 

@@ -26,7 +26,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common.command_line import CommandLine, run_main
-from common.files import write_atomically
+from common.files import is_up_to_date, write_atomically
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from dataset.media import VIDEO_SUFFIXES
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def process_videos(args: argparse.Namespace, jobs: dict[str, tuple[str, str]], failed: dict[str, str]) -> int:
     """Process what is missing of what `list_jobs` listed; return the exit status."""
-    missing = {name: job for name, job in jobs.items() if not os.path.isfile(job[1])}
+    missing = {name: job for name, job in jobs.items() if not is_up_to_date(job[1], job[0])}
     os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
     print(f"find_poses: {len(jobs)} videos in {args.videos}, {len(missing)} to do", flush=True)

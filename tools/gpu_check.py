@@ -9,7 +9,8 @@ separate process. The result is printed as tables for a README; the exit status 
 checks the tool itself with small networks, without mixed precision, which Paddle has on GPUs only.
 
 Limits: logits within 1e-4 of the largest one, losses within 1e-4 and gradient norms within 1 % of the authors'. In
-training, losses must be finite and the last three below half of the first one. In mixed precision the first loss must
+training, losses must be finite and the last three below half of the first one; with fewer --steps than 20 the last one
+must be below the first one. In mixed precision the first loss must
 be within 2 % of that in float32, and the mean loss may differ by 10 % of the first one at most.
 """
 
@@ -74,8 +75,10 @@ SMALL = {  # arguments of each network for a CPU
 }
 POSE_READERS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
 MAX_ERRORS = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative errors of golden vectors
+MIN_NORM = 1e-3  # of the largest gradient; a smaller one may be nothing but rounding
 LEARNING_RATE = 0.003
 LEARNING_RATES = {"stgcn": 0.01, "posec3d": 0.03}  # of networks that learn slowly from noise
+STEPS = 20  # after which a network has learned its batch
 MAX_LOSS_RATIO = 0.5  # of the last three losses to the first one
 MAX_AMP_ERRORS = {"first loss": 0.02, "mean loss": 0.1}  # difference from float32, in units of its first loss
 NO_AMP = "not run: AMP needs a GPU"
@@ -93,7 +96,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="small networks and clips; with --device cpu always")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS), help="networks to train")
     parser.add_argument("--golden", default="*", help="name pattern of the golden files")
-    parser.add_argument("--steps", type=int, default=20, help="updates of each network")
+    parser.add_argument("--steps", type=int, default=STEPS, help="updates of each network")
     parser.add_argument("--batch_size", type=int, help="clips a batch; default: 8, or 4 of small ones")
     parser.add_argument("--out", help="Markdown file for the tables")
     parser.add_argument("--measure", help="run one check in this process and print json: golden/NAME or MODEL/LEVEL")
@@ -172,23 +175,25 @@ def compare_golden(args: argparse.Namespace, argv: list) -> list:
 def measure_golden(name: str) -> dict:
     """Return the relative errors of our network against the authors', by the keys of `MAX_ERRORS`."""
     reference = vectors.load(name)
-    model = vectors.build(reference, reference["weights_rule"]["gain"])
+    rule = reference["weights_rule"]
+    model = vectors.build(reference, rule["gain"] if isinstance(rule, dict) else vectors.GAIN)  # of skeletons: a text
     inputs = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
     logits, labels = model(inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
     # Paddle's cross-entropy clips log-probabilities at -64 on a CPU, and some are lower here.
     loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
     loss.backward()
-    ours = {key: weight.grad for key, weight in model.named_parameters() if not weight.stop_gradient}
+    ours = vectors.collect_gradient_norms(reference, model)
     # Some authors detach a kind of shortcut from the gradient; such a file has the norms without that too.
     theirs = reference.get("grad_norms_shortcut_not_detached", reference["grad_norms"])
-    if set(ours) != set(theirs):
+    known = [key for key, norm in theirs.items() if norm is not None]  # the others have no part in this loss
+    if set(known) != {key for key, norm in ours.items() if norm is not None}:
         raise ValueError(f"'{name}': our network has other weights than the file; see tests of that network")
-    norms = {key: np.linalg.norm(gradient.numpy().astype(np.float64)) for key, gradient in ours.items()}
+    smallest = MIN_NORM * max(theirs[key] for key in known)
     expected = np.asarray(reference["logits"])
     return {
         "logits": float(np.abs(logits.numpy() - expected).max() / np.abs(expected).max()),
         "loss": abs(float(loss) / reference["loss"] - 1),
-        "gradient norms": max(abs(norms[key] / theirs[key] - 1) for key in theirs),
+        "gradient norms": max(abs(ours[key] - theirs[key]) / max(theirs[key], smallest) for key in known),
     }
 
 
@@ -201,7 +206,7 @@ def compare_levels(name: str, args: argparse.Namespace, argv: list) -> list:
             continue
         try:
             result = measure_in_process(f"{name}/{level}", argv)
-            faults = judge_training(result["losses"], float32)
+            faults = judge_training(result["losses"], float32, is_short=args.steps < STEPS)
             if level != "O0" and float32 is None:
                 faults.append("no float32 training to compare it with")
             float32 = result["losses"] if level == "O0" else float32
@@ -211,18 +216,20 @@ def compare_levels(name: str, args: argparse.Namespace, argv: list) -> list:
     return rows
 
 
-def judge_training(losses: list, float32: list | None) -> list:
+def judge_training(losses: list, float32: list | None, is_short: bool = False) -> list:
     """List the faults of the losses of a training.
 
     Args:
         losses: loss of each update.
         float32: losses of the same training in float32, to compare mixed precision with; None: no comparison.
+        is_short: too few updates for the loss to halve: it need only fall.
     """
     if not np.isfinite(losses).all():
         return [f"loss {losses[int(np.isfinite(losses).argmin())]} in update {int(np.isfinite(losses).argmin())}"]
-    faults, ratio = [], max(losses[-3:]) / losses[0]
-    if ratio >= MAX_LOSS_RATIO:
-        faults.append(f"{100 * ratio:.0f} % of the first loss left, expected less than {100 * MAX_LOSS_RATIO:.0f} %")
+    ratio, limit = (losses[-1] / losses[0], 1.0) if is_short else (max(losses[-3:]) / losses[0], MAX_LOSS_RATIO)
+    faults = []
+    if ratio >= limit:
+        faults.append(f"{100 * ratio:.0f} % of the first loss left, expected less than {100 * limit:.0f} %")
     if float32 is not None:
         pairs = {"first loss": (losses[0], float32[0]), "mean loss": (np.mean(losses), np.mean(float32))}
         for figure, (mixed, single) in pairs.items():

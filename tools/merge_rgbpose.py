@@ -27,12 +27,13 @@ import numpy as np
 import paddle
 
 import recipe
-from engine import checkpoint
+from engine import checkpoint, resume
 from models import build_model
 from tools.torch2paddle import read_config
 
 NETWORKS = ("rgbposeconv3d", "pcan")
 KINDS = {"rgb": "slowonly", "pose": "posec3d"}  # network that a pathway is trained as
+KEYS_THAT_MUST_AGREE = ("layout", "kind", "limbs")  # of READER: which map a channel is
 DRAWN = ["backbone.*_laterals.*", "backbone.gates.*", "fc_*_coarse.*", "prototypes.*"]
 WIDENED = re.compile(r"backbone\.(rgb|pose)_path\.layer\d+\.0\.(conv1|downsample\.0)\.weight")
 
@@ -67,6 +68,8 @@ def main(argv: list | None = None) -> None:
     model = build_model(**section)
     for name, state in states.items():
         check_plan(name, find_section(state), model.backbone.configs[name], paths[name])
+        check_inputs(name, state, config, paths[name])
+    compare_samples(states, paths)
     weights = {**parts["rgb"], **parts["pose"]}
     widened = widen_inputs(weights, model)
     drawn = checkpoint.restore_model(model, {**weights, **widened}, allow_missing=DRAWN)
@@ -74,6 +77,9 @@ def main(argv: list | None = None) -> None:
         "model": checkpoint.model_state(model),
         "class_names": class_names,
         "source": {"merged": paths, "model": section},
+        "parts": {
+            name: {"config": state.get("config", {}), "data": state.get("data", {})} for name, state in states.items()
+        },
     }
     if args.config:
         written["config"] = config
@@ -136,6 +142,32 @@ def check_plan(name: str, section: dict, plan, path: str) -> None:
                 f"'{path}' was trained with {key} {list(value)}, the {name} pathway has {list(wanted)}; "
                 f"set -o MODEL.{name}_{key}, or train it again"
             )
+
+
+def check_inputs(name: str, state: dict, config: dict, path: str) -> None:
+    """Compare what a pathway was trained to see with READER of the merged network; print what differs.
+
+    Raises:
+        ValueError: the channels of its maps are other joints or limbs.
+    """
+    trained = state.get("config", {})
+    for key in resume.PATHWAY_KEYS[name]:
+        change = "".join(resume.find_other_inputs(trained, config, (key,)))
+        if change and key in KEYS_THAT_MUST_AGREE:
+            raise ValueError(
+                f"'{path}': {change}: the channels of its maps are others; set -o READER.{key} as it was trained, or "
+                "train it again"
+            )
+        if change:
+            print(f"merge_rgbpose: WARNING: '{path}': {change}; the {name} pathway was trained on other inputs")
+
+
+def compare_samples(states: dict, paths: dict) -> None:
+    """Print a warning if the two networks were trained on other samples: one's may be in the other's test."""
+    trained = {paths[name]: state.get("data", {}).get("TRAIN") for name, state in states.items()}
+    if all(trained.values()) and len({data["digest"] for data in trained.values()}) > 1:
+        listed = ", ".join(f"'{path}' on {resume.format_data(data)}" for path, data in trained.items())
+        print(f"merge_rgbpose: WARNING: trained on other samples: {listed}; score what neither was trained on")
 
 
 def widen_inputs(weights: dict, model: paddle.nn.Layer) -> dict:

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from common import lifetime
 from common.command_line import CommandLine, run_main
 from common.files import write_atomically
 
@@ -230,7 +231,7 @@ def run_tests(copy: pathlib.Path, tests: list, timeout_s: float, fail_fast: bool
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
     with tempfile.TemporaryDirectory(prefix="mutation-tests-") as folder:
         command += ["--ignore", OWN_TESTS, "--basetemp", f"{folder}/files", *tests]
-        process = subprocess.Popen(command, cwd=copy, env=environment, start_new_session=True, **pipes)
+        process = subprocess.Popen(lifetime.tie(command), cwd=copy, env=environment, start_new_session=True, **pipes)
         try:
             output, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common.command_line import CommandLine, run_main
-from common.files import write_atomically
+from common.files import is_up_to_date, write_atomically
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
@@ -81,7 +81,7 @@ def shrink_videos(args: argparse.Namespace, videos: list, failed: dict[str, str]
     """Make what is missing of what `find_videos` found; return the exit status."""
     prepare_folder(args.out, {"width": args.width, "height": args.height})
     targets = {name: (path, os.path.join(args.out, os.path.splitext(name)[0] + ".mp4")) for name, path in videos}
-    missing = {name: job for name, job in targets.items() if not os.path.exists(job[1])}
+    missing = {name: job for name, job in targets.items() if not is_up_to_date(job[1], job[0])}
     print(f"shrink_videos: {len(targets)} videos in {args.videos}, {len(missing)} to make in {args.out}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
     shrink = functools.partial(shrink_video, width=args.width, height=args.height)

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Hashable
 
-from dataset.media import MediaIndex
+from dataset.names import MediaIndex
 from dataset.raw_skeletons.samples import RawSample
 from dataset.records import list_frames
 from dataset.video_file import VideoFile
@@ -79,11 +79,11 @@ def find_videos(samples: list[RawSample], folder: str) -> list[RawSample]:
     """
     media = MediaIndex(folder)
     found = [dataclasses.replace(sample, video=media.find([sample.name])) for sample in samples]
-    missing = [sample.name for sample in found if not os.path.exists(sample.video)]
+    missing = [sample.name for sample in found if sample.video is None]
     if missing:
         raise FileNotFoundError(
-            f"'{folder}' has no video for {len(missing)} of {len(found)} samples, first '{missing[0]}'; get them, or "
-            "leave --videos out"
+            f"'{folder}' has no video for {len(missing)} of {len(found)} samples, first '{missing[0]}': "
+            f"{media.explain_missing([missing[0]])}; get them, or leave --videos out"
         )
     return found
 

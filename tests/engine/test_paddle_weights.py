@@ -214,4 +214,4 @@ def test_files_of_other_trainers_do_not_pass_for_runs(tmp_path):
         {"model": {"a": np.zeros(1)}, "optimizer": {"a": np.zeros(1)}, "epoch": 3}, tmp_path / "a.pdparams"
     )
     with pytest.raises(ValueError, match="holds weights only; start from it with --pretrain"):
-        resume.load_resumed(str(tmp_path / "a"), {}, None, None, None, None)
+        resume.load_resumed(str(tmp_path / "a"), {}, None, None, None, None, {})

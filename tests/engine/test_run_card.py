@@ -60,7 +60,7 @@ def save_after_an_update(net, path, name, ema_decay):
     step.begin_epoch()
     step({"x": paddle.ones([2, 4, 2, 4, 4])}, paddle.to_tensor([0, 1]), 0.1, 0)
     plateau = types.SimpleNamespace(plateau={}, batch_size=2)
-    checkpoint.save_checkpoint(path, run_folder.make_checkpoint(step, run_folder.Progress(), plateau, {}, []))
+    checkpoint.save_checkpoint(path, run_folder.make_checkpoint(step, run_folder.Progress(), plateau, {}, [], {}))
     return path.stat().st_size
 
 

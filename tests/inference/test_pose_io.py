@@ -171,3 +171,11 @@ def test_a_video_finds_its_recording_by_name_and_folders(tmp_path):
     index = pose_io.index_by_video([("one", 0), ("one.avi", 1)])
     with pytest.raises(ValueError, match="two recordings of --poses have its name, 'one' and 'one.avi'"):
         pose_io.find_for_video(index, str(tmp_path / "Bow/one.avi"))
+
+
+def test_a_folder_of_files_is_all_of_them(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_mediapipe(tmp_path / name / "v.csv")
+    found = pose_io.read_annotations(str(tmp_path), None, get_layout("mediapipe33"), (90, 160), 8.0)
+    assert [name for name, _ in found] == ["a/v", "b/v"]

@@ -6,14 +6,18 @@ import json
 import pkgutil
 import re
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 
 import pytest
 from paths import ROOT
 
 from common.files import dump_pickle, load_pickle
+from common.lifetime import has_ended
 
 SCRIPTS = {  # notebook: the scripts that it runs, in order
     "ucf101": "tools/make_samples.py avi2jpg.py jpg2pkl.py data_list_gener.py train.py test.py predict.py",
@@ -374,3 +378,30 @@ except KeyboardInterrupt:
 """
     _, text = execute(tree, tree, "os.chdir(", extra)
     assert "begun: True ran on: False" in text
+
+
+@every_notebook
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_command_ends_with_the_python_of_the_notebook(name, number, tmp_path):
+    """A kernel that is restarted, killed, or out of memory."""
+    (ready,) = [text for text in sources(name, "code") if text.startswith("import os\n")]
+    child = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    (tmp_path / "cell.py").write_text(f"{ready}\nrun('python', '-c', {child!r})\n", encoding="utf-8")
+    pipes = {"stdout": subprocess.PIPE, "encoding": "utf-8"}
+    kernel = subprocess.Popen([sys.executable, "-u", tmp_path / "cell.py"], cwd=ROOT, **pipes)
+    started = next(int(line) for line in kernel.stdout if line.strip().isdecimal())
+    assert not has_ended(started)
+    kernel.send_signal(number)
+    kernel.communicate()
+    end_s = time.monotonic() + 5
+    while not has_ended(started) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert has_ended(started)
+
+
+@every_notebook
+def test_results_of_other_data_have_another_folder(name):
+    """Going on with another data set is refused, so that a notebook needs a way on."""
+    text = "\n".join(sources(name, "code"))
+    assert 'SAVE_DIR = setting("SAVE_DIR", "")' in text and text.count("SAVE_DIR or ") == 1
+    assert "/resnet_" not in text  # the network is the config's

@@ -56,7 +56,7 @@ def test_a_run_goes_on_from_a_checkpoint(folder, kind):
     train.main(["--config", f"{name}.txt", *root, "--save_dir", kind, "--epoch", "2", "--resume", "auto", *backend])
     after = checkpoint.load_checkpoint(f"{kind}/{name}_model")
     assert (before["epoch"], after["epoch"]) == (1, 2) and after["history"][0] == before["history"][0]
-    new_keys = {"judged_from", "num_ranks", "samples_per_update"}
+    new_keys = {"data", "judged_from", "num_ranks", "samples_per_update"}
     assert after["step"] == 2 * before["step"] and after.keys() - before.keys() == new_keys
     assert after["model"].keys() == before["model"].keys() and after["optimizer"].keys() == before["optimizer"].keys()
     log = (folder / "old.log").read_text(encoding="utf-8")

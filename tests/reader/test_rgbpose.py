@@ -7,6 +7,7 @@ from numbered_videos import decode_in_order, write_numbered_video
 from ramp_videos import write_frames
 from small_poses import HEIGHT, WIDTH, make_annotation, write_poses
 
+from common.files import dump_pickle, load_pickle
 from reader import READERS, build_loader, sampling, transforms
 from reader.rgbpose import RGBPose
 
@@ -343,3 +344,46 @@ def test_noise_has_the_form_of_samples(tmp_path):
         assert list(noise) == list(sample) == (["rgb"] if changes else ["rgb", "pose"])
         for name, array in sample.items():
             assert noise[name].shape == (3, *array.shape[1:]) and noise[name].dtype == array.dtype
+
+
+# The picture of the key points against the decoded one.
+
+
+def write_sized(root, img_shape, num=2):
+    """Write samples of one size and state another one; return the arguments of a reader of them."""
+    samples = [write_sample(root, name=f"v{index}") for index in range(num)]
+    for sample in samples:
+        sample["img_shape"] = img_shape
+    return {"filelist": write_poses(root / "poses.pkl", samples), "videos": str(root / "pictures"), **SMALL}
+
+
+@pytest.mark.parametrize("mode", ["train", "valid", "test"])
+@pytest.mark.parametrize("rgb_only", [False, True])
+def test_a_picture_size_that_is_turned_is_refused_at_the_first_sample(tmp_path, mode, rgb_only):
+    message = r"'v0' and .*v0: the key points are of pictures of 160 x 90 and the frames have 90 x 160 .height x wid.*"
+    with pytest.raises(ValueError, match=message + r"img_shape is .width, height. there, or the video is rotated; "):
+        RGBPose(**write_sized(tmp_path, (WIDTH, HEIGHT)), mode=mode, rgb_only=rgb_only)
+
+
+def test_a_single_video_that_is_turned_is_a_damaged_sample(tmp_path):
+    arguments = write_sized(tmp_path, (HEIGHT, WIDTH))
+    content = load_pickle(arguments["filelist"])
+    content["annotations"][1]["img_shape"] = (1920, 1080)
+    dump_pickle(content, arguments["filelist"])
+    reader = RGBPose(**arguments, mode="test")
+    assert reader[0, 0]["name"] == "v0"
+    with pytest.raises(ValueError, match="v1: the key points are of pictures of 1920 x 1080 and the frames "):
+        reader[0, 1]
+    faults = [reader[epoch, 1]["faults"] for reader in [RGBPose(**arguments)] for epoch in range(3)]
+    assert all("of 1920 x 1080 and the frames" in fault for each in faults for fault in each) and all(faults)
+
+
+@pytest.mark.parametrize("img_shape, is_told", [((180, 320), False), ((92, 160), False), ((120, 160), True)])
+def test_a_stretched_video_is_told_and_read(tmp_path, caplog, img_shape, is_told):
+    reader = RGBPose(**write_sized(tmp_path, img_shape), mode="test")
+    told = [record.message for record in caplog.records]
+    assert len(told) == is_told
+    if is_told:
+        assert "'v0' has key points of 120 x 160, " in told[0] and "v0 is 90 x 160 (height x width)" in told[0]
+        assert "stretched by 1.33, or its key points were found in another video or picture size" in told[0]
+    assert reader[0, 0]["inputs"]["rgb"].shape == (1, 8, 64, 64, 3)

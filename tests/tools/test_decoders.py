@@ -29,3 +29,21 @@ def test_another_frame_is_wrong(samples):
 def test_a_folder_without_videos_is_named(tmp_path):
     with pytest.raises(ValueError, match="holds no videos"):
         decoders.main([str(tmp_path)])
+
+
+def test_a_damaged_video_is_named_and_the_others_are_compared(samples, tmp_path, capsys):
+    for name, path in zip("abc", sorted((samples / "UCF-101").rglob("*.avi")), strict=False):
+        (tmp_path / f"{name}.avi").write_bytes(path.read_bytes())
+    whole = (tmp_path / "b.avi").read_bytes()
+    (tmp_path / "b.avi").write_bytes(whole[:200])
+    (tmp_path / "d.mp4").write_bytes(b"")
+    decoders.main([str(tmp_path), "--clip_len", "4", "--repeats", "1"])
+    out, told = capsys.readouterr()
+    assert all(row.endswith("| 0 of 2 |") for row in out.splitlines()[2:4])
+    assert [line.split(": ")[2] for line in told.splitlines() if line.startswith("decoders: left out")] == sorted(
+        [str(tmp_path / "b.avi"), str(tmp_path / "d.mp4")], key=told.index
+    )
+    for name in "ac":
+        (tmp_path / f"{name}.avi").unlink()
+    with pytest.raises(ValueError, match="none of the 2 videos drawn can be read"):
+        decoders.main([str(tmp_path)])

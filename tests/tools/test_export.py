@@ -283,6 +283,49 @@ def test_onnx_equals_the_dynamic_model(name, tmp_path):
         assert_near(logits, run_dynamic(model, frames), 1e-4)
 
 
+class Converter:
+    """A paddle2onnx and an ONNX Runtime that convert nothing, or something else."""
+
+    def __init__(self, error=None, factor=1.0):
+        self.error, self.factor = error, factor
+
+    def export(self, *paths, **options):
+        if self.error:
+            raise self.error
+        return b"onnx"
+
+    def InferenceSession(self, path, providers):
+        return self
+
+    def get_inputs(self):
+        return [self]
+
+    name = "frames"
+
+    def run(self, _, inputs):
+        return [np.zeros((len(inputs["frames"]), NUM_CLASSES), np.float32) * self.factor]
+
+
+@pytest.mark.parametrize(
+    "converter, fault",
+    [
+        (Converter(RuntimeError("[ERROR]\n  Reshape: several -1\n")), "Reshape: several -1"),
+        (Converter(Exception()), "Exception"),
+        (Converter(), "it differs by 1.0e.00 of the largest logit"),
+        (Converter(factor=np.nan), "it differs by nan of the largest logit"),
+    ],
+)
+def test_what_cannot_be_converted_keeps_the_paddle_export(converter, fault, tmp_path, monkeypatch, earlier):
+    (earlier / "inference.onnx").write_bytes(b"of other weights")
+    model = save_case("stgcn", tmp_path / "weights")
+    monkeypatch.setattr(export, "import_onnx", lambda: (converter, converter))
+    with pytest.raises(ValueError, match=f"--onnx: stgcn was not converted: {fault}; the Paddle export in .* is whole"):
+        export.main([str(tmp_path / "weights"), "--out", str(earlier), "--onnx"])
+    frames = draw_frames("stgcn", 2)
+    assert_near(exported_model.ExportedModel(str(earlier))(frames).numpy(), run_dynamic(model, frames))
+    assert not (earlier / "inference.onnx").exists() and list_leftovers(tmp_path) == []
+
+
 def test_the_script_as_a_user_runs_it(tmp_path, run_script):
     save_case("resnet", tmp_path / "checkpoints_models" / "resnet_model")
     done = run_script("tools/export.py", cwd=tmp_path)

@@ -114,6 +114,10 @@ def test_a_second_run_does_what_is_missing(tmp_path, mediapipe, capsys):
     assert json.loads((tmp_path / "out" / "deep" / "er" / "b.json").read_text())["image_size"] == [WIDTH, HEIGHT]
     assert find(tmp_path) == 0
     assert "0 videos done, 2 were there\n" in capsys.readouterr().out
+    write_video(tmp_path / "videos" / "a.avi", [99])  # another video of the same name
+    os.utime(tmp_path / "out" / "a.json", (1, 1))
+    assert find(tmp_path) == 0
+    assert "1 videos done" in capsys.readouterr().out and (tmp_path / "out" / "a.json").read_text() != "kept"
 
 
 def test_bad_videos_are_named_and_do_not_stop_the_rest(tmp_path, mediapipe, capsys):

@@ -149,6 +149,58 @@ def test_golden_vectors_are_compared_with_ours(monkeypatch):
     assert all(errors[figure] > limit for figure, limit in gpu_check.MAX_ERRORS.items())
 
 
+# A file of each kind that a default run reads: authors, and what is special about it.
+KINDS = {
+    "stgcn_ntu_spatial_hop2_noimp_T16": "quick",
+    "pbgcn_ntu_DAD_nomask_T16": "quick",  # weights that have no part in the loss
+    "pbgcn_ntu_4part_e2e_T32": "quick",  # an input that is made of joints
+    "pyskl_stgcn_ntu_offset_post_MVC_T16": "quick",  # weights of several subsets in one of ours
+    GOLDEN: "long",
+    "r3d_resnet18_A": "long",  # a shortcut that the authors detach
+    "mm_tsm_r50": "long",
+    "orig_tsm_r50_sthv1_baseline": "long",
+    "ctrgcn_ntu60_T32": "long",
+    "infogcn_ntu60_k0_T16": "quick",
+    "msg3d_ntu60_T32": "long",
+}
+
+
+def test_every_kind_of_golden_file_is_checked():
+    kinds = [{vectors.find_source(vectors.load(name)) for name in names} for names in (vectors.list_names(), KINDS)]
+    assert kinds[0] - kinds[1] == {"pcan"} and len(gpu_check.list_golden("*")) == 48
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if pace == "long" else ()) for name, pace in KINDS.items()]
+)
+def test_a_golden_file_of_each_kind_passes_on_a_cpu(name):
+    errors = gpu_check.measure_golden(name)
+    assert all(0 <= errors[figure] < limit for figure, limit in gpu_check.MAX_ERRORS.items())
+
+
+@pytest.mark.parametrize(
+    "losses, faults",
+    [
+        ([2.0, 1.9, 2.4, 1.8], []),
+        ([2.0, 1.9, 1.8, 2.0], ["100 % of the first loss left, expected less than 100 %"]),
+        ([2.0, 1.0, 0.5, float("inf")], ["loss inf in update 3"]),
+    ],
+)
+def test_a_short_training_need_only_learn(losses, faults):
+    assert gpu_check.judge_training(losses, None, is_short=True) == faults
+
+
+def test_a_network_learns_in_four_steps(capsys, monkeypatch):
+    answers = {
+        f"golden/{GOLDEN}": dict.fromkeys(gpu_check.MAX_ERRORS, 0.0),
+        "stgcn/O0": training([1.4, 1.36, 1.3, 1.2]),
+    }
+    monkeypatch.setattr(gpu_check, "run_script", lambda *words, **_: gpu_check.json.dumps(answers[words[-1]]))
+    words = ["--device", "cpu", "--golden", GOLDEN, "--models", "stgcn"]
+    assert gpu_check.main([*words, "--steps", "4"]) == 0 and gpu_check.main(words) == 1
+    assert "97 % of the first loss left, expected less than 50 %" in capsys.readouterr().out
+
+
 def test_a_profile_counts_operators():
     x = paddle.ones([3])
     assert gpu_check.count_kernels(lambda: paddle.tanh(paddle.tanh(x))) == 2

@@ -6,7 +6,8 @@ import pytest
 from paddle import nn
 from rgbpose_networks import SMALL, draw_inputs
 
-from engine import checkpoint
+from engine import checkpoint, resume
+from engine.run_settings import RunSettings
 from models import build_model
 from tools import merge_rgbpose
 
@@ -143,6 +144,61 @@ def test_a_pose_network_that_does_not_fit_is_refused(parts, changes, message):
     make_checkpoint("pose", {**POSE, **changes})
     with pytest.raises(ValueError, match=message):
         merge_rgbpose.main(["rgb", "pose", *WORDS, "--model", "rgbposeconv3d", "--out", "merged"])
+
+
+READER = {"name": "rgbpose", "layout": "coco17", "kind": "joints", "limbs": None, "sigma": 0.7, "mean": [0.5, 0.5, 0.5]}
+
+
+def make_trained(path, section, samples="x", **reader):
+    """Write a checkpoint that says what it was trained on."""
+    data = {"TRAIN": {"samples": samples, "num_samples": 2, "digest": samples}}
+    make_checkpoint(path, section, config={"MODEL": section, "READER": {**READER, **reader}, "TRAIN": {}}, data=data)
+
+
+@pytest.fixture
+def merge(parts, monkeypatch, capsys):
+    """Merge both networks for a config whose READER is `READER`; give what is printed."""
+    config = {"MODEL": {"name": "rgbposeconv3d", **SMALL}, "READER": READER, "TRAIN": {}}
+    monkeypatch.setattr(merge_rgbpose, "read_config", lambda args: {**config, "MODEL": dict(config["MODEL"])})
+
+    def merge():
+        merge_rgbpose.main(["rgb", "pose", "--config", "both.yaml", "--out", "merged"])
+        return capsys.readouterr().out
+
+    return merge
+
+
+@pytest.mark.parametrize("changes", [{"kind": "limbs"}, {"layout": "openpose18"}, {"limbs": [[0, 1]]}])
+def test_maps_of_other_joints_or_limbs_are_refused(merge, changes):
+    make_trained("pose", POSE, **changes)
+    with pytest.raises(ValueError, match=f"'pose': READER.{next(iter(changes))} was .*: the channels of its maps are"):
+        merge()
+
+
+def test_other_inputs_and_other_samples_of_a_pathway_are_told(merge):
+    make_trained("rgb", RGB, kind="limbs", sigma=0.1)  # of the other pathway's keys only
+    make_trained("pose", POSE, mean=[0.0, 0.0, 0.0])
+    assert "WARNING" not in merge()
+    make_trained("rgb", RGB, mean=[0.1, 0.5, 0.5])
+    make_trained("pose", POSE, samples="y", sigma=0.6)
+    out = merge()
+    assert "WARNING: 'rgb': READER.mean was [0.1, 0.5, 0.5] and is [0.5, 0.5, 0.5] now; the rgb pathway was" in out
+    assert "WARNING: 'pose': READER.sigma was 0.6 and is 0.7 now; the pose pathway was trained on other inputs" in out
+    assert "WARNING: trained on other samples: 'rgb' on x (2 samples, digest x), 'pose' on y (2 samples, dige" in out
+
+
+def test_a_start_from_merged_weights_compares_what_each_pathway_saw(parts, caplog):
+    make_trained("rgb", RGB, mean=[0.1, 0.5, 0.5], sigma=0.3)
+    make_trained("pose", POSE, kind="limbs")
+    merge_rgbpose.main(["rgb", "pose", *WORDS, "--model", "rgbposeconv3d", "--out", "merged"])
+    settings = RunSettings(pretrain="merged")
+    resume.load_pretrained(settings, load_merged(), {"READER": READER, "TRAIN": {"sigma": 0.5}})
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [message.partition("; ")[0] for message in told] == [
+        "--pretrain: READER.mean was [0.1, 0.5, 0.5] and is [0.5, 0.5, 0.5] now",
+        "--pretrain: READER.kind was 'limbs' and is 'joints' now",
+        "--pretrain: READER.sigma was 0.7 and is 0.5 now",
+    ]
 
 
 def test_networks_of_another_kind_or_with_other_classes_are_refused(parts):

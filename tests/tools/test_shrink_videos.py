@@ -127,6 +127,10 @@ def test_a_second_run_makes_only_what_is_missing(tmp_path, capsys):
     assert "1 videos made (6 frames, " in capsys.readouterr().out
     assert kept.stat().st_mtime_ns == before
     assert list_files(tmp_path / "small") == ["a.mp4", "b.mp4", "settings.json"]
+    write_numbered_video(tmp_path / "big" / "a.avi", "mpeg4", num_frames=4)  # another video of the same name
+    os.utime(kept, (1, 1))
+    assert shrink(tmp_path) == 0
+    assert "1 videos made (4 frames, " in capsys.readouterr().out
     with pytest.raises(ValueError, match="holds videos made with --width 48 --height 32; use these flags"):
         shrink(tmp_path, size=(24, 16))
 

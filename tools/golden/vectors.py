@@ -17,6 +17,7 @@ from tools.golden import pose_networks, rgb_networks, skeleton_networks
 
 READERS = {**rgb_networks.READERS, **skeleton_networks.READERS}
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
+GAIN = 2.0  # of the main results of a file
 
 
 def list_names(pattern: str = "*") -> list:
@@ -29,7 +30,7 @@ def load(name: str) -> dict:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def draw_weights(golden: dict, gain: float = 2.0) -> dict:
+def draw_weights(golden: dict, gain: float = GAIN) -> dict:
     """Draw the state dict.
 
     Args:
@@ -76,6 +77,8 @@ def draw_input(golden: dict) -> np.ndarray | dict:
     if "shape" not in golden["input"]:
         inputs = {name: draw_input({"input": entry}) for name, entry in golden["input"].items()}
         return inputs["x"] if list(inputs) == ["x"] else inputs
+    if "raw_shape" in golden["input"]:
+        return _draw_part_signals(golden["input"])
     rng = _generator(golden["input"]["seed"])
     values = rng.standard_normal(golden["input"]["shape"]).astype(np.float32)
     axes = golden["input"].get("layout", "").replace(",", "")
@@ -89,12 +92,22 @@ def draw_input(golden: dict) -> np.ndarray | dict:
     return values
 
 
+def _draw_part_signals(entry: dict) -> np.ndarray:
+    """Draw joints (N, C, T, V, M); return their steps to the next frame, and their places relative to four joints."""
+    raw = _generator(entry["seed"]).standard_normal(entry["raw_shape"])
+    raw[1, ..., 1] = 0  # the second sample has only one person
+    steps = np.zeros_like(raw)
+    steps[:, :, :-1] = raw[:, :, 1:] - raw[:, :, :-1]
+    relative = [raw - raw[:, :, :, joint : joint + 1] for joint in (4, 8, 12, 16)]  # shoulders and hips
+    return np.concatenate([steps, *relative], axis=1).astype(np.float32)
+
+
 def _generator(seed):
     # Not default_rng: the files name this bit generator, and NumPy may change its default.
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def build(golden: dict, gain: float = 2.0) -> nn.Layer:
+def build(golden: dict, gain: float = GAIN) -> nn.Layer:
     """Build our network of a golden file with the weights of the file, in evaluation mode."""
     name, arguments = describe(golden)
     model = build_model(name, **arguments)
@@ -122,6 +135,25 @@ def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
     """Convert gradient norms {authors' name: norm} to {our name: norm}; a norm of None means no gradient."""
     named = model.TORCH_SOURCES[find_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
     return {name: None if np.isnan(norm) else float(norm) for name, norm in named.items()}
+
+
+def collect_gradient_norms(golden: dict, model: nn.Layer) -> dict:
+    """Return {authors' name: L2 norm of its gradient, None without one}, though a tensor of ours may hold several.
+
+    Each of the authors' tensors is filled with its own number and converted: what arrives where tells the origin.
+    """
+    shapes = golden["state"]
+    numbered = {name: np.full(shape, number, np.float32) for number, (name, shape) in enumerate(shapes.items())}
+    origins = convert_torch_weights(model.TORCH_SOURCES[find_source(golden)](numbered), model)
+    names, norms = list(shapes), {}
+    for name, param in model.named_parameters():
+        if param.stop_gradient:
+            continue
+        gradient = None if param.grad is None else param.grad.numpy().astype(np.float64)
+        for number in np.unique(origins[name]).astype(int):
+            part = None if gradient is None else float(np.linalg.norm(gradient[origins[name] == number]))
+            norms[names[number]] = part
+    return norms
 
 
 def find_source(golden: dict) -> str:

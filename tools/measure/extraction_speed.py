@@ -21,7 +21,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import avi2jpg
-from common import processes
+from common import lifetime, processes
 from common.command_line import CommandLine, run_main
 from dataset.media import VIDEO_SUFFIXES
 
@@ -53,7 +53,8 @@ def extract_by_ffmpeg(job: tuple[str, str]) -> int:
     path, folder = job
     os.makedirs(folder)
     command = ["ffmpeg", "-loglevel", "error", "-threads", "1", "-i", path]
-    subprocess.run([*command, "-threads", "1", "-q:v", str(FFMPEG_QUALITY), f"{folder}/%05d.jpg"], check=True)
+    command += ["-threads", "1", "-q:v", str(FFMPEG_QUALITY), f"{folder}/%05d.jpg"]
+    subprocess.run(lifetime.tie(command), check=True)
     return len(os.listdir(folder))
 
 

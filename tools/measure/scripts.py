@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+from common import lifetime
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -31,7 +33,7 @@ def run_script(
         OSError: it failed; the message ends with the last line that it printed.
     """
     options = {"env": {**os.environ, **(environment or {})}, "cwd": cwd, "encoding": "utf-8", "errors": "replace"}
-    command = [sys.executable, str(ROOT / script), *map(str, argv)]
+    command = lifetime.tie([sys.executable, str(ROOT / script), *map(str, argv)])
     if log_file is None:
         process = subprocess.run(command, capture_output=True, check=False, **options)
         output = process.stderr.strip() or process.stdout.strip()
