@@ -5,7 +5,7 @@ import re
 import zlib
 from typing import IO
 
-CHECKSUM = re.compile(rb"\ncrc32 [0-9a-f]{8}\n")
+CHECKSUM = re.compile(rb"\ncrc32 .{8}\n", re.DOTALL)  # the digits too may be damaged
 NUM_BYTES = 16
 
 

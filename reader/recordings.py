@@ -12,7 +12,7 @@ from reader.fault_tolerant import DamagedSampleError, FaultTolerantDataset
 from reader.skeleton_pkl import Recording, read_split
 
 NUM_FIRST = 16  # recordings that are checked before anything is computed
-MAX_SUMMED = 16
+MAX_SUMMED = 16  # recordings whose key points the checksum of a run's samples has
 
 
 class Recordings(FaultTolerantDataset):
@@ -49,6 +49,7 @@ class Recordings(FaultTolerantDataset):
             self._check_label(recording)
         self.entries = recordings * (repeat if mode == "train" else 1)
         check_first(recordings)
+        self._log_empty(recordings)
 
     def find_class(self, index: int) -> int:
         """Return the label of a sample."""
@@ -79,6 +80,16 @@ class Recordings(FaultTolerantDataset):
         """
         self.filelist, self.entries = filelist, recordings
         self._check_entries()
+
+    def _log_empty(self, recordings: list[Recording]) -> None:
+        """Log how many recordings hold nobody; those that are mapped from the disk are not read for that."""
+        in_memory = (each for each in recordings if not isinstance(each.keypoint, np.memmap))
+        empty = [each.name for each in in_memory if not each.keypoint.any()]
+        if empty:
+            logging.getLogger().warning(
+                f"{self.filelist}: {len(empty)} of {len(recordings)} recordings hold nobody, all their key points are 0, "
+                f"first '{empty[0]}'; leave them out by skeleton2pkl.py, or get them again"
+            )
 
     def _log_persons_left_out(self) -> None:
         """Log how many persons are left out because a clip has `num_persons`."""

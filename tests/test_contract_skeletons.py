@@ -298,8 +298,10 @@ def test_the_last_and_the_best_checkpoint_are_scored(monkeypatch):
         train.subprocess, "run", lambda words, **_: called.append(words) or types.SimpleNamespace(returncode=0)
     )
     args = flags.parse_train([CONFIG, "--test-last", "--test-best", "--gpus", "8"])
-    assert train.test_weights(args, {"RUN": {"save_dir": "out"}, "MODEL": {"name": "msg3d"}}) == 0
-    words = [dict(zip(one[2::2], one[3::2], strict=True)) for one in called]
+    config = {"RUN": {"save_dir": "out"}, "MODEL": {"name": "msg3d"}, "READER": {}, "TEST": {"filelist": "a.pkl"}}
+    assert train.test_weights(args, config) == 0
+    called = [one[one.index("--weights") :] for one in called]
+    words = [dict(zip(one[::2], one[1::2], strict=True)) for one in called]
     assert [one["--weights"] for one in words] == ["out/msg3d_model", "out/msg3d_best"]
     assert [one["--gpus"] for one in words] == ["8", "8"]
 

@@ -205,7 +205,7 @@ def launched(folder, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(train.subprocess, "run", note)
-        monkeypatch.setattr(train, "train", lambda config, settings, folder: None)
+        monkeypatch.setattr(train, "train", lambda config, settings, folder, is_tested: None)
         monkeypatch.setattr(train.RunFolder, "opened", lambda *arguments: contextlib.nullcontext())
         monkeypatch.setattr(distributed, "connect", lambda: None)
         monkeypatch.setattr(distributed, "end_with_starter", lambda process_id: None)

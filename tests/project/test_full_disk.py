@@ -43,8 +43,8 @@ def write_samples_video(path):
 
 def write_webm(path):
     with video_io.write_webm(str(path), 25.0, 64, 96) as append:
-        for _ in range(8):
-            append(NOISE)
+        for number in range(8):
+            append(NOISE, number / 25)
 
 
 def write_text(path):
@@ -53,7 +53,8 @@ def write_text(path):
 
 
 def unpack_skeletons(path):
-    content = {"annotations": [{"keypoint": np.ones((1, 300, 17, 2), np.float32)}]}
+    annotation = {"frame_dir": "a", "label": 0, "total_frames": 300, "keypoint": np.ones((1, 300, 17, 2), np.float32)}
+    content = {"annotations": [annotation]}
     skeleton_pkl._load, before = lambda path, required: content, skeleton_pkl._load
     try:
         skeleton_pkl._unpack(str(path), f"{path}.index", [0, 0], ())

@@ -15,7 +15,7 @@ from inference.sources import VideoSource
 from reader.frames import EncodedClip, open_video
 from tools import find_poses, shrink_videos
 
-# What `ffprobe -count_frames` says of the stream: FFmpeg 4.0.2, 6.0 and 9.0.2 agree in each.
+# What `ffprobe -count_frames` says of the stream: FFmpeg 4.0.2 and 9.0.2 agree in each.
 COUNTS = dict.fromkeys(KINDS, NUM_FRAMES) | {
     "edit_list.mp4": 8,
     "joined.ts": 24,

@@ -66,7 +66,7 @@ def test_bones_are_lines_and_what_is_one_kind_only_is_thin_or_dashed():
 
 def test_layouts_are_drawn_by_name_or_file(tmp_path, capsys):
     path = tmp_path / "stick.yaml"
-    path.write_text("joints: [[top, top, 50, 10], [left_foot, top, 60, 90]]", encoding="utf-8")
+    path.write_text("joints: [[top, top, 50, 10], [foot, top, 60, 90]]", encoding="utf-8")
     draw_layouts.main([str(path), "ucla20", "--out", str(tmp_path / "out")])
     files = [str(tmp_path / "out" / name) for name in ("stick.png", "ucla20.png")]
     assert capsys.readouterr().out.split() == files

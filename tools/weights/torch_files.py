@@ -7,6 +7,7 @@ wrote before, and .safetensors. `torch_pickle.py` reads the pickles.
 import json
 import math
 import os
+import pickle
 import struct
 import zipfile
 from collections.abc import Callable
@@ -52,7 +53,9 @@ def read_torch_file(path: str | os.PathLike) -> Any:
         except Exception as error:  # a damaged pickle or archive may raise any type
             if type(error) is ValueError and not str(error).startswith(PYTHONS_OWN):
                 raise ValueError(f"{where}: {error}") from error
-            raise ValueError(f"{where} is damaged or cut off ({type(error).__name__}); download it again") from error
+            is_explained = isinstance(error, (pickle.UnpicklingError, EOFError)) and str(error)
+            reason = str(error) if is_explained else type(error).__name__
+            raise ValueError(f"{where} is damaged or cut off ({reason}); download it again") from error
 
 
 def _choose_reader(head: bytes, size: int) -> Callable[[IO], Any]:

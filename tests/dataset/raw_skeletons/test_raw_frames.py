@@ -125,7 +125,7 @@ def test_the_video_says_how_many_frames_there_are(tmp_path):
     ):
         coco.read_sample(sample, args)
     with pytest.raises(
-        FileNotFoundError, match="videos' has no video for 1 of 1 samples, first 'b'; get them, or leave"
+        FileNotFoundError, match="videos' has no video for 1 of 1 samples, first 'b': .*; get them, or leave"
     ):
         find_videos([RawSample("b", "b.json", 0)], str(tmp_path / "videos"))
 
