@@ -87,7 +87,7 @@ class Recordings(FaultTolerantDataset):
         empty = [each.name for each in in_memory if not each.keypoint.any()]
         if empty:
             logging.getLogger().warning(
-                f"{self.filelist}: {len(empty)} of {len(recordings)} recordings hold nobody, all their key points are 0, "
+                f"{self.filelist}: {len(empty)} of {len(recordings)} recordings hold nobody, all points are 0, "
                 f"first '{empty[0]}'; leave them out by skeleton2pkl.py, or get them again"
             )
 

@@ -247,7 +247,7 @@ def test_recordings_that_hold_nobody_are_named(tmp_path, caplog):
     one, two = make_annotation("one"), make_annotation("two")
     two["keypoint"] = np.zeros_like(two["keypoint"])
     open_reader(write_poses(str(tmp_path / "poses.pkl"), [one, two]))
-    assert "poses.pkl: 1 of 2 recordings hold nobody, all their key points are 0, first 'two'; leave" in caplog.text
+    assert "poses.pkl: 1 of 2 recordings hold nobody, all points are 0, first 'two'; leave" in caplog.text
 
 
 def test_a_person_in_the_second_row_comes_first(tmp_path, caplog):
