@@ -5,11 +5,13 @@ the ends of these tracks are joined to the starts of later ones, over any number
 well a pair fits is the distance between the joints of both, each moved on at its own speed, in sizes of a body.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 
 MAX_STEP = 0.25  # sizes of a body between what is expected and found in the next frame; more is left to the second step
+MAX_JOIN, MAX_MISSED = 0.5, 10  # sizes of a body and frames between an end and a start that are likely one person
 SIZE_WEIGHT = 0.5  # of the logarithm of the ratio of two sizes
 GAP_WEIGHT = 0.02  # of the logarithm to base 2 of the number of frames from an end to a start
 SPEED_FRAMES = 5  # that a speed is measured over
@@ -54,8 +56,8 @@ class Starts:
 def track_persons(frames: list[list[Person]], max_persons: int) -> list[Track]:
     """Return a track for each person, most score first; two have no frame in common unless both are in it.
 
-    There are as few tracks as the frame with most persons allows. Where the file has track ids, two ids stay two
-    persons as long as there are no more of them than `max_persons`.
+    There are as few tracks as persons exist at once, those included who are missed for a while. Where the file has
+    track ids, two ids stay two persons as long as there are no more of them than `max_persons`.
     """
     frames = [[person for person in people if find_present(person.points).any()] for people in frames]
     use_ids = has_track_ids(frames)
@@ -98,12 +100,44 @@ def join_neighbours(frames: list[list[Person]], use_ids: bool) -> list[Track]:
 
 
 def join_ends(tracks: list[Track], num_wanted: int) -> list[Track]:
-    """Join the ends of tracks to the starts of later ones, the best pairs first, until `num_wanted` are left."""
+    """Join the ends of tracks to the starts of later ones, the best pairs first, until `num_wanted` are left.
+
+    Where those pairs pass others over (a cut of the camera makes new tracks of everybody), only ends and starts that
+    are likely one person are joined so, and what is left then is joined in the order of time.
+    """
     if len(tracks) <= num_wanted:
         return tracks
     starts = find_starts(tracks)
     costs = np.stack([measure_costs(track, starts) for track in tracks])
     pairs = choose_pairs(costs, np.inf)[: len(tracks) - num_wanted]
+    if len(tracks) - len(pairs) > num_wanted:
+        gaps = starts.frames - np.array([[track.frames[-1]] for track in tracks])
+        pairs = choose_pairs(np.where(gaps > MAX_MISSED + 1, np.inf, costs), MAX_JOIN)
+        return join_in_order(join_pairs(tracks, pairs))
+    return join_pairs(tracks, pairs)
+
+
+def join_in_order(tracks: list[Track]) -> list[Track]:
+    """Join each track, by its start, to the best fitting one that has ended: no more are left than exist at once."""
+    joined, by_start = [], defaultdict(list)
+    for track in tracks:
+        by_start[track.frames[0]].append(track)
+    for frame in sorted(by_start):
+        ended, starting = [track for track in joined if track.frames[-1] < frame], by_start[frame]
+        starts = find_starts(starting)
+        costs = np.reshape([measure_costs(track, starts) for track in ended], (len(ended), len(starting)))
+        following = {after: before for before, after in choose_pairs(costs, np.inf)}
+        for index, track in enumerate(starting):
+            if index in following:
+                ended[following[index]].frames += track.frames
+                ended[following[index]].points += track.points
+            else:
+                joined.append(track)
+    return joined
+
+
+def join_pairs(tracks: list[Track], pairs: list[tuple[int, int]]) -> list[Track]:
+    """Join pairs (track, later track), given by their indices; return all tracks that are left."""
     following, later = dict(pairs), {after for _, after in pairs}
     joined = []
     for index in [index for index in range(len(tracks)) if index not in later]:

@@ -205,7 +205,7 @@ def check_results(notebook, text, save_dir):
     (table,) = shown(notebook, "text/markdown", "display(Markdown")
     assert f"| top-1 | **{100 * top1:.2f}%** |" in table
     assert table.count("\n") > 10
-    for holding in ("plt.imread", "resnet_log.jsonl", "confusion.png", "predict.py"):
+    for holding in ("plt.imread", "_log.jsonl", "confusion.png", "predict.py"):
         (picture,) = shown(notebook, "image/png", holding)
         assert len(picture) > 5000, holding
     for pattern in ("predict/*_predict.webm", "predict/*_predict.png", "predict/*.json", "vdl/*vdlrecords*"):

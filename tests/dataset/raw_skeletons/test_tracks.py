@@ -73,3 +73,12 @@ def test_ids_that_two_persons_share_are_no_ids():
 def test_people_beyond_the_first_stay_for_the_count():
     frames = [[body(100), body(400, score=0.8), body(700, score=0.2)] for _ in range(3)]
     assert len(find_middles(frames, 1)) == 3
+
+
+@pytest.mark.parametrize("num_people", [1, 2])
+def test_cuts_of_a_camera_lose_nobody(num_people):
+    rng = np.random.default_rng(0)
+    scenes = [rng.uniform(200, 1500, (num_people, 2)) for _ in range(8)]
+    frames = [[body(*place) for place in scene + rng.normal(0, 3, scene.shape)] for scene in scenes for _ in range(12)]
+    poses = match_persons(frames, 17, 2)
+    assert poses[:num_people, :, 0, 0].all() and not poses[num_people:].any()
