@@ -217,7 +217,7 @@ def test_the_step_has_what_run_asks_for(tmp_path, as_if_gpu):
     assert len(full.mixup.alphas) == 2 and full.mixup.ratio == 0.5 and full.average.decay == 0.9
     assert full.model.bn1 in full.frozen_norms and full.model.fc not in full.frozen_norms
     assert build_step(tmp_path, ["RUN.amp_level=O2"]).precision.level == "O2"
-    assert as_if_gpu == [{"level": "O2", "master_weight": True, "save_dtype": "float32"}]
+    assert as_if_gpu == [{"level": "O2", "dtype": "float16", "master_weight": True, "save_dtype": "float32"}]
 
 
 def test_synchronized_batch_norm_replaces_every_one_and_keeps_its_names(tmp_path, as_if_gpu):
