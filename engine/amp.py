@@ -6,7 +6,6 @@ import logging
 import numpy as np
 import paddle
 
-DTYPES = ("float16", "bfloat16")
 BFLOAT16_CAPABILITY = (8, 0)  # compute capability of the first GPUs that compute in it
 
 
@@ -46,7 +45,7 @@ class MixedPrecision(FullPrecision):
     Args:
         level: `O1` or `O2` (see `paddle.amp.auto_cast`); for `O2` the model is decorated beforehand.
         first_scale: of the loss.
-        dtype: one of `DTYPES`.
+        dtype: `float16` or `bfloat16`.
     """
 
     # Paddle 2.6 and 3.3 count conv3d neither among the safe nor among the unsafe operators of O1, so that a 3-D network

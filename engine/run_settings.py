@@ -3,7 +3,6 @@
 import dataclasses
 
 from common.ranges import Count, NonNegative, PartialShare, Seed, Share, Whole
-from engine.amp import DTYPES
 
 WHOLE_S, WINDOW_S = 10, 2  # predict.py: the longest video scored whole, and the windows of longer ones
 METRICS = ("top1", "top5", "mean_class_accuracy", "loss")
@@ -13,6 +12,7 @@ HEAD_METRICS = tuple(f"acc/{head}_{kind}" for head in HEADS for kind in ("top1",
     f"acc/{name}" for name in ("action_f1_micro", "action_f1_macro", "body_f1_micro", "body_f1_macro", "f1_mean")
 )
 AMP_LEVELS = ("O0", "O1", "O2")
+AMP_DTYPES = ("float16", "bfloat16")
 CPU_BACKENDS = ("dynamic", "onednn", "auto")
 
 
@@ -119,7 +119,7 @@ class RunSettings:
             ValueError: the key, what it may be, and what it is.
         """
         choices = {"metric": (*METRICS, *HEAD_METRICS), "rule": (None, "greater", "less")}
-        choices.update(amp_level=AMP_LEVELS, amp_dtype=DTYPES, cpu_backend=CPU_BACKENDS)
+        choices.update(amp_level=AMP_LEVELS, amp_dtype=AMP_DTYPES, cpu_backend=CPU_BACKENDS)
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 named = ", ".join(map(str, known))

@@ -53,7 +53,7 @@ def test_a_run_goes_on_in_the_other_type():
     assert bfloat16.describe() == ""
 
 
-@pytest.mark.parametrize("dtype", amp.DTYPES)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_a_cpu_computes_in_float32_and_says_so(caplog, dtype):
     assert type(amp.build_precision("O1", dtype)) is amp.FullPrecision
     assert f"Paddle computes in {dtype} on GPUs only; this is float32" in caplog.text
