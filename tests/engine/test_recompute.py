@@ -103,4 +103,4 @@ def test_the_forward_pass_keeps_the_inputs_of_blocks_alone_and_the_backward_pass
         y.sum().backward()
         grown[recompute] = (after - before, resident_mib() - before)
     assert grown[False][0] > 6 * 2 * 40 and grown[True][0] < 6 * 40 + 60
-    assert grown[True][1] < 100
+    assert grown[True][1] < 6 * 40 + 60
