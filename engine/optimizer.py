@@ -238,8 +238,8 @@ def _group_parameters(model, weight_decay: float, decay_bn_and_bias: bool) -> li
 class MovingAverage:
     """A moving average of the trained weights, in float32: a = d a + (1 - d) w after every update.
 
-    d is `decay`, less in the first updates: at most (1 + n) / (10 + n) in update n, from 0. All averages are one tensor:
-    a GPU computes an update in three kernels, not in two for each weight.
+    d is `decay`, less in the first updates: at most (1 + n) / (10 + n) in update n, from 0. All averages are one
+    tensor: a GPU computes an update in three kernels, not in two for each weight.
     """
 
     def __init__(self, model: paddle.nn.Layer, decay: float):
@@ -282,4 +282,6 @@ class MovingAverage:
 
 def _flatten(tensors: Iterable) -> paddle.Tensor:
     """Return all values of some tensors in a new float32 tensor with one axis."""
-    return paddle.concat([tensor.detach().reshape([-1]).astype("float32") for tensor in tensors])
+    flat = [tensor.detach().reshape([-1]) for tensor in tensors]
+    # Paddle 2.6 launches a kernel for a cast to the same type.
+    return paddle.concat([part if part.dtype == paddle.float32 else part.astype("float32") for part in flat])
