@@ -18,8 +18,8 @@ from config import (
     rename_keys,
     translate_2020,
 )
-from engine import distributed, onednn, optimizer
-from engine.amp import MixedPrecision
+from engine import distributed, memory, onednn, optimizer
+from engine.amp import MixedPrecision, build_precision
 from engine.losses import CrossEntropy
 from engine.mixup import Mixup
 from engine.optimizer import MovingAverage
@@ -310,15 +310,14 @@ def synchronize_batch_norm(model: paddle.nn.Layer) -> paddle.nn.Layer:
 def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list) -> TrainStep:
     """Build the step that RUN asks for; the model and the optimizer have their weights and state already."""
     run = config["RUN"]
-    precision = mixup = average = None
-    if run["amp_level"] != "O0" and not paddle.device.get_device().startswith("gpu"):
-        logging.warning(f"RUN.amp_level={run['amp_level']}: Paddle computes in float16 on GPUs only; this is float32")
-    elif run["amp_level"] != "O0":
-        precision = MixedPrecision(run["amp_level"])
-        if run["amp_level"] == "O2":
-            model, optimizer = paddle.amp.decorate(
-                model, optimizer, level="O2", master_weight=True, save_dtype="float32"
-            )
+    mixup = average = None
+    precision = build_precision(run["amp_level"], run["amp_dtype"])
+    if isinstance(precision, MixedPrecision) and precision.level == "O2":
+        model, optimizer = paddle.amp.decorate(
+            model, optimizer, level="O2", dtype=precision.dtype, master_weight=True, save_dtype="float32"
+        )
+    if run["recompute"]:
+        memory.recompute_blocks(model.list_blocks(), precision.cast)
     if run["mixup_alpha"] or run["cutmix_alpha"]:
         mixup = Mixup(run["mixup_alpha"], run["cutmix_alpha"], run["mix_ratio"], run["seed"])
     if run["ema_decay"]:
@@ -334,7 +333,7 @@ def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list
         "average": average,
         "frozen_norms": frozen if run["freeze_statistics"] else [],
     }
-    if not onednn.is_chosen(run["cpu_backend"], config["MODEL"]["name"]):
+    if run["recompute"] or not onednn.is_chosen(run["cpu_backend"], config["MODEL"]["name"]):
         return TrainStep(**parts)
     logging.info(f"RUN.cpu_backend={run['cpu_backend']}: updates are computed by oneDNN")
     return onednn.OneDNNStep(**parts)

@@ -5,7 +5,7 @@ A learning rate is a pure function of epoch and update.
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import paddle
@@ -238,23 +238,26 @@ def _group_parameters(model, weight_decay: float, decay_bn_and_bias: bool) -> li
 class MovingAverage:
     """A moving average of the trained weights, in float32: a = d a + (1 - d) w after every update.
 
-    d is `decay`, less in the first updates: at most (1 + n) / (10 + n) in update n, from 0.
-
-    Attributes:
-        values: parameter name -> average.
+    d is `decay`, less in the first updates: at most (1 + n) / (10 + n) in update n, from 0. All averages are one
+    tensor: a GPU computes an update in three kernels, not in two for each weight.
     """
 
     def __init__(self, model: paddle.nn.Layer, decay: float):
         self.decay = decay
         self.weights = {name: weight for name, weight in model.named_parameters() if not weight.stop_gradient}
-        self.values = {name: weight.detach().astype("float32").clone() for name, weight in self.weights.items()}
+        self.flat = _flatten(self.weights.values())
 
     def update(self, index: int) -> None:
         """Follow the weights after update `index`."""
         decay = min(self.decay, (1 + index) / (10 + index))
         with paddle.no_grad():
-            for name, weight in self.weights.items():
-                self.values[name] = paddle.lerp(self.values[name], weight.astype("float32"), 1.0 - decay)
+            self.flat = paddle.lerp(self.flat, _flatten(self.weights.values()), 1.0 - decay)
+
+    @property
+    def values(self) -> dict:
+        """The average of each weight by the parameter's name."""
+        parts = self.flat.split([math.prod(weight.shape) for weight in self.weights.values()])
+        return {name: part.reshape(self.weights[name].shape) for name, part in zip(self.weights, parts, strict=True)}
 
     def state(self) -> dict:
         """Return {parameter name: array}."""
@@ -262,16 +265,23 @@ class MovingAverage:
 
     def restore(self, state: dict) -> None:
         """Load what `state` returned."""
-        self.values = {name: paddle.to_tensor(state[name]) for name in self.values}
+        self.flat = _flatten(paddle.to_tensor(state[name]) for name in self.weights)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Let the model have the averages for a while, then its trained weights again, bit for bit."""
         trained = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        for name, weight in self.weights.items():
-            weight.set_value(self.values[name].astype(weight.dtype))
+        for name, value in self.values.items():
+            self.weights[name].set_value(value.astype(self.weights[name].dtype))
         try:
             yield
         finally:
             for name, weight in self.weights.items():
                 weight.set_value(trained[name])
+
+
+def _flatten(tensors: Iterable) -> paddle.Tensor:
+    """Return all values of some tensors in a new float32 tensor with one axis."""
+    flat = [tensor.detach().reshape([-1]) for tensor in tensors]
+    # Paddle 2.6 launches a kernel for a cast to the same type.
+    return paddle.concat([part if part.dtype == paddle.float32 else part.astype("float32") for part in flat])

@@ -11,7 +11,9 @@ import numpy as np
 import paddle
 
 from config import name_samples
-from engine import distributed, optimizer
+from engine import distributed, memory, optimizer
+
+AMP_KINDS = {"float16": "float16 with a loss scale", "bfloat16": "bfloat16"}
 
 
 def describe_run(
@@ -55,7 +57,7 @@ def describe_run(
         "learning rate": schedule.explain(),
         "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}{_describe_weights(model)}",
         **_describe_switches(run, model),
-        "memory": _describe_memory(run, trained_bytes + file_bytes, cost, schedule.batch_size),
+        "memory": describe_memory(run, trained_bytes + file_bytes, cost, schedule.batch_size),
         "checkpoints": _describe_disk(run, file_bytes),
         "device": f"{paddle.device.get_device()}, {platform.machine()}, seed {run['seed']}",
         "versions": describe_versions(),
@@ -177,7 +179,7 @@ def _describe_switches(run: dict, model: paddle.nn.Layer) -> dict:
         rows["frozen"] = f"{border}; {trained}; the frozen part's batch-norm statistics are {statistics}"
     if run["amp_level"] != "O0":
         is_gpu = paddle.device.get_device().startswith("gpu")
-        rows["precision"] = f"{run['amp_level']}, " + ("float16 with a loss scale" if is_gpu else "float32 on a CPU")
+        rows["precision"] = f"{run['amp_level']}, " + (AMP_KINDS[run["amp_dtype"]] if is_gpu else "float32 on a CPU")
     kinds = [f"{kind} alpha {run[f'{kind}_alpha']:g}" for kind in ("mixup", "cutmix") if run[f"{kind}_alpha"]]
     if kinds:
         rows["mixing"] = (
@@ -193,18 +195,31 @@ def _describe_switches(run: dict, model: paddle.nn.Layer) -> dict:
     return rows
 
 
-def _describe_memory(run: dict, weights_bytes: int, cost, batch_size: int) -> str:
-    """Return the row of the memory of an update.
+def describe_memory(run: dict, weights_bytes: int, cost, batch_size: int) -> str:
+    """Return the row of the memory of an update; where the device has less, with what would take less.
 
     Args:
         weights_bytes: of weights, gradients, moments and moving average.
+        cost: of the network, a `models.parts.cost.Cost`.
+        batch_size: samples of an update, in all processes.
     """
     num_samples = -(-batch_size // (run["accumulate"] * distributed.num_ranks()))
-    total_gib = (weights_bytes + num_samples * cost.activation_bytes) / 2**30
-    return (
-        f"about {total_gib:.1f} GiB in float32 for {num_samples} samples at a time, "
-        f"{cost.activation_bytes / 2**20:.0f} MiB each; a larger RUN.accumulate takes fewer at a time"
+    sample_bytes = cost.recomputed_bytes if run["recompute"] else cost.activation_bytes
+    total_gib, least_gib = (
+        (weights_bytes + num_samples * size) / 2**30 for size in (sample_bytes, cost.recomputed_bytes)
     )
+    row = (
+        f"about {total_gib:.1f} GiB in float32 for {num_samples} samples at a time, {sample_bytes / 2**20:.0f} MiB each"
+    )
+    if run["recompute"]:
+        row += f", {cost.activation_bytes / 2**20:.0f} without RUN.recompute"
+    device_gib = memory.device_memory_gib()
+    if not total_gib > device_gib:
+        return f"{row}; a larger RUN.accumulate takes fewer at a time"
+    row += f"; {paddle.device.get_device()} has {device_gib:.1f} GiB: "
+    if least_gib < total_gib:
+        row += f"with -o RUN.recompute=true it is about {least_gib:.1f} GiB, or "
+    return row + memory.advise_batch(num_samples, run["accumulate"])
 
 
 def _describe_disk(run: dict, file_bytes: int) -> str:

@@ -12,6 +12,7 @@ HEAD_METRICS = tuple(f"acc/{head}_{kind}" for head in HEADS for kind in ("top1",
     f"acc/{name}" for name in ("action_f1_micro", "action_f1_macro", "body_f1_micro", "body_f1_macro", "f1_mean")
 )
 AMP_LEVELS = ("O0", "O1", "O2")
+AMP_DTYPES = ("float16", "bfloat16")
 CPU_BACKENDS = ("dynamic", "onednn", "auto")
 
 
@@ -38,7 +39,11 @@ class RunSettings:
             Batch norm sees each of them by itself.
         cpu_backend: `onednn` computes updates and scores several times as fast as `dynamic`, on a CPU only and not for
             every network, see `engine/onednn.py`; `auto` takes it where it can.
-        amp_level: `O0` computes in float32; `O1` runs convolutions and products in float16; `O2` all but batch norm.
+        recompute: keep only the inputs of a network's blocks and compute the rest again for the gradients: the same
+            numbers with less memory and about a third more time; in the dynamic graph only.
+        amp_level: `O0` computes in float32; `O1` convolutions and products in `amp_dtype`; `O2` all but batch norm.
+        amp_dtype: `float16`, with a loss scale, or `bfloat16`, which has fewer digits and needs no scale, for GPUs of
+            compute capability 8.0 and newer.
         ema_decay: keep a moving average of the weights, which is what is scored; 0 keeps none, 0.999 is usual.
         mixup_alpha: mix pairs of samples by a share from Beta(alpha, alpha); 0 does not.
         cutmix_alpha: paste a box of one sample into another by such a share; 0 does not.
@@ -78,7 +83,9 @@ class RunSettings:
     label_smoothing: PartialShare = 0.0
     accumulate: Count = 1
     cpu_backend: str = "dynamic"
+    recompute: bool = False
     amp_level: str = "O0"
+    amp_dtype: str = "float16"
     ema_decay: PartialShare = 0.0
     mixup_alpha: NonNegative = 0.0
     cutmix_alpha: NonNegative = 0.0
@@ -112,11 +119,13 @@ class RunSettings:
             ValueError: the key, what it may be, and what it is.
         """
         choices = {"metric": (*METRICS, *HEAD_METRICS), "rule": (None, "greater", "less")}
-        choices.update(amp_level=AMP_LEVELS, cpu_backend=CPU_BACKENDS)
+        choices.update(amp_level=AMP_LEVELS, amp_dtype=AMP_DTYPES, cpu_backend=CPU_BACKENDS)
         for key, known in choices.items():
             if getattr(self, key) not in known:
                 named = ", ".join(map(str, known))
                 raise ValueError(f"RUN.{key}: expected one of {named}, got '{getattr(self, key)}'")
+        if self.recompute and self.cpu_backend == "onednn":
+            raise ValueError("RUN.recompute works in the dynamic graph only; set RUN.cpu_backend=dynamic")
         if self.early_stop_patience and not self.validate:
             raise ValueError("RUN.early_stop_patience counts validations; leave out --validate False, or set it to 0")
         if self.freeze_until and self.train_from:

@@ -102,7 +102,7 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
     epoch, num_steps = progress.epoch, len(loader)
     loader.set_epoch(epoch)
     meter, clock, own_faults, faults = EpochMeter(), Clock(), [], []
-    advice = advise_batch(step.batch_size, settings.accumulate)
+    advice = advise_batch(step.batch_size, settings.accumulate, settings.recompute)
     with progress_bar(loader, f"epoch {epoch}") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
             clock.lap("data")

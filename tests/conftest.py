@@ -19,6 +19,13 @@ def pytest_xdist_auto_num_workers():
     return min(count_cores(), MAX_WORKERS)
 
 
+def pytest_runtest_setup(item):
+    """Skip tests that need what this machine lacks."""
+    from gpus import skip_without_gpu  # not at the top: it imports Paddle, which reads OMP_NUM_THREADS
+
+    skip_without_gpu(item)
+
+
 @pytest.fixture(scope="session")
 def run_script():
     """A function that runs a project script with this Python, from the project's root unless `cwd` says otherwise."""

@@ -38,6 +38,7 @@ from config import SECTIONS
 from engine import memory, run_card
 from engine.onednn import NETWORKS
 from tools.measure import extraction_speed, heatmap_speed, reader_speed, step_speed
+from tools.measure.launches import count_launches, describe_launches
 from tools.measure.scripts import run_script
 from tools.measure.tables import format_spread, format_table
 from tools.measure.timing import (
@@ -176,7 +177,9 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     call = CALLS[name](step, inputs, labels)
     seconds = time_calls(call, args.batches, args.repeats)
     memory_gib = memory.peak_memory_gib()
+    launches = {"launches": describe_launches(count_launches(call))} if name == "training" else {}
     return {
+        **launches,
         "num_clips": len(labels),
         "seconds": seconds,
         "num_kernels": count_kernels(call),
@@ -197,12 +200,14 @@ def measure_model(args: argparse.Namespace, argv: list) -> None:
         return
     unit = "kernels" if device.startswith("gpu") else "operators"
     rows = [["", "clips a call", "clips/s", "ms a call", f"{unit} a call", "peak memory, GiB"]]
+    lines = []
     for name in CALLS:
         result = json.loads(run_script("tools/benchmark.py", *argv, "--measure", name).splitlines()[-1])
         speeds, size = [result["num_clips"] / seconds for seconds in result["seconds"]], str(result["num_clips"])
         milliseconds = 1000 * statistics.median(result["seconds"])
         cells = [f"{milliseconds:.0f}", str(result["num_kernels"]), f"{result['memory_gib']:.2f}"]
         rows.append([name, size, format_spread(speeds, 2), *cells])
+        lines += [result["launches"]] if "launches" in result else []
     sizes = f"{result['num_parameters'] / 1e6:.2f} M parameters, {result['num_macs'] / 1e9:.2f} GMACs a clip"
     print(f"{config['MODEL']['name']}, {sizes} of {result['clip']}; amp_level ", end="")
     print(f"{config['RUN']['amp_level']}; median of {args.repeats} x {args.batches} calls (lowest to highest)")
@@ -210,6 +215,7 @@ def measure_model(args: argparse.Namespace, argv: list) -> None:
     print(f"{1000 / milliseconds:.2f} videos/s, one at a time, all the views of TEST, the network alone")
     owner = "the GPU" if device.startswith("gpu") else "the process"
     print(f"memory of {owner}, {result['before_gib']:.2f} GiB of it before the network is built")
+    print("\n".join(lines))
 
 
 def measure_heatmaps(args: argparse.Namespace, argv: list) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from paddle import nn
 
+from models.parts.blocks import find_blocks
 from models.parts.cost import Cost, measure_cost
 
 
@@ -79,9 +80,13 @@ class ActionModel(nn.Layer):
             all_reduce_sum: sums a tensor over the processes that train together.
         """
 
+    def list_blocks(self) -> list:
+        """Return the layers whose activations RUN.recompute computes again, none within another."""
+        return find_blocks(self)
+
     def measure_cost(self, input_shape: dict) -> Cost:
         """Return the multiply-adds and the memory of one input; see `models.parts.cost.measure_cost`."""
-        return measure_cost(self, input_shape)
+        return measure_cost(self, input_shape, self.list_blocks())
 
     def fixed_tensors(self) -> dict:
         """Return {name: array} of what is not trained and in no checkpoint of ours, such as graphs.

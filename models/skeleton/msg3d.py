@@ -333,6 +333,11 @@ class MSG3D(ActionModel):
         x = self.data_norm(x).transpose([0, 1, 3, 2])  # (N, C, T, V, M) -> (N M, C, V, T)
         return self.fc(pool_persons(self.blocks(x), self.num_persons))
 
+    def list_blocks(self) -> list:
+        """Return the units of the blocks, which are large."""
+        units = ((block.graph, *block.temporal, *block.windows, block.last) for block in self.blocks)
+        return [unit for block_units in units for unit in block_units]
+
     def fixed_tensors(self) -> dict:
         """Return the graphs of all convolutions, and the one that they are made of, which PYSKL's files have."""
         return {**super().fixed_tensors(), "A": self.graph}

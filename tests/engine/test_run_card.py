@@ -5,7 +5,7 @@ import types
 import paddle
 import pytest
 
-from engine import checkpoint, run_card, run_folder
+from engine import checkpoint, memory, run_card, run_folder
 from engine.optimizer import MovingAverage, build_optimizer
 from engine.train_step import TrainStep
 from models import build_model
@@ -45,11 +45,28 @@ def test_resnet18_has_the_published_size():
 
 
 def test_run_card_names_the_memory_of_a_batch():
-    run = {"accumulate": 4, "ema_decay": 0.0}
+    run = {"accumulate": 4, "recompute": False}
     cost = Cost(activation_bytes=2**29)
-    assert run_card._describe_memory(run, 3 * 2**30, cost, 32).startswith(
-        "about 7.0 GiB in float32 for 8 samples at a time"
+    assert run_card.describe_memory(run, 3 * 2**30, cost, 32) == (
+        "about 7.0 GiB in float32 for 8 samples at a time, 512 MiB each; a larger RUN.accumulate takes fewer at a time"
     )
+
+
+@pytest.mark.parametrize(
+    "recompute, device_gib, row",
+    [
+        (True, 24, "about 4.0 GiB in float32 for 8 samples at a time, 128 MiB each, 512 without RUN.recompute; a "),
+        (False, 6, "512 MiB each; cpu has 6.0 GiB: with -o RUN.recompute=true it is about 4.0 GiB, or go on with "
+         "-o TRAIN.batch_size=4 -o RUN.accumulate=8, which keeps 32 samples an update"),
+        (True, 2, "512 without RUN.recompute; cpu has 2.0 GiB: go on with -o TRAIN.batch_size=4 -o RUN.accumulate=8"),
+        (False, float("nan"), "512 MiB each; a larger RUN.accumulate takes fewer at a time"),
+    ],
+)  # fmt: skip
+def test_run_card_proposes_what_takes_less_memory_where_the_device_is_small(monkeypatch, recompute, device_gib, row):
+    monkeypatch.setattr(memory, "device_memory_gib", lambda: device_gib)
+    run = {"accumulate": 4, "recompute": recompute}
+    cost = Cost(activation_bytes=2**29, recomputed_bytes=2**27)
+    assert row in run_card.describe_memory(run, 3 * 2**30, cost, 32)
 
 
 def save_after_an_update(net, path, name, ema_decay):

@@ -29,6 +29,8 @@ def test_better_by_a_delta_is_better_by_more_than_that_either_way(rule, sign):
         ({"metric": "top3"}, "RUN.metric: expected one of top1, top5"),
         ({"rule": "more"}, "RUN.rule: expected one of None, greater, less, got 'more'"),
         ({"amp_level": "O3"}, "RUN.amp_level: expected one of O0, O1, O2, got 'O3'"),
+        ({"amp_dtype": "float8"}, "RUN.amp_dtype: expected one of float16, bfloat16, got 'float8'"),
+        ({"recompute": True, "cpu_backend": "onednn"}, "RUN.recompute works in the dynamic graph only; set RUN.cpu_b"),
         ({"freeze_until": "layer1", "train_from": "layer2"}, "set one of them"),
     ],
 )

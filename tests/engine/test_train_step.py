@@ -243,7 +243,7 @@ def test_frozen_norms_keep_their_statistics():
 class Scaler:
     """Stands in for `paddle.amp.GradScaler`, which does nothing on a CPU: scales, skips overflows, halves."""
 
-    def __init__(self, init_loss_scaling):
+    def __init__(self, enable, init_loss_scaling):
         self.scale_value, self.overflow = init_loss_scaling, False
 
     def scale(self, loss):
@@ -285,7 +285,7 @@ def test_mixed_precision_casts_with_conv3d_and_scales_the_loss_not_the_update(am
     losses, weights = run(make_model)
     scaled, same = run(make_model, precision=MixedPrecision("O1"), batch_size=3)
     assert scaled == pytest.approx(losses, rel=1e-6)
-    assert amp == [{"custom_white_list": {"conv3d"}, "level": "O1"}] * 6
+    assert amp == [{"custom_white_list": {"conv3d"}, "level": "O1", "dtype": "float16"}] * 6
     for name, value in weights.items():
         np.testing.assert_allclose(same[name], value, rtol=0, atol=1e-6)
 

@@ -104,7 +104,7 @@ def test_evaluation_leaves_batch_norm_alone_and_takes_no_gradient():
     assert (model[0]._mean.numpy() == before).all() and not model.training
 
 
-SETTINGS = types.SimpleNamespace(log_interval=2, max_faults=2, epochs=1, accumulate=1)
+SETTINGS = types.SimpleNamespace(log_interval=2, max_faults=2, epochs=1, accumulate=1, recompute=False)
 CONSTANT = types.SimpleNamespace(value=lambda epoch, step: 0.1)
 
 

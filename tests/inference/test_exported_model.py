@@ -123,7 +123,6 @@ def test_frames_of_another_kind_are_refused(whole, frames):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not paddle.is_compiled_with_cuda(), reason="needs a GPU and a CUDA build of Paddle")
 def test_a_gpu_computes_what_the_cpu_does(whole):
     frames = np.random.default_rng(0).integers(0, 256, (2, *SHAPE), np.uint8)
     on_cpu, on_gpu = (exported_model.ExportedModel(str(whole), device)(frames).numpy() for device in ("cpu", "gpu:0"))

@@ -1,10 +1,8 @@
 """Training steps on batches of noise, and the timing of calls; benchmark.py and gpu_check.py share it."""
 
 import inspect
-import json
 import os
 import pathlib
-import tempfile
 import time
 from collections.abc import Callable
 
@@ -15,6 +13,7 @@ import recipe
 from common import processes
 from engine import optimizer, run_card
 from models import build_model
+from tools.measure.launches import record_events
 
 WARMUP = 3  # untimed calls
 
@@ -76,20 +75,8 @@ def time_in_turn(calls: list, num_calls: int, repeats: int) -> list:
 
 def count_kernels(call: Callable) -> int:
     """Count what a call launches: kernels on a GPU, Paddle's operators on a CPU."""
-    is_gpu = paddle.device.get_device().startswith("gpu")
-    targets = paddle.profiler.ProfilerTarget
-    with tempfile.TemporaryDirectory() as folder:
-        profiler = paddle.profiler.Profiler(
-            targets=[targets.CPU, targets.GPU] if is_gpu else [targets.CPU],
-            on_trace_ready=paddle.profiler.export_chrome_tracing(folder),
-        )
-        profiler.start()
-        call()
-        synchronize()
-        profiler.stop()
-        traces = [json.loads(path.read_text(encoding="utf-8")) for path in pathlib.Path(folder).glob("*.json")]
-    kind = "Kernel" if is_gpu else "Operator"
-    events = [event for trace in traces for event in trace["traceEvents"] if event.get("cat") == kind]
+    kind = "Kernel" if paddle.device.get_device().startswith("gpu") else "Operator"
+    events = [event for event in record_events(call) if event.get("cat") == kind]
     # GradNodeAccumulation sums gradients of a weight; where there is only one gradient, it launches nothing.
     return sum("GradNodeAccumulation" not in event["name"] for event in events)
 
