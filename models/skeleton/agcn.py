@@ -22,6 +22,7 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
+from models.parts.operators import average_over_frames
 from models.parts.products import Product
 from models.parts.skeleton_layers import (
     TEMPORAL_KERNEL_SIZE,
@@ -104,10 +105,10 @@ class Attention(nn.Layer):
 
     def forward(self, x):
         """Map (B, C, T, V) to the same size."""
-        x = x * (1 + F.sigmoid(self.joints(x.mean(axis=2, keepdim=True))))  # factors (B, 1, 1, V)
+        x = x * (1 + F.sigmoid(self.joints(average_over_frames(x))))  # factors (B, 1, 1, V)
         means = x.mean(axis=3, keepdim=True)
         frame_factors = 1 + F.sigmoid(self.frames(means))  # (B, C, T, 1) -> (B, 1, T, 1)
-        means = (means * frame_factors).mean(axis=2, keepdim=True)  # -> (B, C, 1, 1), with the frames weighted
+        means = average_over_frames(means * frame_factors)  # -> (B, C, 1, 1), with the frames weighted
         channel_factors = 1 + F.sigmoid(self.excite(F.relu(self.squeeze(means))))
         return x * (frame_factors * channel_factors)
 

@@ -18,6 +18,7 @@ from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
+from models.parts.operators import average_over_frames, sum_over_subsets
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
 from models.parts.temporal import (
@@ -78,25 +79,27 @@ class TopologyConv(nn.Layer):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         num_subsets, num_relations, out_channels = self.sizes
         num_frames, num_joints = x.shape[2:]
-        queries, keys = self.relate(x.mean(axis=2, keepdim=True)).split(2, axis=1)  # (B, K R, 1, V) each
+        queries, keys = self.relate(average_over_frames(x)).split(2, axis=1)  # (B, K R, 1, V) each
         queries = queries.reshape([-1, num_subsets * num_relations, num_joints, 1])
         relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
         topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
         y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
-        y = self.aggregate(y, topology).sum(axis=1)
+        y = sum_over_subsets(self.aggregate(y, topology))
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
     def refine_topology(self, relations):
         """Map (B, K, R, V, V) to (B, K C, V, V): alpha * refine(relations) + adjacency, one convolution.
 
-        The adjacency is one more relation with weight 1: a separate addition would cost as much as the convolution.
+        The bias is the weight of one more relation, which is 1, and the adjacency one with weight 1: a separate
+        addition would cost as much as the convolution.
         """
         adjacency = self.adjacency.unsqueeze(1).expand_as(relations[:, :, :1])
-        relations = paddle.concat([relations, adjacency], axis=2).flatten(1, 2)  # -> (B, K (R + 1), V, V)
-        weight = self.refine.weight * self.alpha
-        weight = paddle.concat([weight, paddle.ones([weight.shape[0], 1, 1, 1])], axis=1)
-        bias = self.refine.bias * self.alpha
-        return self.convolve(relations, weight) + bias.reshape([-1, 1, 1])
+        ones = paddle.ones_like(adjacency)
+        relations = paddle.concat([relations, ones, adjacency], axis=2).flatten(1, 2)  # -> (B, K (R + 2), V, V)
+        bias = self.refine.bias.reshape([-1, 1, 1, 1])
+        refine = paddle.concat([self.refine.weight, bias], axis=1) * self.alpha
+        weight = paddle.concat([refine, paddle.ones_like(bias)], axis=1)
+        return self.convolve(relations, weight)
 
 
 class TopologyBlock(nn.Layer):

@@ -22,7 +22,7 @@ from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
-from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons, temporal_conv
+from models.parts.skeleton_layers import Aggregate, DataNorm, check_skeletons, pool_persons, temporal_conv
 
 LABELINGS = {  # the authors' names of the ways to split neighbours into subsets -> ours in `graphs.STRATEGIES`
     "uniform": "uniform",
@@ -53,25 +53,21 @@ class PartConv(nn.Layer):
 
     def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, mask_learning: bool):
         super().__init__()
-        num_subsets, self.num_joints, _ = adjacency.shape
-        self.num_aggregated = num_subsets * in_channels
-        self.aggregate, self.convolve = Product(paddle.matmul), Product(F.conv2d)
-        # (1, P, V, V), not (P, V, V): Paddle's matmul has no gradient for a factor with fewer axes than the other.
+        num_subsets = len(adjacency)
+        self.aggregate, self.convolve = Aggregate(), Product(F.conv2d)
         self.register_buffer("adjacency", paddle.to_tensor(adjacency[None]), persistable=False)
         self.mask = None
         if mask_learning:
             self.mask = self.create_parameter(self.adjacency.shape, default_initializer=nn.initializer.Constant(1.0))
         self.weight = self.create_parameter(
-            [out_channels, self.num_aggregated, 1, 1], default_initializer=he_normal_by_fan_out(out_channels)
+            [out_channels, num_subsets * in_channels, 1, 1], default_initializer=he_normal_by_fan_out(out_channels)
         )
         self.bias = self.create_parameter([num_subsets, out_channels, 1, 1], is_bias=True)
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         adjacency = self.adjacency if self.mask is None else self.adjacency * self.mask
-        x = x.reshape([0, 1, -1, self.num_joints])  # -> (B, 1, C T, V), for all subsets
-        x = self.aggregate(x, adjacency)  # -> (B, P, C T, V)
-        x = x.reshape([0, self.num_aggregated, -1, self.num_joints])  # -> (B, P C, T, V)
+        x = self.aggregate(x, adjacency.flatten(0, 1))  # -> (B, P C, T, V)
         # Faster than the bias of conv2d, see `SkeletonConv2D`.
         return self.convolve(x, self.weight) + self.bias.sum(axis=0)
 

@@ -18,6 +18,7 @@ from common.ranges import Count, PartialShare, Whole
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
+from models.parts.operators import add_to_frames
 from models.parts.products import Product
 from models.parts.skeleton_layers import (
     TEMPORAL_KERNEL_SIZE,
@@ -80,12 +81,12 @@ class GraphConv(nn.Layer):
 
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
-        adjacency = self.compute_adjacency()
-        x = self.conv(self.aggregate(x, adjacency.expand([x.shape[0], -1, -1, -1])))
+        adjacency = self.compute_adjacency().flatten(0, 1)  # -> (K, V, V)
+        x = self.conv(self.aggregate(x, adjacency))
         if self.bias is None:
             return x
-        in_degrees = adjacency.sum(axis=[0, 2])  # -> (K, V): the sum of each joint's incoming edges
-        return x + self.product(self.bias, in_degrees)  # (1, out, 1, K) -> (1, out, 1, V)
+        in_degrees = adjacency.sum(axis=1)  # -> (K, V): the sum of each joint's incoming edges
+        return add_to_frames(x, self.product(self.bias.flatten(0, 2), in_degrees))  # (out, K) -> (out, V)
 
 
 class Block(nn.Layer):
