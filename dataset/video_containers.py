@@ -16,7 +16,7 @@ import numpy as np
 
 from dataset.video_tables import find_wrong_table
 
-AVI_CHUNK = re.compile(rb"(\d\d)[a-z]{2}|ix\d\d|JUNK|idx1|RIFF|LIST")  # what may stand among the frames
+AVI_CHUNK = re.compile(rb"\d\d[A-Za-z_]{2}|ix\d\d|JUNK|idx1|RIFF|LIST")  # what may stand among the frames
 AVI_LISTS = {b"movi", b"rec "}  # lists that hold chunks of streams
 # Elements of Matroska (RFC 9559).
 SEGMENT, CLUSTER, GROUP, SIMPLE_BLOCK, BLOCK, VOID, CRC = 0x18538067, 0x1F43B675, 0xA0, 0xA3, 0xA1, 0xEC, 0xBF
