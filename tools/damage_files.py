@@ -38,7 +38,7 @@ PYTHONS_WORDS = re.compile(
 # A line of a text, or the value that is wrong; or there is nothing to point at.
 PLACE = re.compile(
     r"(line|item|joint|section|class id|key|value|from) -?['\[\d]"
-    r"|section \w|names no|has no body|is empty|labels|expected"
+    r"|the frame '|section \w|names no|has no body|is empty|labels|expected"
 )
 STRANGE_VALUES = (None, -1, 10**30, 1.5, float("nan"), float("inf"), True, "", "x", "\x00", "跳", [], {}, [[]], [None])
 STRANGE_TEXTS = (

@@ -179,6 +179,16 @@ def test_a_golden_file_of_each_kind_passes_on_a_cpu(name):
     assert all(0 <= errors[figure] < limit for figure, limit in gpu_check.MAX_ERRORS.items())
 
 
+def test_a_golden_file_without_gradients_is_compared_without(monkeypatch):
+    errors = gpu_check.measure_golden("msg3d_ntu60_T300_logits")
+    assert errors.keys() == {"logits", "loss"} and max(errors.values()) < 1e-5
+    monkeypatch.setattr(gpu_check, "list_golden", lambda pattern: ["msg3d_ntu60_T300_logits"])
+    for found, verdict in ((errors, "PASS"), ({**errors, "loss": 1.0}, "FAIL: loss")):
+        monkeypatch.setattr(gpu_check, "measure_in_process", lambda *_, found=found, **__: found)
+        (row,) = gpu_check.compare_golden(gpu_check.parse_arguments(["--device", "cpu"]), [])
+        assert row[-2:] == ["not in the file", verdict]
+
+
 @pytest.mark.parametrize(
     "losses, faults",
     [
