@@ -83,7 +83,8 @@ class FileLock:
                 break
             file.close()  # its holder removed it after it was opened here, or it is of no use
             if obstacle is not None:
-                os.remove(self.path)
+                with contextlib.suppress(FileNotFoundError):  # another process without a lock has removed it
+                    os.remove(self.path)
                 return obstacle
         try:
             self.file.truncate(0)

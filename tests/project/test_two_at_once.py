@@ -164,6 +164,15 @@ def test_a_lock_that_cannot_be_had_leaves_no_file(tmp_path, monkeypatch):
     assert FileLock(str(tmp_path / ".lock")).acquire() == "No locks available" and os.listdir(tmp_path) == []
 
 
+def test_another_process_without_a_lock_may_remove_its_file_first(tmp_path, monkeypatch):
+    def refuse(*_):
+        os.remove(tmp_path / ".lock")
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    assert FileLock(str(tmp_path / ".lock")).acquire() == "No locks available"
+
+
 def test_who_waits_for_a_lock_gets_it_when_its_holder_ends(tmp_path):
     script = "import sys; from common.file_lock import FileLock\n"
     script += "lock = FileLock(sys.argv[1]); lock.acquire(); print(flush=True); sys.stdin.read()"
