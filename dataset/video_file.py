@@ -70,7 +70,7 @@ class VideoFile:
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
         if damage:
             raise UnreadableVideoError(f"{path}: {damage}; get it again or take it out of the list")
-        self._converter = VideoReformatter()
+        self._converter, self._matrix = VideoReformatter(), None
         stamps = self._index_packets(packets)
         self.fps, self.times_s = find_times(stamps, time_base, rate)
         if not len(self):
@@ -223,17 +223,21 @@ class VideoFile:
     def _decode_run(self, first: int, last: int, wanted: Collection[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode the packets from `first` to `last`; yield frames, among them all `wanted` ones, with their indices."""
         self._codec.flush_buffers()
-        num_frames = 0
+        num_frames, skipped = 0, None
         try:
             for index in range(first, last + 2):
                 packet = self._packets[index] if index <= last else None  # None flushes the decoder
-                # Frames that no other one refers to are skipped.
-                self._codec.skip_frame = "DEFAULT" if self._is_counted or index in wanted else "NONREF"
+                skip = "DEFAULT" if self._is_counted or index in wanted else "NONREF"  # those that no other refers to
+                if skip != skipped:
+                    self._codec.skip_frame = skipped = skip
                 for frame in self._codec.decode(packet):
                     if frame.is_corrupt and self._can_decode(frame.pts, first):
                         raise UnreadableVideoError(
                             f"{self.path}: packet {frame.pts + 1} of {len(self._packets)} is damaged; get it again"
                         )
+                    if frame.key_frame or num_frames == 0:  # to look at every frame takes a tenth of decoding it
+                        matrix = frame.side_data.get("DISPLAYMATRIX")
+                        self._matrix = None if matrix is None else struct.unpack("=9i", bytes(matrix))
                     yield (num_frames if self._is_counted else frame.pts), frame
                     num_frames += 1
         except av.error.FFmpegError as error:
@@ -247,8 +251,7 @@ class VideoFile:
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        return picture if matrix is None else _turn(picture, struct.unpack("=9i", bytes(matrix)))
+        return picture if self._matrix is None else _turn(picture, self._matrix)
 
 
 def _turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:
