@@ -74,8 +74,6 @@ def extract_videos(args, source: str, videos: dict[str, Video], failed: dict[str
     prepare_frames_folder(args.frames, settings)
     missing = {name: video for name, video in videos.items() if not os.path.isdir(os.path.join(args.frames, name))}
     targets = {name: (video, os.path.join(args.frames, name)) for name, video in missing.items()}
-    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
     print(f"avi2jpg: {len(videos)} videos in {source}, {len(missing)} to extract to {args.frames}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
     outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")

@@ -43,7 +43,6 @@ MAX_NAMED = 10  # inputs that failed, at the end
 def main(argv: list | None = None) -> int:
     """Predict every input that the command line names; return 1 if one of them could not be."""
     args = flags.parse_predict(argv)
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our own messages say what is wrong with a video
     device = recipe.choose_device(args.use_gpu)
     network, state = open_export(args.exported, device) if args.exported else open_weights(args.weights)
     if not args.exported:

@@ -1,7 +1,7 @@
 """The one check of an annotation of the skeleton pkl, for skeleton2pkl.py, the readers and predict.py.
 
-`check_annotation` looks at types and shapes, `check_values` and `check_units` at the numbers: finite, coordinates in
-the unit of `img_shape`, scores from 0 to 1.
+`check_annotation` looks at types and shapes, `check_numbers` at the numbers: finite, coordinates in the unit of
+`img_shape`, scores from 0 to 1.
 """
 
 from collections.abc import Mapping
@@ -107,6 +107,20 @@ def _read_size(where: str, size) -> tuple:
             f"{where}: img_shape is {show_value(size)}, expected (height, width) of the picture in pixels; correct it"
         )
     return size if isinstance(size, tuple) and all(type(side) is int for side in size) else tuple(map(int, sides))
+
+
+def check_numbers(
+    where: str, keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple | None, limit: float = MAX_VALUE
+) -> None:
+    """Check the key points and scores of an annotation; see `check_values` and `check_units`.
+
+    Args:
+        limit: largest plausible absolute value of a coordinate.
+    """
+    check_values(where, keypoint, limit, "coordinates")
+    if score is not None:
+        check_values(where, score, MAX_VALUE, "score")
+    check_units(where, keypoint, score, img_shape)
 
 
 def check_values(where: str, values: np.ndarray, limit: float, what: str) -> None:

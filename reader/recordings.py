@@ -84,7 +84,8 @@ class Recordings(FaultTolerantDataset):
     def _log_empty(self, recordings: list[Recording]) -> None:
         """Log how many recordings hold nobody; those that are mapped from the disk are not read for that."""
         in_memory = (each for each in recordings if not isinstance(each.keypoint, np.memmap))
-        empty = [each.name for each in in_memory if not each.keypoint.any()]
+        # Frame by frame: the first one shows somebody, mostly.
+        empty = [each.name for each in in_memory if not any(map(np.any, each.keypoint.swapaxes(0, 1)))]
         if empty:
             logging.getLogger().warning(
                 f"{self.filelist}: {len(empty)} of {len(recordings)} recordings hold nobody, all points are 0, "

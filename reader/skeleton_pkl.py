@@ -13,7 +13,7 @@ import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
 from common.text_files import SURPRISES, refuses_damage
-from dataset.skeleton_checks import MAX_VALUE, check_annotation, check_units, check_values
+from dataset.skeleton_checks import check_annotation, check_numbers
 from dataset.splits import describe_leaks
 from layouts import LAYOUTS, Layout
 
@@ -50,10 +50,7 @@ class Recording:
             ValueError: values that are not finite or not in the unit that they should be in.
         """
         if not self.is_checked:
-            check_values(self.where, self.keypoint, MAX_VALUE, "coordinates")
-            if self.score is not None:
-                check_values(self.where, self.score, MAX_VALUE, "score")
-            check_units(self.where, self.keypoint, self.score, self.img_shape)
+            check_numbers(self.where, self.keypoint, self.score, self.img_shape)
             self.is_checked = True
 
     def choose_persons(self, num_persons: int | None = None) -> np.ndarray:

@@ -64,8 +64,6 @@ def main(argv: list[str] | None = None) -> int:
 def process_videos(args: argparse.Namespace, jobs: dict[str, tuple[str, str]], failed: dict[str, str]) -> int:
     """Process what is missing of what `list_jobs` listed; return the exit status."""
     missing = {name: job for name, job in jobs.items() if not is_up_to_date(job[1], job[0])}
-    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # the workers share the cores already
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: failed.csv says what is damaged
     print(f"find_poses: {len(jobs)} videos in {args.videos}, {len(missing)} to do", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process with threads of OpenCV would wait for them forever
     outcomes = run_jobs(find_quietly, missing, args.workers, "find_poses")

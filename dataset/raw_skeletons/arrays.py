@@ -74,11 +74,6 @@ def load_array(path: str) -> np.ndarray:
     return array
 
 
-def is_number(value) -> bool:
-    """Return whether a value is a single number."""
-    return isinstance(value, (int, float, np.number))
-
-
 def open_array(path: str) -> np.ndarray:
     """Map an array from the disk.
 
@@ -103,7 +98,8 @@ def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
 def read_label_file(path: str) -> tuple[list[str] | None, list[int]]:
     """Read the file that `read_labels` found."""
     names, labels = None, load_pickle(path) if path.endswith(".pkl") else load_array(path)
-    if isinstance(labels, (tuple, list)) and len(labels) == 2 and not is_number(labels[0]):
+    is_pair = isinstance(labels, (tuple, list)) and len(labels) == 2
+    if is_pair and not isinstance(labels[0], (int, float, np.number)):
         names, labels = labels
     try:
         labels = np.asarray(labels).ravel()

@@ -9,7 +9,7 @@ import numpy as np
 
 from dataset.raw_skeletons.persons import PERSONS
 from dataset.raw_skeletons.tracks import Person
-from dataset.skeleton_checks import MAX_VALUE, check_units, check_values
+from dataset.skeleton_checks import check_numbers
 
 NOTES = "notes"  # key of an annotation until it is stored: {what the report says of its sample: how often}
 
@@ -104,16 +104,14 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
             coordinates or scores of another unit.
     """
     where, score = f"'{sample.path}': {sample.name}", more.get("keypoint_score")
-    check_values(where, keypoint, limit, "coordinates")
     seen = np.flatnonzero(keypoint.any(axis=(1, 2, 3)))
     if not len(seen):
         raise EmptyBodiesError(f"'{sample.path}': {sample.name} has no body in any of its {keypoint.shape[1]} frames")
+    check_numbers(where, keypoint, score, more.get("img_shape"), limit)
     annotation = {"frame_dir": sample.name, "label": int(label or 0), "total_frames": keypoint.shape[1], **more}
     annotation["keypoint"] = _shrink(keypoint[: seen[-1] + 1])
     if score is not None:
-        check_values(where, score, MAX_VALUE, "score")
         annotation["keypoint_score"] = _shrink(score[: seen[-1] + 1])
-    check_units(where, keypoint, score, more.get("img_shape"))
     return annotation
 
 

@@ -7,7 +7,7 @@ import paddle
 import pytest
 from paths import ROOT
 from ramp_videos import write_frames
-from small_poses import make_annotation, write_poses
+from small_poses import CLIPS, PATHWAYS, make_annotation, write_poses
 from training_processes import finish, launch
 
 import test as scoring
@@ -16,15 +16,11 @@ from engine import checkpoint, mixup, train_step
 from engine.losses import CrossEntropy
 from models import build_model
 
-CONFIG = """
+CONFIG = f"""
 [MODEL]
 name = pcan
 num_classes = 4
-rgb_base_channels = 8
-rgb_stage_blocks = 1, 1, 1, 1
-rgb_pool1_stride_s = 1
-pose_base_channels = 8
-pose_stage_blocks = 1, 1, 1
+{PATHWAYS}
 coarse_groups = 0, 0, 1, 1
 
 [READER]
@@ -32,13 +28,7 @@ name = rgbpose
 filelist = poses.pkl
 videos = pictures
 split = all
-rgb_clip_len = 2
-clip_len = 8
-num_persons = 1
-short_size = 32
-crop_size = 28
-scaling = 0.5
-num_workers = 0
+{CLIPS}
 
 [TRAIN]
 batch_size = 4

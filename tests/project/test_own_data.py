@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from small_poses import CLIPS, PATHWAYS
 from small_videos import write_avi
 
 import avi2jpg
@@ -29,26 +30,16 @@ BRIGHTNESS = {"Kick": 60, "Wave": 180}
 LEFT = {"Kick": 5, "Wave": 25}  # of the body, in pixels
 NUM_FRAMES, HEIGHT, WIDTH = 8, 48, 64
 SMALL = {"short_size": 32, "crop_size": 28, "clip_len": 4}
-CONFIG = """
+CONFIG = f"""
 [MODEL]
 name = rgbposeconv3d
 num_classes = 2
-rgb_base_channels = 8
-rgb_stage_blocks = 1, 1, 1, 1
-rgb_pool1_stride_s = 1
-pose_base_channels = 8
-pose_stage_blocks = 1, 1, 1
+{PATHWAYS}
 [READER]
 name = rgbpose
 filelist = own.pkl
 videos = videos
-rgb_clip_len = 2
-clip_len = 8
-num_persons = 1
-short_size = 32
-crop_size = 28
-scaling = 0.5
-num_workers = 0
+{CLIPS}
 [TRAIN]
 split = train
 batch_size = 4

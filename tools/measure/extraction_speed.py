@@ -109,7 +109,7 @@ def main(argv: list | None = None) -> None:
     videos = sorted(str(path) for path in args.root.glob("UCF-101/*/*") if path.suffix.lower() in VIDEO_SUFFIXES)
     if not videos:
         raise FileNotFoundError(f"no {args.root}/UCF-101/<Class>/<video> files; name a folder that has them")
-    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # as avi2jpg.py sets it
+    os.environ.setdefault("OPENCV_FFMPEG_THREADS", "1")  # avi2jpg.py decodes with one thread a process too
     print(json.dumps(measure(videos, args.processes, args.repeats)))
 
 
