@@ -3,6 +3,7 @@
 import struct
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numbered_videos import (
@@ -18,7 +19,10 @@ from numbered_videos import (
     write_numbered_video,
 )
 
+from dataset import clip_checks, pictures
 from dataset.video_file import UnreadableVideoError, VideoFile
+from reader.fault_tolerant import DamagedSampleError
+from reader.frames import EncodedPicture
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +276,17 @@ def write_nothing(path):
 def test_what_is_no_video_says_so(tmp_path, make, name, message):
     with pytest.raises(UnreadableVideoError, match=message):
         VideoFile(str(make(tmp_path / name)))
+
+
+def test_a_size_that_no_frame_has_is_refused_by_the_reader_and_the_check(films, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
+    with pytest.raises(UnreadableVideoError, match=r"\.mp4: claims to be \d+ x \d+, too large for a frame"):
+        VideoFile(str(films("h264.mp4")))
+    data = cv2.imencode(".png", np.zeros((30, 40, 3), np.uint8))[1].tobytes()
+    with pytest.raises(DamagedSampleError, match="^a: claims to be 40 x 30, too large for a frame; get it again"):
+        EncodedPicture(data, "a")
+    with pytest.raises(ValueError, match="^a: claims to be 40 x 30, too large for a frame; get it again"):
+        clip_checks.check_pictures([("a", data)])
 
 
 def test_a_missing_file_is_an_os_error(tmp_path):
