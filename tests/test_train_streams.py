@@ -199,7 +199,8 @@ def test_a_command_line_without_one_config_is_refused(words, capsys):
         (2, "stream joint ended with exit status 2; correct what its last message says"),
     ],
 )
-def test_only_a_run_that_was_ended_goes_on_by_the_same_command(status, expected, monkeypatch, capsys):
+def test_only_a_run_that_was_ended_goes_on_by_the_same_command(status, expected, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(train_streams, "run", lambda *words: status)
     monkeypatch.setattr(train_streams, "run_check", lambda args: 0)
     assert train_streams.main(["c.txt"]) == status
