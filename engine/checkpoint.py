@@ -25,7 +25,7 @@ OTHER_FILES = {
         (".pdiparams", ".pdmodel", ".onnx"), "part of an exported network; predict.py --exported takes its folder"
     ),
     ".pdopt": "the state of an optimizer; give the weights, which are named .pdparams",
-    ".safetensors": "a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py",
+    ".safetensors": "a file of PyTorch; make a checkpoint of it with tools/convert_weights.py",
 }
 # Types of what is read of a checkpoint; the same key of another trainer may be anything.
 KINDS = {
@@ -68,7 +68,7 @@ def load_checkpoint(path: str) -> dict:
         raise ValueError(f"'{found}' is no checkpoint but {OTHER_FILES[suffix]}")
     state = None if zipfile.is_zipfile(found) else files.load_pickle(found)
     if state is None or isinstance(state, int):  # PyTorch writes zip files; before 1.6 a pickle that begins so
-        raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/torch2paddle.py")
+        raise ValueError(f"'{found}' is a file of PyTorch; make a checkpoint of it with tools/convert_weights.py")
     if not isinstance(state, dict):
         raise ValueError(f"'{found}' holds a {type(state).__name__}, expected a checkpoint; was it made by train.py?")
     weights = state_dicts.find_weights(state, found)
@@ -112,7 +112,7 @@ def _name_maker(path: str) -> str:
                 return f"make it ({text.name}): {command}"
     if re.search(r"_(model|best|epoch_\d+)$", stem):
         return "run train.py first"
-    return "run train.py first, or convert published weights with tools/torch2paddle.py (MODEL_ZOO.md)"
+    return "run train.py first, or convert published weights with tools/convert_weights.py (MODEL_ZOO.md)"
 
 
 def _decode_bfloat16(weights: dict) -> dict:

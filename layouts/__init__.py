@@ -17,7 +17,17 @@ from layouts.layout import Layout
 FOLDER = pathlib.Path(__file__).resolve().parent
 RIGHT = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
 LEFT = r"left|Left|LEFT|(?<![^\W_])[lL](?![^\W_])"  # a single letter is a word by itself
-NAMES = ("ntu25", "ntu25_star", "coco17", "openpose18", "openpose25", "ucla20", "hdm05", "mediapipe33")
+NAMES = (
+    "ntu25",
+    "ntu25_star",
+    "coco17",
+    "coco17_paddlevideo",
+    "openpose18",
+    "openpose25",
+    "ucla20",
+    "hdm05",
+    "mediapipe33",
+)
 
 
 def get_layout(name: str) -> Layout:

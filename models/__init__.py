@@ -5,6 +5,7 @@ from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
 from models.rgb.densenet3d import DenseNet3D
+from models.rgb.pptsm import PPTSM
 from models.rgb.preresnet3d import PreResNet3D
 from models.rgb.r2plus1d import R2Plus1D
 from models.rgb.resnet3d import ResNet3D
@@ -17,6 +18,7 @@ from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
 from models.skeleton.infogcn import InfoGCN
 from models.skeleton.msg3d import MSG3D
+from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
 from models.skeleton.pbgcn import PBGCN
 from models.skeleton.stgcn import STGCN
 
@@ -29,6 +31,7 @@ MODELS = {
     "densenet": DenseNet3D,
     "slowonly": SlowOnly,
     "tsm": TSM,
+    "pptsm": PPTSM,
     "tpn": TPN,
     "pbgcn": PBGCN,
     "infogcn": InfoGCN,
@@ -36,6 +39,7 @@ MODELS = {
     "msg3d": MSG3D,
     "stgcn": STGCN,
     "agcn": AGCN,
+    "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,
     "rgbposeconv3d": RGBPoseConv3D,
     "pcan": PCAN,

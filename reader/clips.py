@@ -62,7 +62,8 @@ class Clips(FaultTolerantDataset):
         protocol: of evaluation. "clips": `num_clips` clips of a video. "windows": the 3D-ResNet paper's, the whole
             video in windows of `clip_len` frames.
         test_clips: whose places those clips have: "mmaction2" (1.x), "mmaction2_0x", "tsm", "tpn" (the authors'
-            code), "resnet3d" (3D-ResNets-PyTorch) or "middle" (each in the middle of its share of the video).
+            code), "resnet3d" (3D-ResNets-PyTorch), "paddlevideo_tsm", "paddlevideo_pptsm", "paddlevideo_dense", or
+            "middle" (each in the middle of its share of the video).
         num_clips: clips per video in evaluation; one is its centre.
         crops: of evaluation: "center", "three" along the long side, or "ten" (corners and centre, and mirrored).
         flip: score each evaluation view mirrored as well.

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+DENSE_WINDOW = 64  # frames of a clip of PaddleVideo's dense PP-TSM
 UNIFORM_SEED = 255  # of PYSKL's evaluation
 # READER.test_clips of skeletons and heat maps: the crop that a clip of evaluation is drawn from; for MMAction2, which
 # has no crops, nothing is drawn, so that the frames are others.
@@ -88,6 +89,11 @@ def check_test_clips(test_clips: str, num_clips: int, num_segments: int) -> None
             f"sampling: num_clips is {num_clips}, but test_clips {test_clips} has one, or two (twice_sample); set "
             "READER.test_clips to mmaction2, tpn or middle for more"
         )
+    if test_clips in ("paddlevideo_tsm", "paddlevideo_pptsm") and num_clips > 1:
+        raise ValueError(
+            f"sampling: num_clips is {num_clips}, but test_clips {test_clips} has one; set READER.test_clips to "
+            "paddlevideo_dense, mmaction2, tpn or middle for more"
+        )
     if test_clips == "resnet3d" and num_segments > 1:
         raise ValueError(
             f"sampling: num_segments is {num_segments}, but test_clips resnet3d has consecutive clips only; set "
@@ -126,6 +132,28 @@ def _place_tpn(num_frames: int, clip_len: int, num_clips: int, num_segments: int
     return _place_middles(spare, num_clips * num_segments).reshape(num_segments, num_clips).T
 
 
+def _place_paddlevideo_tsm(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """PaddleVideo's TSM: the middles of the segments; the first frame alone where a segment has one frame or none."""
+    if num_frames <= num_segments:
+        return np.zeros((1, num_segments), np.int64)
+    return _place_middles(num_frames, num_segments)[None]
+
+
+def _place_paddlevideo_pptsm(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """PaddleVideo's PP-TSM: the middles of segments of whole frames, halves down; the rest of the video is not seen."""
+    length = num_frames // num_segments
+    return (np.arange(num_segments) * max(length, 1) + max(length - 1, 0) // 2)[None]
+
+
+def _place_paddlevideo_dense(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
+    """PaddleVideo's dense PP-TSM: even steps through DENSE_WINDOW frames, from starts spread over the video.
+
+    Of video files PaddleVideo takes the frame after each of these, and fails where there is none.
+    """
+    starts = np.linspace(0, max(num_frames - DENSE_WINDOW, 0), num_clips).astype(np.int64)
+    return starts[:, None] + np.arange(num_segments) * (DENSE_WINDOW // num_segments)
+
+
 def _place_middle(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
     """Put each clip in the middle of its share of the starts of each segment: nobody's figures but this project's."""
     first, last = _start_ranges(num_frames, clip_len, num_segments, frame_interval)
@@ -162,6 +190,9 @@ TEST_CLIPS: dict[str, Callable] = {
     "mmaction2_0x": _place_mmaction2_0x,
     "tsm": _place_tsm,
     "tpn": _place_tpn,
+    "paddlevideo_tsm": _place_paddlevideo_tsm,
+    "paddlevideo_pptsm": _place_paddlevideo_pptsm,
+    "paddlevideo_dense": _place_paddlevideo_dense,
     "resnet3d": _place_even_crops,
     "middle": _place_middle,
 }

@@ -29,7 +29,7 @@ import paddle
 import recipe
 from engine import checkpoint, resume
 from models import build_model
-from tools.torch2paddle import read_config
+from tools.convert_weights import read_config
 
 NETWORKS = ("rgbposeconv3d", "pcan")
 KINDS = {"rgb": "slowonly", "pose": "posec3d"}  # network that a pathway is trained as

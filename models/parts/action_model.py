@@ -18,7 +18,8 @@ class ActionModel(nn.Layer):
     `forward` takes the tensors of a batch's `inputs`, in their order, and returns logits (N, num_classes) or a dict.
 
     Attributes:
-        TORCH_SOURCES: name of a PyTorch repository -> function that converts its weights {name: array} to our names.
+        WEIGHT_SOURCES: name of a repository -> function that converts its weights {name: array} to our names, in
+            PyTorch's layout.
         input_names: inputs of a network with several, in the order of `forward`; (): one input of any name.
         modalities: heads that are also evaluated separately, such as `rgb` and `pose`; (): one head.
         groups: int64 (num_classes,), the coarse class of each class, or None.
@@ -26,7 +27,7 @@ class ActionModel(nn.Layer):
         skips_layers: some weights get no gradient in some batches, which distributed training must allow for.
     """
 
-    TORCH_SOURCES: dict = {}
+    WEIGHT_SOURCES: dict = {}
     input_names: tuple = ()
     modalities: tuple = ()
     groups = None
@@ -100,15 +101,24 @@ class ActionModel(nn.Layer):
         """Rename and reshape weights where only this network's arguments say which of its own they are.
 
         Args:
-            weights: as a function of `TORCH_SOURCES` returns them.
+            weights: as a function of `WEIGHT_SOURCES` returns them.
         """
         return weights
+
+    @classmethod
+    def list_source_arguments(cls, source: str) -> dict:
+        """Return the arguments without which weights of a repository load, but compute something else.
+
+        Args:
+            source: the repository, a key of `WEIGHT_SOURCES`.
+        """
+        return {}
 
     def check_source(self, source: str) -> None:
         """Check that the network computes the same as that of a repository when it loads its weights.
 
         Args:
-            source: the repository, a key of `TORCH_SOURCES`.
+            source: the repository, a key of `WEIGHT_SOURCES`.
 
         Raises:
             ValueError: it does not; the message has the argument to change.

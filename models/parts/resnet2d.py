@@ -34,6 +34,8 @@ def split_frames(x, num_frames: int):
 class Bottleneck(nn.Layer):
     """1x1, 3x3 and 1x1 convolutions of single frames; the middle one strides, the last one widens fourfold."""
 
+    activation = staticmethod(F.relu)
+
     def __init__(self, in_channels: int, planes: int, stride: int, zero_init_residual: bool):
         super().__init__()
         self.out_channels = 4 * planes
@@ -46,8 +48,12 @@ class Bottleneck(nn.Layer):
         self.bn3 = nn.BatchNorm2D(self.out_channels, weight_attr=scale)
         self.downsample = None
         if stride != 1 or in_channels != self.out_channels:
-            shortcut = conv2d(in_channels, self.out_channels, (1, 1), stride)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2D(self.out_channels))
+            self.downsample = self.make_downsample(in_channels, stride)
+
+    def make_downsample(self, in_channels: int, stride: int) -> nn.Layer:
+        """Make the shortcut where the size changes: a strided 1x1 convolution and batch norm."""
+        shortcut = conv2d(in_channels, self.out_channels, (1, 1), stride)
+        return nn.Sequential(shortcut, nn.BatchNorm2D(self.out_channels))
 
     def make_conv1(self, in_channels: int, planes: int) -> nn.Layer:
         """Make the first convolution, 1x1."""
@@ -63,10 +69,10 @@ class Bottleneck(nn.Layer):
 
     def run_after_conv1(self, x, shortcut):
         """Map the output of the first convolution to that of the block."""
-        x = F.relu(self.bn1(x))
-        x = F.relu(self.bn2(self.conv2(x)))
+        x = self.activation(self.bn1(x))
+        x = self.activation(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
-        return F.relu(x + shortcut)
+        return self.activation(x + shortcut)
 
 
 class FrameResNet(nn.Layer):
@@ -83,6 +89,8 @@ class FrameResNet(nn.Layer):
         ValueError: an unknown depth, or a factor that leaves no channels.
     """
 
+    activation = staticmethod(F.relu)
+
     def __init__(self, make_block, depth: int, widen_factor: float, in_channels: int, zero_init_residual: bool):
         super().__init__()
         name = type(self).__name__
@@ -92,7 +100,7 @@ class FrameResNet(nn.Layer):
         if widths[0] < 1:
             raise ValueError(f"{name}: widen_factor must be at least 1/{PLANES[0]}, got {widen_factor!r}")
         self.in_channels = in_channels
-        self.conv1 = conv2d(in_channels, widths[0], (7, 7), 2)
+        self.conv1 = self.make_conv1(in_channels, widths[0])
         self.bn1 = nn.BatchNorm2D(widths[0])
         self.maxpool = nn.MaxPool2D(3, stride=2, padding=1)
         channels, self.out_channels = widths[0], []  # of the four stages
@@ -104,6 +112,10 @@ class FrameResNet(nn.Layer):
                 channels = blocks[-1].out_channels
             setattr(self, f"layer{stage + 1}", blocks)
             self.out_channels.append(channels)
+
+    def make_conv1(self, in_channels: int, out_channels: int) -> nn.Layer:
+        """Make the stem's convolution, which halves rows and columns."""
+        return conv2d(in_channels, out_channels, (7, 7), 2)
 
     def check_source(self, source: str) -> None:
         """Accept the weights of every repository: all compute the same; TSM overrides this."""
@@ -119,7 +131,7 @@ class FrameResNet(nn.Layer):
         check_clips(x, self.in_channels, type(self).__name__)
         num_frames = x.shape[2]
         x = merge_frames(x)  # (N, C, T, H, W) -> (N*T, C, H, W)
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))  # -> (N*T, 64, H/4, W/4)
+        x = self.maxpool(self.activation(self.bn1(self.conv1(x))))  # -> (N*T, 64, H/4, W/4)
         outputs = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:

@@ -15,7 +15,7 @@ GRAPH_TOLERANCE = 2e-3  # of an edge's weight: that of graphs that were stored a
 
 
 def keep_names(weights: dict) -> dict:
-    """Return `weights` unchanged; for `TORCH_SOURCES` where our layers have the authors' names."""
+    """Return `weights` unchanged; for `WEIGHT_SOURCES` where our layers have the authors' names."""
     return weights
 
 
@@ -39,6 +39,20 @@ def rename_weights(weights: dict, rules: list | tuple) -> dict:
 def is_counter(name: str) -> bool:
     """Return whether an entry of a PyTorch state dict counts something, which Paddle's layers do not have."""
     return name.rpartition(".")[2] in COUNTERS
+
+
+def rename_paddlevideo_weights(weights: dict, rules: list | tuple = ()) -> dict:
+    """Rename the weights of a PaddleVideo recognizer, and change their layout to PyTorch's.
+
+    The parts of its networks have their authors' names behind `backbone.` and `head.`, which are removed.
+
+    Args:
+        weights: PaddleVideo's name -> array; the matrix of a linear layer is (in, out).
+        rules: as for `rename_weights`, of the names without the prefixes.
+    """
+    layout = [(r"^(backbone|head)\.", ""), (r"\._mean$", ".running_mean"), (r"\._variance$", ".running_var")]
+    transposed = {name: value.T if value.ndim == 2 else value for name, value in weights.items()}
+    return rename_weights(transposed, [*layout, *rules])
 
 
 def mark_fixed_graphs(weights: dict) -> dict:
@@ -73,7 +87,7 @@ def convert_torch_weights(weights: dict, model: nn.Layer) -> dict:
 
     Args:
         weights: our layer's name followed by PyTorch's (`weight`, `bias`, `running_mean`) -> array in PyTorch's layout,
-            as a function of the model's `TORCH_SOURCES` returns it.
+            as a function of the model's `WEIGHT_SOURCES` returns it.
         model: the network that the weights are for; it is not changed.
 
     Returns:

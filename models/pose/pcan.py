@@ -69,7 +69,7 @@ def convert_pcan_weights(weights: dict) -> dict:
     """Convert the weights of a PCAN recognizer.
 
     The official code does not save the coarse prototypes, which only its losses need; without them they are drawn at
-    random, as in a new network. A fine classifier comes last: `tools/torch2paddle.py` counts its classes.
+    random, as in a new network. A fine classifier comes last: `tools/convert_weights.py` counts its classes.
     """
     renamed = {name: _reshape(name, value) for name, value in rename_weights(weights, PCAN_RULES).items()}
     for modality in MODALITIES:
@@ -120,7 +120,7 @@ class PCAN(RGBPoseConv3D):
         ValueError: arguments do not fit each other; the message names them.
     """
 
-    TORCH_SOURCES = {"pcan": convert_pcan_weights}
+    WEIGHT_SOURCES = {"pcan": convert_pcan_weights}
 
     def __init__(
         self,

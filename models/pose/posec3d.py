@@ -14,6 +14,18 @@ from common.ranges import Count, PartialShare, Switch
 from models.parts.action_model import ActionModel
 from models.parts.layers import make_classifier
 from models.parts.pathway import Pathway, PathwayConfig, average_frames, convert_pathway_weights
+from models.parts.weights import rename_paddlevideo_weights
+
+
+def convert_paddlevideo_posec3d_weights(weights: dict) -> dict:
+    """Convert the weights of PaddleVideo."""
+    rules = [
+        (r"^(conv1|layer)", r"backbone.\1"),
+        (r"\._conv\.", ".conv."),
+        (r"\._batch_norm\.", ".bn."),
+        (r"^fc", "cls_head.fc_cls"),
+    ]
+    return convert_pathway_weights(rename_paddlevideo_weights(weights, rules))
 
 
 class PoseC3D(ActionModel):
@@ -34,7 +46,11 @@ class PoseC3D(ActionModel):
         ValueError: the lists have unequal lengths, or a number is too small.
     """
 
-    TORCH_SOURCES = {"pyskl": convert_pathway_weights, "mmaction2": convert_pathway_weights}
+    WEIGHT_SOURCES = {
+        "pyskl": convert_pathway_weights,
+        "mmaction2": convert_pathway_weights,
+        "paddlevideo": convert_paddlevideo_posec3d_weights,
+    }
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ class RGBPoseConv3D(ActionModel):
         ValueError: arguments do not fit each other; the message names them.
     """
 
-    TORCH_SOURCES = {"pyskl": convert_rgbposeconv3d_weights, "mmaction2": convert_rgbposeconv3d_weights}
+    WEIGHT_SOURCES = {"pyskl": convert_rgbposeconv3d_weights, "mmaction2": convert_rgbposeconv3d_weights}
     input_names = MODALITIES
 
     def __init__(

@@ -80,7 +80,7 @@ class DenseNet3D(ActionModel):
         ValueError: an unknown depth, or a width without channels.
     """
 
-    TORCH_SOURCES = {"3d-resnets-pytorch": keep_names}
+    WEIGHT_SOURCES = {"3d-resnets-pytorch": keep_names}
 
     def __init__(
         self,

@@ -140,7 +140,7 @@ class VideoResNet(ActionModel):
         ValueError: an unknown depth or shortcut, or a factor that leaves no channels.
     """
 
-    TORCH_SOURCES = {"3d-resnets-pytorch": keep_names}
+    WEIGHT_SOURCES = {"3d-resnets-pytorch": keep_names}
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class SlowOnly(ActionModel):
         ValueError: an unknown depth, or a factor that leaves no channels.
     """
 
-    TORCH_SOURCES = {
+    WEIGHT_SOURCES = {
         "mmaction2": convert_mmaction2_weights,
         "pyskl": convert_mmaction2_weights,
         "tpn": convert_tpn_weights,

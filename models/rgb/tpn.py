@@ -238,7 +238,7 @@ class TPN(ActionModel):
         ValueError: an argument is not as described.
     """
 
-    TORCH_SOURCES = {
+    WEIGHT_SOURCES = {
         "mmaction2": functools.partial(convert_mmaction2_weights, rules=NECK_MMACTION2_RULES + MMACTION2_RULES),
         "tpn": functools.partial(convert_tpn_weights, rules=NECK_TPN_RULES + TPN_RULES),
         "imagenet": convert_imagenet_weights,

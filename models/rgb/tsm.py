@@ -4,11 +4,15 @@ Paper: "TSM: Temporal Shift Module for Efficient Video Understanding", J. Lin, C
 arXiv:1811.08383. Repositories whose checkpoints fit: https://github.com/open-mmlab/mmaction2 (commit 4d6c934) and
 https://github.com/decisionforce/TPN (commit 117a4d1).
 
-The two differ in the argument `shift`: with "residual" (MMAction2 and the paper) only the first convolution of a block
+They differ in the argument `shift`: with "residual" (MMAction2 and the paper) only the first convolution of a block
 gets shifted channels, and from depth 101 on only every second block of a stage shifts; with "inplace" (TPN) all blocks
-shift, and a convolution on the shortcut gets shifted channels too. Weights of one load into the other, but the logits
-differ by a tenth. The published accuracies of MMAction2 belong to the default.
+shift, and a convolution on the shortcut gets shifted channels too; with "paddlevideo"
+(https://github.com/PaddlePaddle/PaddleVideo, commit ed245e9) all blocks shift as with "residual", but the channels of
+the previous frame stand first, and of T frames 1/T of the channels shifts each way, not an eighth. Weights of one load
+into the other, but the logits differ by a tenth, or by 3 %. MMAction2's published accuracies belong to the default.
 """
+
+import re
 
 import paddle
 from paddle import nn
@@ -18,9 +22,15 @@ from models.parts.action_model import ActionModel
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
 from models.parts.resnet2d import PLANES, Bottleneck, FrameResNet, convert_mmaction2_weights, convert_tpn_weights
+from models.parts.weights import rename_paddlevideo_weights
 
 SHIFT_DIV = 8  # 1 / SHIFT_DIV of the channels is shifted backward in time, as many forward
-SHIFT_SOURCES = {"residual": "mmaction2", "inplace": "tpn", None: None}  # value of `shift` -> repository that uses it
+SHIFT_SOURCES = {  # value of `shift` -> repository that uses it
+    "residual": "mmaction2",
+    "inplace": "tpn",
+    "paddlevideo": "paddlevideo",
+    None: None,
+}
 
 
 def shift_channels(x, num_frames: int):
@@ -30,23 +40,66 @@ def shift_channels(x, num_frames: int):
         x: frames (N*T, C, H, W); clips are padded with zeros at both ends.
         num_frames: of a clip, T.
     """
-    _, channels, height, width = x.shape
-    fold = channels // SHIFT_DIV
-    x = x.reshape([-1, num_frames, channels, height * width])  # (N*T, C, H, W) -> (N, T, C, H*W)
-    # A split and a concatenation copy each value once, also backward; slices of the whole would do so three times.
-    from_next, from_previous, unshifted = x.split([fold, fold, channels - 2 * fold], axis=2)
-    zeros = paddle.zeros_like(from_next[:, :1])
-    from_next = paddle.concat([from_next, zeros], axis=1)[:, 1:]
-    from_previous = paddle.concat([zeros, from_previous], axis=1)[:, :-1]
-    return paddle.concat([from_next, from_previous, unshifted], axis=2).reshape([-1, channels, height, width])
+    fold = x.shape[1] // SHIFT_DIV
+    from_next, from_previous, unshifted = split_channels(x, num_frames, fold, fold)
+    return paddle.concat([take_next(from_next), take_previous(from_previous), unshifted], axis=2).reshape(
+        [-1, *x.shape[1:]]
+    )
+
+
+def shift_channels_by_length(x, num_frames: int):
+    """Shift the first 1/T of the channels to the next frame and the second 1/T to the previous frame, as PaddleVideo.
+
+    Args:
+        x: frames (N*T, C, H, W); clips are padded with zeros at both ends.
+        num_frames: of a clip, T; at least 2.
+
+    Raises:
+        ValueError: clips of one frame, whose channels would all be zeros.
+    """
+    if num_frames < 2:
+        raise ValueError(f"TSM: shift 'paddlevideo' needs clips of 2 frames or more, got {num_frames}")
+    first, both = x.shape[1] // num_frames, 2 * x.shape[1] // num_frames
+    from_previous, from_next, unshifted = split_channels(x, num_frames, first, both - first)
+    return paddle.concat([take_previous(from_previous), take_next(from_next), unshifted], axis=2).reshape(
+        [-1, *x.shape[1:]]
+    )
+
+
+def split_channels(x, num_frames: int, first: int, second: int) -> list:
+    """Split frames (N*T, C, H, W) into clips (N, T, first, H*W), (N, T, second, H*W) and one of the other channels.
+
+    A split and a concatenation copy each value once, also backward; slices of the whole would do so three times.
+    """
+    num_channels = x.shape[1]
+    x = x.reshape([-1, num_frames, num_channels, x.shape[2] * x.shape[3]])
+    return x.split([first, second, num_channels - first - second], axis=2)
+
+
+def take_next(x):
+    """Replace each frame of (N, T, C, H*W) by the next one, the last one by zeros."""
+    return paddle.concat([x, paddle.zeros_like(x[:, :1])], axis=1)[:, 1:]
+
+
+def take_previous(x):
+    """Replace each frame of (N, T, C, H*W) by the previous one, the first one by zeros."""
+    return paddle.concat([paddle.zeros_like(x[:, :1]), x], axis=1)[:, :-1]
 
 
 class ShiftBottleneck(Bottleneck):
     """A bottleneck whose first convolution gets shifted channels."""
 
+    shift = staticmethod(shift_channels)
+
     def forward(self, x, num_frames: int):
         """Map (N*T, in_channels, H, W) to (N*T, 4 planes, H/stride, W/stride), sizes rounded up."""
-        return self.run_after_conv1(self.conv1(shift_channels(x, num_frames)), self.run_shortcut(x))
+        return self.run_after_conv1(self.conv1(self.shift(x, num_frames)), self.run_shortcut(x))
+
+
+class LengthShiftBottleneck(ShiftBottleneck):
+    """A bottleneck whose first convolution gets channels shifted as PaddleVideo does."""
+
+    shift = staticmethod(shift_channels_by_length)
 
 
 class InplaceShiftBottleneck(Bottleneck):
@@ -71,11 +124,16 @@ class ShiftResNet(FrameResNet):
 
     def __init__(self, shift: str | None, depth: int, widen_factor: float, in_channels: int, zero_init_residual: bool):
         if shift not in SHIFT_SOURCES:
-            raise ValueError(f"ShiftResNet: shift must be residual, inplace or None, got {shift!r}")
+            raise ValueError(f"ShiftResNet: shift must be residual, inplace, paddlevideo or None, got {shift!r}")
         if int(PLANES[0] * widen_factor) < SHIFT_DIV:
             raise ValueError(f"ShiftResNet: widen_factor must be at least 1/8, got {widen_factor!r}")
         shift_every = 2 if shift == "residual" and depth >= 101 else 1  # blocks
-        shift_blocks = {"residual": ShiftBottleneck, "inplace": InplaceShiftBottleneck, None: Bottleneck}
+        shift_blocks = {
+            "residual": ShiftBottleneck,
+            "inplace": InplaceShiftBottleneck,
+            "paddlevideo": LengthShiftBottleneck,
+            None: Bottleneck,
+        }
 
         def make_block(stage, index, *arguments):
             block = Bottleneck if index % shift_every else shift_blocks[shift]
@@ -98,13 +156,44 @@ class ShiftResNet(FrameResNet):
             )
 
 
+def average_frame_logits(logits, num_frames: int):
+    """Average the logits of each clip's frames: (N*T, num_classes) to (N, num_classes)."""
+    return logits.reshape([-1, num_frames, logits.shape[1]]).mean(axis=1)
+
+
+def rename_paddlevideo_block(match: re.Match) -> str:
+    """Rename a block from PaddleVideo's `res4b3` (stage 3, block 3) or `res2b` (stage 1, block 1)."""
+    stage, letter, number = match.groups()
+    return f"backbone.layer{int(stage) - 1}.{number or ord(letter) - ord('a')}."
+
+
+# PaddleVideo's names without prefix -> ours; see `weights.apply_rules`.
+PADDLEVIDEO_BLOCK_RULES = [
+    *((rf"\.conv{index}\._conv\.", f".conv{index + 1}.") for index in range(3)),
+    *((rf"\.conv{index}\._batch_norm\.", f".bn{index + 1}.") for index in range(3)),
+]
+PADDLEVIDEO_RULES = [
+    (r"^res(\d)([a-z])(\d*)\.", rename_paddlevideo_block),
+    (r"^conv\._conv\.", "backbone.conv1."),
+    (r"^conv\._batch_norm\.", "backbone.bn1."),
+    (r"\.short\._conv\.", ".downsample.0."),
+    (r"\.short\._batch_norm\.", ".downsample.1."),
+    *PADDLEVIDEO_BLOCK_RULES,
+]
+
+
+def convert_paddlevideo_tsm_weights(weights: dict) -> dict:
+    """Convert the weights of PaddleVideo's TSM."""
+    return rename_paddlevideo_weights(weights, PADDLEVIDEO_RULES)
+
+
 class TSM(ActionModel):
     """TSM: each frame is classified, and the logits are averaged. A clip has one frame of each segment.
 
     Args:
         num_classes: number of logits.
         depth: 50 or 101; also 14 and 26, small ones for trials.
-        shift: "residual", "inplace" or None (TSN, for which the order of frames does not matter).
+        shift: "residual", "inplace", "paddlevideo", or None (TSN, for which the order of frames does not matter).
         dropout_ratio: of the features, before the classifier.
         zero_init_residual: initialise the scale of each block's last batch norm as 0.
         widen_factor: multiplies all widths, rounded down.
@@ -114,9 +203,10 @@ class TSM(ActionModel):
         ValueError: an unknown depth or shift, or a factor that leaves no channels to shift.
     """
 
-    TORCH_SOURCES = {
+    WEIGHT_SOURCES = {
         "mmaction2": convert_mmaction2_weights,
         "tpn": convert_tpn_weights,
+        "paddlevideo": convert_paddlevideo_tsm_weights,
         "imagenet": convert_imagenet_weights,
     }
 
@@ -135,6 +225,11 @@ class TSM(ActionModel):
         self.dropout = nn.Dropout(dropout_ratio)
         self.fc = make_classifier(self.backbone.out_channels[-1], num_classes, std=0.001)
 
+    @classmethod
+    def list_source_arguments(cls, source: str) -> dict:
+        """Return the shift of PaddleVideo, which its weights always need."""
+        return {"shift": source} if source == "paddlevideo" else {}
+
     def check_source(self, source: str) -> None:
         """Check that the weights were trained with the same shift; see `ShiftResNet`."""
         self.backbone.check_source(source)
@@ -143,5 +238,4 @@ class TSM(ActionModel):
         """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""
         num_frames = x.shape[2]
         x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
-        logits = self.fc(self.dropout(x))
-        return logits.reshape([-1, num_frames, logits.shape[1]]).mean(axis=1)  # (N*T, classes) -> (N, classes)
+        return average_frame_logits(self.fc(self.dropout(x)), num_frames)

@@ -34,7 +34,7 @@ from models.parts.skeleton_layers import (
     pool_persons,
     temporal_conv,
 )
-from models.parts.weights import apply_rules, mark_fixed_graphs
+from models.parts.weights import apply_rules, mark_fixed_graphs, rename_paddlevideo_weights
 
 RELATION_RATIO = 4  # output channels of a graph convolution for one channel of its relations
 
@@ -192,6 +192,11 @@ def convert_agcn_weights(weights: dict) -> dict:
     return {our_name: _merge(our_name, [weights[name] for name in sorted(names)]) for our_name, names in groups.items()}
 
 
+def convert_paddlevideo_agcn_weights(weights: dict) -> dict:
+    """Convert the weights of PaddleVideo's 2s-AGCN; its public files are without the prefixes of its own code."""
+    return convert_agcn_weights(rename_paddlevideo_weights(weights))
+
+
 def _merge(name, values):
     """Make one tensor of ours from those of the authors; they have one for each subset of a graph convolution."""
     _, graph_conv, tensor = name.rpartition("graph_conv.")
@@ -230,7 +235,11 @@ class AGCN(ActionModel):
         ValueError: an unknown layout or topology, or a network without blocks or too narrow for relations.
     """
 
-    TORCH_SOURCES = {"2s-agcn": convert_agcn_weights, "pyskl": convert_agcn_weights}
+    WEIGHT_SOURCES = {
+        "2s-agcn": convert_agcn_weights,
+        "pyskl": convert_agcn_weights,
+        "paddlevideo": convert_paddlevideo_agcn_weights,
+    }
 
     def __init__(
         self,

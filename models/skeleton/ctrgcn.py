@@ -27,7 +27,7 @@ from models.parts.temporal import (
     map_branch_name,
     pointwise_norm,
 )
-from models.parts.weights import apply_rules, merge_weights
+from models.parts.weights import apply_rules, merge_weights, rename_paddlevideo_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
 MIN_RELATIONS = 8  # channels of the relations of a narrow input, such as the network's
@@ -158,6 +158,11 @@ def convert_ctrgcn_weights(weights: dict) -> dict:
     return merge_weights(weights, map_ctrgcn_name)
 
 
+def convert_paddlevideo_ctrgcn_weights(weights: dict) -> dict:
+    """Convert the weights of PaddleVideo."""
+    return convert_ctrgcn_weights(rename_paddlevideo_weights(weights))
+
+
 class CTRGCN(ActionModel):
     """CTR-GCN: batch norm of the coordinates, blocks in three stages, mean over frames, joints and persons, linear.
 
@@ -178,7 +183,11 @@ class CTRGCN(ActionModel):
         ValueError: an unknown layout or aggregation, or a width below 4.
     """
 
-    TORCH_SOURCES = {"ctr-gcn": convert_ctrgcn_weights, "pyskl": convert_ctrgcn_weights}
+    WEIGHT_SOURCES = {
+        "ctr-gcn": convert_ctrgcn_weights,
+        "pyskl": convert_ctrgcn_weights,
+        "paddlevideo": convert_paddlevideo_ctrgcn_weights,
+    }
 
     def __init__(
         self,

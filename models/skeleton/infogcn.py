@@ -247,7 +247,7 @@ class InfoGCN(ActionModel):
         ValueError: an unknown layout, or a number that is too small.
     """
 
-    TORCH_SOURCES = {"infogcn": convert_infogcn_weights}
+    WEIGHT_SOURCES = {"infogcn": convert_infogcn_weights}
 
     def __init__(
         self,

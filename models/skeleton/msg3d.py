@@ -277,7 +277,7 @@ class MSG3D(ActionModel):
         ValueError: an unknown layout or normalization, an even window, or a width below 6.
     """
 
-    TORCH_SOURCES = {"ms-g3d": convert_msg3d_weights, "pyskl": convert_pyskl_msg3d_weights}
+    WEIGHT_SOURCES = {"ms-g3d": convert_msg3d_weights, "pyskl": convert_pyskl_msg3d_weights}
 
     def __init__(
         self,

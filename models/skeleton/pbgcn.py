@@ -216,7 +216,7 @@ class PBGCN(ActionModel):
         ValueError: an unknown layout or labeling mode, channels that do not follow each other, an even kernel.
     """
 
-    TORCH_SOURCES = {"pb-gcn": convert_pbgcn_weights}
+    WEIGHT_SOURCES = {"pb-gcn": convert_pbgcn_weights}
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ from models.parts.skeleton_layers import (
     pool_persons,
     temporal_conv,
 )
-from models.parts.weights import mark_fixed_graphs, rename_weights
+from models.parts.weights import mark_fixed_graphs, rename_paddlevideo_weights, rename_weights
 
 ADAPTIVE = ("importance", "offset", "init", "none")
 HOP_STRATEGIES = ("uniform", "distance", "spatial")  # strategies with the options max_hop and dilation
@@ -174,6 +174,11 @@ def convert_pyskl_stgcn_weights(weights: dict) -> dict:
     return _reorder_subsets(rename_weights(mark_fixed_graphs(weights), PYSKL_RULES))
 
 
+def convert_paddlevideo_stgcn_weights(weights: dict) -> dict:
+    """Convert the weights of PaddleVideo."""
+    return convert_stgcn_weights(rename_paddlevideo_weights(weights))
+
+
 def _reorder_subsets(weights):
     """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input.
 
@@ -222,7 +227,11 @@ class STGCN(ActionModel):
         ValueError: an unknown layout, strategy or option, or a network without channels or blocks.
     """
 
-    TORCH_SOURCES = {"st-gcn": convert_stgcn_weights, "pyskl": convert_pyskl_stgcn_weights}
+    WEIGHT_SOURCES = {
+        "st-gcn": convert_stgcn_weights,
+        "pyskl": convert_pyskl_stgcn_weights,
+        "paddlevideo": convert_paddlevideo_stgcn_weights,
+    }
 
     def __init__(
         self,

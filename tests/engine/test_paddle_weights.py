@@ -140,12 +140,12 @@ def test_another_number_of_classes_says_how_to_start_from_the_rest():
     [
         (
             "weights/slowonly_r101_imagenet",
-            "make it (MODEL_ZOO.md): python tools/torch2paddle.py resnet101.pth --source imagenet --model slowonly "
+            "make it (MODEL_ZOO.md): python tools/convert_weights.py resnet101.pth --source imagenet --model slowonly "
             "-o MODEL.depth=101 --out weights/slowonly_r101_imagenet",
         ),
         (
             "/far/weights/r3d50_K_200ep.pdparams",
-            "make it (MODEL_ZOO.md): python tools/torch2paddle.py r3d50_K_200ep.pth --source 3d-resnets-pytorch "
+            "make it (MODEL_ZOO.md): python tools/convert_weights.py r3d50_K_200ep.pth --source 3d-resnets-pytorch "
             "--model resnet -o MODEL.depth=50 --out weights/r3d50_K_200ep",
         ),
         ("checkpoints_models/resnet_model", "run train.py first"),
@@ -153,7 +153,7 @@ def test_another_number_of_classes_says_how_to_start_from_the_rest():
         ("out/tsm_epoch_00010", "run train.py first"),
         (
             "mine.pdparams",
-            "run train.py first, or convert published weights with tools/torch2paddle.py (MODEL_ZOO.md)",
+            "run train.py first, or convert published weights with tools/convert_weights.py (MODEL_ZOO.md)",
         ),
     ],
 )

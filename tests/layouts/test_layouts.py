@@ -77,11 +77,12 @@ def test_pairs_are_exactly_the_names_with_left_and_right(layout):
 @EVERY_LAYOUT
 def test_the_mirrored_body_has_the_same_bones_and_mirroring_twice_changes_nothing(layout):
     order = layout.mirror_indices()
+    tie = frozenset if layout.name == "coco17_paddlevideo" else tuple  # its edge between the hips has no direction
     for pairs in (layout.bones, layout.edges, layout.vector_edges):
-        assert {(order[joint], order[other]) for joint, other in pairs} == set(pairs)
+        assert {tie((order[joint], order[other])) for joint, other in pairs} == set(map(tie, pairs))
     for part, edges in layout.parts.items():
         mirrored = part.replace("left_", "new_").replace("right_", "left_").replace("new_", "right_")
-        assert {(order[joint], order[other]) for joint, other in edges} == set(layout.parts[mirrored])
+        assert {tie((order[joint], order[other])) for joint, other in edges} == set(map(tie, layout.parts[mirrored]))
     keypoint = np.arange(layout.num_joints)
     assert not np.array_equal(keypoint[order], keypoint)
     assert np.array_equal(keypoint[order][order], keypoint)

@@ -45,7 +45,7 @@ def convert(golden, weights, **changes):
     name, arguments = vectors.describe(golden)
     with paddle.LazyGuard():  # shapes are enough
         model = build_model(name, **{**arguments, **changes})
-    return convert_torch_weights(model.TORCH_SOURCES[vectors.find_source(golden)](weights), model)
+    return convert_torch_weights(model.WEIGHT_SOURCES[vectors.find_source(golden)](weights), model)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,7 +65,7 @@ def test_counters_of_networks_of_clips_are_left_out(name):
     name, arguments = vectors.describe(golden)
     with paddle.LazyGuard():
         model = build_model(name, **arguments)
-    convert_named = model.TORCH_SOURCES[vectors.find_source(golden)]
+    convert_named = model.WEIGHT_SOURCES[vectors.find_source(golden)]
     assert convert_torch_weights(convert_named({**weights, **list_counters(golden)}), model).keys() == set(
         convert_torch_weights(convert_named(weights), model)
     )
@@ -140,7 +140,7 @@ def make_single(file, strategy, **arguments):
 def test_a_graph_convolution_of_one_subset_gets_its_bias_where_the_network_adds_it(file, strategy, options, conv_pos):
     """By hand, in NumPy: PYSKL's `pre` mixes channels with a bias and sums over neighbours, `post` the other way."""
     state, model = make_single(file, strategy, conv_pos=conv_pos, **options)
-    model.set_state_dict(convert_torch_weights(model.TORCH_SOURCES[file["source"]](state), model))
+    model.set_state_dict(convert_torch_weights(model.WEIGHT_SOURCES[file["source"]](state), model))
     block = {"st-gcn": "st_gcn_networks.4.gcn.conv", "pyskl": "backbone.gcn.4.gcn.conv"}[file["source"]]
     edges = state.get("backbone.gcn.4.gcn.PA", state.get("edge_importance.4"))
     weight, bias = state[f"{block}.weight"][:, :, 0, 0], state[f"{block}.bias"]

@@ -1,6 +1,6 @@
 """Read the arguments of heat map networks from golden files, which have them in the authors' terms."""
 
-FORKS = {"pcanetwork": "pcan"}  # repository -> the one in TORCH_SOURCES whose layers it has
+FORKS = {"pcanetwork": "pcan"}  # repository -> the one in WEIGHT_SOURCES whose layers it has
 SHARED_KEYS = ("in_channels", "base_channels", "stage_blocks", "inflate", "spatial_strides", "temporal_strides")
 HEAD_KEYS = ("num_classes", "num_coarse_classes", "loss_components", "loss_weights")
 

@@ -63,7 +63,7 @@ def _read_recognizer(model, backbone, shift, has_neck):
     return ("tpn", {**arguments, "backbone": backbone}) if has_neck else (backbone, arguments)
 
 
-READERS = {  # repository, as in a network's TORCH_SOURCES -> function from a file to (name in `MODELS`, arguments)
+READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a file to (name in `MODELS`, arguments)
     "3d-resnets-pytorch": read_3d_resnets,
     "mmaction2": read_mmaction2,
     "tpn": read_tpn,

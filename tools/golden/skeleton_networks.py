@@ -112,7 +112,7 @@ def read_infogcn(golden: dict) -> tuple:
     return "infogcn", {**_read_input(entry, {25: "ntu25", 20: "ucla20"}), **arguments}
 
 
-READERS = {  # repository, as in a network's TORCH_SOURCES -> function from a file to (name in `MODELS`, arguments)
+READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a file to (name in `MODELS`, arguments)
     "st-gcn": read_st_gcn,
     "ctr-gcn": read_ctr_gcn,
     "ms-g3d": read_ms_g3d,

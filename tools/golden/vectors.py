@@ -13,16 +13,16 @@ from paddle import nn
 
 from models import build_model
 from models.parts.weights import convert_torch_weights
-from tools.golden import pose_networks, rgb_networks, skeleton_networks
+from tools.golden import paddlevideo_networks, pose_networks, rgb_networks, skeleton_networks
 
-READERS = {**rgb_networks.READERS, **skeleton_networks.READERS}
+READERS = {**rgb_networks.READERS, **skeleton_networks.READERS, "paddlevideo": paddlevideo_networks.read_paddlevideo}
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 GAIN = 2.0  # of the main results of a file
 
 
 def list_names(pattern: str = "*") -> list:
-    """List the names of the golden files that match `pattern`, without suffix."""
-    return sorted(path.stem for path in FOLDER.glob(f"{pattern}.json"))
+    """List the names of the golden files that match `pattern`, with the folder of a subfolder's, without suffix."""
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob(f"{pattern}.json"))
 
 
 def load(name: str) -> dict:
@@ -39,7 +39,7 @@ def draw_weights(golden: dict, gain: float = GAIN) -> dict:
             results of a file, 1 for those under `alt_gain1`.
 
     Returns:
-        Authors' name -> float32 array in PyTorch's layout.
+        Authors' name -> float32 array in the authors' layout; also the graphs that a checkpoint of PaddleVideo has.
     """
     scale = golden.get("weights_ndim2_scale", 1.0)
     shapes = {**golden["state"], **golden.get("extra_state", {})}
@@ -48,12 +48,14 @@ def draw_weights(golden: dict, gain: float = GAIN) -> dict:
         for name in weights:
             if rule["contains"] in name and name.endswith(rule["endswith"]):
                 weights[name] = weights[name] * np.float32(rule["factor"])
-    return weights
+    constants = golden["constants"] if "framework" in golden else {}
+    graphs = {name: np.float32(entry["values"]) for name, entry in constants.items() if entry["in_state_dict"]}
+    return {**graphs, **weights}
 
 
 def _draw_tensor(name, shape, gain, scale):
     rng = _generator(zlib.crc32(name.encode()))
-    if name.endswith("running_var"):
+    if name.endswith(("running_var", "._variance")):
         values = 0.5 + rng.random(shape)
     else:
         values = rng.standard_normal(shape)
@@ -75,7 +77,8 @@ def draw_input(golden: dict) -> np.ndarray | dict:
         file with several inputs {authors' name of an input: array}.
     """
     if "shape" not in golden["input"]:
-        inputs = {name: draw_input({"input": entry}) for name, entry in golden["input"].items()}
+        entries = {name: entry for name, entry in golden["input"].items() if name != "check"}
+        inputs = {name: draw_input({"input": entry}) for name, entry in entries.items()}
         return inputs["x"] if list(inputs) == ["x"] else inputs
     if "raw_shape" in golden["input"]:
         return _draw_part_signals(golden["input"])
@@ -111,7 +114,7 @@ def build(golden: dict, gain: float = GAIN) -> nn.Layer:
     """Build our network of a golden file with the weights of the file, in evaluation mode."""
     name, arguments = describe(golden)
     model = build_model(name, **arguments)
-    weights = model.TORCH_SOURCES[find_source(golden)](draw_weights(golden, gain))
+    weights = model.WEIGHT_SOURCES[find_source(golden)](draw_weights(golden, gain))
     model.set_state_dict(convert_torch_weights(weights, model))
     model.eval()
     return model
@@ -133,7 +136,7 @@ def describe(golden: dict) -> tuple:
 
 def rename_norms(golden: dict, norms: dict, model: nn.Layer) -> dict:
     """Convert gradient norms {authors' name: norm} to {our name: norm}; a norm of None means no gradient."""
-    named = model.TORCH_SOURCES[find_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
+    named = model.WEIGHT_SOURCES[find_source(golden)]({name: np.asarray(norm, float) for name, norm in norms.items()})
     return {name: None if np.isnan(norm) else float(norm) for name, norm in named.items()}
 
 
@@ -144,7 +147,7 @@ def collect_gradient_norms(golden: dict, model: nn.Layer) -> dict:
     """
     shapes = golden["state"]
     numbered = {name: np.full(shape, number, np.float32) for number, (name, shape) in enumerate(shapes.items())}
-    origins = convert_torch_weights(model.TORCH_SOURCES[find_source(golden)](numbered), model)
+    origins = convert_torch_weights(model.WEIGHT_SOURCES[find_source(golden)](numbered), model)
     names, norms = list(shapes), {}
     for name, param in model.named_parameters():
         if param.stop_gradient:
@@ -157,6 +160,6 @@ def collect_gradient_norms(golden: dict, model: nn.Layer) -> dict:
 
 
 def find_source(golden: dict) -> str:
-    """Return the repository of a golden file, as `TORCH_SOURCES` calls it."""
+    """Return the repository of a golden file, as `WEIGHT_SOURCES` calls it."""
     name = golden["reference"]["repository"].rpartition("/")[2].lower()
     return pose_networks.FORKS.get(name, name)

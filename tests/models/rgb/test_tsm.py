@@ -126,7 +126,7 @@ def test_names_of_a_layer_that_was_wrapped_and_of_a_classifier_that_was_copied()
     value = np.zeros((1, 1, 1, 1))
     names = ["backbone.layer1.0.conv1.conv.net.weight", "backbone.layer1.1.conv1.conv.weight", "cls_head.fc_cls.bias"]
     weights = dict.fromkeys([*names, "cls_head.new_cls.weight", "cls_head.new_cls.bias"], value)
-    assert list(TSM.TORCH_SOURCES["mmaction2"](weights)) == [
+    assert list(TSM.WEIGHT_SOURCES["mmaction2"](weights)) == [
         "backbone.layer1.0.conv1.weight",
         "backbone.layer1.1.conv1.weight",
         "fc.bias",

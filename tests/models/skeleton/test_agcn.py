@@ -165,7 +165,7 @@ def test_official_files_become_the_same_network_as_pyskl_ones():
         np.testing.assert_array_equal(theirs[name], value)
 
 
-def test_the_classifier_is_the_only_linear_layer():  # torch2paddle.py tells by that what fine-tuning leaves out
+def test_the_classifier_is_the_only_linear_layer():  # convert_weights.py tells by that what fine-tuning leaves out
     layers = AGCN(3, attention=True, **SMALL).named_sublayers()
     assert [name for name, layer in layers if isinstance(layer, paddle.nn.Linear)] == ["fc"]
 

@@ -275,7 +275,7 @@ def test_wrong_input_and_leftover_weights_are_refused():
     weights = vectors.draw_weights(reference)
     weights |= {"l10.agcn.bn.weight": np.zeros(256), "l1.agcn.bn.num_batches_tracked": np.asarray(5)}
     with pytest.raises(ValueError, match=r"1 entries do not fit this InfoGCN: blocks\.9\.graph\.norm\.weight is left"):
-        convert_torch_weights(InfoGCN.TORCH_SOURCES["infogcn"](weights), InfoGCN(60))
+        convert_torch_weights(InfoGCN.WEIGHT_SOURCES["infogcn"](weights), InfoGCN(60))
 
 
 def test_a_batch_is_learnt_by_heart_with_all_three_losses():

@@ -22,7 +22,7 @@ import train
 from dataset import splits
 from engine import checkpoint, flags
 from models import MODELS, build_model
-from tools import torch2paddle
+from tools import convert_weights
 from tools.golden import vectors
 
 SOURCE = ["--source", "3d-resnets-pytorch"]
@@ -90,7 +90,7 @@ def test_the_authors_logits_come_out(tmp_path, format, name):
     path = WRITERS[format](tmp_path / "a.pth", {"state_dict": as_tensors(vectors.draw_weights(reference, gain=2))})
     model_name, arguments = vectors.describe(reference)
     words = [f"-oMODEL.{key}={value}" for key, value in arguments.items() if key != "num_classes"]
-    torch2paddle.main([str(path), *SOURCE, "--model", model_name, *words])
+    convert_weights.main([str(path), *SOURCE, "--model", model_name, *words])
     state = checkpoint.load_checkpoint("a.pdparams")
     model = build_model(**state["source"]["model"])
     checkpoint.restore_model(model, state["model"])
@@ -104,7 +104,7 @@ def test_the_authors_logits_come_out(tmp_path, format, name):
 @pytest.mark.parametrize("format", WRITERS)
 def test_what_is_written_and_told(write, weights, format, capsys):
     path = write(format)
-    torch2paddle.main([path, *SOURCE, *SMALL])
+    convert_weights.main([path, *SOURCE, *SMALL])
     out = path.removesuffix(".pth")
     assert_same_weights(out, weights)
     digest = hashlib.sha256(open(path, "rb").read()).hexdigest()
@@ -130,7 +130,7 @@ def test_a_converted_file_is_scored_predicted_with_and_fine_tuned(write, tmp_pat
     lines = [f"{label + 1} {name}\n" for label, name in enumerate(CLASSES)]
     (tmp_path / "classes.txt").write_text("".join(lines), encoding="utf-8")
     words = ["--config", "c.txt", "--class_index", "classes.txt", "--out", "weights/r3d10"]
-    torch2paddle.main([write(), *SOURCE, *words, "-o", "TEST.num_clips=2"])
+    convert_weights.main([write(), *SOURCE, *words, "-o", "TEST.num_clips=2"])
     state = checkpoint.load_checkpoint("weights/r3d10")
     assert state["class_names"] == CLASSES and state["config"]["TEST"]["num_clips"] == 2
 
@@ -162,7 +162,7 @@ def test_a_converted_file_is_scored_predicted_with_and_fine_tuned(write, tmp_pat
 
 
 def test_without_a_config_one_has_to_be_named_later(write, tmp_path):
-    torch2paddle.main([write(), *SOURCE, *SMALL, "--out", "w"])
+    convert_weights.main([write(), *SOURCE, *SMALL, "--out", "w"])
     with pytest.raises(ValueError, match="'w' holds weights only; name the config they were trained with: --config"):
         test.main(["--weights", "w"])
     with pytest.raises(ValueError, match="'w' holds weights only, not how to prepare frames"):
@@ -177,7 +177,7 @@ def test_a_state_dict_is_found_where_trainers_put_it(tmp_path, weights, place):
     tensors = as_tensors(as_torch(weights, prefix=""))
     content = tensors if place is None else {"step": fake_torch.tensor(np.zeros(2)), "config": {}, place: tensors}
     fake_torch.write_zip(tmp_path / "a.pth", content)
-    torch2paddle.main(["a.pth", *SOURCE, *SMALL])
+    convert_weights.main(["a.pth", *SOURCE, *SMALL])
     assert_same_weights("a", weights)
 
 
@@ -187,8 +187,8 @@ def test_safetensors_and_other_precisions(tmp_path, weights):
     fake_torch.write_safetensors(tmp_path / "a.safetensors", halves)
     doubles = {name: np.float64(value) if value.dtype.kind == "f" else value for name, value in arrays.items()}
     fake_torch.write_legacy(tmp_path / "b.pth", as_tensors(doubles))
-    torch2paddle.main(["a.safetensors", *SOURCE, *SMALL])
-    torch2paddle.main(["b.pth", *SOURCE, *SMALL])
+    convert_weights.main(["a.safetensors", *SOURCE, *SMALL])
+    convert_weights.main(["b.pth", *SOURCE, *SMALL])
     assert_same_weights("a", {name: np.float32(np.float16(value)) for name, value in weights.items()})
     assert_same_weights("b", weights)
 
@@ -198,7 +198,7 @@ def test_a_hostile_checkpoint_is_converted_and_runs_nothing(write, weights, tmp_
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'it_ran'}",)
 
-    torch2paddle.main([write(optimizer=Hostile(), arch=Hostile()), *SOURCE, *SMALL, "--out", "a"])
+    convert_weights.main([write(optimizer=Hostile(), arch=Hostile()), *SOURCE, *SMALL, "--out", "a"])
     assert_same_weights("a", weights)
     assert "arch" not in checkpoint.load_checkpoint("a")["source"]
     assert not (tmp_path / "it_ran").exists()
@@ -207,7 +207,7 @@ def test_a_hostile_checkpoint_is_converted_and_runs_nothing(write, weights, tmp_
 @pytest.mark.parametrize("text", ["Down\nLeft\nRight\n", "2 Left\n1 Down\n3 Right\n"])
 def test_class_names_stand_one_a_line_or_by_number(tmp_path, text):
     (tmp_path / "names.txt").write_text(text, encoding="utf-8")
-    assert torch2paddle.read_names(str(tmp_path / "names.txt")) == CLASSES
+    assert convert_weights.read_names(str(tmp_path / "names.txt")) == CLASSES
 
 
 def test_entries_without_a_place_are_named(write, weights, capsys, monkeypatch):
@@ -216,8 +216,8 @@ def test_entries_without_a_place_are_named(write, weights, capsys, monkeypatch):
     def drop_aux(named):
         return {name: value for name, value in named.items() if not name.startswith("aux")}
 
-    monkeypatch.setattr(MODELS["resnet"], "TORCH_SOURCES", {SOURCE[1]: drop_aux})
-    torch2paddle.main([write(state_dict=state), *SOURCE, *SMALL])
+    monkeypatch.setattr(MODELS["resnet"], "WEIGHT_SOURCES", {SOURCE[1]: drop_aux})
+    convert_weights.main([write(state_dict=state), *SOURCE, *SMALL])
     assert ", which Paddle's batch norm does not have, module.aux.weight, extra_state\n" in capsys.readouterr().out
 
 
@@ -236,7 +236,7 @@ def test_what_does_not_fit_is_told_and_nothing_is_written(write, tmp_path, monke
     (tmp_path / "classes.txt").write_text("1 Down\n2 Left\n", encoding="utf-8")
     write(name="a.pth")
     with pytest.raises(ValueError) as caught:
-        torch2paddle.main(["a.pth", *SOURCE, *SMALL, *words])
+        convert_weights.main(["a.pth", *SOURCE, *SMALL, *words])
     assert message in str(caught.value)
     assert not list(tmp_path.glob("*.pdparams"))
 
@@ -244,7 +244,7 @@ def test_what_does_not_fit_is_told_and_nothing_is_written(write, tmp_path, monke
 def test_files_without_usable_weights(write, tmp_path, weights, monkeypatch):
     def refusal(path):
         with pytest.raises(ValueError) as caught:
-            torch2paddle.main([str(path), *SOURCE, *SMALL])
+            convert_weights.main([str(path), *SOURCE, *SMALL])
         return str(caught.value)
 
     class Net:
@@ -262,7 +262,7 @@ def test_files_without_usable_weights(write, tmp_path, weights, monkeypatch):
     for value in (np.nan, 1e300):
         spoilt = as_torch(weights) | {"module.fc.bias": np.array([1.0, value, 0.0])}
         assert "module.fc.bias has infinite or undefined values" in refusal(write(state_dict=as_tensors(spoilt)))
-    monkeypatch.setattr(MODELS["resnet"], "TORCH_SOURCES", {})
+    monkeypatch.setattr(MODELS["resnet"], "WEIGHT_SOURCES", {})
     assert "--source 3d-resnets-pytorch: ResNet3D takes no weights of that repository; known: none" in refusal(write())
 
 
@@ -282,15 +282,15 @@ def test_files_without_usable_weights(write, tmp_path, weights, monkeypatch):
 )
 def test_flags_that_are_refused(words, message, capsys):
     with pytest.raises(SystemExit):
-        torch2paddle.parse_arguments(words)
+        convert_weights.parse_arguments(words)
     assert message in capsys.readouterr().err
 
 
 def test_as_a_user_runs_it(write, weights, tmp_path, run_script):
-    run = run_script("tools/torch2paddle.py", write(), *SOURCE, *SMALL, "--out", "made/w.pdparams", cwd=tmp_path)
+    run = run_script("tools/convert_weights.py", write(), *SOURCE, *SMALL, "--out", "made/w.pdparams", cwd=tmp_path)
     assert run.returncode == 0 and "written: made/w.pdparams" in run.stdout, run.stderr
     assert_same_weights("made/w", weights)
-    run = run_script("tools/torch2paddle.py", "none.pth", *SOURCE, *SMALL, cwd=tmp_path)
+    run = run_script("tools/convert_weights.py", "none.pth", *SOURCE, *SMALL, cwd=tmp_path)
     assert run.returncode == 1
     assert run.stderr == "FileNotFoundError: 'none.pth' does not exist or is no file; check the path\n"
 
@@ -300,7 +300,7 @@ LINES = [line for line in ZOO.splitlines() if line.startswith("| `")]
 ROWS = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in LINES]
 BLOCKS = re.findall(r"^```\n(.*?)^```$", ZOO, re.MULTILINE | re.DOTALL)
 PARSERS = {
-    "tools/torch2paddle.py": torch2paddle.parse_arguments,
+    "tools/convert_weights.py": convert_weights.parse_arguments,
     "train.py": flags.parse_train,
     "predict.py": flags.parse_predict,
 }
@@ -315,8 +315,8 @@ HARA_ROWS, TPN_ROWS = [row for row in ROWS if len(row) == 6], [row for row in RO
 def test_a_row_of_tpn_names_a_config_whose_network_is_the_files(row, monkeypatch):
     monkeypatch.chdir(ROOT)
     name, address, line, expected, ours = row
-    args = torch2paddle.parse_arguments(shlex.split(line)[2:])
-    section = torch2paddle.read_config(args)["MODEL"]
+    args = convert_weights.parse_arguments(shlex.split(line)[2:])
+    section = convert_weights.read_config(args)["MODEL"]
     assert args.file == name and args.out == f"weights/{name.removesuffix('.pth')}"
     kinds = [one for one in ("tpn", "tsm", "posec3d", "rgbposeconv3d") if one in args.config.replace("tpn_tsm", "tpn")]
     assert section["name"] == (kinds or ["slowonly"])[0]
@@ -333,8 +333,8 @@ def test_a_row_of_tpn_names_a_config_whose_network_is_the_files(row, monkeypatch
 def test_a_row_of_the_zoo_says_what_its_file_is_called(row):
     name, data, address, line, expected, ours = row
     kind, depth, letters = re.match(r"(r3d|r2p1d|\D+)(\d+)_?([KMS]*)", name).groups()
-    args = torch2paddle.parse_arguments(shlex.split(line)[2:])
-    section = torch2paddle.read_config(args)["MODEL"]
+    args = convert_weights.parse_arguments(shlex.split(line)[2:])
+    section = convert_weights.read_config(args)["MODEL"]
     assert (args.file, section["name"], section["depth"]) == (name, KINDS[kind], int(depth))
     assert args.out == f"weights/{name.removesuffix('.pth')}"
     assert data == (f"{letters}, {NUM_CLASSES[letters]}" if letters else "400")

@@ -7,7 +7,7 @@ import pytest
 
 from engine import checkpoint
 from models import build_model
-from tools import torch2paddle
+from tools import convert_weights
 from tools.golden import vectors
 
 ARGUMENTS = {"depth": 10, "widen_factor": 0.125, "conv1_t_size": 3}
@@ -39,7 +39,7 @@ def as_torch(weights, prefix=""):
 
 def convert(tmp_path, content, *words):
     fake_torch.write_zip(tmp_path / "a.pth", content)
-    torch2paddle.main(["a.pth", *WORDS, *words])
+    convert_weights.main(["a.pth", *WORDS, *words])
     return checkpoint.load_checkpoint("a")["model"]
 
 
@@ -114,7 +114,7 @@ def test_a_file_of_pyskl_as_it_really_is_gives_the_authors_logits(tmp_path, name
     fake_torch.write_zip(tmp_path / "j.pth", {"meta": {"epoch": 16}, "state_dict": tensors})
     model_name, arguments = vectors.describe(reference)
     words = [f"-oMODEL.{key}={value}" for key, value in arguments.items() if key != "num_classes"]
-    torch2paddle.main(["j.pth", "--source", "pyskl", "--model", model_name, *words])
+    convert_weights.main(["j.pth", "--source", "pyskl", "--model", model_name, *words])
     told = capsys.readouterr().out
     assert "checked: 1 graphs of the file, which are those of this network\n" in told
     assert f"skipped: {len(norms)} counters (num_batches_tracked), which" in told and ", backbone.A" not in told
@@ -131,19 +131,19 @@ def test_pyskls_gcn_adaptive_none_can_be_typed(tmp_path):
     state = {"A": np.asarray(reference["constants"]["A"], np.float32), **vectors.draw_weights(reference)}
     fake_torch.write_zip(tmp_path / "s.pth", {key: fake_torch.tensor(value) for key, value in state.items()})
     words = ["s.pth", "--source", "st-gcn", "--model", "stgcn", "-oMODEL.max_hop=2"]
-    torch2paddle.main([*words, "-oMODEL.adaptive=none"])
+    convert_weights.main([*words, "-oMODEL.adaptive=none"])
     assert checkpoint.load_checkpoint("s")["source"]["model"]["adaptive"] is None
     with pytest.raises(ValueError, match="blocks.0.graph_conv.edges is missing"):
-        torch2paddle.main(words)
+        convert_weights.main(words)
 
 
 def test_a_graph_does_not_count_as_the_classifier(tmp_path):
     """The number of classes is that of the last matrix, and a graph of two axes may come last."""
-    assert torch2paddle.find_classes({"fc.weight": np.zeros((60, 4)), "A": np.zeros((25, 25))}) == 60
+    assert convert_weights.find_classes({"fc.weight": np.zeros((60, 4)), "A": np.zeros((25, 25))}) == 60
     reference = vectors.load("infogcn_ntu60_k1_T32")
     state = {**vectors.draw_weights(reference), "A_vector": np.asarray(reference["constants"]["A_vector"], np.float32)}
     fake_torch.write_zip(tmp_path / "i.pth", {key: fake_torch.tensor(value) for key, value in state.items()})
-    torch2paddle.main(["i.pth", "--source", "infogcn", "--model", "infogcn"])
+    convert_weights.main(["i.pth", "--source", "infogcn", "--model", "infogcn"])
     assert checkpoint.load_checkpoint("i")["source"]["model"]["num_classes"] == 60
     with pytest.raises(ValueError, match="embedding.vectors is another graph than the network's"):
-        torch2paddle.main(["i.pth", "--source", "infogcn", "--model", "infogcn", "-oMODEL.k=8"])
+        convert_weights.main(["i.pth", "--source", "infogcn", "--model", "infogcn", "-oMODEL.k=8"])
