@@ -279,7 +279,10 @@ def test_it_starts_from_weights_of_its_backbone_trained_without_a_neck(start, ba
         ({"upsample_scale": [2]}, "TPN: upsample_scale must be three numbers from 1, got [2]"),
         ({"downsample_scale": [0, 1, 1]}, "TPN: downsample_scale must be three numbers from 1, got [0, 1, 1]"),
         ({"widen_factor": 0.3}, "TPN: widen_factor must be a multiple of 1/32, got 0.3"),
-        ({"backbone": "tsm", "shift": "up"}, "ShiftResNet: shift must be residual, inplace or None, got 'up'"),
+        (
+            {"backbone": "tsm", "shift": "up"},
+            "ShiftResNet: shift must be residual, inplace, paddlevideo or None, got 'up'",
+        ),
     ],
 )
 def test_bad_argument_is_named(arguments, message):

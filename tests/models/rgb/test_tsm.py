@@ -8,7 +8,7 @@ from golden_checks import draw
 from paddle import nn
 
 from models.parts.resnet2d import Bottleneck
-from models.rgb.tsm import TSM, InplaceShiftBottleneck, ShiftBottleneck, shift_channels
+from models.rgb.tsm import TSM, InplaceShiftBottleneck, ShiftBottleneck, shift_channels, shift_channels_by_length
 from tools.golden import vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
@@ -41,6 +41,20 @@ def test_an_eighth_comes_from_the_next_frame_and_an_eighth_from_the_previous_one
     assert y[0, :, 0].tolist() == [2100, 3100, 0] and y[1, :, 1].tolist() == [2201, 3201, 0]
     assert y[0, :, 2].tolist() == [0, 1102, 2102] and y[1, :, 3].tolist() == [0, 1203, 2203]
     np.testing.assert_array_equal(y[:, :, 4:], x[:, :, 4:])
+
+
+def test_paddlevideo_shifts_the_previous_frame_first_and_by_the_number_of_frames():
+    """Three frames of 17 channels: int(17 / 3) = 5 from the previous frame, int(2 x 17 / 3) - 5 = 6 from the next."""
+    frame, channel = np.meshgrid([1, 2, 3], range(17), indexing="ij")
+    x = (1000 * frame + channel).astype(np.float32)
+    y = shift_channels_by_length(paddle.to_tensor(np.tile(x.reshape(3, 17, 1, 1), (1, 1, 2, 3))), 3).numpy()
+    assert y.shape == (3, 17, 2, 3) and (y == y[:, :, :1, :1]).all()
+    y = y[:, :, 0, 0]
+    assert y[:, 0].tolist() == [0, 1000, 2000] and y[:, 4].tolist() == [0, 1004, 2004]
+    assert y[:, 5].tolist() == [2005, 3005, 0] and y[:, 10].tolist() == [2010, 3010, 0]
+    np.testing.assert_array_equal(y[:, 11:], x[:, 11:])
+    with pytest.raises(ValueError, match="shift 'paddlevideo' needs clips of 2 frames or more, got 1"):
+        shift_channels_by_length(paddle.ones([2, 8, 1, 1]), 1)
 
 
 def test_a_clip_of_one_frame_has_no_neighbours():
@@ -150,7 +164,7 @@ def test_weights_of_a_network_that_shifts_otherwise_are_refused(shift, source, w
     "arguments, message",
     [
         ({"depth": 34}, "ShiftResNet: depth must be one of 14, 26, 50, 101, got 34"),
-        ({"shift": "both"}, "ShiftResNet: shift must be residual, inplace or None, got 'both'"),
+        ({"shift": "both"}, "ShiftResNet: shift must be residual, inplace, paddlevideo or None, got 'both'"),
         ({"widen_factor": 0.1}, "ShiftResNet: widen_factor must be at least 1/8, got 0.1"),
     ],
 )
