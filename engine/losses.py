@@ -5,18 +5,48 @@ from collections.abc import Callable
 import paddle
 import paddle.nn.functional as F
 
+MIN_MISS = 1e-7  # of 1 - probability, whose powers below 1 have no gradient at 0
+
 
 class CrossEntropy:
-    """Mean cross-entropy of logits (N, num_classes) and labels (N,), with optional label smoothing."""
+    """Mean cross-entropy of logits (N, num_classes) and labels (N,).
 
-    def __init__(self, label_smoothing: float = 0.0):
-        self.label_smoothing = label_smoothing
+    Args:
+        label_smoothing: share of a label that all classes have alike (Szegedy et al., CVPR 2016, 1512.00567).
+        class_weights: factor of a sample's loss by its label; None: 1. The mean is over samples, not over weights, so
+            that a batch in parts has the gradients of the whole.
+        focal_gamma: multiply the term of each class by (1 - its probability) to this power, the focal loss (Lin et al.,
+            ICCV 2017, 1708.02002); 0 does not.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: list | None = None, focal_gamma: float = 0.0):
+        self.label_smoothing, self.class_weights, self.focal_gamma = label_smoothing, class_weights, focal_gamma
 
     def __call__(self, logits: paddle.Tensor, labels: paddle.Tensor) -> paddle.Tensor:
-        if not self.label_smoothing:
+        if not self.label_smoothing and self.class_weights is None and not self.focal_gamma:
             return F.cross_entropy(logits, labels)
-        targets = F.label_smooth(F.one_hot(labels, logits.shape[1]).astype(logits.dtype), epsilon=self.label_smoothing)
-        return F.cross_entropy(logits, targets, soft_label=True)
+        targets = F.one_hot(labels, logits.shape[1]).astype(logits.dtype)
+        if self.label_smoothing:
+            targets = F.label_smooth(targets, epsilon=self.label_smoothing)
+        if self.class_weights is None and not self.focal_gamma:
+            return F.cross_entropy(logits, targets, soft_label=True)
+        terms = F.log_softmax(logits, axis=1)
+        if self.focal_gamma:
+            terms = terms * (1 - terms.exp()).clip(min=MIN_MISS) ** self.focal_gamma
+        losses = -(targets * terms).sum(axis=1)
+        if self.class_weights is not None:
+            losses = losses * paddle.to_tensor(self.class_weights, dtype=logits.dtype).gather(labels)
+        return losses.mean()
+
+
+def balance_classes(counts: list) -> list:
+    """Return weights of classes with which all have the same share of the loss, and whose mean over samples is 1.
+
+    Args:
+        counts: samples of each class; one without samples has the weight 0.
+    """
+    num_present = sum(count > 0 for count in counts)
+    return [sum(counts) / (num_present * count) if count else 0.0 for count in counts]
 
 
 def weighted_losses(model, criterion: Callable, outputs: dict, targets: list) -> dict:

@@ -13,6 +13,7 @@ import paddle
 from config import name_samples
 from engine import distributed, memory, optimizer
 
+UNBALANCED_RATIO = 3  # samples of the largest class for one of the smallest, from which the card proposes a remedy
 AMP_KINDS = {"float16": "float16 with a loss scale", "bfloat16": "bfloat16"}
 
 
@@ -51,11 +52,11 @@ def describe_run(
         "data": f"{train_loader.num_samples} samples to train on ({name_samples(config, 'TRAIN')}), {valid}",
         **_describe_skeletons(config),
         **_describe_heatmaps(config),
-        "classes": f"{num_classes}, chance {100 / num_classes:.2f}%",
+        "classes": f"{num_classes}, chance {100 / num_classes:.2f}%{describe_balance(config, train_loader)}",
         "batch": f"{schedule.batch_size} samples an update{_describe_parts(run)}, {steps} updates an epoch, "
         f"{steps_done + steps * max(run['epochs'] - epochs_done, 0)} in all",
         "learning rate": schedule.explain(),
-        "loss": f"cross-entropy, label smoothing {run['label_smoothing']:g}{_describe_weights(model)}",
+        "loss": f"{_describe_loss(run)}, label smoothing {run['label_smoothing']:g}{_describe_weights(model)}",
         **_describe_switches(run, model),
         "memory": describe_memory(run, trained_bytes + file_bytes, cost, schedule.batch_size),
         "checkpoints": _describe_disk(run, file_bytes),
@@ -64,6 +65,22 @@ def describe_run(
     }
     width = max(len(name) for name in rows)
     return "\n".join(f"{name:>{width}}  {text}" for name, text in rows.items())
+
+
+def describe_balance(config: dict, train_loader) -> str:
+    """Return how many samples the classes have and what is done about it; "" where records would have to be read."""
+    counts = train_loader.count_classes(config["MODEL"]["num_classes"], read=False)
+    present = [count for count in counts or [] if count]
+    if not present:
+        return ""
+    ratio = max(present) / min(present)
+    row = f", {min(present)} to {max(present)} samples each ({ratio:.3g} : 1)"
+    balance = {**config["READER"], **config["TRAIN"]}.get("balance", "none")
+    if balance != "none":
+        return f"{row}, drawn by TRAIN.balance={balance}"
+    if config["RUN"]["class_weights"] is None and ratio >= UNBALANCED_RATIO:
+        row += "; try -o TRAIN.balance=sqrt or -o RUN.class_weights=auto"
+    return row
 
 
 def warn_of_data(class_names: list, train_loader, valid_loader) -> None:
@@ -152,6 +169,13 @@ def _describe_heatmaps(config: dict) -> dict:
 
 def _join(numbers: list) -> str:
     return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _describe_loss(run: dict) -> str:
+    name = f"focal loss, gamma {run['focal_gamma']:g}" if run["focal_gamma"] else "cross-entropy"
+    if run["class_weights"] is None:
+        return name
+    return f"{name}, " + ("classes weighted alike" if run["class_weights"] == "auto" else "classes weighted")
 
 
 def _describe_weights(model: paddle.nn.Layer) -> str:

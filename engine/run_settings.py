@@ -35,6 +35,9 @@ class RunSettings:
         deterministic: ask cuDNN for reproducible kernels (slower); a CPU run always is reproducible.
         overfit: train and validate on so many training samples only; 0 takes all. The first thing to try on own data.
         label_smoothing: 0 to 1.
+        class_weights: factors of the loss by label, a list; `auto`: all classes have the same share of it, however many
+            samples they have; None: 1.
+        focal_gamma: of the focal loss, which weighs what is right already less; 2 is usual, 0 is cross-entropy.
         accumulate: batches whose gradients are summed to one update; TRAIN.batch_size is what the device holds at once.
             Batch norm sees each of them by itself.
         cpu_backend: `onednn` computes updates and scores several times as fast as `dynamic`, on a CPU only and not for
@@ -81,6 +84,8 @@ class RunSettings:
     deterministic: bool = False
     overfit: Whole = 0
     label_smoothing: PartialShare = 0.0
+    class_weights: str | list | None = None
+    focal_gamma: NonNegative = 0.0
     accumulate: Count = 1
     cpu_backend: str = "dynamic"
     recompute: bool = False
@@ -124,6 +129,8 @@ class RunSettings:
             if getattr(self, key) not in known:
                 named = ", ".join(map(str, known))
                 raise ValueError(f"RUN.{key}: expected one of {named}, got '{getattr(self, key)}'")
+        if isinstance(self.class_weights, str) and self.class_weights != "auto":
+            raise ValueError(f"RUN.class_weights: expected auto, a list of numbers or None, got '{self.class_weights}'")
         if self.recompute and self.cpu_backend == "onednn":
             raise ValueError("RUN.recompute works in the dynamic graph only; set RUN.cpu_backend=dynamic")
         if self.early_stop_patience and not self.validate:

@@ -23,6 +23,7 @@ def build_loader(
     use_shared_memory: bool | None = None,
     rank: int = 0,
     num_ranks: int = 1,
+    balance: str = "none",
     **reader_arguments,
 ) -> Loader:
     """Build the loader of a mode.
@@ -38,6 +39,8 @@ def build_loader(
         use_shared_memory: how workers send batches; None: by shared memory where there is enough.
         rank: number of this process, from 0; see `Loader` for what each one reads.
         num_ranks: number of processes.
+        balance: in training, how often classes are drawn: "none" (each sample once an epoch), "classes" (all alike) or
+            "sqrt" (by the square roots of their samples).
         **reader_arguments: parameters of the reader, such as `filelist`.
 
     Raises:
@@ -55,7 +58,8 @@ def build_loader(
     if not is_train:
         dataset.check_evaluation()
     drop_last = drop_last and is_train
-    return Loader(dataset, batch_size, is_train, drop_last, seed, num_workers, use_shared_memory, rank, num_ranks)
+    by_process = (num_workers, use_shared_memory, rank, num_ranks)
+    return Loader(dataset, batch_size, is_train, drop_last, seed, *by_process, balance)
 
 
 def _spread(classes: list, count: int) -> list[int]:

@@ -143,6 +143,15 @@ class Clips(FaultTolerantDataset):
             return entry.label
         return find_class_in_name(os.path.basename(entry.path)) or open_video(entry).label
 
+    def find_label(self, index: int, read: bool = True) -> int | None:
+        """Return the label of a sample; one that only its record has is read, or None where it is not to be."""
+        entry = self.entries[index]
+        if entry.label is not None:
+            return entry.label
+        name = find_class_in_name(os.path.basename(entry.path)) or ""
+        label = self._labels.get(name.casefold())
+        return open_video(entry).label if label is None and read else label
+
     @property
     def input_shape(self) -> dict[str, list[int]]:
         """Shape of one view for the model: `rgb` [3, T, H, W]."""

@@ -44,11 +44,12 @@ class FaultTolerantDataset(paddle.io.Dataset):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict:
+    def __getitem__(self, key: tuple) -> dict:
         """Read one sample.
 
         Args:
-            key: (epoch, index); an evaluation sample is the same in every epoch.
+            key: (epoch, index), or of a sample that an epoch draws again (epoch, index, times drawn before); an
+                evaluation sample is the same in every epoch.
 
         Returns:
             dict of `inputs`, {name: array (views, ...)}, one view in training; `label` int; `name` str; `faults`, list
@@ -57,10 +58,10 @@ class FaultTolerantDataset(paddle.io.Dataset):
         Raises:
             ValueError: in evaluation a damaged sample; in training ten of them in a row.
         """
-        epoch, index = key
+        index = key[1]
         if self.mode != "train":
             return {**self._read_sample(index, None), "faults": []}
-        rng = np.random.default_rng([self.seed, epoch, index])
+        rng = np.random.default_rng([self.seed, *key])
         faults = []
         while len(faults) < MAX_DRAWS:
             try:

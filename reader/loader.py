@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 
 import cv2
@@ -22,6 +23,7 @@ from reader.fault_tolerant import FaultTolerantDataset
 MAX_DEFAULT_WORKERS = 8
 PREFETCHED = 2  # batches in flight per worker, Paddle's default
 SHARED_MEMORY = "/dev/shm"
+BALANCE_POWERS = {"none": 0.0, "sqrt": 0.5, "classes": 1.0}  # of 1 / (samples of a class), the probability of a sample
 
 
 class Loader:
@@ -41,6 +43,8 @@ class Loader:
         shuffle: draw a new order each epoch.
         drop_last: leave out a last batch that is not full.
         seed: of the order.
+        balance: "none" reads each sample once an epoch; "classes" draws as many samples, with replacement, each class
+            as often as any other; "sqrt" each class by the square root of its samples. Only where `shuffle` is set.
         num_workers: processes that read; 0 reads in this one; None: one per CPU core, at most eight.
         use_shared_memory: how workers send batches; None: by shared memory where there is enough.
         rank: number of this process, from 0.
@@ -64,12 +68,16 @@ class Loader:
         use_shared_memory: bool | None = None,
         rank: int = 0,
         num_ranks: int = 1,
+        balance: str = "none",
     ):
+        if balance not in BALANCE_POWERS:
+            raise ValueError(f"reader: balance is {balance!r}, expected one of {', '.join(BALANCE_POWERS)}")
         for name, value, minimum in (("batch_size", batch_size, 1), ("num_workers", num_workers or 0, 0)):
             if value < minimum:
                 raise ValueError(f"reader: {name} is {value}, expected at least {minimum}")
         self.dataset, self.prepare = dataset, dataset.prepare
-        self.sampler = _BatchSampler(len(dataset), batch_size, shuffle, drop_last, seed, rank, num_ranks)
+        shares = weigh_samples(dataset, BALANCE_POWERS[balance]) if shuffle and balance != "none" else None
+        self.sampler = _BatchSampler(len(dataset), batch_size, shuffle, drop_last, seed, rank, num_ranks, shares)
         if self.sampler.num_batches == 0:
             raise ValueError(
                 f"reader: drop_last leaves no batch of {len(dataset)} samples by {batch_size}; lower batch_size"
@@ -102,6 +110,22 @@ class Loader:
     def input_shape(self) -> dict[str, list[int]]:
         """Shapes of the model's inputs for one view, without the batch axis."""
         return self.dataset.input_shape
+
+    def count_classes(self, num_classes: int, read: bool = True) -> list[int] | None:
+        """Return how many samples each class has.
+
+        Args:
+            num_classes: labels are below it; others are not counted, and are refused when they are read.
+            read: read records whose label the list does not say; else return None where there is one.
+        """
+        counts = [0] * num_classes
+        for index in range(len(self.dataset)):
+            label = self.dataset.find_label(index, read)
+            if label is None:
+                return None
+            if 0 <= label < num_classes:
+                counts[label] += 1
+        return counts
 
     def describe_samples(self) -> list:
         """Return what tells the samples of one list from those of another, in list order."""
@@ -170,8 +194,20 @@ class Loader:
         }
 
 
+def weigh_samples(dataset: FaultTolerantDataset, power: float) -> np.ndarray:
+    """Return the probability (N,) of each sample: that of its class, (samples of it) ** -power, and all sum to 1."""
+    classes = [dataset.find_class(index) for index in range(len(dataset))]
+    counts = Counter(classes)
+    weights = np.array([counts[name] ** -power for name in classes])
+    return weights / weights.sum()
+
+
 class _BatchSampler:
-    """Yields this process's lists of (epoch, index): a sample's randomness depends on both."""
+    """Yields this process's lists of the readers' keys, (epoch, index): a sample's randomness depends on both.
+
+    Args:
+        shares: probability of each sample; None: each is read once.
+    """
 
     def __init__(
         self,
@@ -182,7 +218,9 @@ class _BatchSampler:
         seed: int,
         rank: int = 0,
         num_ranks: int = 1,
+        shares: np.ndarray | None = None,
     ):
+        self.shares = shares
         self.num_samples, self.batch_size, self.shuffle = num_samples, batch_size, shuffle
         self.seed, self.epoch, self.rank, self.num_ranks = seed, 0, rank, num_ranks
         self.num_batches = (num_samples if drop_last else num_samples + batch_size - 1) // batch_size
@@ -200,15 +238,25 @@ class _BatchSampler:
         return len(self.list_batches())
 
     def __iter__(self):
-        order = np.arange(self.num_samples)
-        if self.shuffle:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+        keys = self._list_keys()
         for batch in self.list_batches():
-            chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            chosen = keys[batch * self.batch_size : (batch + 1) * self.batch_size]
             if self.shuffle:
-                share = chosen[self.rank :: self.num_ranks]
-                chosen = share if len(share) else chosen[:1]
-            yield [(self.epoch, int(index)) for index in chosen]
+                chosen = chosen[self.rank :: self.num_ranks] or chosen[:1]
+            yield chosen
+
+    def _list_keys(self) -> list:
+        """Return the keys of the epoch's samples, of all processes; one that is drawn again has a number besides."""
+        order, rng = np.arange(self.num_samples), np.random.default_rng([self.seed, self.epoch])
+        if not self.shuffle or self.shares is None:
+            if self.shuffle:
+                rng.shuffle(order)
+            return [(self.epoch, index) for index in order.tolist()]
+        keys, times = [], Counter()
+        for index in rng.choice(order, self.num_samples, p=self.shares).tolist():
+            keys.append((self.epoch, index, times[index]) if times[index] else (self.epoch, index))
+            times[index] += 1
+        return keys
 
 
 class _ErrorCatchingDataset(paddle.io.Dataset):

@@ -55,6 +55,10 @@ class Recordings(FaultTolerantDataset):
         """Return the label of a sample."""
         return self.entries[index].label
 
+    def find_label(self, index: int, read: bool = True) -> int:
+        """Return the label of a sample."""
+        return self.entries[index].label
+
     def describe_samples(self) -> list:
         """Return each recording's name, label and the shape of its key points."""
         return [(recording.name, recording.label, recording.keypoint.shape) for recording in self.entries]
