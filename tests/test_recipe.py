@@ -2,6 +2,7 @@
 
 import paddle
 import pytest
+import small_skeletons
 from gpus import has_gpu
 from paths import ROOT
 from small_dataset import CONFIG, write_config
@@ -305,3 +306,18 @@ def test_old_names_of_keys_in_a_checkpoint_load(tmp_path, caplog):
         stored[section][key] = stored[section].pop(f"random_{key}")
     assert recipe.resolve(stored, "x") == config
     assert len(caplog.messages) == 3
+
+
+def test_class_weights_are_counted_or_given_one_a_class(tmp_path):
+    small_skeletons.write_pkl(tmp_path / "s.pkl")
+    path = small_skeletons.write_config(tmp_path / "c.txt", tmp_path / "s.pkl")
+    config = recipe.read_recipe(str(path), {}, [])[0]
+    config["MODEL"]["num_classes"] = 3
+    loader = recipe.open_loader(config, "TRAIN")
+    for given, expected in ((None, None), ("auto", [1.0, 1.0, 1.0]), ([1, 0.5, 2], [1, 0.5, 2])):
+        config["RUN"]["class_weights"] = given
+        assert recipe.build_criterion(config, loader).class_weights == expected
+    for given in ([1, 2], [1, 2, -1], [1, 2, "a"]):
+        config["RUN"]["class_weights"] = given
+        with pytest.raises(ValueError, match="RUN.class_weights: expected 3 numbers from 0, one for each class, got"):
+            recipe.build_criterion(config, loader)

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from small_skeletons import CONFIG, draw_annotation, write_config
+from small_skeletons import CLASSES, CONFIG, draw_annotation, write_config
 
-import test
 import train
 from common import files
 from engine import checkpoint
@@ -26,9 +25,7 @@ def folder(tmp_path_factory):
             annotation["keypoint"] += NOISE * rng.standard_normal(annotation["keypoint"].shape).astype(np.float32)
         splits[split] = [annotation["frame_dir"] for annotation in made]
         annotations += made
-    files.dump_pickle(
-        {"split": splits, "annotations": annotations, "class_names": ["Down", "Side", "Up"]}, root / "unbalanced.pkl"
-    )
+    files.dump_pickle({"split": splits, "annotations": annotations, "class_names": CLASSES}, root / "unbalanced.pkl")
     write_config(root / "c.txt", root / "unbalanced.pkl", CONFIG)
     return root
 
@@ -36,15 +33,26 @@ def folder(tmp_path_factory):
 def train_and_score(folder, monkeypatch, seed, *words):
     """Return the mean class accuracy of the last epoch."""
     monkeypatch.chdir(folder)
-    given = ["--seed", str(seed), "--epoch", "15", "--save_dir", "run", "--overwrite", "-o", "TRAIN.batch_size=12", "-o", "READER.stream=joint_motion"]
+    given = [
+        "--seed",
+        str(seed),
+        "--epoch",
+        "15",
+        "--save_dir",
+        "run",
+        "--overwrite",
+        "-o",
+        "TRAIN.batch_size=12",
+        "-o",
+        "READER.stream=joint_motion",
+    ]
     train.main(["c.txt", *given, *words])
     return checkpoint.load_checkpoint("run/stgcn_model")["history"][-1]["val/mean_class_accuracy"]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("remedy", ["TRAIN.balance=classes", "RUN.class_weights=auto"])
-def test_the_mean_accuracy_of_classes_rises(folder, monkeypatch, remedy):
+def test_the_mean_accuracy_of_classes_rises_where_they_are_drawn_alike(folder, monkeypatch):
     plain = [train_and_score(folder, monkeypatch, seed) for seed in SEEDS]
-    balanced = [train_and_score(folder, monkeypatch, seed, "-o", remedy) for seed in SEEDS]
-    print(plain, balanced)
-    assert np.mean(balanced) > np.mean(plain) + 0.05
+    balanced = [train_and_score(folder, monkeypatch, seed, "-o", "TRAIN.balance=classes") for seed in SEEDS]
+    assert np.mean(plain) < 0.75  # the rare class is not found
+    assert np.mean(balanced) > np.mean(plain) + 0.15
