@@ -181,8 +181,7 @@ class RunLog:
     def means(self, step: int, row: dict) -> None:
         """Add the numbers of an epoch, `epoch` among them, to the jsonl file and to VisualDL."""
         self.scalars(row["epoch"], {tag: value for tag, value in row.items() if tag != "epoch"})
-        charts = map(find_chart, row)
-        self._guard(lambda: self._check_growth({folder for folder, tag in filter(None, charts) if tag != "epoch"}))
+        self._guard(self._check_growth)
         self.record(step, **row)
 
     def scalars(self, step: int, values: dict) -> None:
@@ -220,10 +219,10 @@ class RunLog:
             self._guard(writer.close)
         self.writers = {}
 
-    def _check_growth(self, folders: set) -> None:
+    def _check_growth(self) -> None:
         """Raise an OSError if nothing has come to VisualDL's files, whose own threads get the errors of writing."""
-        for folder in folders:
-            self._writer(folder).flush()
+        for folder, writer in self.writers.items():
+            writer.flush()
             num_bytes = os.path.getsize(os.path.join(self.vdl_dir, folder, VDL_FILE))
             if num_bytes <= self.num_vdl_bytes.get(folder, 0):
                 raise OSError(f"{VDL_FILE} does not grow; is the disk full?")

@@ -16,6 +16,7 @@ from engine.run_settings import RunSettings
 
 # Files of a run by what follows the name of the model; what test.py made of its checkpoints belongs to it.
 CHECKPOINT_NAMES, RESULT_NAMES = r"_(model|best|epoch_\d+)", r"(\.pdparams|_test(\.jsonl|_\w+\.(csv|pkl|png)))"
+MAX_LOSS_BY_HEART = 0.5  # the right class has a probability of exp(-0.5) = 61% in the mean
 OWN_FILES = rf"({CHECKPOINT_NAMES}{RESULT_NAMES}|_log\.jsonl|_val_\d+_scores\.pkl)"
 
 
@@ -250,12 +251,17 @@ def record_validation(
     return is_best
 
 
+def is_known_by_heart(row: dict) -> bool:
+    """Return whether all samples of a validation are right, and not by a lucky guess: their loss is small, too."""
+    return row.get("val/top1") == 1 and row["val/loss"] < MAX_LOSS_BY_HEART
+
+
 def find_stop_reason(progress: Progress, settings: RunSettings) -> str | None:
     """Return why a run that is so far trains no further, or None."""
     if progress.awaits_validation:
         return None
-    if settings.overfit and progress.history and progress.history[-1].get("val/top1") == 1:
-        return f"{progress.epoch} epochs are done: all samples of --overfit are known by heart"
+    if settings.overfit and progress.history and is_known_by_heart(progress.history[-1]):
+        return f"{progress.epoch} epochs are done: the samples of --overfit are known by heart"
     if progress.epoch >= settings.epochs:
         return f"{progress.epoch} epochs are done; a larger --epoch would go on"
     return settings.find_stop(progress.history[progress.judged_from :])

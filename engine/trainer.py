@@ -88,7 +88,7 @@ def train_one_epoch(
     """Train for one epoch.
 
     Args:
-        step: makes one update of each batch; see `engine.train_step.TrainStep`.
+        step: see `engine.train_step.TrainStep`.
         loader: yields batches with `inputs`, `labels`, `names`, `faults` and `total`.
         schedule: gives the learning rate by (epoch, step in the epoch).
         progress: `step` is counted up; the caller counts `epoch`.
@@ -133,14 +133,13 @@ def train_one_epoch(
     check_finite(step.model, epoch)
     if faults:
         logging.warning(_describe_faults(faults, "replaced by other samples", loader.advice))
-    shares = {f"time/{part}": share for part, share in clock.shares().items()}
-    clips_per_s = meter.num_samples / sum(clock.spent_s.values())
+    spent_s = sum(clock.spent_s.values())
     return {
         **meter.means(),
         "train/lr": learning_rate,
-        **shares,
-        "time/clips_per_s": clips_per_s,
-        "time/epoch_s": sum(clock.spent_s.values()),
+        **{f"time/{part}": share for part, share in clock.shares().items()},
+        "time/clips_per_s": meter.num_samples / spent_s,
+        "time/epoch_s": spent_s,
         "memory_gib": peak_memory_gib(),
     }
 
