@@ -75,7 +75,7 @@ def main(argv: list | None = None) -> int | None:
         checkpoint.restore_model(model, checkpoint.scoring_weights(state))
         facts.update(agreement.describe_start(model, class_names, {"TEST": loader}))
     network = recipe.use_onednn_where_possible(model, config)
-    result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval)
+    result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval, evaluator.QUIET_S)
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
     num_outputs = result["scores"].shape[1]

@@ -30,10 +30,10 @@ def write_per_class(path: str, confusion: np.ndarray, class_names: list) -> None
 
 
 def format_per_class(confusion: np.ndarray, class_names: list) -> str:
-    """Return a line a class, `9 of 12  Wave`, the least accurate first; a class without samples has none."""
+    """Return a text with each class that has samples, such as `9 of 12 Wave`, the least accurate first."""
     accuracies = metrics.per_class_accuracy(confusion)
     order = [label for label in np.argsort(accuracies, kind="stable") if not np.isnan(accuracies[label])]
-    return "\n".join(f"{confusion[label, label]} of {confusion[label].sum()}  {class_names[label]}" for label in order)
+    return "; ".join(f"{confusion[label, label]} of {confusion[label].sum()} {class_names[label]}" for label in order)
 
 
 def write_wrong_samples(path: str, result: dict, class_names: list, find_file: Callable[[int], str]) -> None:

@@ -154,7 +154,7 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
         f"Loss at epoch {progress.epoch} step {index}: [{meter.last_loss:.7g}], acc: [{meter.last_top1:.7g}], "
         f"lr: {learning_rate:.6g}, {clips_per_s:.1f} clips/s, {shares}, eta {eta}, {memory}"
     )
-    where = f"epoch {progress.epoch}, update {index + 1} of {num_steps}"
+    where = f"epoch {progress.epoch}, {index + 1}/{num_steps}"
     speed = f"{clips_per_s:.1f} clips/s, {eta} left, {memory}"
     line = progress_lines.describe_update(where, meter.last_loss, meter.last_top1, learning_rate, speed)
     logger.log_to_screen(line)

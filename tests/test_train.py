@@ -55,7 +55,7 @@ def test_a_run_leaves_its_checkpoints_lines_and_curves(run, tmp_path, capsys):
     assert state["epoch"] == 2 and state["step"] == 6 and state["class_names"] == ["Down", "Left", "Right"]
     assert state["config"]["MODEL"]["num_classes"] == 3 and len(state["history"]) == 2
     out = capsys.readouterr().out
-    assert re.search(r"^epoch 1, update 3 of 3: loss [\d.]+, top1 [\d.]+%, lr [\d.]+, ", out, re.M)
+    assert re.search(r"^epoch 1, 3/3: loss [\d.]+, top1 [\d.]+%, lr [\d.]+, ", out, re.M)
     assert "Valid Arguments" not in out and "Namespace(" not in out and "  MODEL      resnet, depth 10" in out
     for told in ("samples to train on", "M parameters", "GMACs a clip of 3 x 8 x 32 x 32", "chance 33.33%", "Paddle "):
         assert told in out, told
@@ -86,8 +86,8 @@ def test_the_charts_have_groups_and_train_and_val_in_one(run):
     hparam = reader.get_data("hyper_parameters", "hparam")[0].hparam
     assert [metric.name for metric in hparam.metricInfos] == ["accuracy/top1", "loss/loss"]
     values = {info.name: getattr(info, info.WhichOneof("type")) for info in hparam.hparamInfos}
-    wanted = {"run": "out", "MODEL.name": "resnet", "OPTIMIZER.name": "momentum", "TRAIN.batch_size": 4, "RUN.seed": 0}
-    assert wanted.items() <= values.items() and values["READER.clip_len"] == 8 and values["RUN.epochs"] == 2
+    wanted = {"run": "out", "MODEL/name": "resnet", "OPTIMIZER/name": "momentum", "TRAIN/batch_size": 4, "RUN/seed": 0}
+    assert wanted.items() <= values.items() and values["READER/clip_len"] == 8 and values["RUN/epochs"] == 2
 
 
 def test_histograms_are_written_where_they_are_asked_for(run):

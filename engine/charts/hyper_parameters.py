@@ -11,18 +11,19 @@ RUN_KEYS = (
 
 
 def list_hyper_parameters(config: dict) -> dict:
-    """Return {`SECTION.key`: value} of a resolved config, the folder of the run first.
+    """Return {`SECTION/key`: value} of a resolved config, the folder of the run first.
 
+    VisualDL leaves cells empty whose column has a point in its name.
     Of READER and TRAIN, the values of training stand under READER.
     """
     reader, run = {**config["READER"], **config["TRAIN"]}, config["RUN"]
     return {
         "run": run["save_dir"],
-        "MODEL.name": config["MODEL"]["name"],
-        "TRAIN.batch_size": reader["batch_size"],
-        **{f"READER.{key}": reader[key] for key in READER_KEYS if key in reader},
-        **{f"RUN.{key}": run[key] for key in RUN_KEYS},
-        **{f"{section}.{key}": value for section in ("MODEL", "OPTIMIZER") for key, value in config[section].items()},
+        "MODEL/name": config["MODEL"]["name"],
+        "TRAIN/batch_size": reader["batch_size"],
+        **{f"READER/{key}": reader[key] for key in READER_KEYS if key in reader},
+        **{f"RUN/{key}": run[key] for key in RUN_KEYS},
+        **{f"{section}/{key}": value for section in ("MODEL", "OPTIMIZER") for key, value in config[section].items()},
     }
 
 

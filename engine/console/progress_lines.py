@@ -34,7 +34,7 @@ def describe_update(where: str, loss: float, top1: float, rate: float, speed: st
     """Return the line of an update.
 
     Args:
-        where: `epoch 0, update 10 of 19`.
+        where: `epoch 0, 10/19`.
         loss, top1: of the update.
         rate: learning rate.
         speed: clips/s, time that is left, and so on.

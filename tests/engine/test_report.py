@@ -37,7 +37,7 @@ def test_the_surest_mistake_comes_first(tmp_path):
 
 def test_the_classes_are_listed_from_the_worst():
     text = report.format_per_class(np.array([[2, 1, 0], [0, 4, 0], [0, 0, 0]]), ["Wave", "Kick", "none"])
-    assert text == "2 of 3  Wave\n4 of 4  Kick"
+    assert text == "2 of 3 Wave; 4 of 4 Kick"
 
 
 @pytest.mark.parametrize("size", [10, 40])
