@@ -51,7 +51,7 @@ def draw_batch(class_names: list, batch: dict) -> np.ndarray | None:
         return None
     clips, names = np.asarray(batch["inputs"]["rgb"]), batch["names"][:MAX_CLIPS]
     titles = [
-        f"{_name_class(class_names, label)}   {name}" for label, name in zip(batch["labels"], names, strict=False)
+        f"{_name_class(class_names, label)} ({name})" for label, name in zip(batch["labels"], names, strict=False)
     ]
     starts = np.cumsum([0, *batch["views"]])[: len(titles)]
     return draw_clips(list(clips[starts]), titles) if titles else None
@@ -77,7 +77,7 @@ def draw_wrong(loader, result: dict, class_names: list) -> np.ndarray | None:
     for index, batch in zip(wrong, loader.read_samples([int(index) for index in wrong]), strict=True):
         clips.append(np.asarray(batch["inputs"]["rgb"])[0])
         label, guess = (_name_class(class_names, each[index]) for each in (labels, guesses))
-        titles.append(f"{label}, taken for {guess}   {batch['names'][0]}")
+        titles.append(f"{label}, taken for {guess} ({batch['names'][0]})")
     return draw_clips(clips, titles)
 
 
