@@ -164,7 +164,7 @@ def check_curves(folder, rows):
     for row in rows:
         for tag in row.keys() - {"step", "epoch"}:
             if chart := tags.find_chart(tag):
-                expected[*chart, row["step" if tag.startswith(tags.STEP_TAGS) else "epoch"]] += 1
+                expected[(*chart, row["step" if tag.startswith(tags.STEP_TAGS) else "epoch"])] += 1
     assert drawn == expected
 
 
