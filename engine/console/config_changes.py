@@ -5,6 +5,8 @@ from collections.abc import Callable
 from common.messages import wrap
 from config import MODES, SECTIONS
 
+UNBROKEN = "\0"  # instead of a blank at which no line is broken
+
 
 def describe_changes(config: dict, resolve: Callable, source: str, sections: tuple = SECTIONS) -> str:
     """Return the keys of a config that differ from their defaults, a line for each section.
@@ -21,7 +23,8 @@ def describe_changes(config: dict, resolve: Callable, source: str, sections: tup
     for section in sections:
         changed = _list_changes(section, config[section], defaults[section])
         if changed:
-            rows.append(wrap(f"  {section:<9}  {', '.join(changed)}", indent=13))
+            items = [item.replace(" ", UNBROKEN) for item in changed]
+            rows.append(wrap(f"  {section:<9}  {', '.join(items)}", indent=13).replace(UNBROKEN, " "))
     title = wrap(f"{source}, where it differs from the defaults (the log file has every key):")
     return "\n".join([title, *rows])
 

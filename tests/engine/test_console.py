@@ -5,16 +5,18 @@ import shlex
 import types
 
 import pytest
+from paths import ROOT
 from small_dataset import make_tree, write_config
 
 import predict
+import recipe
 import test
 import train
 from common.messages import MAX_WIDTH, wrap
 from dataset import records
 from engine import checkpoint, evaluator, logger
 from engine.charts.tags import find_chart
-from engine.console import first_updates, progress_lines, run_end
+from engine.console import config_changes, first_updates, progress_lines, run_end
 from engine.run_folder import Progress, is_known_by_heart
 from tools import export
 
@@ -52,6 +54,20 @@ def test_the_line_of_an_epoch_has_what_is_read_and_no_top5_of_five_classes():
         "    0:00:07; best top1 so far"
     )
     assert "top5 100.00%" in progress_lines.describe_epoch(row, 6, "0:00:07", None)
+
+
+@pytest.mark.parametrize("name", ["rgbposeconv3d_r50_ntu60_xsub.yaml", "resnet.txt"])
+def test_the_screen_has_the_keys_that_differ_and_no_others(name):
+    path = str(ROOT / "configs" / name)
+    text = config_changes.describe_changes(recipe.read_recipe(path, {}, [])[0], recipe.resolve, "c.yaml")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= MAX_WIDTH and "cpu_backend" not in text and "label_smoothing" not in text
+    if name != "resnet.txt":
+        assert lines[5:7] == [  # no line is broken between a key and its value
+            "  TEST       filelist data/ntu60_hrnet.pkl, split xsub_val, crop_size 256, batch_size 4,",
+            "             num_clips 10",
+        ]
+        assert lines[1] == "  MODEL      rgbposeconv3d, num_classes 60"
 
 
 def test_small_rates_have_digits():
