@@ -26,6 +26,7 @@ import os
 from collections import defaultdict
 
 from common.command_line import CommandLine, run_main
+from common.messages import wrap
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
@@ -279,7 +280,7 @@ def write_clips(
         write_list(lines, path, class_names, official_size)
     labels = [clip.label for clip in clips]
     class_names = class_names or [f"class {label}" for label in range(max(labels) + 1)]
-    print(f"{path}: {len(clips)} videos, {describe_balance(labels, class_names)}")
+    print(wrap(f"{path}: {len(clips)} videos, {describe_balance(labels, class_names)}"))
     if len(set(labels)) == 1:
         only = class_names[labels[0]]
         print(f"data_list_gener: WARNING: {path} has one class only, '{only}'; there is nothing to tell apart")

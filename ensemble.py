@@ -14,6 +14,7 @@ import os
 import numpy as np
 
 from common import command_line
+from common.messages import wrap
 from common.suggestions import suggest
 from engine import metrics, report
 from inference.score_files import SCORE_TYPES, order_like, read_scores, unify_score_type
@@ -187,16 +188,16 @@ def print_table(streams: list, weights: np.ndarray, fused: dict) -> None:
     rows = [(stream.path, f"{weight:g}", stream.scores) for stream, weight in zip(streams, weights, strict=True)]
     rows.append((f"fused, weighted mean of {score_type}", "", fused["scores"]))
     width = max(len(name) for name, _, _ in rows)
-    print(f"{'':{width}}  weight    top-1  {f'top-{min(5, num_classes)}':>7}  mean class accuracy")
+    print(f"{'':{width}}  weight    top-1  {f'top-{min(5, num_classes)}':>7}  mean class")
     top1s = []
     for name, weight, scores in rows:
         figures = metrics.summarize(scores, labels)
         top1s.append(figures["top1"])
         cells = [f"{100 * figures[key]:.2f}%" for key in ("top1", "top5", "mean_class_accuracy")]
-        print(f"{name:{width}}  {weight:>6}  {cells[0]:>7}  {cells[1]:>7}  {cells[2]:>19}")
+        print(f"{name:{width}}  {weight:>6}  {cells[0]:>7}  {cells[1]:>7}  {cells[2]:>10}")
     best = int(np.argmax(top1s[:-1]))
     gain = 100 * (top1s[-1] - top1s[best])
-    print(f"fused against the best single file, {rows[best][0]}: {gain:+.2f} points of top-1")
+    print(wrap(f"fused against the best single file, {rows[best][0]}: {gain:+.2f} points of top-1"))
     print(
         f"{len(labels)} samples; chance {100 / num_classes:.2f}%, always the largest class "
         f"{100 * metrics.majority_level(labels):.2f}%"

@@ -25,7 +25,7 @@ visualdl = "visualdl" if shutil.which("visualdl") else os.path.relpath(os.path.j
 summary = json.load(open(f"{out}/result.json", encoding="utf-8"))["summary"]
 print(f"""
 Done. On sample data, made by tools/make_samples.py:
-  accuracy on held-out groups  {100 * summary['top1']:.1f}% of {summary['num_samples']} clips (chance {100 * summary['chance']:.1f}%)
+  accuracy on held-out groups  {100 * summary['top1']:.1f}% of {summary['num_samples']} videos (chance {100 * summary['chance']:.1f}%)
   training curves              {out}/vdl; to see them: {visualdl} --logdir {out}/vdl
   labelled video               {glob.glob(f'{out}/predict/*.webm')[0]}
   picture                      {glob.glob(f'{out}/predict/*.png')[0]}""")

@@ -20,12 +20,16 @@ import sys
 import numpy as np
 
 import recipe
+from common.messages import wrap
 from common.output_lock import only_maker
 from common.pictures import write_png
 from config import format_config, name_samples
 from dataset import records
 from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, report, resume
+from engine.console import config_changes
+from engine.console.text import format_percent
 from engine.run_settings import RunSettings
+from inference import labelled_clips
 from models import build_model
 
 
@@ -47,8 +51,10 @@ def main(argv: list | None = None) -> int | None:
     if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
         raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
-    logging.info(args)
-    logging.info(format_config(config))
+    logger.log_to_file(args)
+    logger.log_to_file(format_config(config))
+    shown = (args.config or args.weights, ("MODEL", "READER", "TEST"))
+    logger.log_to_screen(config_changes.describe_changes(config, recipe.resolve, *shown))
     for change in resume.find_other_inputs(trained, config):
         logging.warning(f"{args.weights}: {change}; the weights were trained on other inputs")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
@@ -69,7 +75,7 @@ def main(argv: list | None = None) -> int | None:
         checkpoint.restore_model(model, checkpoint.scoring_weights(state))
         facts.update(agreement.describe_start(model, class_names, {"TEST": loader}))
     network = recipe.use_onednn_where_possible(model, config)
-    result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval)
+    result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval, evaluator.QUIET_S)
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
     num_outputs = result["scores"].shape[1]
@@ -82,7 +88,9 @@ def main(argv: list | None = None) -> int | None:
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     log_summary(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    write_results(args, save_dir, state, summary, result, confusion, class_names)
+    write_results(args, save_dir, state, summary, result, confusion, class_names, loader)
+    logging.info("the accuracy of that list once more, from 0 to 1, by the name that it has in older logs:")
+    logging.info(f"验证集准确率为:{summary['top1']}")
 
 
 def read_config(args: argparse.Namespace, state: dict) -> dict:
@@ -150,24 +158,26 @@ def describe_choice(weights: str, state: dict, filelist: str) -> str:
 
 def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, class_names: list) -> None:
     """Log the figures."""
-    logging.info(f"验证集准确率为:{summary['top1']}")
     figures = []
     if "top_k_accuracy" in args.eval:
-        ks = sorted({1, args.infer_topk, 5})
-        figures += [f"top-{min(k, len(class_names))} {100 * summary[f'top{k}']:.2f}%" for k in ks]
+        ks = sorted({1, args.infer_topk, *([5] if len(class_names) > 5 else [])})
+        figures += [f"top-{min(k, len(class_names))} {format_percent(summary[f'top{k}'])}" for k in ks]
     if "mean_class_accuracy" in args.eval:
-        figures.append(f"mean class accuracy {100 * summary['mean_class_accuracy']:.2f}%")
+        figures.append(f"mean class accuracy {format_percent(summary['mean_class_accuracy'])}")
     logging.info(", ".join(figures))
-    answers = [f"{name} {100 * value:.2f}%" for name, value in summary.items() if name.startswith("acc/")]
+    answers = [f"{name} {format_percent(value)}" for name, value in summary.items() if name.startswith("acc/")]
     if answers:
-        logging.info(", ".join(answers))
+        logging.info(wrap(", ".join(answers)))
     official = summary["official_size"]
     of = "" if official in (None, summary["num_samples"]) else f" of the {official} that the official list names"
+    what = "recordings" if "stream" in summary["protocol"] else "videos"
     logging.info(
-        f"{summary['num_samples']} clips scored{of} ({summary['samples']}); chance "
-        f"{100 * summary['chance']:.2f}%, always the largest class {100 * summary['majority']:.2f}%"
+        wrap(
+            f"{summary['num_samples']} {what} scored{of} ({summary['samples']}); chance "
+            f"{format_percent(summary['chance'])}, always the largest class {format_percent(summary['majority'])}"
+        )
     )
-    logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
+    logging.info(wrap(f"weights: {summary['weights']}: {summary['chosen']}"))
     for label, guess, count in metrics.worst_pairs(confusion):
         logging.info(f"  {class_names[label]} taken for {class_names[guess]}: {count} of {confusion[label].sum()}")
     if summary["top1"] <= 1.5 * summary["chance"] and summary["num_samples"] > 30:
@@ -175,22 +185,22 @@ def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, 
 
 
 def write_results(
-    args, save_dir: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list
+    args, save_dir: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list, loader
 ) -> None:
     """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
     with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
-        write_files(args, base, state, summary, result, confusion, class_names)
+        write_files(args, base, state, summary, result, confusion, class_names, loader)
 
 
 def write_files(
-    args, base: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list
+    args, base: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list, loader
 ) -> None:
     """Write what `write_results` names; `base` is the path of each up to where their names differ."""
     if other := report.find_other_protocol(f"{base}_scores.pkl", summary["protocol"]):
         logging.warning(f"{base}_scores.pkl, of {other}, and the files beside it are replaced; --save_dir keeps both")
     report.write_per_class(f"{base}_classes.csv", confusion, class_names)
-    report.write_wrong_samples(f"{base}_wrong.csv", result, class_names)
+    report.write_wrong_samples(f"{base}_wrong.csv", result, class_names, loader.find_file)
     report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
     picture = report.draw_confusion(confusion, class_names)
     write_png(picture, f"{base}_confusion.png")
@@ -205,9 +215,8 @@ def write_files(
     run_log.record(state.get("step", 0), epoch, **figures)
     run_log.scalars(epoch, figures)
     run_log.image(epoch, "test/confusion", picture)
-    for label, accuracy in enumerate(metrics.per_class_accuracy(confusion)):
-        if accuracy == accuracy:  # a class without samples has no accuracy
-            run_log.scalars(label, {"test/class_accuracy": accuracy})
+    run_log.image(epoch, "test/wrong", labelled_clips.draw_wrong(loader, result, class_names))
+    run_log.text(epoch, "test/classes", report.format_per_class(confusion, class_names))
     run_log.close()
 
 

@@ -17,12 +17,17 @@ import logging
 import pathlib
 import subprocess
 import sys
+import time
 
 import recipe
 from config import format_config, name_samples
 from engine import agreement, distributed, evaluator, logger, onednn, resume, run_card, run_folder, trainer
+from engine.charts.hyper_parameters import list_hyper_parameters, list_metrics
+from engine.console import config_changes, run_end
+from engine.console.first_updates import FirstUpdates
 from engine.run_folder import Progress, RunFolder
 from engine.run_settings import RunSettings
+from inference import labelled_clips
 
 
 def main(argv: list | None = None) -> int | None:
@@ -40,7 +45,8 @@ def main(argv: list | None = None) -> int | None:
     if config["OPTIMIZER"]["schedule"] == "plateau" and not settings.validate:
         raise ValueError("OPTIMIZER.schedule=plateau follows validations; leave out --validate False, or set another")
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
-    logging.info(args)
+    logger.log_to_file(args)
+    logger.log_to_screen(config_changes.describe_changes(config, recipe.resolve, args.config))
     if dropped:
         logging.info(f"{args.config}: keys with no meaning any more were left out: {', '.join(dropped)}")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
@@ -64,6 +70,7 @@ def read_recipe(args: argparse.Namespace) -> tuple:
         "RUN.seed": args.seed,
         "RUN.deterministic": args.deterministic,
         "RUN.overfit": args.overfit,
+        "RUN.slim": args.slim,
     }
     return recipe.read_recipe(args.config, given, args.overrides, args.root)
 
@@ -88,7 +95,7 @@ def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: boo
         recipe.seed_all(settings.seed, 0)
         class_names, train_loader, valid_loader = open_samples(config, is_tested)
         model, optimizer, schedule, frozen = recipe.build_training(config, train_loader)
-        logging.info(format_config(config))
+        logger.log_to_file(format_config(config))
         loaders = {"TRAIN": train_loader, "VALID": valid_loader}
         data = resume.describe_data(config, loaders)
         progress, state = start(config, settings, folder, class_names, data, model, optimizer, schedule)
@@ -97,8 +104,9 @@ def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: boo
     size = (len(class_names), progress.epoch, progress.step)
     logging.info(run_card.describe_run(config, model, train_loader, valid_loader, schedule, *size))
     run_card.warn_of_data(class_names, train_loader, None if settings.overfit else valid_loader)
+    end = functools.partial(end_run, time.monotonic(), folder, progress, settings, config, valid_loader or train_loader)
     if reason := run_folder.find_stop_reason(progress, settings):
-        logging.info(reason)
+        end(reason)
         return
     step = recipe.build_step(config, model, optimizer, train_loader, frozen)
     step.restore(state)
@@ -110,15 +118,16 @@ def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: boo
         folder.remove_run()
     run_log = folder.open_log(progress)
     if progress.step == 0:
-        run_log.hyper_parameters({**config["MODEL"], **config["OPTIMIZER"]}, ["train/loss", "val/top1"])
+        run_log.hyper_parameters(list_hyper_parameters(config), list_metrics(config))
+    draw = functools.partial(labelled_clips.draw_batch, class_names)
+    watch, scored = FirstUpdates(run_log, draw, config["READER"]["name"], settings.epochs), {}
 
     while not (reason := run_folder.find_stop_reason(progress, settings)):
         if not progress.awaits_validation:
             recipe.seed_all(settings.seed, 1 + progress.epoch)
-            row = trainer.train_one_epoch(step, train_loader, schedule, progress, run_log, settings)
-            run_folder.record_training(
-                row, progress, valid_loader is not None and settings.is_validated(progress.epoch)
-            )
+            row = trainer.train_one_epoch(step, train_loader, schedule, progress, run_log, settings, watch)
+            is_validated = valid_loader is not None and settings.is_validated(progress.epoch)
+            run_folder.record_training(row, progress, is_validated)
             if settings.histogram_interval and progress.epoch % settings.histogram_interval == 0:
                 run_log.histograms(progress.epoch - 1, trainer.histogram_values(model))
             if progress.awaits_validation:  # which may fail, and must not cost the epoch
@@ -128,16 +137,26 @@ def train(config: dict, settings: RunSettings, folder: RunFolder, is_tested: boo
         figures = {}
         if valid_loader is not None and progress.awaits_validation:
             with step.evaluating():
-                keep = functools.partial(keep_scores, config, folder, progress.epoch, class_names, data)
+                keep = functools.partial(keep_scores, scored, config, folder, progress.epoch, class_names, data)
                 figures = evaluator.validate(network, valid_loader, settings.average_clips, keep)
-        is_best = run_folder.record_validation(figures, progress, schedule, settings, name_samples(config, "VALID"))
+        names = (name_samples(config, "VALID"), len(class_names))
+        is_best = run_folder.record_validation(figures, progress, schedule, settings, *names)
         run_log.means(progress.step, progress.history[-1])
         folder.save(run_folder.make_checkpoint(step, progress, schedule, config, class_names, data), settings, is_best)
 
+    if scored and distributed.rank() == 0:
+        run_log.image(progress.epoch - 1, "end/wrong", labelled_clips.draw_wrong(valid_loader, scored, class_names))
     run_log.close()
-    logging.info(reason)
-    logging.info(f"Final loss: [{progress.history[-1]['train/loss']:.7g}]")
-    logging.info(f"weights of the last epoch: {folder.last}; score them: python test.py --weights {folder.last}")
+    end(reason)
+
+
+def end_run(
+    start_s: float, folder: RunFolder, progress: Progress, settings: RunSettings, config, loader, reason
+) -> None:
+    """Say how a run ended, and with RUN.slim leave weights alone of its last epoch."""
+    if settings.slim:
+        folder.make_last_slim()
+    run_end.log_end(reason, folder, progress, config, loader, time.monotonic() - start_s)
 
 
 def open_samples(config: dict, is_tested: bool) -> tuple:
@@ -177,8 +196,11 @@ def start(config, settings, folder, class_names, data, model, optimizer, schedul
     return Progress(), {}
 
 
-def keep_scores(config: dict, folder: RunFolder, epochs_done: int, class_names: list, data: dict, result: dict) -> None:
-    """Write the scores of a validation where RUN.save_scores asks for them."""
+def keep_scores(
+    scored: dict, config: dict, folder: RunFolder, epochs_done: int, class_names: list, data: dict, result: dict
+) -> None:
+    """Keep the scores of the last validation in `scored`; write them where RUN.save_scores asks for them."""
+    scored.update(result)
     if config["RUN"]["save_scores"]:
         protocol = {"samples": name_samples(config, "VALID"), "average_clips": config["RUN"]["average_clips"]}
         folder.save_scores(epochs_done, result, class_names, {**protocol, "trained_on": data["TRAIN"]})

@@ -23,6 +23,14 @@ OVERRIDE = re.compile(r"[A-Za-z]+\.\w+=")  # a word of -o
 MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_MAX = -1, -4  # names of glibc's malloc.h
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Says a default that is one: None, False and an empty list only say that the flag was not given."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        is_said = action.default is not None and action.default is not False and action.default != []
+        return super()._get_help_string(action) if is_said else action.help
+
+
 class CommandLine(argparse.ArgumentParser):
     """An `ArgumentParser` that takes `--work-dir` for `--work_dir` and never guesses an abbreviated flag."""
 
@@ -30,7 +38,7 @@ class CommandLine(argparse.ArgumentParser):
         super().__init__(
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=HelpFormatter,
         )
 
     def parse_args(self, args=None, namespace=None):

@@ -55,7 +55,7 @@ def load_checkpoint(path: str) -> dict:
         `class_names`, `data` (what it was trained on, see `resume.describe_data`), `versions`, `num_ranks`,
         `samples_per_update`, `role` (why the file was kept: `last`, `best`, `kept`, or `trained`, the last one before
         its validation), `precision` (the loss scale of a float16 run) and, in a run with RUN.ema_decay, `ema`
-        (parameter name -> average).
+        (parameter name -> average). One of `make_slim` has no `optimizer`.
 
     Raises:
         FileNotFoundError: no such file; lists the checkpoints that stand beside it.
@@ -92,6 +92,16 @@ def _keep_known(state: dict, path: str) -> dict:
     if state_dicts.has_weights(averages):
         known["ema"] = _decode_bfloat16(state_dicts.find_weights(averages, f"{path}: ema").weights)
     return known
+
+
+def make_slim(state: dict) -> dict:
+    """Return a checkpoint for use alone: the weights it is scored with, and no state of the training.
+
+    Config, class names, history, and what it was trained on stay; `slim` says that it cannot be trained further.
+    """
+    left_out = ("optimizer", "ema", "precision")
+    kept = {key: value for key, value in state.items() if key not in left_out}
+    return {**kept, "model": scoring_weights(state), "slim": True}
 
 
 def advise_missing(path: str) -> str:

@@ -2,6 +2,9 @@
 
 import itertools
 import logging
+import math
+import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,10 +15,11 @@ from engine import distributed, metrics
 from engine.logger import progress_bar
 from engine.memory import explain_out_of_memory
 
+QUIET_S = 5  # without a line of progress
 MAX_VIEWS = 64  # that the network scores at once: a long video has hundreds of windows
 
 
-def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) -> dict:
+def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, quiet_s: float = math.inf) -> dict:
     """Score every sample of a loader.
 
     Args:
@@ -23,6 +27,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
         loader: yields batches as `reader.loader.Loader` does.
         average_clips: `prob` averages soft-max scores, `score` averages logits.
         log_interval: batches between two log lines; 0 writes none.
+        quiet_s: seconds after which a line is written where the screen shows no progress bar.
 
     Returns:
         `names` (list), `labels` (N,), `scores` (N, num_classes), `heads`, the scores of each head by its name, and
@@ -35,7 +40,8 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
     if average_clips not in ("prob", "score"):
         raise ValueError(f"average_clips: expected 'prob' or 'score', got '{average_clips}'")
     model.eval()
-    scored, num_samples = [], 0
+    scored, num_samples, written_s = [], 0, time.monotonic()
+    quiet_s = math.inf if sys.stdout.isatty() else quiet_s
     advice = "lower VALID.batch_size while training, TEST.batch_size for test.py"
     with paddle.no_grad(), progress_bar(loader, "evaluate") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
@@ -43,7 +49,9 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0) 
             means = {name: _average_views(logits, batch["views"], average_clips) for name, logits in heads.items()}
             scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
             num_samples += len(batch["labels"])
-            if log_interval and (index + 1) % log_interval == 0:
+            is_due = log_interval and (index + 1) % log_interval == 0
+            if is_due or time.monotonic() - written_s > quiet_s:
+                written_s = time.monotonic()
                 logging.info(f"scored {num_samples} of {loader.num_samples} samples")
     names, labels, heads = _join(distributed.gather(scored))
     if len(set(names)) != len(names):
@@ -105,7 +113,7 @@ def validate(model, loader, average_clips: str, handle_result: Callable[[dict], 
     Args:
         handle_result: called with what `evaluate` returns.
     """
-    result = evaluate(model, loader, average_clips)
+    result = evaluate(model, loader, average_clips, quiet_s=QUIET_S)
     if handle_result is not None:
         handle_result(result)
     values = {"loss": result["loss"], **summarize(model, result)}

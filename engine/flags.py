@@ -71,6 +71,13 @@ def parse_train(argv: list | None = None) -> argparse.Namespace:
         "--deterministic", nargs="?", const=True, type=command_line.parse_bool, help="slower GPU kernels"
     )
     parser.add_argument("--overfit", type=int, help="train on so many samples only: the first try on own data")
+    parser.add_argument(
+        "--slim",
+        action="store_const",
+        const=True,
+        help="keep weights alone, a third of the size, of the best epoch"
+        " and, when the run is over, of the last; such a run cannot be trained further",
+    )
     parser.add_argument("--test_last", action="store_true", help="then score the TEST list with the last epoch")
     parser.add_argument("--test_best", action="store_true", help="then score it with the epoch that validated best")
     configs, others = split_configs(sys.argv[1:] if argv is None else argv)

@@ -14,13 +14,27 @@ import tqdm
 from common import curves, files, screen
 from common.messages import advise, explain_os_error
 from common.text_files import decode_text
+from engine.charts.tags import RUN_DIR, STEP_TAGS, TRAIN_DIR, find_chart
 
-STEP_TAGS = "train/step_"  # of the numbers of an update; those of an epoch have other tags
 VDL_FILE = "vdlrecords.run.log"  # the same after a resume: VisualDL shows only the newest file of a folder
+
+
+def log_to_screen(message: str) -> None:
+    """Log a line for the screen alone: the short form of what `log_to_file` logs."""
+    logging.getLogger().info(message, stacklevel=2, extra={"target": "screen"})
+
+
+def log_to_file(message: str) -> None:
+    """Log a line for the log file alone, which has the whole of what the screen shows a part of."""
+    logging.getLogger().info(message, stacklevel=2, extra={"target": "file"})
 
 
 class ScreenHandler(logging.Handler):
     """Print log lines without a prefix, above a progress bar if there is one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is for the screen."""
+        return vars(record).get("target") != "file"
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record; log it once if the screen is gone."""
@@ -50,6 +64,10 @@ class LogFileHandler(logging.StreamHandler):
         super().__init__(io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace"))
         self.setFormatter(logging.Formatter("[%(levelname)s: %(filename)s: %(lineno)4d]: %(message)s"))
         self.last_time = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is for the file."""
+        return vars(record).get("target") != "screen"
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, and the time before it."""
@@ -112,31 +130,40 @@ class RunLog:
     """
 
     def __init__(self, jsonl_file: str | None, vdl_dir: str, first_step: int | None = 0, num_epochs: int | None = None):
-        self.jsonl_file, self.vdl_dir, self.writer = jsonl_file, vdl_dir, None
-        self.is_vdl_alive, self.num_vdl_bytes = jsonl_file is not None, 0
+        self.jsonl_file, self.vdl_dir, self.writers = jsonl_file, vdl_dir, {}
+        self.is_vdl_alive, self.num_vdl_bytes = jsonl_file is not None, {}
         if jsonl_file is None:
             return
         files.make_folder(os.path.dirname(jsonl_file) or ".")
         kept = None if first_step is None else _truncate_jsonl(jsonl_file, first_step, num_epochs)
         kept = None if first_step and not kept else kept  # without a record there is nothing to draw the curves anew by
-        self._guard(lambda: self._open_writer(kept))
+        self._guard(lambda: self._restore_curves(kept))
 
-    def _open_writer(self, kept: list | None) -> None:
-        """Open VisualDL's file.
+    def _restore_curves(self, kept: list | None) -> None:
+        """Open VisualDL's files.
 
         Args:
             kept: rows of the jsonl file, each of which is to stand once in the curves; None leaves them as they are.
         """
-        from visualdl import LogWriter  # imported here, so that an error of it is caught by _guard
-
-        path = os.path.join(self.vdl_dir, VDL_FILE)
         points = _list_points(kept or [])
         num_epochs = 1 + max((step for tag, step in points if not tag.startswith(STEP_TAGS)), default=-1)
-        missing = {} if kept is None else curves.keep_points(path, points, num_epochs)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a note where the file exists
-            self.writer = LogWriter(logdir=self.vdl_dir, file_name=VDL_FILE)
-        for (tag, step), value in missing.items():
-            self.scalars(step, {tag: value})
+        for folder in (RUN_DIR, TRAIN_DIR) if kept is not None else ():
+            charts = _place_points(points, folder)
+            missing = curves.keep_points(os.path.join(self.vdl_dir, folder, VDL_FILE), charts, num_epochs)
+            for (chart, step), value in missing.items():
+                self._writer(folder).add_scalar(tag=chart, value=float(value), step=step)
+        self._writer(RUN_DIR)
+
+    def _writer(self, folder: str):
+        """Return the `LogWriter` of a folder in `vdl_dir`, which is opened when it is first asked for."""
+        from visualdl import LogWriter  # imported here, so that an error of it is caught by _guard
+
+        if folder not in self.writers:
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints a note where the file exists
+                self.writers[folder] = LogWriter(
+                    logdir=os.path.join(self.vdl_dir, folder).rstrip(os.sep), file_name=VDL_FILE
+                )
+        return self.writers[folder]
 
     def record(self, step: int, epoch: int, **values) -> None:
         """Append a line to the jsonl file."""
@@ -158,37 +185,48 @@ class RunLog:
         self.record(step, **row)
 
     def scalars(self, step: int, values: dict) -> None:
-        """Add {tag: number} to VisualDL."""
+        """Add {tag: number} to VisualDL, each to its chart, see `engine.charts.tags`."""
         for tag, value in values.items():
-            self._guard(lambda tag=tag, value=value: self.writer.add_scalar(tag=tag, value=float(value), step=step))
+            if chart := find_chart(tag):
+                self._guard(lambda chart=chart, value=value: self._add_scalar(*chart, value, step))
 
-    def image(self, step: int, tag: str, image: np.ndarray) -> None:
-        """Add a uint8 RGB picture (H, W, 3) to VisualDL."""
-        self._guard(lambda: self.writer.add_image(tag=tag, img=image, step=step))
+    def _add_scalar(self, folder: str, chart: str, value: float, step: int) -> None:
+        self._writer(folder).add_scalar(tag=chart, value=float(value), step=step)
+
+    def image(self, step: int, tag: str, image: np.ndarray | None) -> None:
+        """Add a uint8 RGB picture (H, W, 3) to VisualDL; None adds nothing."""
+        if image is not None:
+            self._guard(lambda: self._writer(RUN_DIR).add_image(tag=tag, img=image, step=step))
+
+    def text(self, step: int, tag: str, text: str) -> None:
+        """Add a text to VisualDL."""
+        self._guard(lambda: self._writer(RUN_DIR).add_text(tag, text, step))
 
     def histograms(self, step: int, values: dict) -> None:
         """Add {tag: array} as histograms to VisualDL."""
         for tag, array in values.items():
             flat = np.asarray(array, dtype=np.float64).reshape(-1)
-            self._guard(lambda tag=tag, flat=flat: self.writer.add_histogram(tag, flat, step, buckets=20))
+            self._guard(lambda tag=tag, flat=flat: self._writer(RUN_DIR).add_histogram(tag, flat, step, buckets=20))
 
     def hyper_parameters(self, values: dict, metrics: list) -> None:
         """Add the hyperparameters of a run to VisualDL, which compares runs by the scalar tags `metrics`."""
         plain = {key: value if type(value) in (int, float, str) else str(value) for key, value in values.items()}
-        self._guard(lambda: self.writer.add_hparams(plain, metrics))
+        self._guard(lambda: self._writer(RUN_DIR).add_hparams(plain, metrics))
 
     def close(self) -> None:
-        """Flush and close the VisualDL file."""
-        self._guard(lambda: self.writer.close())
-        self.writer = None
+        """Flush and close VisualDL's files."""
+        for writer in self.writers.values():
+            self._guard(writer.close)
+        self.writers = {}
 
     def _check_growth(self) -> None:
-        """Raise an OSError if nothing has come to VisualDL's file, whose own thread gets the errors of writing."""
-        self.writer.flush()
-        num_bytes, path = self.num_vdl_bytes, os.path.join(self.vdl_dir, VDL_FILE)
-        self.num_vdl_bytes = os.path.getsize(path)
-        if self.num_vdl_bytes <= num_bytes:
-            raise OSError(f"{VDL_FILE} does not grow; is the disk full?")
+        """Raise an OSError if nothing has come to VisualDL's files, whose own threads get the errors of writing."""
+        for folder, writer in self.writers.items():
+            writer.flush()
+            num_bytes = os.path.getsize(os.path.join(self.vdl_dir, folder, VDL_FILE))
+            if num_bytes <= self.num_vdl_bytes.get(folder, 0):
+                raise OSError(f"{VDL_FILE} does not grow; is the disk full?")
+            self.num_vdl_bytes[folder] = num_bytes
 
     def _guard(self, action) -> None:
         """Call `action`, unless VisualDL has failed before; log an error and disable VisualDL."""
@@ -245,27 +283,22 @@ def _list_points(rows: list) -> dict:
     }
 
 
+def _place_points(points: dict, folder: str) -> dict:
+    """Return {(chart, step): number} of the points of the jsonl file whose charts are in a folder of VisualDL's."""
+    charts = {point: find_chart(point[0]) for point in points}
+    return {
+        (charts[point][1], point[1]): value
+        for point, value in points.items()
+        if charts[point] is not None and charts[point][0] == folder
+    }
+
+
 def progress_bar(batches, title: str) -> tqdm.tqdm:
     """Return `batches` under a progress bar on a terminal, above which log lines are written; elsewhere no bar."""
     return tqdm.tqdm(batches, title, leave=False, unit="batch", disable=not sys.stdout.isatty())
 
 
 def format_duration(seconds: float) -> str:
-    """Format seconds as `h:mm:ss`."""
-    minutes, seconds = divmod(int(seconds), 60)
+    """Format seconds, rounded, as `h:mm:ss`."""
+    minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-
-
-def clip_rows(clips: np.ndarray, max_clips: int = 4, max_frames: int = 8) -> np.ndarray:
-    """Tile the first clips into one picture: a row for each clip, frames from left to right.
-
-    Args:
-        clips: uint8 (B, T, H, W, 3).
-        max_clips: rows at most.
-        max_frames: columns at most, evenly spaced over the clip.
-
-    Returns:
-        uint8 (rows * H, columns * W, 3).
-    """
-    indices = np.linspace(0, clips.shape[1] - 1, min(max_frames, clips.shape[1])).round().astype(int)
-    return np.concatenate([np.concatenate(list(clip[indices]), axis=1) for clip in clips[:max_clips]], axis=0)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,24 +29,30 @@ def write_per_class(path: str, confusion: np.ndarray, class_names: list) -> None
     _write_csv(path, rows)
 
 
-def write_wrong_samples(path: str, result: dict, class_names: list) -> None:
+def format_per_class(confusion: np.ndarray, class_names: list) -> str:
+    """Return a text with each class that has samples, such as `9 of 12 Wave`, the least accurate first."""
+    accuracies = metrics.per_class_accuracy(confusion)
+    order = [label for label in np.argsort(accuracies, kind="stable") if not np.isnan(accuracies[label])]
+    return "; ".join(f"{confusion[label, label]} of {confusion[label].sum()} {class_names[label]}" for label in order)
+
+
+def write_wrong_samples(path: str, result: dict, class_names: list, find_file: Callable[[int], str]) -> None:
     """Write a csv file with one row for each wrong sample, the highest score of a wrong class first.
 
     Args:
         path: file to write.
         result: {"names", "labels", "scores"} of the evaluated list.
         class_names: names by label.
+        find_file: returns the path of a sample by its place in the list.
     """
     predictions = result["scores"].argmax(axis=1)
-    rows = [
-        [name, class_names[label], class_names[predicted], f"{scores[predicted]:.4f}", f"{scores[label]:.4f}"]
-        for name, label, predicted, scores in zip(
-            result["names"], result["labels"], predictions, result["scores"], strict=True
-        )
-        if label != predicted
-    ]
+    rows = []
+    for index in np.flatnonzero(predictions != result["labels"]):
+        label, predicted, scores = result["labels"][index], predictions[index], result["scores"][index]
+        figures = [f"{scores[predicted]:.4f}", f"{scores[label]:.4f}"]
+        rows.append([result["names"][index], class_names[label], class_names[predicted], *figures, find_file(index)])
     rows.sort(key=lambda row: -float(row[3]))
-    _write_csv(path, [["video", "class", "predicted", "score_of_predicted", "score_of_class"], *rows])
+    _write_csv(path, [["video", "class", "predicted", "score_of_predicted", "score_of_class", "path"], *rows])
 
 
 def write_scores(path: str, result: dict, class_names: list, protocol: dict) -> None:

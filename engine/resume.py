@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from config import differences, name_samples
 from engine import agreement, checkpoint, distributed
-from engine.run_folder import Progress
+from engine.run_folder import Progress, find_stop_reason
 from engine.run_settings import RunSettings, resolve_rule
 
 # Keys of RUN that do not change what a run computes, and, last, those of which other lines are logged.
 KEYS_WITHOUT_EFFECT = (
-    "save_dir", "log_file", "log_interval", "histogram_interval", "save_interval", "max_keep", "save_scores", "resume",
-    "pretrain", "ignore_weights", "allow_missing", "max_faults",
+    "save_dir", "log_file", "log_interval", "histogram_interval", "save_interval", "max_keep", "slim", "save_scores",
+    "resume", "pretrain", "ignore_weights", "allow_missing", "max_faults",
     "metric", "rule", "epochs",
 )  # fmt: skip
 SCHEDULE_KEYS = ("schedule", "schedule_by", "milestones", "restart_epochs", "restart_factor", "warmup_epochs")
@@ -124,15 +124,18 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
         The progress, and the checkpoint.
 
     Raises:
-        ValueError: the file holds weights only, or RUN.resume is `auto` and they were trained on other samples.
+        ValueError: the file holds weights only and the run is not over, or RUN.resume is `auto` and they were trained
+            on other samples.
     """
     state = checkpoint.load_checkpoint(path)
-    if "optimizer" not in state or "history" not in state:
+    is_slim = bool(state.get("slim"))
+    if "history" not in state or ("optimizer" not in state and not is_slim):
         raise ValueError(f"--resume {path}: it holds weights only; start from it with --pretrain {path}")
     state["config"] = resolve(state["config"], path)
     refuse_other_data(path, state, config, data)
     checkpoint.restore_model(model, state["model"])
-    checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
+    if not is_slim:
+        checkpoint.restore_optimizer(model, optimizer, state["optimizer"])
     schedule.plateau.update(state["plateau"])
     for key, old, new in differences(state["config"], config, KEYS_OF_A_RESUMED_RUN):
         logging.warning(f"--resume: {key} was {old!r} and is {new!r} now")
@@ -147,7 +150,13 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
         best, judged_from = None, state["epoch"] - awaits_validation
         schedule.plateau.update(best=None, bad_epochs=0)
     log_learning_rates(state, schedule)
-    return Progress(state["epoch"], state["step"], state["history"], best, awaits_validation, judged_from), state
+    progress = Progress(state["epoch"], state["step"], state["history"], best, awaits_validation, judged_from)
+    if is_slim and find_stop_reason(progress, RunSettings(**config["RUN"])) is None:
+        raise ValueError(
+            f"--resume {path}: --slim has left the weights alone, without the state of the optimizer, so that run goes "
+            f"no further; start a new one from them: --pretrain {path} and another --save_dir"
+        )
+    return progress, state
 
 
 def refuse_other_data(path: str, state: dict, config: dict, data: dict) -> None:

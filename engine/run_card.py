@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import paddle
 
+from common.messages import wrap
 from config import name_samples
-from engine import distributed, memory, optimizer
+from engine import distributed, memory, onednn, optimizer
 
 UNBALANCED_RATIO = 3  # samples of the largest class for one of the smallest, from which the card proposes a remedy
 AMP_KINDS = {"float16": "float16 with a loss scale", "bfloat16": "bfloat16"}
@@ -60,11 +61,11 @@ def describe_run(
         **_describe_switches(run, model),
         "memory": describe_memory(run, trained_bytes + file_bytes, cost, schedule.batch_size),
         "checkpoints": _describe_disk(run, file_bytes),
-        "device": f"{paddle.device.get_device()}, {platform.machine()}, seed {run['seed']}",
+        "device": f"{paddle.device.get_device()}, {platform.machine()}{_describe_backend(config)}, seed {run['seed']}",
         "versions": describe_versions(),
     }
     width = max(len(name) for name in rows)
-    return "\n".join(f"{name:>{width}}  {text}" for name, text in rows.items())
+    return "\n".join(wrap(f"{name:>{width}}  {text}", width + 2) for name, text in rows.items())
 
 
 def describe_balance(config: dict, train_loader) -> str:
@@ -244,6 +245,18 @@ def describe_memory(run: dict, weights_bytes: int, cost, batch_size: int) -> str
     if least_gib < total_gib:
         row += f"with -o RUN.recompute=true it is about {least_gib:.1f} GiB, or "
     return row + memory.advise_batch(num_samples, run["accumulate"])
+
+
+def _describe_backend(config: dict) -> str:
+    """Return what computes the updates on a CPU, and why it is not the faster of the two; of a GPU nothing."""
+    if paddle.device.get_device() != "cpu":
+        return ""
+    run = config["RUN"]
+    obstacle = "RUN.recompute asks for it" if run["recompute"] else onednn.find_obstacle(config["MODEL"]["name"])
+    if run["cpu_backend"] != "dynamic" and not obstacle:
+        return f", updates by oneDNN (RUN.cpu_backend={run['cpu_backend']})"
+    why = obstacle or "-o RUN.cpu_backend=auto takes oneDNN, which is several times as fast"
+    return f", updates by the dynamic graph ({why})"
 
 
 def _describe_disk(run: dict, file_bytes: int) -> str:

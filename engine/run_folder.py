@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import logging
 import os
 import pathlib
 import re
@@ -11,10 +10,13 @@ from collections.abc import Iterator
 from common import files, output_lock
 from common.file_lock import FileLock
 from engine import checkpoint, distributed, logger, report, run_card
+from engine.charts.tags import RUN_DIR, TRAIN_DIR
+from engine.console import progress_lines
 from engine.run_settings import RunSettings
 
 # Files of a run by what follows the name of the model; what test.py made of its checkpoints belongs to it.
 CHECKPOINT_NAMES, RESULT_NAMES = r"_(model|best|epoch_\d+)", r"(\.pdparams|_test(\.jsonl|_\w+\.(csv|pkl|png)))"
+MAX_LOSS_BY_HEART = 0.5  # the right class has a probability of exp(-0.5) = 61% in the mean
 OWN_FILES = rf"({CHECKPOINT_NAMES}{RESULT_NAMES}|_log\.jsonl|_val_\d+_scores\.pkl)"
 
 
@@ -130,7 +132,7 @@ class RunFolder:
             return
         pattern = re.compile(re.escape(self.model_name) + OWN_FILES)
         own = [path for path in pathlib.Path(self.save_dir).iterdir() if pattern.fullmatch(path.name)]
-        own.append(pathlib.Path(self.vdl_dir, logger.VDL_FILE))
+        own += [pathlib.Path(self.vdl_dir, folder, logger.VDL_FILE) for folder in (RUN_DIR, TRAIN_DIR)]
         if not distributed.is_launched():  # else the launcher has made them anew
             own += pathlib.Path(self.ranks_dir).glob("workerlog.*")
         for path in own:
@@ -158,14 +160,20 @@ class RunFolder:
         """
         if distributed.rank() > 0:
             return
+        for_use = checkpoint.make_slim(state) if settings is not None and settings.slim else state
         if is_best:
-            checkpoint.save_checkpoint(self.best, {**state, "role": "best"})
+            checkpoint.save_checkpoint(self.best, {**for_use, "role": "best"})
         if settings is not None and settings.save_interval and state["epoch"] % settings.save_interval == 0:
-            checkpoint.save_checkpoint(self.epoch_checkpoint(state["epoch"]), {**state, "role": "kept"})
+            checkpoint.save_checkpoint(self.epoch_checkpoint(state["epoch"]), {**for_use, "role": "kept"})
             checkpoint.prune_checkpoints(self.save_dir, f"{self.model_name}_epoch_*", settings.max_keep)
         # At the end, since a run is resumed from it.
         role = checkpoint.TRAINED if settings is None else "last"
         checkpoint.save_checkpoint(self.last, {**state, "role": role})
+
+    def make_last_slim(self) -> None:
+        """Leave of the last checkpoint what it is used with, when the run is over; of several processes rank 0 does."""
+        if distributed.rank() == 0:
+            checkpoint.save_checkpoint(self.last, checkpoint.make_slim(checkpoint.load_checkpoint(self.last)))
 
     def save_scores(self, epochs_done: int, result: dict, class_names: list, protocol: dict) -> None:
         """Write the scores of a validation; of several processes only rank 0 writes."""
@@ -216,12 +224,15 @@ def record_training(row: dict, progress: Progress, awaits_validation: bool) -> N
     progress.awaits_validation = awaits_validation
 
 
-def record_validation(figures: dict, progress: Progress, schedule, settings: RunSettings, filelist: str) -> bool:
+def record_validation(
+    figures: dict, progress: Progress, schedule, settings: RunSettings, filelist: str, num_classes: int
+) -> bool:
     """Add the validation of the last epoch, log the epoch's line, and return whether it is the best one so far.
 
     Args:
         figures: `val/..` numbers; {} for an epoch that is not validated.
         filelist: what was validated on, see `config.name_samples`.
+        num_classes: of the network.
     """
     progress.awaits_validation = False
     row, key = progress.history[-1], f"val/{settings.metric}"
@@ -231,20 +242,26 @@ def record_validation(figures: dict, progress: Progress, schedule, settings: Run
         progress.best = {"metric": settings.metric, "value": row[key], "epoch": row["epoch"], "filelist": filelist}
     if key in row:
         schedule.observe(row[key], settings.is_better)
-    shown = [name for name in row if name.startswith(("train/", "val/"))]
-    # Of the heads only top1: all figures are in the jsonl file.
-    shown = [name for name in shown if not name.startswith("val/acc/") or name.endswith("_top1")]
-    listed = ", ".join(f"{name} {row[name]:.4f}" for name in shown)
-    best = f"; best {settings.metric} so far" if is_best else ""
-    duration = logger.format_duration(row["time/epoch_s"])
-    logging.info(f"END epoch {row['epoch']}: {listed}, {row['time/clips_per_s']:.1f} clips/s, {duration}{best}")
+    listed = ", ".join(f"{name} {row[name]:.4g}" for name in row if name.startswith(("train/", "val/")))
+    best = settings.metric if is_best else None
+    duration, clips_per_s = logger.format_duration(row["time/epoch_s"]), f"{row['time/clips_per_s']:.1f} clips/s"
+    note = f"; best {best} so far" if best else ""
+    logger.log_to_file(f"END epoch {row['epoch']}: {listed}, {clips_per_s}, {duration}{note}")
+    logger.log_to_screen(progress_lines.describe_epoch(row, num_classes, f"{clips_per_s}, {duration}", best))
     return is_best
+
+
+def is_known_by_heart(row: dict) -> bool:
+    """Return whether all samples of a validation are right, and not by a lucky guess: their loss is small, too."""
+    return row.get("val/top1") == 1 and row["val/loss"] < MAX_LOSS_BY_HEART
 
 
 def find_stop_reason(progress: Progress, settings: RunSettings) -> str | None:
     """Return why a run that is so far trains no further, or None."""
     if progress.awaits_validation:
         return None
+    if settings.overfit and progress.history and is_known_by_heart(progress.history[-1]):
+        return f"{progress.epoch} epochs are done: the samples of --overfit are known by heart"
     if progress.epoch >= settings.epochs:
         return f"{progress.epoch} epochs are done; a larger --epoch would go on"
     return settings.find_stop(progress.history[progress.judged_from :])

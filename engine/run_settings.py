@@ -66,6 +66,8 @@ class RunSettings:
         average_clips: `prob` or `score`, how a sample's views are averaged.
         save_interval: keep every so-manieth epoch; 0 keeps only the last and the best.
         max_keep: at most so many of those are kept, the newest.
+        slim: keep weights (the averaged ones of RUN.ema_decay) without the state of the optimizer in the best epoch and
+            those of `save_interval`, and at the end of the run in the last one, which cannot be trained further then.
         resume: `auto` goes on from the last checkpoint in `save_dir` if there is one; or a checkpoint's path.
         pretrain: weights to start from.
         ignore_weights: name patterns (`fc.*`) of `pretrain` that are left out.
@@ -109,11 +111,12 @@ class RunSettings:
     average_clips: str = "prob"
     save_interval: Whole = 0
     max_keep: Count = 3
+    slim: bool = False
     resume: str | None = None
     pretrain: str | None = None
     ignore_weights: list | None = None
     allow_missing: list | None = None
-    histogram_interval: Whole = 5
+    histogram_interval: Whole = 0
     max_faults: Whole = 100
     save_scores: bool = False
 

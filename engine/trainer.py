@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 import numpy as np
 import paddle
 
 from engine import distributed, logger
+from engine.console import progress_lines
 from engine.logger import progress_bar
 from engine.memory import advise_batch, explain_out_of_memory, peak_memory_gib
 from engine.run_folder import Progress
@@ -80,15 +82,18 @@ class EpochMeter:
         return {f"train/{name}": total / self.num_samples for name, total in self.sums.items()}
 
 
-def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.RunLog, settings) -> dict:
+def train_one_epoch(
+    step, loader, schedule, progress: Progress, run_log: logger.RunLog, settings, handle_update: Callable | None = None
+) -> dict:
     """Train for one epoch.
 
     Args:
-        step: makes one update of each batch; see `engine.train_step.TrainStep`.
+        step: see `engine.train_step.TrainStep`.
         loader: yields batches with `inputs`, `labels`, `names`, `faults` and `total`.
         schedule: gives the learning rate by (epoch, step in the epoch).
         progress: `step` is counted up; the caller counts `epoch`.
         settings: `log_interval`, `max_faults` and `epochs` are read.
+        handle_update: called after each update, see `engine.console.first_updates`.
 
     Returns:
         Means of the epoch, the learning rate, time shares, clips/s, memory.
@@ -112,8 +117,6 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
             meter.add(f"epoch {epoch} step {index}, learning rate {learning_rate:g}", names, total, values)
             progress.step += 1
             own_faults.extend(batch["faults"])
-            if progress.step == 1 and "rgb" in batch["inputs"]:
-                run_log.image(1, "train/clips", logger.clip_rows(np.asarray(batch["inputs"]["rgb"])))
             is_due = (index + 1) % settings.log_interval == 0 or index + 1 == num_steps
             if is_due or distributed.num_ranks() == 1:  # to hear of the faults of others is to wait for them
                 faults = _gather_faults(own_faults, settings.max_faults, loader.advice)
@@ -123,19 +126,20 @@ def train_one_epoch(step, loader, schedule, progress: Progress, run_log: logger.
             if is_due:
                 precision = step.precision.describe()
                 _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, settings, precision)
+            if handle_update is not None:
+                handle_update(progress, batch, index, num_steps, sum(clock.spent_s.values()), is_due)
             clock.lap("statistics")
     distributed.average_norm_statistics(step.model)
     check_finite(step.model, epoch)
     if faults:
         logging.warning(_describe_faults(faults, "replaced by other samples", loader.advice))
-    shares = {f"time/{part}": share for part, share in clock.shares().items()}
-    clips_per_s = meter.num_samples / sum(clock.spent_s.values())
+    spent_s = sum(clock.spent_s.values())
     return {
         **meter.means(),
         "train/lr": learning_rate,
-        **shares,
-        "time/clips_per_s": clips_per_s,
-        "time/epoch_s": sum(clock.spent_s.values()),
+        **{f"time/{part}": share for part, share in clock.shares().items()},
+        "time/clips_per_s": meter.num_samples / spent_s,
+        "time/epoch_s": spent_s,
         "memory_gib": peak_memory_gib(),
     }
 
@@ -145,12 +149,15 @@ def _log_step(index, num_steps, meter, clock, learning_rate, progress, run_log, 
     left = num_steps * (settings.epochs - progress.epoch) - index - 1
     shares = " ".join(f"{part} {100 * share:.0f}%" for part, share in clock.shares().items())
     eta = logger.format_duration(left * spent_s / (index + 1))
-    clips_per_s = meter.num_samples / spent_s
-    logging.info(
+    clips_per_s, memory = meter.num_samples / spent_s, f"{peak_memory_gib():.2f} GiB{precision}"
+    logger.log_to_file(
         f"Loss at epoch {progress.epoch} step {index}: [{meter.last_loss:.7g}], acc: [{meter.last_top1:.7g}], "
-        f"lr: {learning_rate:.6g}, {clips_per_s:.1f} clips/s, {shares}, eta {eta}, {peak_memory_gib():.2f} GiB"
-        f"{precision}"
+        f"lr: {learning_rate:.6g}, {clips_per_s:.1f} clips/s, {shares}, eta {eta}, {memory}"
     )
+    where = f"epoch {progress.epoch}, {index + 1}/{num_steps}"
+    speed = f"{clips_per_s:.1f} clips/s, {eta} left, {memory}"
+    line = progress_lines.describe_update(where, meter.last_loss, meter.last_top1, learning_rate, speed)
+    logger.log_to_screen(line)
     # Tags of their own: the epoch's means stand under train/loss, train/top1 and train/lr on an axis of epochs.
     values = {"train/step_loss": meter.last_loss, "train/step_top1": meter.last_top1, "train/step_lr": learning_rate}
     run_log.scalars(progress.step, values)

@@ -152,6 +152,11 @@ class Clips(FaultTolerantDataset):
         label = self._labels.get(name.casefold())
         return open_video(entry).label if label is None and read else label
 
+    def find_file(self, index: int) -> str:
+        """Return the path of a sample's video or folder of frames; where its record holds the frames, of the record."""
+        entry = self.entries[index]
+        return open_video(entry).frames.path or entry.path
+
     @property
     def input_shape(self) -> dict[str, list[int]]:
         """Shape of one view for the model: `rgb` [3, T, H, W]."""

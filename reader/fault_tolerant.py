@@ -77,6 +77,14 @@ class FaultTolerantDataset(paddle.io.Dataset):
         """Return what tells each sample from others: its name and label, on every machine the same."""
         return [(entry.name, entry.label) for entry in self.entries]
 
+    def find_file(self, index: int) -> str:
+        """Return the path of what a sample is read from, such as can be looked at: a video, frames, or else its file.
+
+        Args:
+            index: of the sample in list order.
+        """
+        return self.filelist
+
     def checksum(self) -> int:
         """Return a checksum of what a few of the samples hold, whatever their order; 0 where only a list is read."""
         return 0

@@ -150,6 +150,16 @@ class Loader:
         dataset.subset([0])
         return Loader(dataset, 1, num_workers=0, rank=self.sampler.rank, num_ranks=self.sampler.num_ranks)
 
+    def read_samples(self, indices: list[int]) -> "Loader":
+        """Return a loader of these samples, one a batch, read in this process alone and without workers."""
+        dataset = copy.copy(self.dataset)
+        dataset.subset(indices)
+        return Loader(dataset, 1, num_workers=0)
+
+    def find_file(self, index: int) -> str:
+        """Return what a sample is read from, see `FaultTolerantDataset.find_file`."""
+        return self.dataset.find_file(index)
+
     def __iter__(self) -> Iterator[dict]:
         """Yield the batches of the epoch.
 

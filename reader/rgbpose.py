@@ -97,6 +97,10 @@ class RGBPose(Heatmaps):
         rgb = {"rgb": [3, self.rgb_clip_len, self.crop_size, self.crop_size]}
         return rgb if self.rgb_only else {**rgb, **super().input_shape}
 
+    def find_file(self, index: int) -> str:
+        """Return the path of a sample's video or folder of frames."""
+        return self.paths[self.entries[index].name]
+
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
         return super().sample_bytes() + self.num_views * self.rgb_clip_len * self.crop_size**2 * 3

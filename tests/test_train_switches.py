@@ -69,7 +69,7 @@ def test_a_switch_reaches_the_weights_shows_and_survives_a_resume(run, name, cap
     words, row = SWITCHES[name]
     words = ["OPTIMIZER.schedule=constant", *words]  # multistep's own milestones move with --epoch
     whole = run(*QUIET, "--epoch", "3", *words)
-    assert row in capsys.readouterr().out
+    assert " ".join(row.split()) in " ".join(capsys.readouterr().out.split())
     assert find_moved(whole, run(*QUIET, "--epoch", "3", words[0], save_dir="plain"))
     run(*QUIET, "--epoch", "1", *words, save_dir="parts")
     resumed = run(*QUIET, "--epoch", "3", *words, "--resume", save_dir="parts")

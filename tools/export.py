@@ -2,6 +2,7 @@
 
     python tools/export.py --weights checkpoints_models/resnet_model --out output/exported
     python predict.py --exported output/exported --input video.avi
+    python tools/export.py --weights checkpoints_models/resnet_model --slim --out output/resnet_slim
 
 The folder has the static network, its weights and a description (see inference/exported_model.py). The batch size is
 free; the shape of a clip is that of the config, since another one would be another protocol, with another accuracy.
@@ -34,6 +35,7 @@ import predict
 import recipe
 from common import files
 from common.output_lock import only_maker
+from engine import checkpoint
 from inference import exported_model
 
 # Largest difference relative to the largest logit; half of it for oneDNN, since other clips may differ more than noise.
@@ -54,14 +56,21 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     weights.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
     parser.add_argument("--out", default="output/exported", help="folder to write; replaces an earlier export")
     parser.add_argument("--onnx", action="store_true", help="write inference.onnx too; needs paddle2onnx, onnxruntime")
+    slim_help = "write a checkpoint for test.py and predict.py alone instead: weights without the training's state"
+    parser.add_argument("--slim", action="store_true", help=slim_help)
     args = parser.parse_args(argv)
     args.weights = args.checkpoint or args.weights
+    if args.slim and args.onnx:
+        parser.error("--slim writes a checkpoint, --onnx an exported network; leave out one")
     return args
 
 
 def main(argv: list | None = None) -> None:
     """Export the checkpoint that the command line names, and print how much the export differs from it."""
     args = parse_arguments(argv)
+    if args.slim:
+        write_slim(args.weights, args.out)
+        return
     onnx = import_onnx() if args.onnx else None
     recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round by more than the tolerance
     network, state = predict.open_weights(args.weights, lambda model, _: model)
@@ -88,6 +97,24 @@ def main(argv: list | None = None) -> None:
             f"--onnx: {state['config']['MODEL']['name']} was not converted: {fault}; the Paddle export in '{args.out}' "
             "is whole, use that, or try another version of paddle2onnx"
         )
+
+
+def write_slim(weights: str, out: str) -> None:
+    """Write the checkpoint `out`, which has of `weights` what test.py and predict.py need.
+
+    Raises:
+        ValueError: `out` is `weights`, which would lose what a run goes on from, or the file has no config.
+    """
+    paths = [name.removesuffix(checkpoint.SUFFIX) + checkpoint.SUFFIX for name in (weights, out)]
+    if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
+        raise ValueError(f"--out {out} is the checkpoint itself, which its run goes on from; choose another name")
+    state = checkpoint.load_checkpoint(weights)
+    if "config" not in state:
+        raise ValueError(f"'{weights}' holds weights only, so there is nothing to leave out")
+    checkpoint.save_checkpoint(paths[1], checkpoint.make_slim(state))
+    sizes = [os.path.getsize(path) / 2**20 for path in paths]
+    print(f"{paths[1]}: {sizes[1]:.1f} MiB of the {sizes[0]:.1f} of {paths[0]}; no run can go on from it")
+    print(f"next: python test.py --weights {out}")
 
 
 def import_onnx() -> tuple:

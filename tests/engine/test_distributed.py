@@ -178,7 +178,7 @@ def test_two_machines_that_differ_score_nothing(place, other_machine):
 
 def test_two_processes_write_the_scores_of_one(place, printed_by_two):
     """12 videos by 5: three batches, dealt out to two processes; none is counted twice."""
-    assert printed_by_two.count("12 clips scored") == 1
+    assert printed_by_two.count("12 videos scored") == 1
     written = [place / folder / "plain_model_test_scores.pkl" for folder in ("by_one", "by_two")]
     assert written[0].read_bytes() == written[1].read_bytes()
     assert len(files.load_pickle(written[1])["scores"]) == 12

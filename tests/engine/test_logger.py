@@ -69,7 +69,7 @@ def test_after_a_kill_lines_and_curves_have_each_point_once(tmp_path):
     records = list(curves._read_records(vdl / logger.VDL_FILE))
     with open(vdl / logger.VDL_FILE, "wb") as file:
         for record, _, tag, step in records:
-            if (tag, step) != ("train/step_loss", 2):
+            if (tag, step) != ("update/loss", 2):
                 file.write(struct.pack("<Q", len(record)) + record)
         file.write(struct.pack("<Q", 99) + b"killed in the middle of a record")
     with open(jsonl, "a") as file:
@@ -78,8 +78,8 @@ def test_after_a_kill_lines_and_curves_have_each_point_once(tmp_path):
     second.means(4, {"epoch": 1, "val/top1": 0.1})
     write_epochs(second, [2], 5)
     second.close()
-    assert read_scalars(vdl, "train/step_loss") == [(1, 1), (3, 3), (4, 4), (2, 2), (5, 5), (6, 6)]
-    assert [step for step, _ in read_scalars(vdl, "val/top1")] == [0, 1, 2]
+    assert read_scalars(vdl, "update/loss") == [(1, 1), (3, 3), (4, 4), (2, 2), (5, 5), (6, 6)]
+    assert [step for step, _ in read_scalars(vdl, "accuracy/top1")] == [0, 1, 2]
     assert read_scalars(vdl, "test/top1") == [(2, 0.5)]
     reader = visualdl.LogReader(file_path=str(vdl / logger.VDL_FILE))
     assert [one.id for one in reader.get_data("histogram", "weights/fc")] == [0, 2]
@@ -120,10 +120,11 @@ def test_a_new_run_starts_new_logs_and_a_test_adds_to_them(tmp_path):
     added.scalars(5, {"test/top1": 0.5})
     added.image(5, "test/confusion", np.zeros((4, 4, 3), np.uint8))
     added.histograms(5, {"weights/fc": np.arange(4.0)})
-    added.hyper_parameters({"depth": 18, "shortcut": "B", "mean": [0.4], "no_max_pool": False}, ["train/loss"])
+    added.hyper_parameters({"depth": 18, "shortcut": "B", "mean": [0.4], "no_max_pool": False}, ["loss/loss"])
+    added.text(5, "test/classes", "1 of 2  Wave")
     added.close()
     assert added.is_vdl_alive
-    assert read_scalars(tmp_path / "vdl", "train/loss") == [(1, 1.0)]
+    assert read_scalars(tmp_path / "vdl" / "train", "loss/loss") == [(1, 1.0)]
     assert read_scalars(tmp_path / "vdl", "test/top1") == [(5, 0.5)]
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
 
@@ -171,15 +172,9 @@ def test_a_jsonl_file_that_cannot_be_written_is_said_once_and_stops_nothing(tmp_
         run.scalars(step, {"train/loss": step})
     run.close()
     assert caplog.text.count("a.jsonl' cannot be written") == 1
-    assert read_scalars(tmp_path / "vdl", "train/loss") == [(1, 1.0), (2, 2.0)]
-
-
-def test_clips_are_laid_out_in_rows():
-    clips = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((1, 1, 4, 5, 3), np.uint8)
-    picture = logger.clip_rows(clips)
-    assert picture.shape == (8, 15, 3) and picture[0, ::5, 0].tolist() == [0, 1, 2]
-    assert picture[4, ::5, 0].tolist() == [3, 4, 5]
+    assert read_scalars(tmp_path / "vdl" / "train", "loss/loss") == [(1, 1.0), (2, 2.0)]
 
 
 def test_durations():
-    assert logger.format_duration(3725.9) == "1:02:05"
+    assert logger.format_duration(3725.9) == "1:02:06"  # as all times: rounded
+    assert logger.format_duration(59.6) == "0:01:00"

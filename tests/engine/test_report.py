@@ -26,10 +26,18 @@ def test_per_class_rows_say_what_a_class_is_taken_for(tmp_path):
 
 def test_the_surest_mistake_comes_first(tmp_path):
     path = str(tmp_path / "w.csv")
-    report.write_wrong_samples(path, RESULT, ["x", "y"])
+    report.write_wrong_samples(path, RESULT, ["x", "y"], lambda index: f"videos/{index}.avi")
     with open(path, encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
-    assert rows[1:] == [["c", "y", "x", "0.8000", "0.2000"], ["b", "y", "x", "0.6000", "0.4000"]]
+    assert rows[1:] == [
+        ["c", "y", "x", "0.8000", "0.2000", "videos/2.avi"],
+        ["b", "y", "x", "0.6000", "0.4000", "videos/1.avi"],
+    ]
+
+
+def test_the_classes_are_listed_from_the_worst():
+    text = report.format_per_class(np.array([[2, 1, 0], [0, 4, 0], [0, 0, 0]]), ["Wave", "Kick", "none"])
+    assert text == "2 of 3 Wave; 4 of 4 Kick"
 
 
 @pytest.mark.parametrize("size", [10, 40])

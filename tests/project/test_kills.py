@@ -22,6 +22,7 @@ from small_dataset import make_tree, write_config
 from common import curves
 from common.lifetime import has_ended
 from engine import checkpoint, logger
+from engine.charts import tags
 
 SEED = int(os.environ.get("KILLS_SEED", 0))
 CASES = {
@@ -156,12 +157,14 @@ def read_records(folder):
 
 def check_curves(folder, rows):
     """Each number of the records stands once in the curves, and nothing else."""
-    path = folder / "vdl" / logger.VDL_FILE
-    drawn = collections.Counter(point[1:] for point in curves._read_records(path) if point[1] == "value")
-    expected = collections.Counter()
+    drawn, expected = collections.Counter(), collections.Counter()
+    for place in (tags.RUN_DIR, tags.TRAIN_DIR):
+        points = curves._read_records(folder / "vdl" / place / logger.VDL_FILE)
+        drawn.update((place, *point[2:]) for point in points if point[1] == "value")
     for row in rows:
         for tag in row.keys() - {"step", "epoch"}:
-            expected["value", tag, row["step" if tag.startswith(logger.STEP_TAGS) else "epoch"]] += 1
+            if chart := tags.find_chart(tag):
+                expected[(*chart, row["step" if tag.startswith(tags.STEP_TAGS) else "epoch"])] += 1
     assert drawn == expected
 
 

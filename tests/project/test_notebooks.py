@@ -289,7 +289,7 @@ def test_key_points_of_ones_own_are_trained_by_what_their_pkl_says(tree, samples
     notebook, text = execute(tree, tree, last='run("python", "train_streams.py"', name="skeleton")
     assert "布局 layout coco17，2 维 coordinates" in text and "make_samples" not in text
     assert "normalization:pyskl_2d_auto" in text and "layout:coco17" in text
-    assert "11 clips scored (data/skeletons.pkl split test2)" in text
+    assert "11 recordings scored (data/skeletons.pkl split test2)" in text
     assert (tree / "output" / "skeletons" / "bone" / "ctrgcn_model_test_scores.pkl").is_file()
     assert len(shown(notebook, "image/png", "invert_yaxis")) == 1
 

@@ -31,7 +31,7 @@ def test_the_scripts_run_without_arguments_on_the_default_places(run_script, sam
     entries, class_names = records.read_list(tmp_path / "data" / "test.list")
     assert len(class_names) >= 8 and len(entries) == len(class_names)
     assert records.read_official_size(tmp_path / "data" / "test.list") == len(entries)
-    assert f"{len(entries)} clips scored (data/test.list)" in printed[-1] and "验证集准确率为:" in printed[-1]
+    assert f"{len(entries)} videos scored (data/test.list)" in printed[-1] and "验证集准确率为:" in printed[-1]
     state = checkpoint.load_checkpoint(tmp_path / "checkpoints_models" / "resnet_model")
     assert state["class_names"] == class_names and state["epoch"] == 1
     assert (tmp_path / "logger.log").exists()
@@ -68,4 +68,4 @@ def test_the_commands_of_2020_run_with_its_unmodified_text(run_script, tmp_path)
     assert "keys with no meaning any more were left out: MODEL.format, TRAIN.buf_size" in printed[3]
     assert "lyj/train.list names 3 classes, the model has 101 outputs; the rest stay unused" in printed[3]
     assert "x 0.1 at epochs 0.6, 0.85" in printed[3]  # learning_rate_decay without boundaries
-    assert "3 clips scored (lyj/test.list)" in printed[4] and "验证集准确率为:" in printed[4]
+    assert "3 videos scored (lyj/test.list)" in printed[4] and "验证集准确率为:" in printed[4]

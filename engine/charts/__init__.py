@@ -1,0 +1,1 @@
+"""What VisualDL shows of a run: which chart has which number, and by what runs are compared."""
