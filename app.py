@@ -49,6 +49,7 @@ def main(argv: list | None = None) -> None:
         blocks = page.build_page(gradio, networks, answerer, args, text)
         page.launch(gradio, blocks, args, text)
         logging.info(f"open in a browser: {blocks.share_url or blocks.local_url} (Ctrl-C ends)")
+        logging.getLogger().setLevel(logging.WARNING)  # not the temporary files that predict.py's functions write
         try:
             thread.serve()
         finally:

@@ -4,6 +4,7 @@ Nothing is asked of the network: no telemetry, no fonts or scripts of other serv
 """
 
 import argparse
+import functools
 import importlib
 import os
 from types import ModuleType
@@ -16,6 +17,7 @@ CLEAN_EVERY_S, MAX_AGE_S = 600, 3600  # of files in Gradio's cache
 MAX_WAITING = 20  # uploads in the queue
 LOCALES = ("en", "zh", "zh-CN", "zh-TW", "zh-HK")
 FONTS = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])  # of the system: none is fetched
+AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}  # of an event
 CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}, "audio": False}
 OWN_SERVER_ONLY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' data: blob:; object-src 'none'"
@@ -105,9 +107,18 @@ def _add_examples(gr: ModuleType, networks: dict, inputs: list, folder: str, tex
         with gr.Column(visible=not number) as row:
             if found:
                 samples = [[video, None, keypoints] for video, keypoints in found]
-                gr.Examples(samples, inputs, label=text("page_examples"), example_labels=names, examples_per_page=99)
+                shown = gr.Examples(
+                    samples, inputs, label=text("page_examples"), example_labels=names, examples_per_page=len(names)
+                )
+                unused = [part for part, value in zip(inputs, samples[0], strict=True) if value is None]
+                shown.dataset.click(functools.partial(_clear, len(unused)), None, unused, **AT_ONCE)
         rows.append(row)
     return rows
+
+
+def _clear(count: int) -> list | None:
+    """Return the values that empty so many parts; Gradio takes that of a single one without a list."""
+    return [None] * count if count > 1 else None
 
 
 def _add_outputs(gr: ModuleType, text) -> list:
@@ -139,18 +150,17 @@ def _show(gr: ModuleType, answer) -> list:
 
 
 def _connect_inputs(gr: ModuleType, networks: dict, inputs: list, examples: list) -> None:
-    """Let the inputs follow the choice of a network, and a new video replace the other one."""
+    """Let the inputs follow the choice of a network, and a new video replace the other one and its key points."""
     choice, videos, upload, recording, keypoints = inputs
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
     def change_network(title: str) -> list:
         network = networks[title]
-        shown = [gr.update(visible=network.reads_videos), gr.update(visible=network.reads_keypoints)]
+        shown = [gr.update(visible=network.reads_videos), gr.update(visible=network.reads_keypoints, value=None)]
         return [*shown, *(gr.update(visible=title == each) for each in networks)]
 
-    choice.change(change_network, choice, [videos, keypoints, *examples], **at_once)
-    upload.upload(lambda: None, None, recording, **at_once)
-    recording.stop_recording(lambda: None, None, upload, **at_once)
+    choice.change(change_network, choice, [videos, keypoints, *examples], **AT_ONCE)
+    upload.upload(functools.partial(_clear, 2), None, [recording, keypoints], **AT_ONCE)
+    recording.stop_recording(functools.partial(_clear, 2), None, [upload, keypoints], **AT_ONCE)
 
 
 def _connect_answers(gr: ModuleType, page, networks: dict, answerer: Answerer, args, parts: tuple) -> None:
@@ -169,7 +179,7 @@ def _connect_answers(gr: ModuleType, page, networks: dict, answerer: Answerer, a
     def run(title: str, upload: str | None, recording: str | None, keypoints: str | None, request: gr.Request) -> list:
         return _show(gr, answerer.answer(networks[title], upload or recording, keypoints, find_language(request)))
 
-    page.load(describe_limits, None, notes, queue=False, show_progress="hidden", api_visibility="private")
+    page.load(describe_limits, None, notes, **AT_ONCE)
     clicked = button.click(run, [choice, upload, recording, keypoints], outputs, **one_at_a_time)
     clicked.then(answerer.clear, show_progress="hidden", **one_at_a_time)
 

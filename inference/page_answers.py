@@ -118,9 +118,12 @@ class Answerer:
             self._check_uploads(network, video, keypoints)
             answer = self._predict(network, video, keypoints, work, language)
         except Refusal as error:
-            return self._refuse(translate(error.key, language, **error.values), title, language)
+            logging.error(f"{title or 'nothing given'}: refused: {error}")
+            return _refuse(translate(error.key, language, **error.values), title, language)
         except (ValueError, OSError, MemoryError, FloatingPointError, subprocess.TimeoutExpired) as error:
-            return self._refuse(_hide_folders(str(error), [*uploads, os.path.join(work, "x")]), title, language)
+            reason = _hide_folders(str(error), [*uploads, os.path.join(work, "x")])
+            logging.error(f"{title}: FAILED: {reason}")
+            return _refuse(reason, title, language)
         if self.keep:
             self._keep([*uploads, answer.video, answer.sheet, *answer.files])
         return answer
@@ -129,10 +132,6 @@ class Answerer:
         """Remove the files of the answers, once the page has its own copies."""
         for name in os.listdir(self.folder):
             shutil.rmtree(os.path.join(self.folder, name))
-
-    def _refuse(self, reason: str, title: str, language: str) -> Answer:
-        logging.error(f"{title or 'nothing given'}: FAILED: {reason}")
-        return Answer(translate("refused", language, name=title, reason=reason) if title else reason)
 
     def _check_uploads(self, network: PageNetwork, video: str | None, keypoints: str | None) -> None:
         if not video and not keypoints or network.reader_name == "rgbpose" and not video:
@@ -221,6 +220,10 @@ def _name_upload(paths: list) -> str:
     return os.path.basename(paths[0]) if paths else ""
 
 
+def _refuse(reason: str, title: str, language: str) -> Answer:
+    return Answer(translate("refused", language, name=title, reason=reason) if title else reason)
+
+
 def _hide_folders(text: str, paths: list) -> str:
     """Leave out the temporary folders of files, which say nothing to who uploaded them."""
     for path in paths:
@@ -291,7 +294,8 @@ def find_poses(video: str, python: str, folder: str) -> str:
         if os.path.exists(failed):
             with open(failed, encoding="utf-8", newline="") as file:
                 raise ValueError(f"find_poses: {list(csv.DictReader(file))[0]['reason']}")
-        raise ValueError(f"find_poses: {' '.join((ran.stderr or ran.stdout).split())[-300:]}")
+        lines = (ran.stderr or ran.stdout).strip().splitlines() or [f"exit status {ran.returncode}"]
+        raise ValueError(f"find_poses: {lines[-1]}")
     return os.path.join(out, os.path.splitext(os.path.basename(video))[0] + ".json")
 
 
