@@ -52,6 +52,8 @@ def main(argv: list | None = None) -> None:
         logging.getLogger().setLevel(logging.WARNING)  # not the temporary files that predict.py's functions write
         try:
             thread.serve()
+        except KeyboardInterrupt:
+            print("closed; what was uploaded is deleted")
         finally:
             blocks.close()
 
