@@ -22,11 +22,13 @@ run predict.py --weights $OUT/resnet_model --input "$VIDEO" --save_dir $OUT/pred
 import glob, json, os, shutil, sys
 out = sys.argv[1]
 visualdl = "visualdl" if shutil.which("visualdl") else os.path.relpath(os.path.join(sys.prefix, "bin", "visualdl"))
+python = os.path.relpath(sys.executable) if ".venv" in sys.executable else "python"
 summary = json.load(open(f"{out}/result.json", encoding="utf-8"))["summary"]
 print(f"""
 Done. On sample data, made by tools/make_samples.py:
   accuracy on held-out groups  {100 * summary['top1']:.1f}% of {summary['num_samples']} videos (chance {100 * summary['chance']:.1f}%)
   training curves              {out}/vdl; to see them: {visualdl} --logdir {out}/vdl
   labelled video               {glob.glob(f'{out}/predict/*.webm')[0]}
-  picture                      {glob.glob(f'{out}/predict/*.png')[0]}""")
+  picture                      {glob.glob(f'{out}/predict/*.png')[0]}
+  try it in a browser          {python} app.py --weights {out}/resnet_model (needs {python} -m pip install -r requirements-app.txt)""")
 PY

@@ -1,4 +1,4 @@
-"""The flags of train.py, test.py and predict.py, apart from them so that --help and a mistyped flag need no Paddle."""
+"""The flags of train.py, test.py, predict.py and app.py, for which --help and a mistyped flag need no Paddle."""
 
 import argparse
 import os
@@ -156,4 +156,29 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
     args.weights = args.checkpoint or args.weights
     if args.top_k < 1 or args.fps <= 0 or (args.window_s is not None and args.window_s <= 0):
         parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")
+    return args
+
+
+def parse_app(argv: list | None = None) -> argparse.Namespace:
+    """Parse the command line; see `python app.py --help`."""
+    parser = command_line.CommandLine("Open a page that says what is done in a video or by a skeleton, in a browser.")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("checkpoints", nargs="*", default=[], help="the same as --weights")
+    network.add_argument("--weights", nargs="+", default=["checkpoints_models/resnet_model"], help="several: a choice")
+    parser.add_argument("--examples", default="data/samples", help="folder of videos and .skeleton files to try")
+    parser.add_argument("--keep", help="folder that gets a copy of every upload and its answer; None: nothing is kept")
+    parser.add_argument("--max_mb", type=float, default=100, help="of an upload")
+    parser.add_argument("--max_seconds", type=float, default=120, help="of a video or skeleton recording")
+    parser.add_argument("--language", choices=("auto", "zh", "en"), default="auto", help="auto: that of the browser")
+    parser.add_argument(
+        "--use_gpu", nargs="?", const=True, type=command_line.parse_bool, help="None: where there is one"
+    )
+    parser.add_argument("--top_k", type=int, default=5, help="classes to show")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve; 0.0.0.0: also to other computers")
+    parser.add_argument("--port", type=int, help="None: the first free one from 7860")
+    parser.add_argument("--share", action="store_true", help="also by a public address, through Gradio's server")
+    args = parser.parse_args(argv)
+    args.weights = args.checkpoints or args.weights
+    if args.top_k < 1 or args.max_mb <= 0 or args.max_seconds <= 0:
+        parser.error("--top_k takes 1 or more; --max_mb and --max_seconds take more than 0")
     return args

@@ -43,6 +43,7 @@ PARSERS = {
     "train.py": flags.parse_train,
     "test.py": flags.parse_test,
     "predict.py": flags.parse_predict,
+    "app.py": flags.parse_app,
     "ensemble.py": ensemble.parse_arguments,
     "train_streams.py": parse_streams,
     "skeleton2pkl.py": skeleton2pkl.parse_flags,

@@ -22,6 +22,7 @@ FLOORS = [
 ]
 SCRIPTS = {
     "avi2jpg", "jpg2pkl", "data_list_gener", "skeleton2pkl", "train", "train_streams", "test", "ensemble", "predict",
+    "app",
 }  # fmt: skip
 FORBIDDEN = {"engine": {"models", "reader"}}  # though they are below: the engine takes any network and any loader
 WITHOUT_PADDLE = {
