@@ -4,12 +4,29 @@ By default a network takes one tensor, returns logits (N, num_classes), and is t
 several inputs, heads or losses, or with state that is updated without gradients, overrides what differs.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from paddle import nn
 
 from models.parts.blocks import find_blocks
 from models.parts.cost import Cost, measure_cost
+
+
+@dataclasses.dataclass
+class ExplainedLayer:
+    """A layer whose output shows where in an input the network looks.
+
+    Attributes:
+        layer: called once in `forward`.
+        axes: of its output: samples N, channels C, frames T, and rows H and columns W or joints V. Axes that are
+            one are written together, the outer one first, such as "NT C H W", or "NM C T V" with the persons M.
+        input_index: of the input of `forward` that T, H, W, M and V are those of.
+    """
+
+    layer: nn.Layer
+    axes: str = "N C T H W"
+    input_index: int = 0
 
 
 class ActionModel(nn.Layer):
@@ -83,6 +100,19 @@ class ActionModel(nn.Layer):
     def list_blocks(self) -> list:
         """Return the layers whose activations RUN.recompute computes again, none within another."""
         return find_blocks(self)
+
+    def list_explained_layers(self) -> list:
+        """Return an `ExplainedLayer` for each input: the last features before the pool over frames and places.
+
+        Those of several layers for one input, such as of two streams, are added.
+
+        Raises:
+            ValueError: the network does not say which they are.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not say which layer's output explains its answer; override "
+            "ActionModel.list_explained_layers"
+        )
 
     def measure_cost(self, input_shape: dict) -> Cost:
         """Return the multiply-adds and the memory of one input; see `models.parts.cost.measure_cost`."""

@@ -287,6 +287,10 @@ class Pathway(nn.Layer):
             num_frames //= 2
         return x, num_frames
 
+    def get_last_block(self) -> nn.Layer:
+        """Return the last block, whose output are frames (N*T', C', H', W')."""
+        return getattr(self, f"layer{self.config.num_stages}")[-1]
+
 
 def average_frames(x, num_frames: int):
     """Average frames (N*T, C, H, W) over time and space, to (N, C)."""

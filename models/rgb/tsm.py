@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
 from models.parts.resnet2d import PLANES, Bottleneck, FrameResNet, convert_mmaction2_weights, convert_tpn_weights
@@ -145,3 +145,7 @@ class TSM(ActionModel):
         x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
         logits = self.fc(self.dropout(x))
         return logits.reshape([-1, num_frames, logits.shape[1]]).mean(axis=1)  # (N*T, classes) -> (N, classes)
+
+    def list_explained_layers(self) -> list:
+        """Return the last block."""
+        return [ExplainedLayer(self.backbone.layer4[-1], "NT C H W")]
