@@ -19,9 +19,8 @@ class ExplainedLayer:
 
     Attributes:
         layer: called once in `forward`.
-        axes: of its output: samples N, channels C, frames T, and rows H and columns W or joints V. Axes that are
-            one are written together, the outer one first, such as "NT C H W", or "NM C T V" with the persons M.
-        input_index: of the input of `forward` that T, H, W, M and V are those of.
+        axes: of its output: "N C T H W", or "NT C H W" where the frames of all samples are one axis.
+        input_index: of the input of `forward` whose frames, rows and columns T, H and W are, if smaller.
     """
 
     layer: nn.Layer
@@ -102,9 +101,9 @@ class ActionModel(nn.Layer):
         return find_blocks(self)
 
     def list_explained_layers(self) -> list:
-        """Return an `ExplainedLayer` for each input: the last features before the pool over frames and places.
+        """Return an `ExplainedLayer` for each input with rows and columns: the last features before they are pooled.
 
-        Those of several layers for one input, such as of two streams, are added.
+        Networks of skeletons need none, see `inference/explain.py`.
 
         Raises:
             ValueError: the network does not say which they are.

@@ -19,7 +19,7 @@ from paddle import nn
 
 from common.ranges import Count, PartialShare
 from layouts import get_layout
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.operators import average_over_frames
@@ -274,10 +274,6 @@ class AGCN(ActionModel):
         check_skeletons(x, in_channels, num_joints, num_persons, type(self).__name__)
         features = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
         return self.fc(self.dropout(pool_persons(features, num_persons)))
-
-    def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.blocks, "NM C T V")]
 
     def fixed_tensors(self) -> dict:
         """Return the graph, as files have it: once, or in each block beside the learnt one."""

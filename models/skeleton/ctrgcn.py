@@ -15,7 +15,7 @@ from paddle import nn
 
 from common.ranges import Count, PartialShare
 from layouts import get_layout
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.operators import average_over_frames, sum_over_subsets
@@ -236,10 +236,6 @@ class CTRGCN(ActionModel):
         x = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N M, C, T, V)
         x = pool_persons(x, self.num_persons)
         return self.fc(self.dropout(x))
-
-    def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.blocks, "NM C T V")]
 
     def fixed_tensors(self) -> dict:
         """Return the graph, also as files have it that learn another in each block."""

@@ -18,7 +18,7 @@ from paddle import nn
 
 from common.ranges import Count, NonNegative, PartialShare, Seed, Whole
 from layouts import get_layout
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
 from models.parts.graphs import vector_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
@@ -310,10 +310,6 @@ class InfoGCN(ActionModel):
         noise = paddle.randn(latent.shape, dtype=latent.dtype)
         latent = add_noise(latent, self.fc_logvar(features), noise, self.noise_ratio)
         return {"logits": self.decoder(latent), "latent": latent}
-
-    def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.blocks, "NM C T V")]
 
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": ..}, in training {"logits": .., "latent": ..}."""

@@ -17,7 +17,7 @@ from paddle import nn
 
 from common.ranges import Count
 from layouts import get_layout
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
 from models.parts.graphs import NORMALIZATIONS, build_adjacency, disentangled_adjacency
 from models.parts.layers import uniform_by_fan_in
 from models.parts.products import Product
@@ -332,10 +332,6 @@ class MSG3D(ActionModel):
         check_skeletons(x, self.in_channels, self.num_joints, self.num_persons, "MSG3D")
         x = self.data_norm(x).transpose([0, 1, 3, 2])  # (N, C, T, V, M) -> (N M, C, V, T)
         return self.fc(pool_persons(self.blocks(x), self.num_persons))
-
-    def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.blocks, "NM C V T")]
 
     def list_blocks(self) -> list:
         """Return the units of the blocks, which are large."""

@@ -18,7 +18,7 @@ from paddle import nn
 
 from common.ranges import Count, PartialShare
 from layouts import get_layout
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
@@ -280,10 +280,6 @@ class PBGCN(ActionModel):
         x = self.data_norm(x) if self.use_data_bn else x.transpose([0, 4, 1, 2, 3]).flatten(0, 1)
         x = self.units(self.stem(x))  # (N, C, T, V, M) -> (N M, C, T, V)
         return self.fc(pool_persons(x, self.num_persons))
-
-    def list_explained_layers(self) -> list:
-        """Return the last unit."""
-        return [ExplainedLayer(self.units, "NM C T V")]
 
     def fixed_tensors(self) -> dict:
         """Return the graphs of all convolutions, and the one that they share."""

@@ -16,7 +16,7 @@ from paddle import nn
 
 from common.ranges import Count, PartialShare, Whole
 from layouts import get_layout
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
 from models.parts.graphs import build_adjacency
 from models.parts.operators import add_to_frames
 from models.parts.products import Product
@@ -281,10 +281,6 @@ class STGCN(ActionModel):
         features = self.blocks(self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
         logits = self.fc(pool_persons(features, num_persons))
         return logits if self.motion is None else logits + self.motion(subtract_neighbour_frames(x))
-
-    def list_explained_layers(self) -> list:
-        """Return the last block of each stream."""
-        return [ExplainedLayer(stream.blocks, "NM C T V") for stream in (self, self.motion) if stream is not None]
 
     def fixed_tensors(self) -> dict:
         """Return the graphs: of each block, and as files have them, of each stream and in place of learnt edges."""
