@@ -14,10 +14,10 @@ from inference.explain import Explanation, Heat
 COLORS = cv2.cvtColor(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 MAX_OPACITY = 0.6
 OUTLINE = (16, 18, 20)  # of joints
-MIN_SHOWN = 0.05  # importance of a joint that is drawn as any other
-MAX_GROWTH = 3.0  # of the radius of the most important joint, in radii of the others
+MIN_SHOWN = 0.1  # importance of a joint that is drawn like any other
+MAX_GROWTH = 4.0  # by how many radii the most important joint is larger than one without importance
+JOINT_COLORS = (0.5, 0.9)  # of the least and the most important joint, as heat: from green over yellow to red
 FRACTION_BITS = 4  # bits after the point of the coordinates that OpenCV gets
-FULL_FROM = 0.5  # heat from which on the colour is as opaque as it gets
 
 
 def choose_color(heat: float) -> tuple:
@@ -34,7 +34,7 @@ def draw_heat(picture: np.ndarray, heat: Heat, index: int, box: tuple | None = N
     """
     strength = resize_heat(heat.values[index], heat.box if box is None else box, *picture.shape[:2])
     colors = COLORS[np.round(255 * strength).astype(np.uint8), 0]
-    opacity = MAX_OPACITY * np.minimum(strength / FULL_FROM, 1)[..., None]
+    opacity = MAX_OPACITY * strength[..., None]
     return np.round(picture * (1 - opacity) + colors * opacity).astype(np.uint8)
 
 
@@ -76,6 +76,7 @@ def draw_joints(picture: np.ndarray, body: np.ndarray, importance: np.ndarray, t
             continue
         point = tuple(int(round(length * 2**FRACTION_BITS)) for length in body[joint])
         radius = thickness * (1 + MAX_GROWTH * float(importance[joint]))
-        for wider, color in ((1, OUTLINE), (0, choose_color(importance[joint]))):
+        color = choose_color(np.interp(importance[joint], (MIN_SHOWN, 1), JOINT_COLORS))
+        for wider, shade in ((1, OUTLINE), (0, color)):
             reach = round((radius + wider) * 2**FRACTION_BITS)
-            cv2.circle(picture, point, reach, color, -1, lineType=cv2.LINE_AA, shift=FRACTION_BITS)
+            cv2.circle(picture, point, reach, shade, -1, lineType=cv2.LINE_AA, shift=FRACTION_BITS)

@@ -17,6 +17,7 @@ PALETTES = (  # left, right, middle; used in turn for several persons
     ((86, 180, 233), (240, 140, 40), (240, 240, 240)),
     ((60, 200, 150), (220, 130, 190), (240, 228, 66)),
 )
+PALE = (150, 155, 162)  # of bodies whose joints have colours of their own
 OUTLINE = (16, 18, 20)
 MIN_SCORE = 0.2  # a joint below it is not drawn
 MAX_DISTANCE = 1e5  # pixels; a joint beyond it is not drawn
@@ -48,7 +49,8 @@ class StickFigures:
         thickness = max(2, min(picture.shape[:2]) // 160)
         for person, body in enumerate(self.points[:, index]):
             palette = PALETTES[person % len(PALETTES)]
-            _draw_body(picture, body, self.edges, [palette[side] for side in self.sides], thickness)
+            colors = [palette[side] if importance is None else PALE for side in self.sides]
+            _draw_body(picture, body, self.edges, colors, thickness)
             if importance is not None:
                 draw_heat.draw_joints(picture, body, importance[person], thickness)
         return picture

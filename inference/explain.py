@@ -17,6 +17,7 @@ from models.parts.action_model import ActionModel
 from reader.boxes import ViewPlace
 
 GRID_SIZE = 40  # rows and columns of a heat: more than any network's map has
+SMOOTHED_FRAMES = 5  # a joint's importance jumps from frame to frame, as its movement changes direction
 SKELETON = "skeleton"  # the input that has joints, not places
 
 
@@ -212,13 +213,17 @@ def place_joints(shares: list, places: list[ViewPlace], num_frames: int) -> np.n
     """Put what joints add to a logit in the frames of views (M, T, V) into the frames of their recording.
 
     Returns:
-        Importance from 0 to 1, (M, num_frames, V); what speaks against the class is 0.
+        Importance from 0 to 1, (M, num_frames, V), the mean over `SMOOTHED_FRAMES` neighbouring frames; what speaks
+        against the class is 0.
     """
     sums, counts = np.zeros((2, num_frames, *shares[0].swapaxes(0, 1).shape[1:]), np.float32)
     for view, place in zip(shares, places, strict=True):
         _add_frames(sums, counts, view.swapaxes(0, 1), np.ones(1, bool), place.frames)
     values = _fill_between(sums / np.maximum(counts, 1), counts.any(axis=(1, 2)))
-    return _scale_to_one(np.maximum(values, 0)).swapaxes(0, 1)
+    places = np.arange(num_frames)
+    is_near = np.abs(places[:, None] - places) <= SMOOTHED_FRAMES // 2
+    smooth = np.tensordot(is_near / is_near.sum(axis=1, keepdims=True), np.maximum(values, 0), axes=1)
+    return _scale_to_one(smooth).swapaxes(0, 1)
 
 
 def _add_frames(sums: np.ndarray, counts: np.ndarray, values: np.ndarray, is_inside: np.ndarray, frames) -> None:

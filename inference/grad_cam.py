@@ -4,7 +4,8 @@ Grad-CAM: "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based L
 M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra, ICCV 2017, arXiv:1610.02391, section 3. The weight of a channel
 is the mean, over all frames and places of a clip, of the gradient of the class's logit by that channel; a map is the
 ReLU of the weighted sum of the channels. The layers are those that the network names
-(`ActionModel.list_explained_layers`).
+(`ActionModel.list_explained_layers`): the last one, or where frames are so small that its map has fewer rows or columns
+than `MIN_MAP_SIZE`, the last one that has as many.
 
 A graph network's last features are of no use for that: after its blocks each joint knows of all others. There the
 gradient by each coordinate is multiplied by how far the joint is from its mean over the frames, so that a body that
@@ -12,10 +13,13 @@ holds still is what one compares with. (The coordinate itself would give most to
 origin.)
 """
 
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from models.parts.action_model import ActionModel, ExplainedLayer
+from models.parts.action_model import ActionModel
+
+MIN_MAP_SIZE = 4  # rows and columns of a map: on one of 2 x 2 no place can be told
 
 
 def compute_maps(model: ActionModel, inputs: dict, label: int) -> dict:
@@ -32,19 +36,39 @@ def compute_maps(model: ActionModel, inputs: dict, label: int) -> dict:
     Raises:
         ValueError: the network does not say which layers explain it.
     """
-    explained, features = model.list_explained_layers(), {}
-    hooks = [
-        each.layer.register_forward_post_hook(_start_graph_at(features, index)) for index, each in enumerate(explained)
-    ]
+    layers, features = model.list_explained_layers(), {}
+    hooks = [each.layer.register_forward_post_hook(_keep_output(features, index)) for index, each in enumerate(layers)]
+    inputs = {name: _require_gradient(tensor) for name, tensor in inputs.items()}
     try:
         logit = _find_logit(model, inputs, label)
     finally:
         for hook in hooks:
             hook.remove()
-    gradients = paddle.grad([logit], [features[index] for index in range(len(explained))], allow_unused=True)
-    names, num_samples = list(inputs), len(next(iter(inputs.values())))
-    maps = [_weigh(each, features[index], gradients[index], num_samples) for index, each in enumerate(explained)]
-    return {names[each.input_index]: found for each, found in zip(explained, maps, strict=True)}
+    chosen = [
+        _choose_layer([index for index, each in enumerate(layers) if each.input_index == position], features)
+        for position in range(len(inputs))
+    ]
+    gradients = paddle.grad([logit], [features[index] for index in chosen], allow_unused=True)
+    num_samples = len(next(iter(inputs.values())))
+    return {
+        name: _weigh(layers[index].axes, features[index], gradient, num_samples)
+        for name, index, gradient in zip(inputs, chosen, gradients, strict=True)
+    }
+
+
+def _choose_layer(indices: list, features: dict) -> int:
+    """Return the first layer whose map is not too coarse, or the one with the finest map."""
+    if not indices:
+        raise ValueError("the network does not say which layer explains one of its inputs: list_explained_layers")
+    sizes = {index: min(features[index].shape[-2:]) for index in indices}
+    return next((index for index in indices if sizes[index] >= MIN_MAP_SIZE), max(indices, key=sizes.get))
+
+
+def _require_gradient(tensor: paddle.Tensor) -> paddle.Tensor:
+    """Return a tensor that gradients lead to, so that they do where no weight is trained."""
+    tensor = tensor.detach()
+    tensor.stop_gradient = False
+    return tensor
 
 
 def _find_logit(model: ActionModel, inputs: dict, label: int) -> paddle.Tensor:
@@ -52,23 +76,21 @@ def _find_logit(model: ActionModel, inputs: dict, label: int) -> paddle.Tensor:
     return model.fuse(model.name_outputs(model(*inputs.values())))[:, label].sum()
 
 
-def _start_graph_at(features: dict, index: int):
-    """Return a hook that keeps a layer's output, and lets the graph of gradients start there."""
+def _keep_output(features: dict, index: int):
+    """Return a hook that keeps a layer's output."""
 
-    def replace(layer, arguments, output):
-        features[index] = output.detach()
-        features[index].stop_gradient = False
-        return features[index]
+    def keep(layer, arguments, output):
+        features[index] = output
 
-    return replace
+    return keep
 
 
-def _weigh(explained: ExplainedLayer, features: paddle.Tensor, gradient: paddle.Tensor | None, num_samples: int):
+def _weigh(axes: str, features: paddle.Tensor, gradient: paddle.Tensor | None, num_samples: int) -> np.ndarray:
     """Return the map (N, T', H', W') of a layer's features; 0 where they have no part in the answer."""
-    features = _split_samples(features, explained.axes, num_samples)
+    features = _split_samples(features, axes, num_samples)
     if gradient is None:
         return paddle.zeros_like(features[:, 0]).numpy()
-    gradient = _split_samples(gradient, explained.axes, num_samples)
+    gradient = _split_samples(gradient, axes, num_samples)
     weights = gradient.mean(axis=[2, 3, 4], keepdim=True)  # (N, C, T', H', W') -> (N, C, 1, 1, 1)
     return F.relu((weights * features).sum(axis=1)).astype("float32").numpy()
 
@@ -91,8 +113,7 @@ def compute_joint_shares(model: ActionModel, inputs: dict, label: int) -> dict:
         {name: float32 array (N, M, T, V)}; what speaks against the class is below 0.
     """
     ((name, skeletons),) = inputs.items()
-    skeletons = skeletons.detach()
-    skeletons.stop_gradient = False
+    skeletons = _require_gradient(skeletons)
     (gradient,) = paddle.grad([_find_logit(model, {name: skeletons}, label)], [skeletons])
     is_there = (skeletons != 0).any(axis=1, keepdim=True).any(axis=3, keepdim=True).astype("float32")
     mean = (skeletons * is_there).sum(axis=2, keepdim=True) / is_there.sum(axis=2, keepdim=True).clip(min=1)

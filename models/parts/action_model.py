@@ -103,7 +103,8 @@ class ActionModel(nn.Layer):
     def list_explained_layers(self) -> list:
         """Return an `ExplainedLayer` for each input with rows and columns: the last features before they are pooled.
 
-        Networks of skeletons need none, see `inference/explain.py`.
+        Earlier ones may follow, nearer and nearer to the input, for small frames of which the last map is too coarse.
+        Networks of skeletons need none, see `inference/grad_cam.py`.
 
         Raises:
             ValueError: the network does not say which they are.

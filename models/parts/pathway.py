@@ -287,9 +287,9 @@ class Pathway(nn.Layer):
             num_frames //= 2
         return x, num_frames
 
-    def get_last_block(self) -> nn.Layer:
-        """Return the last block, whose output are frames (N*T', C', H', W')."""
-        return getattr(self, f"layer{self.config.num_stages}")[-1]
+    def list_stage_ends(self) -> list:
+        """Return the last block of each stage, the last stage first; their outputs are frames (N*T', C', H', W')."""
+        return [getattr(self, f"layer{stage}")[-1] for stage in range(self.config.num_stages, 0, -1)]
 
 
 def average_frames(x, num_frames: int):

@@ -73,5 +73,5 @@ class PoseC3D(ActionModel):
         return self.fc(self.dropout(average_frames(x, num_frames)))  # (N*T', 512, H/8, W/8) -> (N, classes)
 
     def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.backbone.get_last_block(), "NT C H W")]
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

@@ -151,10 +151,11 @@ class RGBPoseConv3D(ActionModel):
         return self.run_heads(self.backbone({"rgb": rgb, "pose": pose}))
 
     def list_explained_layers(self) -> list:
-        """Return the last block of each pathway."""
+        """Return the last block of each stage of each pathway, the last stage first."""
         return [
-            ExplainedLayer(self.backbone.pathways[name].get_last_block(), "NT C H W", index)
+            ExplainedLayer(block, "NT C H W", index)
             for index, name in enumerate(MODALITIES)
+            for block in self.backbone.pathways[name].list_stage_ends()
         ]
 
     def name_outputs(self, outputs: dict) -> dict:

@@ -137,8 +137,11 @@ class DenseNet3D(ActionModel):
         return self.classifier(x)
 
     def list_explained_layers(self) -> list:
-        """Return the last dense block with its batch norm."""
-        return [ExplainedLayer(self.features)]
+        """Return the last dense block with its batch norm, then those before it."""
+        return [
+            ExplainedLayer(layer)
+            for layer in (self.features, *(getattr(self.features, f"denseblock{number}") for number in (3, 2, 1)))
+        ]
 
     def _check_size(self, x):
         got, (frames, height, width) = x.shape[2:], self.min_size

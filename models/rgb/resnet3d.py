@@ -210,8 +210,8 @@ class VideoResNet(ActionModel):
         return self.fc(x)
 
     def list_explained_layers(self) -> list:
-        """Return the last stage."""
-        return [ExplainedLayer(self.layer4)]
+        """Return the four stages, the last one first."""
+        return [ExplainedLayer(stage) for stage in (self.layer4, self.layer3, self.layer2, self.layer1)]
 
 
 class ResNet3D(VideoResNet):

@@ -88,5 +88,5 @@ class SlowOnly(ActionModel):
         return self.fc(self.dropout(x))
 
     def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.backbone.layer4[-1], "NT C H W")]
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

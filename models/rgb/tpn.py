@@ -289,8 +289,11 @@ class TPN(ActionModel):
         return {"logits": logits, "aux": self.neck.aux_head(levels[-2])}
 
     def list_explained_layers(self) -> list:
-        """Return the pyramid."""
-        return [ExplainedLayer(self.neck)]
+        """Return the pyramid, then the last block of each stage below its top, the last stage first."""
+        return [
+            ExplainedLayer(self.neck),
+            *(ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()[1:]),
+        ]
 
     @property
     def has_auxiliary_output(self) -> bool:

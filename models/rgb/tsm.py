@@ -147,5 +147,5 @@ class TSM(ActionModel):
         return logits.reshape([-1, num_frames, logits.shape[1]]).mean(axis=1)  # (N*T, classes) -> (N, classes)
 
     def list_explained_layers(self) -> list:
-        """Return the last block."""
-        return [ExplainedLayer(self.backbone.layer4[-1], "NT C H W")]
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]
