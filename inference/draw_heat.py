@@ -12,17 +12,18 @@ import numpy as np
 from inference.explain import Explanation, Heat
 
 COLORS = cv2.cvtColor(cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+HOTTEST = 235  # of them; those beyond are darker again
 MAX_OPACITY = 0.6
 OUTLINE = (16, 18, 20)  # of joints
 MIN_SHOWN = 0.1  # importance of a joint that is drawn like any other
 MAX_GROWTH = 4.0  # by how many radii the most important joint is larger than one without importance
-JOINT_COLORS = (0.5, 0.9)  # of the least and the most important joint, as heat: from green over yellow to red
+JOINT_COLORS = (0.5, 1)  # of the least and the most important joint, as heat: from green over yellow to red
 FRACTION_BITS = 4  # bits after the point of the coordinates that OpenCV gets
 
 
 def choose_color(heat: float) -> tuple:
     """Return the (red, green, blue) of a heat from 0 to 1."""
-    return tuple(map(int, COLORS[round(255 * float(np.clip(heat, 0, 1))), 0]))
+    return tuple(map(int, COLORS[round(HOTTEST * float(np.clip(heat, 0, 1))), 0]))
 
 
 def draw_heat(picture: np.ndarray, heat: Heat, index: int, box: tuple | None = None) -> np.ndarray:
@@ -33,7 +34,7 @@ def draw_heat(picture: np.ndarray, heat: Heat, index: int, box: tuple | None = N
             None: the picture is a frame of the video.
     """
     strength = resize_heat(heat.values[index], heat.box if box is None else box, *picture.shape[:2])
-    colors = COLORS[np.round(255 * strength).astype(np.uint8), 0]
+    colors = COLORS[np.round(HOTTEST * strength).astype(np.uint8), 0]
     opacity = MAX_OPACITY * strength[..., None]
     return np.round(picture * (1 - opacity) + colors * opacity).astype(np.uint8)
 
