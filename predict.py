@@ -32,7 +32,7 @@ import recipe
 from common import files
 from common.pictures import write_png
 from engine import checkpoint, evaluator, logger, metrics
-from inference import contact_sheet, drawing, exported_model, sources, video_io
+from inference import contact_sheet, drawing, explain, exported_model, sources, video_io
 from inference.text_renderer import TextRenderer
 from models import build_model
 from models.parts.action_model import ActionModel
@@ -53,6 +53,7 @@ def main(argv: list | None = None) -> int:
     reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
 
+    label = explain.find_label(args.explain, class_names) if isinstance(args.explain, str) else None
     found = sources.find_sources(args, config["READER"].get("name", "clips"), reader)
     renderer, failed = TextRenderer("".join([*class_names, *found, *network.modalities])), []
     for name, source in found.items():
@@ -62,8 +63,9 @@ def main(argv: list | None = None) -> int:
             window_scores = score_source(source, network, average_clips)
             prediction = rank_classes(name, source, window_scores, class_names, args.top_k)
             log_summary(source, prediction)
-            write_pictures(source, base, prediction, renderer)
-            write_json(source, base, prediction, origin)
+            explained = explain.Explanations(source, network, prediction, class_names, label) if args.explain else None
+            write_pictures(source, base, prediction, renderer, explained)
+            write_json(source, base, prediction, origin, explained)
         except (ValueError, OSError) as error:
             failed.append(source.path)
             logging.error(f"{source.path}: FAILED: {error}")
@@ -171,10 +173,11 @@ def log_summary(source, prediction: drawing.Prediction) -> None:
         logging.info(f"  {100 * ranking[0][2]:5.1f}%  {ranking[0][1]} (by {modality} alone)")
 
 
-def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: TextRenderer) -> None:
-    """Write the drawn video and the contact sheet."""
+def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: TextRenderer, explained=None) -> None:
+    """Write the drawn video and the contact sheet; `explained`, the source's `explain.Explanations`, shows in both."""
     chosen, thumbnails = contact_sheet.choose_thumbnails(prediction.num_frames), {}
-    frames = source.read_pictures()
+    frames = source.read_pictures(explained)
+    prediction.note = explained.note if explained else ""
     first = next(frames)
     size = drawing.choose_size(*first.shape[:2])
     overlay = drawing.Overlay(prediction, *size, renderer)
@@ -190,7 +193,7 @@ def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: 
     write_png(sheet, f"{base}.png")
 
 
-def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -> None:
+def write_json(source, base: str, prediction: drawing.Prediction, origin: str, explained=None) -> None:
     """Write the best classes of the whole source, of each window and of each modality; times are in seconds."""
 
     def list_classes(ranking):
@@ -216,6 +219,8 @@ def write_json(source, base: str, prediction: drawing.Prediction, origin: str) -
     }
     if prediction.modalities:
         content["modalities"] = {name: list_classes(ranking) for name, ranking in prediction.modalities.items()}
+    if explained:
+        content["explain"] = explained.describe()
     with files.write_atomically(f"{base}.json") as file:
         file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
     logging.info(f"written: {base}.webm, {base}.png, {base}.json")

@@ -146,6 +146,8 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--top_k", type=int, default=5, help="classes to show")
     parser.add_argument("--save_dir", default="output/predict", help="folder of what is written")
+    explain_help = "draw where the network looks, and which joints count: for what it predicts, or for this class"
+    parser.add_argument("--explain", nargs="?", const=True, metavar="CLASS", help=explain_help)
     window_help = (
         "longer videos are scored in windows of so many seconds that overlap by half; "
         f"None: in windows of {WINDOW_S} if they are longer than {WHOLE_S}"
@@ -156,6 +158,8 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
     args.weights = args.checkpoint or args.weights
     if args.top_k < 1 or args.fps <= 0 or (args.window_s is not None and args.window_s <= 0):
         parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")
+    if args.explain and args.exported:
+        parser.error("--explain needs gradients, which an export does not have; give the checkpoint, --weights")
     return args
 
 

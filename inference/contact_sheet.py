@@ -40,9 +40,12 @@ def draw_sheet(prediction: Prediction, thumbnails: dict, renderer: TextRenderer)
     """
     width = SHEET_WIDTH - 2 * MARGIN
     duration = format_time(prediction.find_time(prediction.num_frames))
+    facts = f"{duration}, {prediction.num_frames} frames, {prediction.fps:g} fps"
+    if prediction.note:
+        facts += f"; {prediction.note}"
     parts = [
         _draw_line(prediction.title, width, 26, WHITE, renderer),
-        _draw_line(f"{duration}, {prediction.num_frames} frames, {prediction.fps:g} fps", width, 15, GRAY, renderer),
+        _draw_line(facts, width, 15, GRAY, renderer),
         draw_bars(prediction.ranking, width, 18, renderer),
     ]
     if prediction.modalities:

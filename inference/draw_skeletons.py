@@ -6,7 +6,9 @@ Pictures are RGB uint8 (H, W, 3). A body's left side, right side and middle have
 import cv2
 import numpy as np
 
+from inference import draw_heat
 from layouts import Layout
+from reader.boxes import share_box
 
 CANVAS_SIZE = (480, 640)  # (height, width) in pixels
 BOX = (24, 264, 400, 360)  # where the bodies are drawn, beside the bars: top, left, height, width
@@ -15,6 +17,7 @@ PALETTES = (  # left, right, middle; used in turn for several persons
     ((86, 180, 233), (240, 140, 40), (240, 240, 240)),
     ((60, 200, 150), (220, 130, 190), (240, 228, 66)),
 )
+PALE = (150, 155, 162)  # of bodies whose joints have colours of their own
 OUTLINE = (16, 18, 20)
 MIN_SCORE = 0.2  # a joint below it is not drawn
 MAX_DISTANCE = 1e5  # pixels; a joint beyond it is not drawn
@@ -36,13 +39,20 @@ class StickFigures:
         for left, right in layout.pairs:
             self.sides[left], self.sides[right] = 0, 1
 
-    def draw(self, picture: np.ndarray, index: int) -> np.ndarray:
-        """Return a picture with the bodies of frame `index` on it."""
+    def draw(self, picture: np.ndarray, index: int, importance: np.ndarray | None = None) -> np.ndarray:
+        """Return a picture with the bodies of frame `index` on it.
+
+        Args:
+            importance: from 0 to 1 of each joint (persons, V), shown by its size and colour.
+        """
         picture = picture.copy()
         thickness = max(2, min(picture.shape[:2]) // 160)
         for person, body in enumerate(self.points[:, index]):
             palette = PALETTES[person % len(PALETTES)]
-            _draw_body(picture, body, self.edges, [palette[side] for side in self.sides], thickness)
+            colors = [palette[side] if importance is None else PALE for side in self.sides]
+            _draw_body(picture, body, self.edges, colors, thickness)
+            if importance is not None:
+                draw_heat.draw_joints(picture, body, importance[person], thickness)
         return picture
 
 
@@ -75,9 +85,34 @@ def fit_to_canvas(keypoint: np.ndarray, score: np.ndarray | None, layout: Layout
     if not len(known):
         return points
     low, high = known.min(axis=0), known.max(axis=0)
+    scale, shift = _find_fit(low, high)
+    return (points - (low + high) / 2) * scale + shift
+
+
+def fit_box_to_canvas(keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple, box: tuple) -> tuple:
+    """Return where `fit_to_canvas` of the same key points (M, T, V, 2) puts a box of their picture.
+
+    Args:
+        img_shape: (height, width) of the picture.
+        box: (top, left, height, width) as shares of them.
+
+    Returns:
+        (top, left, height, width) as shares of the canvas.
+    """
+    top, left, height, width = np.multiply(box, [*img_shape, *img_shape])
+    points = _mask_missing(keypoint, score)
+    known = points[np.isfinite(points).all(axis=3)]
+    low, high = known.min(axis=0), known.max(axis=0)
+    scale, shift = _find_fit(low, high)
+    left, top = ([left, top] - (low + high) / 2) * scale + shift
+    return share_box((top, left, height * scale, width * scale), *CANVAS_SIZE)
+
+
+def _find_fit(low: np.ndarray, high: np.ndarray) -> tuple:
+    """Return the scale at which points from `low` to `high` fill `BOX`, and the (x, y) of their middle there."""
     top, left, height, width = BOX
     scale = min(width / max(high[0] - low[0], 1e-6), height / max(high[1] - low[1], 1e-6))
-    return (points - (low + high) / 2) * scale + [left + width / 2, top + height / 2]
+    return scale, [left + width / 2, top + height / 2]
 
 
 def make_canvas() -> np.ndarray:

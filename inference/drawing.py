@@ -40,7 +40,7 @@ class Prediction:
     """What was predicted for a video: its best classes, and those of each of its windows in time order.
 
     `modalities` has the best classes of each modality by itself, {name: ranking}. `times_s`, where the frame rate
-    varies, has the seconds at which each frame is shown and the last one ends.
+    varies, has the seconds at which each frame is shown and the last one ends. `note` stands on the contact sheet.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Prediction:
     windows: list
     modalities: dict = field(default_factory=dict)
     times_s: list | None = None
+    note: str = ""
 
     def find_place(self, index: int) -> float:
         """Return the time of a frame, or with `num_frames` that of the end, in frames of the average rate."""

@@ -3,7 +3,8 @@
 Each kind of source has a `path`, which messages name, and an `origin`, which the json repeats. Its methods are called
 in this order: `open()` raises what is wrong with it and sets `fps`, `num_frames` and, where the frame rate varies,
 `times_s`, see `video_io.probe`; `read_windows()` returns what `evaluator.evaluate` reads like a loader;
-`read_pictures()` yields the frames on which the prediction is drawn, RGB uint8.
+`read_pictures()` yields the frames on which the prediction is drawn, RGB uint8, with `explanations` also where the
+network looked. `locate_views(start, end)` says where the views of a window stand in it; see `inference/explain.py`.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from PIL import Image
 
 from dataset.names import name_samples
 from engine.run_settings import WHOLE_S, WINDOW_S
-from inference import draw_skeletons, drawing, input_paths, pose_io, video_io
+from inference import draw_heat, draw_skeletons, drawing, input_paths, pose_io, video_io
+from reader.boxes import ViewPlace
 from reader.skeleton_pkl import Recording
 
 READERS_OF = {  # flag -> the readers whose networks it is for
@@ -93,6 +95,7 @@ class VideoSource:
     def __init__(self, path: str, reader, fps: float, window_s: float | None):
         self.path, self.origin, self.reader = path, {"input": path}, reader
         self.fps, self.window_s, self.num_frames, self.times_s = fps, window_s, None, None
+        self._scaled_size = None  # of its frames as the reader gets them
 
     def open(self) -> None:
         """Read the frame rate, the number of frames and when they are shown."""
@@ -113,9 +116,16 @@ class VideoSource:
         windows = cut_windows(video_io.read_frames(self.path, reader.short_size), spans)
         return Windows((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
 
-    def read_pictures(self) -> Iterator[np.ndarray]:
+    def locate_views(self, start: int, end: int) -> dict[str, list[ViewPlace]]:
+        """Return where the views of a window stand in it."""
+        if self._scaled_size is None:
+            self._scaled_size = next(video_io.read_frames(self.path, self.reader.short_size)).shape[:2]
+        return self.reader.locate_views(end - start, self._scaled_size)
+
+    def read_pictures(self, explanations: Iterable | None = None) -> Iterator[np.ndarray]:
         """Read the frames a second time, so that none need stay in memory."""
-        return video_io.read_frames(self.path)
+        frames = video_io.read_frames(self.path)
+        return frames if explanations is None else draw_heat.draw_over(frames, explanations)
 
 
 def plan_windows(places: Sequence[int], max_whole: int, window: int, min_frames: int) -> list[tuple]:
@@ -209,18 +219,38 @@ class SkeletonSource:
         """Return its views, those that test.py would score."""
         return Windows([(0, self.num_frames, self.reader[0, 0]["inputs"])])
 
-    def read_pictures(self) -> Iterator[np.ndarray]:
+    def locate_views(self, start: int, end: int) -> dict[str, list[ViewPlace]]:
+        """Return where the views stand in the recording, which is one window."""
+        return self.reader.locate_views(0)
+
+    def locate_joints(self) -> tuple:
+        """Return y and x of the joints that the network sees, (M, T, V), as shares of the picture; nan: missing."""
+        return _locate_joints(self.recording, self.reader)
+
+    def read_pictures(self, explanations: Iterable | None = None) -> Iterator[np.ndarray]:
         """Draw the bodies alone."""
-        layout = self.reader.layout
-        points = draw_skeletons.fit_to_canvas(*_select_scored_persons(self.recording, self.reader), layout)
-        figures, canvas = draw_skeletons.StickFigures(points, layout), draw_skeletons.make_canvas()
-        return (figures.draw(canvas, index) for index in range(self.num_frames))
+        layout, seen = self.reader.layout, _select_scored_persons(self.recording, self.reader)
+        figures = draw_skeletons.StickFigures(draw_skeletons.fit_to_canvas(*seen, layout), layout)
+        canvas = draw_skeletons.make_canvas()
+        explained = itertools.repeat(None) if explanations is None else explanations
+        for index, each in zip(range(self.num_frames), explained, strict=False):
+            ground = canvas
+            for heat in each.heats.values() if each else ():
+                box = draw_skeletons.fit_box_to_canvas(*seen, self.recording.img_shape, heat.box)
+                ground = draw_heat.draw_heat(canvas, heat, index, box)
+            yield figures.draw(ground, index, each and each.find_joints(index))
 
 
 def _select_scored_persons(recording: Recording, reader) -> tuple:
     """Return the key points and scores of the persons that the network sees."""
     persons = recording.choose_persons(reader.num_persons)
     return recording.keypoint[persons], None if recording.score is None else recording.score[persons]
+
+
+def _locate_joints(recording: Recording, reader) -> tuple:
+    seen = _select_scored_persons(recording, reader)
+    points = draw_skeletons.scale_to_picture(*seen, recording.img_shape, (1, 1))
+    return points[..., 1], points[..., 0]
 
 
 # Videos with key points.
@@ -279,14 +309,26 @@ class VideoWithPosesSource:
         """Return its views, those that test.py would score."""
         return Windows([(0, self.num_frames, self.reader[0, 0]["inputs"])])
 
-    def read_pictures(self) -> Iterator[np.ndarray]:
+    def locate_views(self, start: int, end: int) -> dict[str, list[ViewPlace]]:
+        """Return where the views stand in the video, which is one window."""
+        return self.reader.locate_views(0)
+
+    def locate_joints(self) -> tuple:
+        """Return y and x of the joints that the network sees, (M, T, V), as shares of the picture; nan: missing."""
+        return _locate_joints(self.recording, self.reader)
+
+    def read_pictures(self, explanations: Iterable | None = None) -> Iterator[np.ndarray]:
         """Draw the bodies over the frames, scaled to the size at which they are shown."""
-        figures = None
-        for index, frame in zip(range(self.num_frames), video_io.read_frames(self.path), strict=False):
+        figures, frames = None, video_io.read_frames(self.path)
+        explained = itertools.repeat(None) if explanations is None else explanations
+        for index, frame, each in zip(range(self.num_frames), frames, explained, strict=False):
             height, width = drawing.choose_size(*frame.shape[:2])
             if figures is None:
                 figures = self._make_figures((height, width))
-            yield figures.draw(np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC)), index)
+            picture = np.asarray(Image.fromarray(frame).resize((width, height), Image.BICUBIC))
+            if each:
+                picture = draw_heat.draw_heat(picture, each.heats["rgb"], index)
+            yield figures.draw(picture, index, each and each.find_joints(index))
 
     def _find_size(self) -> tuple:
         first = next(video_io.read_frames(self.path), None)

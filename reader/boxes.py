@@ -4,6 +4,7 @@ A box is (top, left, height, width) in pixels. The reader decodes at the smalles
 box, cuts it out, and resizes only that.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -18,6 +19,28 @@ MIN_DIFFERENCE = 3  # pixels: a multi-scale crop that is nearer to the size of t
 # Positions of multi-scale crops, (x, y) in quarters of the room that the crop leaves.
 CENTRE, CORNERS = (2, 2), ((0, 0), (4, 0), (0, 4), (4, 4))
 INNER_POSITIONS = ((0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3))
+
+
+@dataclasses.dataclass
+class ViewPlace:
+    """Where an evaluation view stands in its video or recording.
+
+    Attributes:
+        frames: (T,) the frame of the video that each frame of the view shows; a fraction lies between two, what is
+            below 0 is padding.
+        box: that the view shows, (top, left, height, width) as shares of the frame's height and width; it may reach
+            beyond the frame. None: a view of key points.
+        is_mirrored: left to right.
+    """
+
+    frames: np.ndarray
+    box: tuple | None = None
+    is_mirrored: bool = False
+
+
+def share_box(box: tuple, height: float, width: float) -> tuple:
+    """Convert a box in pixels of a frame to shares of the frame's height and width."""
+    return box[0] / height, box[1] / width, box[2] / height, box[3] / width
 
 
 def scaled_size(height: int, width: int, short_size: int, rounding: Callable = round) -> tuple[int, int]:

@@ -225,6 +225,22 @@ class Clips(FaultTolerantDataset):
         clips = self._place_clips(len(frames))
         return {"rgb": transforms.cut_views(frames, clips, self.crop_size, self.crops, self.flip)}
 
+    def locate_views(self, num_frames: int, frame_size: tuple) -> dict[str, list[boxes.ViewPlace]]:
+        """Return where the evaluation views of a video stand in it, in their order.
+
+        Args:
+            frame_size: (height, width) of a frame, scaled to `short_size`.
+        """
+        flips = (False, True) if self.flip or self.crops == "ten" else (False,)
+        crops = boxes.place_boxes(*frame_size, self.crop_size, self.crops)
+        views = [
+            boxes.ViewPlace(clip, boxes.share_box(box, *frame_size), is_mirrored)
+            for clip in self._place_clips(num_frames)
+            for is_mirrored in flips
+            for box in crops
+        ]
+        return {"rgb": views}
+
     def _place_clips(self, num_frames: int) -> np.ndarray:
         """Return the frame indices of each evaluation clip of a video: (clips, T)."""
         if self.protocol == "windows":

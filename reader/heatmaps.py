@@ -44,6 +44,12 @@ class Framing:
     crop: tuple
     is_mirrored: bool
 
+    def find_box(self) -> tuple:
+        """Return the part of the picture that the crop shows, (top, left, height, width) in pixels."""
+        scales = [self.body[2 + axis] / self.scaled_size[axis] for axis in (0, 1)]
+        corner = [self.body[axis] + self.crop[axis] * scales[axis] for axis in (0, 1)]
+        return *corner, self.crop[2] * scales[0], self.crop[3] * scales[1]
+
     def apply(self, keypoint: np.ndarray, score: np.ndarray, crop_size: int, layout: Layout) -> tuple:
         """Convert key points and scores of the picture to those of the crop, a square of `crop_size` pixels."""
         keypoint = transforms.resize(transforms.compact(keypoint, self.body), self.body[2:], self.scaled_size)
@@ -173,6 +179,26 @@ class Heatmaps(Recordings):
         keypoint, score = keypoint[:, frames], score[:, frames]  # (M, clips, T, V, ...)
         framings = [self._draw_framing(keypoint, recording.img_shape, size, rng) for size in self._sizes]
         return {"pose": np.concatenate([self._make_views(keypoint, score, framing) for framing in framings])}
+
+    def locate_views(self, index: int) -> dict[str, list[boxes.ViewPlace]]:
+        """Return where the evaluation views of a recording stand in it, in their order."""
+        recording = self.entries[index]
+        keypoint, _ = self._clean(recording)
+        frames = self._choose_frames(keypoint.shape[1], self.clip_len, None)
+        return {"pose": self._locate_clips(frames, self._list_framings(keypoint[:, frames], recording.img_shape))}
+
+    def _list_framings(self, keypoint: np.ndarray, img_shape: tuple) -> list:
+        """Return (framing, picture size) of evaluation at each scale."""
+        return [(self._draw_framing(keypoint, img_shape, size, None), img_shape) for size in self._sizes]
+
+    def _locate_clips(self, frames: np.ndarray, framings: list) -> list[boxes.ViewPlace]:
+        """Return the places of the views of clips (clips, T), mirrored ones after each."""
+        return [
+            boxes.ViewPlace(clip, boxes.share_box(framing.find_box(), *img_shape), is_mirrored)
+            for framing, img_shape in framings
+            for clip in frames
+            for is_mirrored in ((False, True) if self.flip else (False,))
+        ]
 
     def _clean(self, recording: Recording) -> tuple[np.ndarray, np.ndarray]:
         """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""

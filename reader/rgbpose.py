@@ -15,7 +15,7 @@ from common.ranges import Count, Positive, PositiveShare, Share
 from dataset.names import MediaIndex
 from dataset.records import ListEntry
 from reader import transforms
-from reader.boxes import draw_erased_box
+from reader.boxes import ViewPlace, draw_erased_box
 from reader.fault_tolerant import DamagedSampleError
 from reader.frames import EncodedClip, Video, open_video
 from reader.heatmaps import Framing, Heatmaps
@@ -119,6 +119,19 @@ class RGBPose(Heatmaps):
         rgb_frames = self._choose_frames(num_frames, self.rgb_clip_len, rng)
         scales = [self._cut_views(video, rgb_frames, keypoint, recording.img_shape, size, rng) for size in self._sizes]
         return {name: np.concatenate([views[name] for views in scales]) for name in scales[0]}
+
+    def locate_views(self, index: int) -> dict[str, list[ViewPlace]]:
+        """Return where the evaluation views of a recording stand in its video, in their order."""
+        recording = self.entries[index]
+        keypoint, _ = self._clean(recording)
+        video, num_frames = self._open_video(recording, keypoint.shape[1])
+        frames = self._choose_frames(num_frames, self.clip_len, None)
+        frame_size = EncodedClip(video.frames, np.zeros(1, int)).frame_size
+        points = resize(keypoint[:, frames], recording.img_shape, frame_size)
+        framings = self._list_framings(points, frame_size)
+        rgb_frames = self._choose_frames(num_frames, self.rgb_clip_len, None)
+        views = {"rgb": self._locate_clips(rgb_frames, framings), "pose": self._locate_clips(frames, framings)}
+        return {name: views[name] for name in self.input_shape}
 
     def _cut_views(
         self,

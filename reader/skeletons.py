@@ -13,6 +13,7 @@ from common.ranges import Angle, Count, NonNegative, PartialShare, PositiveShare
 from reader import sampling, streams
 from reader import skeleton_clips as clips
 from reader import skeleton_transforms as transforms
+from reader.boxes import ViewPlace
 from reader.fault_tolerant import DamagedSampleError
 from reader.preprocessor import Preprocessor, move_channels_first
 from reader.recordings import Recordings
@@ -153,15 +154,31 @@ class Skeletons(Recordings):
         shape = (num_views, num_persons, num_frames, num_joints, channels)
         return {"skeleton": rng.standard_normal(shape, np.float32)}
 
+    def locate_views(self, index: int) -> dict[str, list[ViewPlace]]:
+        """Return which frames of a recording its evaluation views show."""
+        keypoint = self._prepare(self.entries[index], None)
+        clock = np.arange(1, self.entries[index].keypoint.shape[1] + 1, dtype=np.float32)[None, :, None, None]
+        if self.sampling == "pad":
+            clock = clips.cut_window(clock, 0, self.clip_len, self.padding)
+        clock[:, clips.find_used_range(keypoint)[1] :] = 0  # so that it is cut where the recording is
+        return {"skeleton": [ViewPlace(view[0, :, 0, 0] - 1) for view in self._cut(clock, None)]}
+
     def _read_inputs(self, recording: Recording, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
+        keypoint = self._prepare(recording, rng)
+        if self.sampling == "uniform":  # motion is between neighbouring frames of the recording
+            views = self._cut(self._make_stream(keypoint), rng)
+        else:
+            views = self._make_clips(keypoint, rng)
+        return {"skeleton": self._stack_views(views)}
+
+    def _prepare(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
+        """Return the key points of a recording that clips are cut from, (num_persons, T, V, 3)."""
         keypoint = self._normalize(self._clean(recording), recording.img_shape)
         if rng is not None:
             keypoint = self._augment(keypoint, rng)
         if self.normalization == "box":
             keypoint = self._on_coordinates(transforms.normalize_box, keypoint)
-        keypoint = keypoint[: self.num_persons]
-        views = self._sample_uniform(keypoint, rng) if self.sampling == "uniform" else self._make_clips(keypoint, rng)
-        return {"skeleton": self._stack_views(views)}
+        return keypoint[: self.num_persons]
 
     def _clean(self, recording: Recording) -> np.ndarray:
         """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score; persons with a body come first."""
@@ -210,32 +227,35 @@ class Skeletons(Recordings):
         average_scores = self.num_coordinates == 2 and self.scores == "mean"
         return streams.make_stream(joints, self.stream, self.layout, average_scores)
 
-    def _sample_uniform(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
-        """Make the stream of the recording, whose motion is between neighbouring frames, and then sample frames."""
-        num_frames = keypoint.shape[1]
-        if rng is None:
-            crop_ratio = UNIFORM_CROPS[self.test_clips] and self.crop_ratio
-            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, crop_ratio)
-        else:
-            indices = [sampling.draw_uniform_clip(num_frames, self.clip_len, rng, self.crop_ratio)]
-        stream = self._make_stream(keypoint)
-        return [stream.take(clip, axis=1) for clip in indices]
-
     def _make_clips(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
-        samplers = {
-            "resize": self._sample_resized,
-            "ordered": self._sample_ordered,
-            "window": self._sample_windows,
-            "pad": lambda padded, _: [padded],
-        }
-        views = samplers[self.sampling](keypoint, rng)
+        views = self._cut(keypoint, rng)
         if rng is not None and self.random_shift:
             first, end = clips.find_used_range(views[0])
             views = [clips.shift(views[0], int(rng.integers(self.clip_len - (end - first) + 1)))]
         if rng is not None and self.random_move:
             views = [clips.draw_move(views[0], rng)]
         return [self._make_stream(view) for view in views]
+
+    def _cut(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        """Cut clips out of a recording."""
+        samplers = {
+            "uniform": self._sample_uniform,
+            "resize": self._sample_resized,
+            "ordered": self._sample_ordered,
+            "window": self._sample_windows,
+            "pad": lambda padded, _: [padded],
+        }
+        return samplers[self.sampling](keypoint, rng)
+
+    def _sample_uniform(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
+        num_frames = keypoint.shape[1]
+        if rng is None:
+            crop_ratio = UNIFORM_CROPS[self.test_clips] and self.crop_ratio
+            indices = sampling.place_uniform_clips(num_frames, self.clip_len, self.num_clips, crop_ratio)
+        else:
+            indices = [sampling.draw_uniform_clip(num_frames, self.clip_len, rng, self.crop_ratio)]
+        return [keypoint.take(clip, axis=1) for clip in indices]
 
     def _sample_resized(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         num_frames = clips.find_used_range(keypoint)[1]

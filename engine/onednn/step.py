@@ -51,10 +51,14 @@ def is_chosen(cpu_backend: str, name: str) -> bool:
 
 
 class OneDNNNetwork:
-    """Scores by oneDNN what a dynamic network would, whose weights may change; `evaluator.evaluate` takes either."""
+    """Scores by oneDNN what a dynamic network would, whose weights may change; `evaluator.evaluate` takes either.
+
+    Attributes:
+        model: that network.
+    """
 
     def __init__(self, model: paddle.nn.Layer):
-        self.programs = Programs(model, self._trace)
+        self.model, self.programs = model, Programs(model, self._trace)
         self.modalities, self.groups, self.fuse, self.eval = model.modalities, model.groups, model.fuse, model.eval
 
     def __call__(self, *inputs: paddle.Tensor) -> dict:

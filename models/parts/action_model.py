@@ -4,12 +4,28 @@ By default a network takes one tensor, returns logits (N, num_classes), and is t
 several inputs, heads or losses, or with state that is updated without gradients, overrides what differs.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from paddle import nn
 
 from models.parts.blocks import find_blocks
 from models.parts.cost import Cost, measure_cost
+
+
+@dataclasses.dataclass
+class ExplainedLayer:
+    """A layer whose output shows where in an input the network looks.
+
+    Attributes:
+        layer: called once in `forward`.
+        axes: of its output: "N C T H W", or "NT C H W" where the frames of all samples are one axis.
+        input_index: of the input of `forward` whose frames, rows and columns T, H and W are, if smaller.
+    """
+
+    layer: nn.Layer
+    axes: str = "N C T H W"
+    input_index: int = 0
 
 
 class ActionModel(nn.Layer):
@@ -84,6 +100,20 @@ class ActionModel(nn.Layer):
     def list_blocks(self) -> list:
         """Return the layers whose activations RUN.recompute computes again, none within another."""
         return find_blocks(self)
+
+    def list_explained_layers(self) -> list:
+        """Return an `ExplainedLayer` for each input with rows and columns: the last features before they are pooled.
+
+        Earlier ones may follow, nearer and nearer to the input, for small frames of which the last map is too coarse.
+        Networks of skeletons need none, see `inference/grad_cam.py`.
+
+        Raises:
+            ValueError: the network does not say which they are.
+        """
+        raise ValueError(
+            f"{type(self).__name__} does not say which layer's output explains its answer; override "
+            "ActionModel.list_explained_layers"
+        )
 
     def measure_cost(self, input_shape: dict) -> Cost:
         """Return the multiply-adds and the memory of one input; see `models.parts.cost.measure_cost`."""

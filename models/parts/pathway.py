@@ -287,6 +287,10 @@ class Pathway(nn.Layer):
             num_frames //= 2
         return x, num_frames
 
+    def list_stage_ends(self) -> list:
+        """Return the last block of each stage, the last stage first; their outputs are frames (N*T', C', H', W')."""
+        return [getattr(self, f"layer{stage}")[-1] for stage in range(self.config.num_stages, 0, -1)]
+
 
 def average_frames(x, num_frames: int):
     """Average frames (N*T, C, H, W) over time and space, to (N, C)."""

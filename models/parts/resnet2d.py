@@ -139,6 +139,10 @@ class FrameResNet(nn.Layer):
             outputs.append(x)
         return outputs
 
+    def list_stage_ends(self) -> list:
+        """Return the last block of each stage, the last stage first; their outputs are frames (N*T, C, H, W)."""
+        return [stage[-1] for stage in (self.layer4, self.layer3, self.layer2, self.layer1)]
+
 
 # The authors' names of a backbone and its classifier -> ours; see `weights.apply_rules`.
 MMACTION2_RULES = [

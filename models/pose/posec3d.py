@@ -11,7 +11,7 @@ three narrow stages with stride 2. Where we differ: only in the implementation, 
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Switch
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import make_classifier
 from models.parts.pathway import Pathway, PathwayConfig, average_frames, convert_pathway_weights
 from models.parts.weights import rename_paddlevideo_weights
@@ -87,3 +87,7 @@ class PoseC3D(ActionModel):
         for stage in range(self.backbone.config.num_stages):
             x, num_frames = self.backbone.run_stage(stage, x, num_frames)
         return self.fc(self.dropout(average_frames(x, num_frames)))  # (N*T', 512, H/8, W/8) -> (N, classes)
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

@@ -18,7 +18,7 @@ official code does not allow, for example the first stage of the pose pathway.
 from paddle import nn
 
 from common.ranges import Count, NonNegative, PartialShare, Switch, Whole
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import make_classifier
 from models.parts.pathway import PATHWAY_RULES, PathwayConfig, average_frames, convert_pathway_weights
 from models.parts.two_pathways import MODALITIES, TwoPathways
@@ -149,6 +149,14 @@ class RGBPoseConv3D(ActionModel):
             ValueError: the frames or sizes of clips and heat maps do not fit each other.
         """
         return self.run_heads(self.backbone({"rgb": rgb, "pose": pose}))
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage of each pathway, the last stage first."""
+        return [
+            ExplainedLayer(block, "NT C H W", index)
+            for index, name in enumerate(MODALITIES)
+            for block in self.backbone.pathways[name].list_stage_ends()
+        ]
 
     def name_outputs(self, outputs: dict) -> dict:
         """Return `outputs`, which are named already."""

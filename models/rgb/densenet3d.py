@@ -12,7 +12,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
 
@@ -135,6 +135,13 @@ class DenseNet3D(ActionModel):
         x = F.relu(self.features(x))
         x = x.mean(axis=[2, 3, 4])  # (N, C, T, H, W) -> (N, C)
         return self.classifier(x)
+
+    def list_explained_layers(self) -> list:
+        """Return the last dense block with its batch norm, then those before it."""
+        return [
+            ExplainedLayer(layer)
+            for layer in (self.features, *(getattr(self.features, f"denseblock{number}") for number in (3, 2, 1)))
+        ]
 
     def _check_size(self, x):
         got, (frames, height, width) = x.shape[2:], self.min_size

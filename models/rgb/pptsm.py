@@ -15,7 +15,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import conv2d, make_classifier
 from models.parts.resnet2d import PLANES, FrameResNet
 from models.parts.weights import rename_paddlevideo_weights
@@ -120,3 +120,7 @@ class PPTSM(ActionModel):
         num_frames = x.shape[2]
         x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
         return average_frame_logits(self.fc(self.dropout(x)), num_frames)
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import check_clips, conv3d, uniform_by_fan_in
 from models.parts.weights import keep_names
 
@@ -208,6 +208,10 @@ class VideoResNet(ActionModel):
         x = self.forward_features(x)[-1]
         x = x.mean(axis=[2, 3, 4])  # (N, C, T, H, W) -> (N, C)
         return self.fc(x)
+
+    def list_explained_layers(self) -> list:
+        """Return the four stages, the last one first."""
+        return [ExplainedLayer(stage) for stage in (self.layer4, self.layer3, self.layer2, self.layer1)]
 
 
 class ResNet3D(VideoResNet):

@@ -10,7 +10,7 @@ Where we differ: only in the implementation, see `models/parts/resnet2d.py`; ker
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import conv2d, make_classifier
 from models.parts.resnet2d import Bottleneck, FrameResNet, convert_mmaction2_weights, convert_tpn_weights
@@ -86,3 +86,7 @@ class SlowOnly(ActionModel):
         x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
         x = x.reshape([-1, num_frames, x.shape[1]]).mean(axis=1)  # -> (N, 2048)
         return self.fc(self.dropout(x))
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

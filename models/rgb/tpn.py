@@ -22,7 +22,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, NonNegative, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
 from models.parts.resnet2d import (
@@ -287,6 +287,13 @@ class TPN(ActionModel):
         if not self.has_auxiliary_output:
             return logits
         return {"logits": logits, "aux": self.neck.aux_head(levels[-2])}
+
+    def list_explained_layers(self) -> list:
+        """Return the pyramid, then the last block of each stage below its top, the last stage first."""
+        return [
+            ExplainedLayer(self.neck),
+            *(ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()[1:]),
+        ]
 
     @property
     def has_auxiliary_output(self) -> bool:

@@ -18,7 +18,7 @@ import paddle
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
 from models.parts.resnet2d import PLANES, Bottleneck, FrameResNet, convert_mmaction2_weights, convert_tpn_weights
@@ -239,3 +239,7 @@ class TSM(ActionModel):
         num_frames = x.shape[2]
         x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
         return average_frame_logits(self.fc(self.dropout(x)), num_frames)
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]
