@@ -124,10 +124,14 @@ class LivePrediction:
         picture = fit_picture(self.source.observe(frame), self.size)
         is_due = self.window.add(frame, interval_s)
         self.num_frames, self.end_s = self.num_frames + 1, frame.time_s + interval_s
-        if is_due:
+        if is_due and (self.stream.is_file or self._is_newest(frame)):
             self.score()
         answer = self.answers[-1] if self.answers else None
         self.append(self.overlay.draw(picture, frame.time_s, answer, self.stream.buffer.num_dropped), frame.time_s)
+
+    def _is_newest(self, frame: LiveFrame) -> bool:
+        """Whether no newer frame waits, or the answer has become so late that it cannot wait for the newest one."""
+        return self.stream.buffer.is_empty or frame.time_s > self.window.next_s + self.window.window_s
 
     def _open_video(self, frame: LiveFrame, video: contextlib.ExitStack, base: str) -> None:
         self.size = height, width = frame.picture.shape[:2]
@@ -214,17 +218,17 @@ def predict_stream(args: argparse.Namespace, address: str, source, rank: Callabl
 
 def _follow(live: LivePrediction, stopped: threading.Event, base: str) -> Exception | None:
     """Predict frames until there are no more; return what kept a frame from being scored or drawn."""
-    stream = live.stream
-    try:
-        with contextlib.ExitStack() as video:
+    stream, failure = live.stream, None
+    with contextlib.ExitStack() as video:
+        try:
             while not (stopped.is_set() or stream.buffer.is_over):
                 frame = stream.buffer.take(POLL_S)
                 if frame is not None:
                     live.add(frame, video, base)
             stream.stop()
             live.score_rest()
-    except (ValueError, FloatingPointError, OSError) as error:
-        return error
+        except (ValueError, FloatingPointError, OSError) as error:
+            failure = error  # not through the stack: the video is to be whole
     if stream.failure:
         logging.error(f"{stream.name}: over, {stream.failure}; what was seen until then is kept")
-    return None
+    return failure

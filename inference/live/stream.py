@@ -133,6 +133,12 @@ class FrameBuffer:
             self._changed.notify_all()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no frame waits."""
+        with self._changed:
+            return not self._frames
+
+    @property
     def is_over(self) -> bool:
         """Whether no frame is there, and none comes."""
         with self._changed:
@@ -211,6 +217,7 @@ class LiveStream:
 
     def _run(self) -> None:
         """Read until the stream is over."""
+        told = None
         try:
             while not self._stopped.is_set():
                 num_before, why = self.num_frames, None
@@ -218,12 +225,13 @@ class LiveStream:
                     self._read()
                 except (OSError, av.error.FFmpegError) as error:
                     why = _explain(error, self)
+                if self.num_frames > num_before or num_before == 0:
+                    self.failure = why  # what broke it, not what keeps it from coming back
                 if self._is_over(why):
-                    self.failure = why
                     break
-                if self.num_frames > num_before or why != self.failure:
-                    logging.warning(f"{self.name}: {why or 'interrupted'}; trying again for {self.timeout_s:g} s")
-                self.failure = why
+                if self.num_frames > num_before or why != told:
+                    logging.warning(f"{self.name}: {why or 'it has ended'}; trying again for {self.timeout_s:g} s")
+                told = why
                 self._clock.restart()
                 self._stopped.wait(RETRY_S)
         except Exception as error:  # noqa: BLE001  a thread must not end without a word

@@ -159,7 +159,7 @@ def test_a_stream_that_breaks_is_gone_on_with(tmp_path):
     with StreamServer([(first[: len(first) // 2], 0.3), (second, 0.5)]) as server:
         live = make_stream(f"tcp://127.0.0.1:{server.port}", timeout_s=1)
         frames = read_all(live)
-    assert live.num_breaks == 1 and live.failure == "Connection refused"  # the third time
+    assert live.num_breaks == 1 and live.failure is None  # it ended, and did not come back a third time
     shapes = [frame.picture.shape[:2] for frame in frames]
     assert shapes[0] == (480, 640) and shapes[-1] == (640, 480)
     times = [frame.time_s for frame in frames]
