@@ -24,11 +24,9 @@ import itertools
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable
 
 import numpy as np
-import tqdm
 
 import recipe
 from common import files
@@ -36,6 +34,7 @@ from common.pictures import write_png
 from engine import checkpoint, evaluator, logger, metrics
 from inference import contact_sheet, drawing, exported_model, segments, sources, video_io
 from inference.live import prediction as live
+from inference.progress import log_progress, show_progress
 from inference.text_renderer import TextRenderer
 from models import build_model
 from models.parts.action_model import ActionModel
@@ -148,6 +147,7 @@ def score_source(source, network, average_clips: str) -> tuple:
         ValueError: no frame or no person can be read.
     """
     windows = source.read_windows()
+    windows.windows = log_progress(windows.windows, "score", len(windows), "window")
     result = evaluator.evaluate(network, windows, average_clips)
     scores = [result["scores"], *(result["heads"][name] for name in network.modalities)]
     if average_clips == "score":  # logits
@@ -195,9 +195,7 @@ def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: 
     first = next(frames)
     size = drawing.choose_size(*first.shape[:2])
     overlay = drawing.Overlay(prediction, *size, renderer)
-    shown = tqdm.tqdm(
-        itertools.chain([first], frames), "draw", prediction.num_frames, leave=False, disable=not sys.stdout.isatty()
-    )
+    shown = show_progress(itertools.chain([first], frames), "draw", prediction.num_frames, "frame")
     with video_io.write_webm(f"{base}.webm", prediction.fps, *size) as append:
         for index, frame in enumerate(shown):
             if index in chosen:

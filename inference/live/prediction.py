@@ -8,6 +8,7 @@ import argparse
 import collections
 import contextlib
 import logging
+import math
 import os
 import re
 import signal
@@ -24,7 +25,8 @@ from inference.live.results import LiveAnswer, write_results
 from inference.live.stream import POLL_S, LiveFrame, LiveStream, is_address
 from inference.text_renderer import TextRenderer
 
-MAX_GAP_S = 0.25  # between two frames of one window: longer, and the movement in it would not be one
+MAX_FILL_RATIO = 0.5  # of the buffer, beyond which frames are scored but not drawn
+MAX_GAP_S = 0.5  # between two frames of one window: longer, and the movement in it would not be one
 ROUNDING_S = 0.001  # of the times that streams state
 
 
@@ -89,9 +91,10 @@ class SlidingWindow:
         return frame.picture.shape == last.picture.shape and frame.time_s - last.time_s <= MAX_GAP_S + interval_s
 
     def mark_scored(self) -> None:
-        """Note that these frames were scored; the next window is `every_s` later, or as soon as can be."""
-        last_s, is_first = self.frames[-1].time_s, self.next_s == 0
-        self.num_new, self.next_s = 0, last_s + self.every_s if is_first else max(last_s, self.next_s + self.every_s)
+        """Note that these frames were scored; further windows keep their distance from the first one."""
+        last_s = self.frames[-1].time_s
+        self.num_new, num_steps = 0, max(1, math.ceil((last_s + ROUNDING_S - self.next_s) / self.every_s))
+        self.next_s = last_s + self.every_s if self.next_s == 0 else self.next_s + num_steps * self.every_s
 
 
 class LivePrediction:
@@ -106,12 +109,15 @@ class LivePrediction:
 
     Attributes:
         answers: one for each window.
+        num_frames: that it was given.
+        num_undrawn: of these, which there was no time to draw.
+        end_s: when the last of them ends.
     """
 
     def __init__(self, stream: LiveStream, window: SlidingWindow, source, rank: Callable, renderer: TextRenderer):
         self.stream, self.window, self.source, self.rank = stream, window, source, rank
         self.renderer, self.overlay, self.append, self.size = renderer, None, None, None
-        self.answers, self.num_frames, self.end_s = [], 0, 0.0
+        self.answers, self.num_frames, self.num_undrawn, self.end_s = [], 0, 0, 0.0
 
     def add(self, frame: LiveFrame, video: contextlib.ExitStack, base: str) -> None:
         """Draw a frame, and score the window where it is time for it."""
@@ -126,12 +132,19 @@ class LivePrediction:
         self.num_frames, self.end_s = self.num_frames + 1, frame.time_s + interval_s
         if is_due and (self.stream.is_file or self._is_newest(frame)):
             self.score()
+        if self._is_late():
+            self.num_undrawn += 1
+            return
         answer = self.answers[-1] if self.answers else None
         self.append(self.overlay.draw(picture, frame.time_s, answer, self.stream.buffer.num_dropped), frame.time_s)
 
+    def _is_late(self) -> bool:
+        """Whether drawing would cost frames that the next windows are made of."""
+        return not self.stream.is_file and self.stream.buffer.fill_ratio > MAX_FILL_RATIO
+
     def _is_newest(self, frame: LiveFrame) -> bool:
         """Whether no newer frame waits, or the answer has become so late that it cannot wait for the newest one."""
-        return self.stream.buffer.is_empty or frame.time_s > self.window.next_s + self.window.window_s
+        return self.stream.buffer.fill_ratio == 0 or frame.time_s > self.window.next_s + self.window.window_s
 
     def _open_video(self, frame: LiveFrame, video: contextlib.ExitStack, base: str) -> None:
         self.size = height, width = frame.picture.shape[:2]

@@ -75,6 +75,7 @@ def _describe(live, flags: dict) -> dict:
         "weights": flags["exported"] or flags["weights"],
         "num_frames": live.num_frames,
         "num_dropped": stream.buffer.num_dropped,
+        "num_undrawn": live.num_undrawn,
         "num_damaged": stream.num_damaged,
         "num_breaks": stream.num_breaks,
         "fps": stream.fps,
@@ -99,7 +100,11 @@ def _describe(live, flags: dict) -> dict:
 def _log_totals(live) -> None:
     stream = live.stream
     seen = f"{format_time(live.end_s)}, {live.num_frames} frames, {stream.buffer.num_dropped} dropped"
-    for count, what in ((stream.num_breaks, "breaks"), (stream.num_damaged, "damaged")):
+    for count, what in (
+        (live.num_undrawn, "not drawn"),
+        (stream.num_breaks, "breaks"),
+        (stream.num_damaged, "damaged"),
+    ):
         seen += f", {count} {what}" if count else ""
     logging.info(f"{stream.name}: {seen}, {len(live.answers)} windows")
     if live.answers:

@@ -133,10 +133,10 @@ class FrameBuffer:
             self._changed.notify_all()
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no frame waits."""
+    def fill_ratio(self) -> float:
+        """How full it is: 0 where no frame waits, 1 where the next one drops another."""
         with self._changed:
-            return not self._frames
+            return len(self._frames) / self.max_frames
 
     @property
     def is_over(self) -> bool:

@@ -21,11 +21,12 @@ from small_videos import make_frames, read_back
 import predict
 from inference import drawing, video_io
 from inference.live import prediction
-from inference.live.overlay import fit_picture
+from inference.live.overlay import LiveOverlay, fit_picture
 from inference.live.prediction import SlidingWindow
 from inference.live.results import LiveAnswer, find_segments
 from inference.live.stream import LiveFrame
 from inference.segments import Segment
+from inference.text_renderer import TextRenderer
 
 SCENES = [frame for seed in (1, 2, 3) for frame in make_frames(25, 96, 128, seed=seed)]  # 3 s
 
@@ -78,9 +79,24 @@ def test_windows_are_as_long_and_as_far_apart_as_asked():
     assert slide(SlidingWindow(0.4, 2, 20), times_s) == [(0, 19), (50, 69)]  # as many as the network needs
 
 
+def test_what_is_late_is_scored_but_not_drawn():
+    drawn = []
+    stream = types.SimpleNamespace(fps=25, is_file=False, buffer=types.SimpleNamespace(fill_ratio=0.0, num_dropped=0))
+    source = types.SimpleNamespace(observe=lambda frame: frame.picture, make_views=lambda frames: None)
+    live = prediction.LivePrediction(stream, SlidingWindow(0.2, 0.2, 1), source, None, TextRenderer(""))
+    live.size, live.overlay = (16, 16), LiveOverlay(16, 16, TextRenderer(""))
+    live.append = lambda picture, time_s: drawn.append(round(25 * time_s))
+    for number in range(20):
+        stream.buffer.fill_ratio = 0.8 if 5 <= number < 15 else 0.0
+        live.add(LiveFrame(number, number / 25, 0.0, np.zeros((16, 16, 3), np.uint8), None), None, "")
+    assert drawn == [*range(5), *range(15, 20)] and (live.num_frames, live.num_undrawn) == (20, 10)
+    # While it is late a window waits for the newest frame, but not for longer than a window.
+    assert [round(25 * answer.end_s) for answer in live.answers] == [5, 16, 20]
+
+
 def test_no_window_reaches_over_a_break_or_a_change_of_size():
     times_s = [number / 25 for number in range(50)]
-    late = times_s[:30] + [time_s + 1 for time_s in times_s[30:]]
+    late = times_s[:30] + [time_s + 0.6 for time_s in times_s[30:]]
     assert slide(SlidingWindow(0.8, 0.4, 1), late) == [(0, 19), (10, 29), (30, 49)]
     assert slide(SlidingWindow(0.8, 0.4, 1), times_s, 30 * [(4, 4)] + 20 * [(4, 6)]) == [(0, 19), (10, 29), (30, 49)]
     dropped = [time_s for number, time_s in enumerate(times_s) if number % 3]
