@@ -172,6 +172,12 @@ class LivePrediction:
         self.answers.append(answer)
         self.window.mark_scored()
 
+    def has_paused(self) -> bool:
+        """Whether no frame has come for so long that the next one will be of another window; a file may be slow."""
+        if self.stream.is_file or not self.answers:
+            return False
+        return time.monotonic() - self.window.frames[-1].arrival_s > self.window.every_s + MAX_GAP_S
+
     def score_rest(self) -> None:
         """Score the frames since the last window, too: one that is not full, if it is the only one."""
         if self.window.num_new and (not self.answers or len(self.window.frames) >= self.window.min_frames):
@@ -238,6 +244,8 @@ def _follow(live: LivePrediction, stopped: threading.Event, base: str) -> Except
                 frame = stream.buffer.take(POLL_S)
                 if frame is not None:
                     live.add(frame, video, base)
+                elif live.has_paused():
+                    live.score_rest()
             stream.stop()
             live.score_rest()
         except (ValueError, FloatingPointError, OSError) as error:
