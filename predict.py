@@ -6,6 +6,7 @@ python predict.py --exported output/exported --input video.avi
 python predict.py checkpoints_models/ctrgcn_best --input data/ntu25.pkl --split test1
 python predict.py checkpoints_models/posec3d_best --input poses.json --image_size 1920x1080
 python predict.py checkpoints_models/rgbposeconv3d_best --input video.avi --poses data/coco17.pkl
+python predict.py checkpoints_models/resnet_best --input rtsp://192.168.1.7/stream
 
 The network's reader decides which inputs are needed: videos, skeletons, or videos and their key points. The views are
 those of the TEST section in the checkpoint's config, so what is scored whole gets the scores that test.py gives it. The
@@ -18,21 +19,22 @@ from engine import flags
 if __name__ == "__main__":
     command_line.start_paddle(flags.parse_predict)
 
+import functools
 import itertools
 import json
 import logging
 import os
-import sys
 from collections.abc import Callable
 
 import numpy as np
-import tqdm
 
 import recipe
 from common import files
 from common.pictures import write_png
 from engine import checkpoint, evaluator, logger, metrics
-from inference import contact_sheet, drawing, explain, exported_model, sources, video_io
+from inference import contact_sheet, drawing, explain, exported_model, segments, sources, video_io
+from inference.live import prediction as live
+from inference.progress import log_progress, show_progress
 from inference.text_renderer import TextRenderer
 from models import build_model
 from models.parts.action_model import ActionModel
@@ -53,8 +55,15 @@ def main(argv: list | None = None) -> int:
     reader, average_clips = recipe.open_reader(config), config["RUN"]["average_clips"]
     logging.info(f"{origin}: {config['MODEL']['name']}, {len(class_names)} classes, on {device}")
 
+    reader_name = config["READER"].get("name", "clips")
     label = explain.find_label(args.explain, class_names) if isinstance(args.explain, str) else None
-    found = sources.find_sources(args, config["READER"].get("name", "clips"), reader)
+    if address := live.find_stream(args, reader_name):
+        if args.explain:
+            raise ValueError("--explain is for files: a stream has no time for it; leave it out")
+        rank = functools.partial(rank_source, network, average_clips, class_names, args.top_k)
+        source = live.INPUTS[reader_name](reader)
+        return live.predict_stream(args, address, source, rank, TextRenderer("".join(class_names)))
+    found = sources.find_sources(args, reader_name, reader)
     renderer, failed = TextRenderer("".join([*class_names, *found, *network.modalities])), []
     for name, source in found.items():
         base = os.path.join(args.save_dir, f"{name}_predict")
@@ -73,6 +82,12 @@ def main(argv: list | None = None) -> int:
         more = ", ..." if len(failed) > MAX_NAMED else ""
         logging.error(f"{len(failed)} of {len(found)} inputs FAILED: {', '.join(failed[:MAX_NAMED])}{more}")
     return 1 if failed else 0
+
+
+def rank_source(network, average_clips: str, class_names: list, top_k: int, source) -> list:
+    """Score a source and rank its classes."""
+    scores = score_source(source, network, average_clips)
+    return rank_classes(source.path, source, scores, class_names, top_k).ranking
 
 
 class FrameNetwork(ActionModel):
@@ -136,6 +151,7 @@ def score_source(source, network, average_clips: str) -> tuple:
         ValueError: no frame or no person can be read.
     """
     windows = source.read_windows()
+    windows.windows = log_progress(windows.windows, "score", len(windows), "window")
     result = evaluator.evaluate(network, windows, average_clips)
     scores = [result["scores"], *(result["heads"][name] for name in network.modalities)]
     if average_clips == "score":  # logits
@@ -171,6 +187,9 @@ def log_summary(source, prediction: drawing.Prediction) -> None:
         logging.info(f"  {100 * probability:5.1f}%  {name}")
     for modality, ranking in prediction.modalities.items():
         logging.info(f"  {100 * ranking[0][2]:5.1f}%  {ranking[0][1]} (by {modality} alone)")
+    if num_windows > 1:
+        for line in segments.describe(segments.find_segments(prediction)):
+            logging.info(f"  {line}")
 
 
 def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: TextRenderer, explained=None) -> None:
@@ -181,9 +200,7 @@ def write_pictures(source, base: str, prediction: drawing.Prediction, renderer: 
     first = next(frames)
     size = drawing.choose_size(*first.shape[:2])
     overlay = drawing.Overlay(prediction, *size, renderer)
-    shown = tqdm.tqdm(
-        itertools.chain([first], frames), "draw", prediction.num_frames, leave=False, disable=not sys.stdout.isatty()
-    )
+    shown = show_progress(itertools.chain([first], frames), "draw", prediction.num_frames, "frame")
     with video_io.write_webm(f"{base}.webm", prediction.fps, *size) as append:
         for index, frame in enumerate(shown):
             if index in chosen:
@@ -223,7 +240,8 @@ def write_json(source, base: str, prediction: drawing.Prediction, origin: str, e
         content["explain"] = explained.describe()
     with files.write_atomically(f"{base}.json") as file:
         file.write(json.dumps(content, ensure_ascii=False, indent=1).encode())
-    logging.info(f"written: {base}.webm, {base}.png, {base}.json")
+    segments.write_csv_of_windows(f"{base}.csv", prediction)
+    logging.info(f"written: {base}.webm, .png, .json" + (", .csv" if len(prediction.windows) > 1 else ""))
 
 
 if __name__ == "__main__":

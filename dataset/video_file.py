@@ -236,8 +236,7 @@ class VideoFile:
                             f"{self.path}: packet {frame.pts + 1} of {len(self._packets)} is damaged; get it again"
                         )
                     if frame.key_frame or num_frames == 0:  # to look at every frame takes a tenth of decoding it
-                        matrix = frame.side_data.get("DISPLAYMATRIX")
-                        self._matrix = None if matrix is None else struct.unpack("=9i", bytes(matrix))
+                        self._matrix = read_matrix(frame)
                     yield (num_frames if self._is_counted else frame.pts), frame
                     num_frames += 1
         except av.error.FFmpegError as error:
@@ -251,10 +250,16 @@ class VideoFile:
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
         picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
-        return picture if self._matrix is None else _turn(picture, self._matrix)
+        return picture if self._matrix is None else turn(picture, self._matrix)
 
 
-def _turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:
+def read_matrix(frame: av.VideoFrame) -> tuple | None:
+    """Return the display matrix of a frame, see `turn`; None where it has none."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return None if matrix is None else struct.unpack("=9i", bytes(matrix))
+
+
+def turn(picture: np.ndarray, matrix: tuple) -> np.ndarray:
     """Turn a picture by the display matrix of its file: by quarters, mirrored or not.
 
     Args:

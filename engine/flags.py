@@ -135,7 +135,10 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
     network.add_argument("checkpoint", nargs="?", help="the same as --weights")
     network.add_argument("--weights", default="checkpoints_models/resnet_model", help="with or without .pdparams")
     network.add_argument("--exported", help="folder that tools/export.py wrote; it needs no checkpoint")
-    input_help = "videos, frame folders; for networks of skeletons a skeleton pkl, json, ...; or folders of these"
+    input_help = (
+        "videos, frame folders; for networks of skeletons a skeleton pkl, json, ...; or folders of these; "
+        "or one stream: a camera's number, rtsp://..., http://..."
+    )
     parser.add_argument("--input", nargs="+", required=True, help=input_help)
     parser.add_argument("--poses", nargs="+", help="skeleton pkl with the key points of the videos (RGB and pose)")
     parser.add_argument("--split", help="of a skeleton pkl; None: all recordings")
@@ -153,6 +156,9 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
         f"None: in windows of {WINDOW_S} if they are longer than {WHOLE_S}"
     )
     parser.add_argument("--window_s", type=float, help=window_help)
+    parser.add_argument("--every_s", type=float, help="of a stream: from one window to the next; default: half of one")
+    parser.add_argument("--follow", action="store_true", help="--input is a file that is still written")
+    parser.add_argument("--timeout_s", type=float, default=10, help="a stream without a frame for so long is over")
     parser.add_argument("--fps", type=float, default=25, help="of frame folders, skeletons, and videos that state none")
     args = parser.parse_args(argv)
     args.weights = args.checkpoint or args.weights
@@ -160,6 +166,8 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
         parser.error("--top_k takes 1 or more; --window_s and --fps take more than 0")
     if args.explain and args.exported:
         parser.error("--explain needs gradients, which an export does not have; give the checkpoint, --weights")
+    if args.timeout_s <= 0 or (args.every_s is not None and args.every_s <= 0):
+        parser.error("--every_s and --timeout_s take more than 0")
     return args
 
 

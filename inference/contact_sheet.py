@@ -5,8 +5,10 @@ from PIL import Image, ImageDraw
 
 from inference.drawing import (
     DARK,
+    GRAY,
     Prediction,
     choose_color,
+    draw_axis,
     draw_bars,
     draw_modality_bars,
     draw_time_line,
@@ -16,7 +18,6 @@ from inference.text_renderer import WHITE, TextRenderer
 
 SHEET_WIDTH, MARGIN = 960, 16  # pixels
 NUM_THUMBNAILS, NUM_COLUMNS, THUMBNAIL_WIDTH = 6, 3, 300
-GRAY = (170, 175, 182)
 
 
 def choose_thumbnails(num_frames: int) -> list[int]:
@@ -52,13 +53,21 @@ def draw_sheet(prediction: Prediction, thumbnails: dict, renderer: TextRenderer)
         parts.append(draw_modality_bars(prediction.modalities, width, 15, renderer))
     parts.append(_draw_thumbnails(prediction, thumbnails, width, renderer))
     if len(prediction.windows) > 1:
-        parts.append(draw_time_line(prediction, width, 18))
+        parts.append(_draw_time_line_with_axis(prediction, width, renderer))
     height = MARGIN + sum(part.height + MARGIN for part in parts)
     sheet, top = Image.new("RGB", (SHEET_WIDTH, height), DARK), MARGIN
     for part in parts:
         sheet.paste(part, (MARGIN, top))
         top += part.height + MARGIN
     return np.asarray(sheet)
+
+
+def _draw_time_line_with_axis(prediction: Prediction, width: int, renderer: TextRenderer) -> Image.Image:
+    line, axis = draw_time_line(prediction, width, 18), draw_axis(prediction, width, 13, renderer)
+    picture = Image.new("RGB", (width, line.height + axis.height), DARK)
+    picture.paste(line, (0, 0))
+    picture.paste(axis, (0, line.height), axis)
+    return picture
 
 
 def _draw_line(text: str, width: int, size: int, color: tuple, renderer: TextRenderer) -> Image.Image:

@@ -6,6 +6,7 @@ Pictures are RGB uint8 (H, W, 3). A class has the same colour in its bar, on the
 import bisect
 import colorsys
 import functools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,8 @@ NUM_MODALITY_BARS = 2  # of each modality over frames; the sheet shows them all
 MIN_LETTERS = 22  # that a bar beside another one has room for
 DARK = (20, 22, 26)
 SHADE = (*DARK, 160)  # behind text on a frame
+GRAY = (170, 175, 182)
+STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # between two times of an axis
 
 
 @dataclass
@@ -84,8 +87,8 @@ def choose_color(label: int) -> tuple:
 
 
 def format_time(seconds: float) -> str:
-    """Return 75.25 as 1:15.2, hours as 2:01:15.2."""
-    tenths = int(10 * seconds)
+    """Return 75.25 as 1:15.2, hours as 2:01:15.2, rounded as all times that are printed."""
+    tenths = round(10 * seconds)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
@@ -154,6 +157,35 @@ def draw_time_line(prediction: Prediction, width: int, height: int) -> Image.Ima
     return Image.fromarray(np.repeat(row[None], height, axis=0))
 
 
+def draw_axis(prediction: Prediction, width: int, size: int, renderer: TextRenderer) -> Image.Image:
+    """Draw round times with marks, for below a time line of that width.
+
+    Args:
+        size: height of the text, in pixels.
+
+    Returns:
+        transparent RGBA picture, 1.5 times as high as the text.
+    """
+    picture = Image.new("RGBA", (width, 3 * size // 2), (0, 0, 0, 0))
+    draw, end_s = ImageDraw.Draw(picture), prediction.find_time(prediction.num_frames)
+    label_width = renderer.measure(format_time(end_s), size)
+    for time_s in choose_times(end_s, max(1, width // (2 * label_width))):
+        text, x = format_time(time_s).removesuffix(".0"), round(time_s / end_s * width)
+        draw.rectangle((x, 0, x + 1, size // 3), fill=GRAY)
+        left = x if time_s == 0 else x - renderer.measure(text, size) // 2
+        if left + renderer.measure(text, size) <= width:
+            renderer.write(draw, (left, size), text, size, width, fill=GRAY)
+    return picture
+
+
+def choose_times(duration_s: float, max_times: int) -> list[int]:
+    """Return the round times of an axis in seconds, from 0 to before its end, at most so many."""
+    step = next((step for step in STEPS_S if duration_s <= step * max_times), None)
+    if step is None:
+        step = STEPS_S[-1] * math.ceil(duration_s / (max_times * STEPS_S[-1]))
+    return list(range(0, math.ceil(duration_s), step))
+
+
 class Overlay:
     """Draws a prediction over the frames of its video: bars at the top, the time line with the position below.
 
@@ -172,11 +204,16 @@ class Overlay:
             size = max(8, 3 * self.letter_size // 4)
             self.modality_bars = draw_modality_bars(best, self.bar_width, size, renderer)
         clock_width = renderer.measure(self._describe_time(prediction.num_frames), self.letter_size)
-        margin, self.strip_height = self.letter_size // 2, 2 * self.letter_size
+        margin, axis_size = self.letter_size // 2, max(8, 3 * self.letter_size // 4)
+        has_axis = len(prediction.windows) > 1
+        self.strip_height = 2 * self.letter_size + (axis_size if has_axis else 0)
         self.line_box = (margin, 2 * self.letter_size // 3, width - clock_width - 3 * margin, 4 * self.letter_size // 3)
         left, top, right, bottom = self.line_box
         self.strip = Image.new("RGBA", (width, self.strip_height), SHADE)
         self.strip.paste(draw_time_line(prediction, max(1, right - left), bottom - top), (left, top))
+        if has_axis:
+            axis = draw_axis(prediction, max(1, right - left), axis_size, renderer)
+            self.strip.alpha_composite(axis, (left, bottom))
 
     def draw(self, frame: np.ndarray, index: int) -> np.ndarray:
         """Return the picture of frame `index`."""
@@ -204,7 +241,7 @@ class Overlay:
         reach = self.letter_size // 4
         box = (x - 1.5, top + line_top - reach, x + 1.5, top + line_bottom + reach)
         draw.rectangle(box, fill=WHITE, outline=DARK)
-        position = (self.size[0] - self.letter_size // 2, top + self.strip_height // 2)
+        position = (self.size[0] - self.letter_size // 2, top + (line_top + line_bottom) // 2)
         self.renderer.write(draw, position, self._describe_time(index), self.letter_size, self.size[0], anchor="rm")
 
     def _describe_time(self, index: int) -> str:

@@ -55,13 +55,17 @@ class Windows:
 
     Args:
         windows: (first frame, frame after the last one, views) of each window.
+        num_windows: how many these are.
 
     Attributes:
         spans: (first frame, frame after the last one) of the windows that have been read.
     """
 
-    def __init__(self, windows: Iterable):
-        self.windows, self.spans = windows, []
+    def __init__(self, windows: Iterable, num_windows: int = 1):
+        self.windows, self.num_windows, self.spans = windows, num_windows, []
+
+    def __len__(self) -> int:
+        return self.num_windows
 
     def __iter__(self):
         for start, end, views in self.windows:
@@ -114,7 +118,8 @@ class VideoSource:
         max_whole = round(WHOLE_S * places_a_second) if self.window_s is None else window
         spans = plan_windows(places, max_whole, window, min_window)
         windows = cut_windows(video_io.read_frames(self.path, reader.short_size), spans)
-        return Windows((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
+        views = ((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
+        return Windows(views, len(spans))
 
     def locate_views(self, start: int, end: int) -> dict[str, list[ViewPlace]]:
         """Return where the views of a window stand in it."""

@@ -1,5 +1,6 @@
 """The prediction script: scores as test.py's, windows, what is written, and inputs that cannot be read."""
 
+import csv
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import recipe
 from dataset.records import write_list
 from dataset.video_file import VideoFile
 from engine import checkpoint, evaluator
-from inference import drawing, sources, video_io
+from inference import drawing, segments, sources, video_io
 from inference.text_renderer import TextRenderer
 from models import build_model
 from tools import export
@@ -116,7 +117,7 @@ def test_files_of_a_video_with_an_odd_name(tmp_path, weights, capsys):
     printed = capsys.readouterr().out
     assert f"{video}: 1.0 s, 12 frames, scored whole" in printed
     assert f"{100 * best[0]['probability']:5.1f}%  {best[0]['class']}" in printed
-    assert f"written: {base}.webm, {base}.png, {base}.json" in printed
+    assert f"written: {base}.webm, .png, .json\n" in printed
 
     shown, fps, _ = read_back(f"{base}.webm")
     assert (len(shown), shown[0].shape, fps) == (12, (480, 640, 3), 12.5)
@@ -245,14 +246,22 @@ def test_the_time_line_of_a_long_video_shows_its_windows(tmp_path, weights, caps
     assert run(weights, write_avi(tmp_path / "long.avi", frames, fps=4)) == 0  # 12 s: windows without being asked
     result, (shown, _, _) = read_json("long"), read_back("out/long_predict.webm")
     assert len(shown) == 48 and len(result["windows"]) == 11
-    assert "48 frames, scored in 11 windows" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "48 frames, scored in 11 windows" in printed and "long_predict.webm, .png, .json, .csv" in printed
+    with open("out/long_predict.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert (rows[0]["start_s"], rows[-1]["end_s"]) == ("0.000", "12.000") and len(rows) > 1
+    assert all(left["end_s"] == right["start_s"] for left, right in zip(rows, rows[1:], strict=False))
+    assert rows[0]["class"] == result["windows"][0]["top_k"][0]["class"]
+    assert f"  0:00-{segments.format_clock(float(rows[0]['end_s']))} {rows[0]['class']}, " in printed
     middles = [(one["start_s"] + one["end_s"]) / 2 for one in result["windows"]]
-    overlay = drawing.Overlay(
-        drawing.Prediction("", 48, 4, [], [drawing.Window(0, 48, [(0, "", 1)])]), 480, 640, TextRenderer("")
-    )
-    left, _, right, _ = overlay.line_box
+    windows = 2 * [drawing.Window(0, 48, [(0, "", 1)])]
+    renderer = TextRenderer("".join([*CLASSES, "long"]))  # whose font decides how wide the line is
+    overlay = drawing.Overlay(drawing.Prediction("", 48, 4, [], windows), 480, 640, renderer)
+    left, top, right, bottom = overlay.line_box
+    row = 480 - overlay.strip_height + (top + bottom) // 2
     for window, middle in zip(result["windows"], middles, strict=True):
-        pixel = shown[0][464, left + round((right - left) * middle / 12)].astype(int)
+        pixel = shown[0][row, left + round((right - left) * middle / 12)].astype(int)
         assert np.abs(pixel - drawing.choose_color(window["top_k"][0]["label"])).max() < 40
     assert len({one["top_k"][0]["label"] for one in result["windows"]}) > 1
 

@@ -1,6 +1,6 @@
 """Find key points in videos by MediaPipe Pose: `<Class>/<video>.mp4` gives `<Class>/<video>.json` for skeleton2pkl.py.
 
-    python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm
+    python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm
     poses/bin/python tools/find_poses.py --videos data/mine/videos --out data/mine/keypoints
 
 MediaPipe and Paddle need different versions of the same packages, hence the separate environment (Python 3.10 to 3.12).
@@ -8,6 +8,9 @@ This version has its network in the wheel, so nothing is downloaded later. It fi
 landmarks the 17 of COCO are written, in pixels, with MediaPipe's visibility as score. A second run processes only the
 videos that are missing. Videos that cannot be read completely, or show nobody, are listed with the reason in failed.csv
 in the folder --out. Exit status: 0 if there are key points to continue with.
+
+predict.py starts it with --stream for live pictures: each frame on standard input is a line `width height` and its RGB
+bytes, each answer a line of json on standard output: {"instances": [...]}, the persons as in the files.
 """
 
 import argparse
@@ -18,6 +21,7 @@ import pathlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -33,7 +37,7 @@ from dataset.media import VIDEO_SUFFIXES
 from dataset.records import natural_order
 from dataset.video_file import VideoFile
 
-INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 tqdm"
+INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm"
 LANDMARKS = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
 WHEEL_MODEL = 1  # "full"; "lite" (0) and "heavy" (2) are not in the wheel
 FEW_RATIO = 0.5  # a video with a body in fewer of its frames is listed
@@ -43,12 +47,16 @@ MAX_LISTED = 5
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; see `python tools/find_poses.py --help`."""
     parser = CommandLine("Find the key points of one person in videos.")
-    parser.add_argument("--videos", required=True, help="folder of videos, searched to any depth")
-    parser.add_argument("--out", required=True, help="folder of the json files, in subfolders of the same names")
+    parser.add_argument("--videos", help="folder of videos, searched to any depth")
+    parser.add_argument("--out", help="folder of the json files, in subfolders of the same names")
+    parser.add_argument("--stream", action="store_true", help="answer the frames that predict.py sends, instead")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
     args = parser.parse_args(argv)
     if args.workers < 0:
         parser.error("--workers takes 0 or more")
+    missing = [f"--{name}" for name in ("videos", "out") if vars(args)[name] is None]
+    if missing and not args.stream:
+        parser.error(f"the following arguments are required: {', '.join(missing)}")
     return args
 
 
@@ -56,6 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     """Process the missing videos, then print in how many frames a body was found."""
     args = parse_arguments(argv)
     load_estimator()  # before the workers are forked: each of them needs it
+    if args.stream:
+        answer_frames(sys.stdin.buffer, open_answers())
+        return 0
     jobs, failed = list_jobs(args.videos, args.out)
     with only_writer(args.out, "--out", own=("**",)):
         return process_videos(args, jobs, failed)
@@ -145,8 +156,7 @@ def find_poses(path: str, target: str) -> tuple[int, int]:
     with load_estimator().Pose(model_complexity=WHEEL_MODEL) as estimator:
         for frame in read_frames(path):
             size = [frame.shape[1], frame.shape[0]]
-            pose = estimator.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).pose_landmarks
-            instances = [convert_landmarks(pose.landmark, size)] if pose else []
+            instances = find_instances(estimator, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
             frames.append({"frame_id": len(frames), "instances": instances})
             num_found += len(instances)
     if not num_found:
@@ -154,6 +164,30 @@ def find_poses(path: str, target: str) -> tuple[int, int]:
     with write_atomically(target, "w") as file:
         json.dump({"image_size": size, "instance_info": frames}, file)
     return num_found, len(frames)
+
+
+def find_instances(estimator, frame: np.ndarray) -> list[dict]:
+    """Return the persons in a frame, uint8 RGB (H, W, 3): one or none."""
+    pose = estimator.process(frame).pose_landmarks
+    return [convert_landmarks(pose.landmark, [frame.shape[1], frame.shape[0]])] if pose else []
+
+
+def open_answers() -> BinaryIO:
+    """Return standard output for answers alone; what MediaPipe prints goes to nowhere."""
+    answers = os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 1)
+    return answers
+
+
+def answer_frames(source: BinaryIO, answers: BinaryIO) -> None:
+    """Answer frames until there are no more; see the top of this file."""
+    with load_estimator().Pose(model_complexity=WHEEL_MODEL) as estimator:
+        while line := source.readline():
+            width, height = map(int, line.split())
+            frame = np.frombuffer(source.read(3 * width * height), np.uint8).reshape(height, width, 3)
+            answers.write(json.dumps({"instances": find_instances(estimator, frame)}).encode() + b"\n")
+            answers.flush()
 
 
 def convert_landmarks(landmarks: list, size: list[int]) -> dict:

@@ -28,15 +28,15 @@ def draw_sheet(prediction, size=(30, 40)):
 def test_the_sheet_shows_the_frames_in_order_and_the_time_line():
     sheet = draw_sheet(make_prediction(100))
     assert sheet.shape[1] == 960 and sheet.dtype == np.uint8
-    assert is_color(sheet[-25], 0).any() and is_color(sheet[-25], 2).any()
+    assert is_color(sheet[-45], 0).any() and is_color(sheet[-45], 2).any()
     grays = [int(rows[0]) for rows in sheet[:, 20] if rows.min() == rows.max() and rows[0] in range(60, 160)]
     assert sorted(set(grays)) == [68, 118]  # frames 8 and 58 start the rows
     assert all((sheet == 60 + index).all(axis=-1).sum() > 300 * 200 for index in (8, 25, 41, 58, 75, 91))
 
 
-def test_a_video_of_one_window_needs_no_time_line():
+def test_a_video_of_one_window_needs_no_time_line_and_no_axis():
     one, three = draw_sheet(make_prediction(100, (0,))), draw_sheet(make_prediction(100))
-    assert three.shape[0] - one.shape[0] == 18 + 16
+    assert three.shape[0] - one.shape[0] == 18 + 19 + 16
 
 
 @pytest.mark.parametrize("size", [(30, 40), (40, 30), (1, 200), (200, 1)])

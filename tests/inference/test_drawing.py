@@ -30,7 +30,7 @@ def test_neighbouring_labels_have_different_colors():
     assert np.abs(colors[1:] - colors[:-1]).max(axis=1).min() > 60
 
 
-@pytest.mark.parametrize("seconds, text", [(0, "0:00.0"), (75.25, "1:15.2"), (7275.96, "2:01:15.9")])
+@pytest.mark.parametrize("seconds, text", [(0, "0:00.0"), (75.25, "1:15.2"), (7275.96, "2:01:16.0")])
 def test_times(seconds, text):
     assert drawing.format_time(seconds) == text
 
@@ -50,6 +50,27 @@ def test_the_time_line_covers_the_whole_video_in_order():
     assert line.shape == (8, 300, 3)
     for label, (start, end) in enumerate([(0, 100), (100, 200), (200, 300)]):
         assert is_color(line[:, start + 3 : end - 3], label).all()
+
+
+@pytest.mark.parametrize(
+    "duration_s, max_times, times",
+    [
+        (0.5, 8, [0]),
+        (3.2, 8, [0, 1, 2, 3]),
+        (30, 8, [0, 5, 10, 15, 20, 25]),
+        (7200, 4, [0, 1800, 3600, 5400]),
+        (10 * 86400, 8, list(range(0, 10 * 86400, 115200))),
+    ],
+)
+def test_an_axis_has_round_times(duration_s, max_times, times):
+    assert drawing.choose_times(duration_s, max_times) == times
+
+
+def test_the_axis_marks_stand_at_their_times():
+    axis = np.asarray(drawing.draw_axis(make_prediction(750), 600, 12, TextRenderer("")))  # 30 s
+    marks = np.flatnonzero(axis[0, :, 3])
+    assert marks.tolist() == [x + step for x in range(0, 600, 100) for step in (0, 1)]  # every 5 s
+    assert all(axis[6:, max(0, x - 20) : x + 20, 3].any() for x in range(0, 600, 100))
 
 
 # Bars.
@@ -82,7 +103,7 @@ def test_the_overlay_shows_the_bars_of_the_frames_window_and_leaves_the_middle_a
     for index, label in ((0, 0), (50, 1), (98, 2)):
         picture = overlay.draw(frame, index)
         assert picture.shape == (480, 640, 3) and picture.dtype == np.uint8
-        assert (picture[200:440] == 100).all()
+        assert (picture[200:430] == 100).all()
         bar = picture[12, 60].astype(int)  # in the first bar, above the letters: the colour over gray
         expected = np.array(choose_color(label)) * 225 / 255 + 100 * 30 / 255
         assert np.abs(bar - expected).max() < 12

@@ -117,6 +117,14 @@ def test_a_webm_file_holds_what_was_written(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_the_rate_of_a_webm_file_is_limited_by_its_size(tmp_path):
+    rng = np.random.default_rng(0)
+    with video_io.write_webm(str(tmp_path / "a.webm"), 25, 240, 320) as append:
+        for number, frame in enumerate(make_frames(25, 240, 320)):  # the noise of a camera is hard to encode
+            append(np.clip(frame + rng.normal(0, 12, frame.shape), 0, 255).astype(np.uint8), number / 25)
+    assert os.path.getsize(tmp_path / "a.webm") * 8 < 0.27 * 25 * 240 * 320
+
+
 def test_a_broken_off_file_does_not_appear(tmp_path):
     with (
         pytest.raises(ValueError, match="frame 3"),

@@ -1,0 +1,1 @@
+"""Streams: a camera, a network address or a growing file, predicted while it runs."""
