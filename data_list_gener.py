@@ -11,7 +11,7 @@ Every record is opened: it must be whole, its label one of the classes and not a
 each of its frames a whole picture, all of one size and as many as the frame folder holds, each packed frame as its
 checksum says; every picture and every video is decoded once. What is bad, by the rules by which training and test would
 refuse it, is left out of the list and named with the reason in failed.csv beside train.list; the others are listed.
-Exit status: 0 unless a list would be empty.
+Exit status: 0 unless a list would be empty. Of the test set the classes need not be known, as in competitions.
 
 With --videos the lists name videos or frame folders below that folder, in any form that `dataset/annotations.py`
 knows, and --labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and
@@ -185,7 +185,10 @@ def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
 def find_annotated(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
     """Find the videos and frame folders below --videos that the annotations of both subsets name, as `find_entries`."""
     media, entries = MediaIndex(args.videos), {}
-    samples = {subset: annotations.read_samples(getattr(args, subset), media.holds) for subset in SUBSETS}
+    samples = {
+        subset: annotations.read_samples(getattr(args, subset), media.holds, needs_labels=subset != "test")
+        for subset in SUBSETS
+    }
     named = {sample.label for subset in SUBSETS for sample in samples[subset] if isinstance(sample.label, str)}
     class_names = annotations.read_class_names(args.labels) if args.labels else sorted(named) or None
     for subset in SUBSETS:
@@ -239,7 +242,8 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
     num_repeated = sum(map(len, entries.values())) - len(items)
     if num_repeated:
         print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")
-    check = functools.partial(check_entry, class_names=class_names, line_format=args.format)
+    tested = {entry.path for entry in entries["test"]}  # may have no labels, as those of competitions
+    check = functools.partial(check_entry, class_names=class_names, line_format=args.format, unlabelled=tested)
     outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
     csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
     write_failures(outcomes.failed, csv_path)
@@ -277,7 +281,10 @@ def write_clips(
         write_list(lines, path)
     else:
         write_list(lines, path, class_names, official_size)
-    labels = [clip.label for clip in clips]
+    labels = [clip.label for clip in clips if clip.label is not None]
+    if len(labels) < len(clips):
+        print(f"{path}: {len(clips)} videos, {len(clips) - len(labels)} of them without a label")
+        return
     class_names = class_names or [f"class {label}" for label in range(max(labels) + 1)]
     print(f"{path}: {len(clips)} videos, {describe_balance(labels, class_names)}")
     if len(set(labels)) == 1:

@@ -24,6 +24,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -242,12 +243,12 @@ def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints
     """
     num_classes = len(raw_set.class_names or [])
     for annotation in annotations:
-        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation["label"]
+        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation.get("label")
         if num_joints and count != num_joints:
             raise ValueError(
                 f"{name} has {count} joints, but the layout {raw_set.layout} has {num_joints}; give the right --layout"
             )
-        if num_classes and label >= num_classes:
+        if num_classes and label is not None and label >= num_classes:
             raise ValueError(
                 f"{name} has the label {label}, but there are names for {num_classes} classes; give the right --classes"
             )
@@ -277,14 +278,13 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
         f"frames without any body: {sum(count_empty_frames(annotation) for annotation in annotations)}",
         describe_lengths([annotation["total_frames"] for annotation in annotations]),
     ]
-    labels = {annotation["frame_dir"]: annotation["label"] for annotation in annotations}
-    class_names = content.get("class_names") or [f"class {label}" for label in range(max(labels.values()) + 1)]
+    labels = {annotation["frame_dir"]: annotation.get("label") for annotation in annotations}
     for split, names in content["split"].items():
         official = raw_set.official_sizes.get(split, len(names))
         shortfall = (
             f" ({official - len(names)} of the official {official} are missing)" if official > len(names) else ""
         )
-        balance = describe_balance([labels[name] for name in names], class_names)
+        balance = describe_labels([labels[name] for name in names], content.get("class_names"), labels.values())
         lines.append(f"split {split}: {len(names)} samples{shortfall}; {balance}")
         lines += [f"  {line}" for line in describe_leaks(content["split"], split)]
     for kind in ("damaged", "empty"):
@@ -293,6 +293,16 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
     if failed or raw_set.skipped:
         lines.append(f"all {len(failed) + len(raw_set.skipped)} are named in {stem}_skipped.csv")
     return lines
+
+
+def describe_labels(labels: list[int | None], class_names: list[str] | None, all_labels: Iterable) -> str:
+    """Return how many samples of a split each class has, and how many have no label."""
+    known = [label for label in labels if label is not None]
+    if not known:
+        return "without labels"
+    num_classes = max(label for label in all_labels if label is not None) + 1
+    balance = describe_balance(known, class_names or [f"class {label}" for label in range(num_classes)])
+    return balance if len(known) == len(labels) else f"{balance}; {len(labels) - len(known)} without a label"
 
 
 def describe_notes(notes: list[dict]) -> list[str]:
