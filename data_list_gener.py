@@ -31,6 +31,7 @@ from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset import annotations
 from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
+from dataset.folds import describe_scarce, make_folds
 from dataset.names import MediaIndex, name_samples
 from dataset.records import (
     ListEntry,
@@ -64,7 +65,8 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("--test_list", help="the list to write; default <root>/test.list")
     parser.add_argument("--val_list", help="the list to write; default <root>/val.list")
     parser.add_argument("--val_ratio", type=float, default=0, help="share of the training groups for the val list")
-    parser.add_argument("--seed", type=int, default=0, help="which groups the val list gets")
+    parser.add_argument("--folds", type=int, help="divide the training list into fold1_train.list, fold1_val.list, ...")
+    parser.add_argument("--seed", type=int, default=0, help="which groups the val list, or each fold, gets")
     parser.add_argument("--videos", help="folder of the videos or frame folders that --train and --test name")
     parser.add_argument("--labels", help="class names, one a line, or Something-Something V2's labels.json")
     parser.add_argument(
@@ -74,6 +76,8 @@ def parse_flags(argv: list[str] | None):
     args = parser.parse_args(argv)
     if not 0 <= args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
         parser.error("--val_ratio takes a share from 0 to below 1, --workers and --seed take 0 or more")
+    if args.folds is not None and (args.folds < 2 or args.val_ratio):
+        parser.error("--folds takes 2 or more, and goes without --val_ratio: each fold has a val list of its own")
     if args.labels and not args.videos:
         parser.error("--labels goes with --videos; records know their classes")
     args.format = args.format or ("videos" if args.videos else "records")
@@ -112,10 +116,29 @@ def write_lists(args) -> int:
         is_whole = subset == "test" or not args.val_ratio  # val.list is taken out of the training list
         size = len(read_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
         write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size, subset != "train")
+    if args.folds:
+        write_folds(clips["train"], class_names, args)
     shared = find_shared_clips(clips["train"], clips["test"])
     if shared:
         print(f"data_list_gener: WARNING: {len(shared)} groups stand in train AND test, such as {shared[0]}")
     return 0
+
+
+def write_folds(clips: list[Clip], class_names: list[str] | None, args) -> None:
+    """Write fold1_train.list, fold1_val.list, fold2_train.list ... beside the training list."""
+    folder, named = os.path.dirname(args.train_list), name_clips(clips)
+    labels = {name: clip.label for name, clip in named}
+    for number, held_out in enumerate(make_folds(labels, args.folds, args.seed), 1):
+        is_held_out = set(held_out)
+        chosen = {
+            "train": [clip for name, clip in named if name not in is_held_out],
+            "val": [clip for name, clip in named if name in is_held_out],
+        }
+        for subset, part in chosen.items():
+            path = os.path.join(folder, f"fold{number}_{subset}.list")
+            write_clips(part, path, class_names, args.format, None, subset == "val")
+    if scarce := describe_scarce(labels, args.folds, class_names):
+        print(f"data_list_gener: WARNING: {scarce}")
 
 
 def name_clips(clips: list[Clip]) -> list[tuple[str, Clip]]:

@@ -63,16 +63,29 @@ def main(argv: list | None = None) -> None:
     note = "all samples of the files"
     if args.search:
         weights, streams, note = search_on_half(streams, args.seed)
+    report_fused(streams, weights, note, args.out, is_searched=args.search)
+
+
+def report_fused(streams: list, weights: np.ndarray, note: str, out: str | None, is_searched: bool = False) -> None:
+    """Fuse scores, print the figures, and write `out` if it is named.
+
+    Args:
+        streams: the files, with the same samples in one order.
+        weights: one a file.
+        note: which samples of the files those are.
+        out: file to write, as --out.
+        is_searched: the weights were searched.
+    """
     fused = {"names": streams[0].names, "labels": streams[0].labels, "scores": fuse(streams, weights)}
     if fused["labels"] is None:
         print_weights(streams, weights)
     else:
         print_table(streams, weights, fused)
-    if args.search:
+    if is_searched:
         equal = metrics.top_k_accuracy(fuse(streams, np.ones(len(streams))), fused["labels"], 1)
         print(f"with equal weights the same samples have top-1 {100 * equal:.2f}%")
-    if args.out:
-        write_fused(args.out, streams, weights, fused, note)
+    if out:
+        write_fused(out, streams, weights, fused, note)
 
 
 def read_weights(values: list, num_files: int) -> np.ndarray:
