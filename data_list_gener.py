@@ -11,7 +11,7 @@ Every record is opened: it must be whole, its label one of the classes and not a
 each of its frames a whole picture, all of one size and as many as the frame folder holds, each packed frame as its
 checksum says; every picture and every video is decoded once. What is bad, by the rules by which training and test would
 refuse it, is left out of the list and named with the reason in failed.csv beside train.list; the others are listed.
-Exit status: 0 unless a list would be empty.
+Exit status: 0 unless a list would be empty. Of the test set the classes need not be known, as in competitions.
 
 With --videos the lists name videos or frame folders below that folder, in any form that `dataset/annotations.py`
 knows, and --labels says which class has which number: a text of one name a line (splits/ has those of Kinetics-400 and
@@ -32,6 +32,7 @@ from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset import annotations
 from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
+from dataset.folds import describe_scarce, make_folds
 from dataset.names import MediaIndex, name_samples
 from dataset.records import (
     ListEntry,
@@ -65,7 +66,8 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("--test_list", help="the list to write; default <root>/test.list")
     parser.add_argument("--val_list", help="the list to write; default <root>/val.list")
     parser.add_argument("--val_ratio", type=float, default=0, help="share of the training groups for the val list")
-    parser.add_argument("--seed", type=int, default=0, help="which groups the val list gets")
+    parser.add_argument("--folds", type=int, help="divide the training list into fold1_train.list, fold1_val.list, ...")
+    parser.add_argument("--seed", type=int, default=0, help="which groups the val list, or each fold, gets")
     parser.add_argument("--videos", help="folder of the videos or frame folders that --train and --test name")
     parser.add_argument("--labels", help="class names, one a line, or Something-Something V2's labels.json")
     parser.add_argument(
@@ -75,6 +77,8 @@ def parse_flags(argv: list[str] | None):
     args = parser.parse_args(argv)
     if not 0 <= args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
         parser.error("--val_ratio takes a share from 0 to below 1, --workers and --seed take 0 or more")
+    if args.folds is not None and (args.folds < 2 or args.val_ratio):
+        parser.error("--folds takes 2 or more, and goes without --val_ratio: each fold has a val list of its own")
     if args.labels and not args.videos:
         parser.error("--labels goes with --videos; records know their classes")
     args.format = args.format or ("videos" if args.videos else "records")
@@ -113,10 +117,29 @@ def write_lists(args) -> int:
         is_whole = subset == "test" or not args.val_ratio  # val.list is taken out of the training list
         size = len(read_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
         write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size, subset != "train")
+    if args.folds:
+        write_folds(clips["train"], class_names, args)
     shared = find_shared_clips(clips["train"], clips["test"])
     if shared:
         print(f"data_list_gener: WARNING: {len(shared)} groups stand in train AND test, such as {shared[0]}")
     return 0
+
+
+def write_folds(clips: list[Clip], class_names: list[str] | None, args) -> None:
+    """Write fold1_train.list, fold1_val.list, fold2_train.list ... beside the training list."""
+    folder, named = os.path.dirname(args.train_list), name_clips(clips)
+    labels = {name: clip.label for name, clip in named}
+    for number, held_out in enumerate(make_folds(labels, args.folds, args.seed), 1):
+        is_held_out = set(held_out)
+        chosen = {
+            "train": [clip for name, clip in named if name not in is_held_out],
+            "val": [clip for name, clip in named if name in is_held_out],
+        }
+        for subset, part in chosen.items():
+            path = os.path.join(folder, f"fold{number}_{subset}.list")
+            write_clips(part, path, class_names, args.format, None, subset == "val")
+    if scarce := describe_scarce(labels, args.folds, class_names):
+        print(f"data_list_gener: WARNING: {scarce}")
 
 
 def name_clips(clips: list[Clip]) -> list[tuple[str, Clip]]:
@@ -186,7 +209,10 @@ def find_entries(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
 def find_annotated(args) -> tuple[dict[str, list[ListEntry]], list[str] | None]:
     """Find the videos and frame folders below --videos that the annotations of both subsets name, as `find_entries`."""
     media, entries = MediaIndex(args.videos), {}
-    samples = {subset: annotations.read_samples(getattr(args, subset), media.holds) for subset in SUBSETS}
+    samples = {
+        subset: annotations.read_samples(getattr(args, subset), media.holds, needs_labels=subset != "test")
+        for subset in SUBSETS
+    }
     named = {sample.label for subset in SUBSETS for sample in samples[subset] if isinstance(sample.label, str)}
     class_names = annotations.read_class_names(args.labels) if args.labels else sorted(named) or None
     for subset in SUBSETS:
@@ -240,7 +266,8 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
     num_repeated = sum(map(len, entries.values())) - len(items)
     if num_repeated:
         print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")
-    check = functools.partial(check_entry, class_names=class_names, line_format=args.format)
+    tested = {entry.path for entry in entries["test"]}  # may have no labels, as those of competitions
+    check = functools.partial(check_entry, class_names=class_names, line_format=args.format, unlabelled=tested)
     outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
     csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
     write_failures(outcomes.failed, csv_path)
@@ -278,7 +305,10 @@ def write_clips(
         write_list(lines, path)
     else:
         write_list(lines, path, class_names, official_size)
-    labels = [clip.label for clip in clips]
+    labels = [clip.label for clip in clips if clip.label is not None]
+    if len(labels) < len(clips):
+        print(f"{path}: {len(clips)} videos, {len(clips) - len(labels)} of them without a label")
+        return
     class_names = class_names or [f"class {label}" for label in range(max(labels) + 1)]
     print(wrap(f"{path}: {len(clips)} videos, {describe_balance(labels, class_names)}"))
     if len(set(labels)) == 1:

@@ -17,6 +17,7 @@ from common import command_line
 from common.messages import wrap
 from common.suggestions import suggest
 from engine import metrics, report
+from inference import submission
 from inference.score_files import SCORE_TYPES, order_like, read_scores, unify_score_type
 
 WEIGHT_SETS = {
@@ -63,13 +64,29 @@ def main(argv: list | None = None) -> None:
     note = "all samples of the files"
     if args.search:
         weights, streams, note = search_on_half(streams, args.seed)
+    report_fused(streams, weights, note, args.out, is_searched=args.search)
+
+
+def report_fused(streams: list, weights: np.ndarray, note: str, out: str | None, is_searched: bool = False) -> None:
+    """Fuse scores, print the figures, and write `out` if it is named.
+
+    Args:
+        streams: the files, with the same samples in one order.
+        weights: one a file.
+        note: which samples of the files those are.
+        out: file to write, as --out.
+        is_searched: the weights were searched.
+    """
     fused = {"names": streams[0].names, "labels": streams[0].labels, "scores": fuse(streams, weights)}
-    print_table(streams, weights, fused)
-    if args.search:
+    if fused["labels"] is None:
+        print_weights(streams, weights)
+    else:
+        print_table(streams, weights, fused)
+    if is_searched:
         equal = metrics.top_k_accuracy(fuse(streams, np.ones(len(streams))), fused["labels"], 1)
         print(f"with equal weights the same samples have top-1 {100 * equal:.2f}%")
-    if args.out:
-        write_fused(args.out, streams, weights, fused, note)
+    if out:
+        write_fused(out, streams, weights, fused, note)
 
 
 def read_weights(values: list, num_files: int) -> np.ndarray:
@@ -137,6 +154,8 @@ def search_on_half(streams: list, seed: int) -> tuple:
         ValueError: one file, or one sample.
     """
     num_samples = len(streams[0].names)
+    if streams[0].labels is None:
+        raise ValueError("--search: the samples have no labels, by which weights are searched; give --weights")
     if len(streams) < 2 or num_samples < 2:
         raise ValueError(f"--search: {len(streams)} file of {num_samples} samples, expected at least two of both")
     searched, held_out = split_in_halves(streams[0].labels, seed)
@@ -204,6 +223,15 @@ def print_table(streams: list, weights: np.ndarray, fused: dict) -> None:
     )
 
 
+def print_weights(streams: list, weights: np.ndarray) -> None:
+    """Print the weight of each file of samples without labels, for which there is no accuracy."""
+    width = max(len(stream.path) for stream in streams)
+    for stream, weight in zip(streams, weights, strict=True):
+        print(f"{stream.path:{width}}  weight {weight:g}")
+    print(f"fused, weighted mean of {SCORE_TYPES[streams[0].protocol['average_clips']]}")
+    print(f"{len(streams[0].names)} samples, which have no labels: no accuracy")
+
+
 def write_fused(path: str, streams: list, weights: np.ndarray, fused: dict, note: str) -> None:
     """Write the fused scores as a score file (`.pkl`), or the figures and predictions (`.json`, `.csv`)."""
     members = [
@@ -211,20 +239,33 @@ def write_fused(path: str, streams: list, weights: np.ndarray, fused: dict, note
         for stream, weight in zip(streams, weights, strict=True)
     ]
     protocol = {"average_clips": streams[0].protocol["average_clips"], "samples": note, "fused": members}
-    class_names = streams[0].class_names
+    class_names, labels = streams[0].class_names, fused["labels"]
+    if labels is None:
+        answers = os.path.join(os.path.dirname(path), submission.NAME)
+        submission.write_submission(answers, fused, class_names, protocol)
+        print(f"written: {answers}")
+        if os.path.basename(path) == submission.NAME:
+            return
     if path.endswith(".pkl"):
         report.write_scores(path, fused, class_names, protocol)
     else:
-        summary = {
-            **metrics.summarize(fused["scores"], fused["labels"]),
-            "num_samples": len(fused["names"]),
-            "chance": 1 / len(class_names),
-            "majority": metrics.majority_level(fused["labels"]),
-            "files": {stream.path: metrics.summarize(stream.scores, stream.labels) for stream in streams},
-            "protocol": protocol,
-        }
-        report.write_result(path, fused, class_names, summary, top_k=5)
+        report.write_result(path, fused, class_names, summarize(streams, fused, protocol), top_k=5)
     print(f"written: {path}")
+
+
+def summarize(streams: list, fused: dict, protocol: dict) -> dict:
+    """Return the figures of the fused scores and of each file; without labels there are none."""
+    labels, num_classes = fused["labels"], len(streams[0].class_names)
+    counts = {"num_samples": len(fused["names"]), "chance": 1 / num_classes}
+    if labels is None:
+        return {**counts, "protocol": protocol}
+    return {
+        **metrics.summarize(fused["scores"], labels),
+        **counts,
+        "majority": metrics.majority_level(labels),
+        "files": {stream.path: metrics.summarize(stream.scores, labels) for stream in streams},
+        "protocol": protocol,
+    }
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
     python skeleton2pkl.py openpose folder --out data/own.pkl                    <Class>/<video>/*_keypoints.json
     python skeleton2pkl.py mediapipe folder --out data/own.pkl                   <Class>/<video>.csv
     python skeleton2pkl.py pkl ntu60_hrnet.pkl --out data/checked.pkl            a pkl of PYSKL or MMAction2, checked
+    python skeleton2pkl.py npy fsd --layout openpose25 --folds 5 --out data/fsd.pkl     fold1_train, fold1_val, ... too
 
 Every file is checked: one that is cut off, has a row too many or too few, or a value that cannot be, is left out and
 named with the reason in <out>_skipped.csv; <out>_report.txt has what the run prints. A run that was stopped goes on
@@ -24,6 +25,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +34,7 @@ from common.command_line import CommandLine, parse_size, run_main
 from common.files import dump_pickle, load_pickle, make_folder, write_atomically
 from common.output_lock import only_maker
 from common.processes import run_jobs, write_failures
+from dataset.folds import add_folds
 from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.frames import FOUND, find_videos, parse_first_frame
@@ -42,6 +45,7 @@ from layouts import get_layout
 
 BATCH_BYTES = 8_000_000  # of raw files that one job reads
 LENGTH_BORDERS = (1, 8, 16, 32, 64, 128, 256, 301)  # of the histogram; 300 is the longest that NTU papers feed
+NOT_READING = ("out", "workers", "folds", "fold_split")  # flags that change nothing of what is read
 NTU = ("ntu", "ntu60", "ntu120")
 CUSTOM = ("coco", "openpose", "mediapipe")
 FORMATS_OF = {  # flag -> the formats it is for
@@ -54,7 +58,6 @@ FORMATS_OF = {  # flag -> the formats it is for
     "videos": ("coco", "mediapipe"),
     "image_size": ("coco", "openpose"),
     "val_ratio": CUSTOM,
-    "seed": CUSTOM,
 }
 
 
@@ -96,11 +99,17 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument(
         "--val_ratio", type=float, default=0.3, help="share of the groups for val, where no folder says"
     )
+    parser.add_argument("--folds", type=int, help="divide the training split into so many folds, of whole groups")
+    parser.add_argument("--fold_split", help="the split to divide; default: train, or the first one called so")
     parser.add_argument("--seed", type=int, default=0, help="which groups")
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
     if not 0 < args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
         parser.error("--val_ratio takes a share between 0 and 1, --workers and --seed take 0 or more")
+    if args.folds is not None and args.folds < 2 or args.fold_split and not args.folds:
+        parser.error("--folds takes 2 or more, --fold_split goes with --folds")
+    if args.seed and not args.folds and args.format not in CUSTOM:
+        parser.error(f"--seed is for {', '.join(CUSTOM)} and with --folds, not for {args.format}")
     for flag, formats in FORMATS_OF.items():
         if getattr(args, flag) != parser.get_default(flag) and args.format not in formats:
             parser.error(f"--{flag} is for {', '.join(formats)}, not for {args.format}")
@@ -153,9 +162,10 @@ def write_skeletons(raw_set: RawSet, args) -> int:
         )
     check_joints_and_labels(annotations, raw_set, num_joints)
     content = assemble(annotations, raw_set)
+    notes_of_folds = add_folds(content, args.folds, args.fold_split, args.seed) if args.folds else []
     dump_pickle(content, args.out)
     shutil.rmtree(name_parts_folder(args.out), ignore_errors=True)
-    lines = [*describe(content, raw_set, failed, args), *describe_notes(notes)]
+    lines = [*describe(content, raw_set, failed, args), *describe_notes(notes), *notes_of_folds]
     with write_atomically(f"{stem}_report.txt", "w") as file:
         file.writelines(line + "\n" for line in lines)
     print("\n".join(lines))
@@ -201,7 +211,7 @@ def read_all(samples: list[RawSample], args) -> tuple[list[dict], dict[str, tupl
 
 def make_batches(samples: list[RawSample], folder: str, args, max_bytes: int) -> list[Batch]:
     """Divide samples into batches; a part's name changes with its files, their times and the options."""
-    options = {key: value for key, value in vars(args).items() if key not in ("out", "workers")}
+    options = {key: value for key, value in vars(args).items() if key not in NOT_READING}
     batches, chosen, marks, size = [], [], [], 0
     for sample in samples:
         paths = (
@@ -242,12 +252,12 @@ def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints
     """
     num_classes = len(raw_set.class_names or [])
     for annotation in annotations:
-        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation["label"]
+        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation.get("label")
         if num_joints and count != num_joints:
             raise ValueError(
                 f"{name} has {count} joints, but the layout {raw_set.layout} has {num_joints}; give the right --layout"
             )
-        if num_classes and label >= num_classes:
+        if num_classes and label is not None and label >= num_classes:
             raise ValueError(
                 f"{name} has the label {label}, but there are names for {num_classes} classes; give the right --classes"
             )
@@ -277,14 +287,13 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
         f"frames without any body: {sum(count_empty_frames(annotation) for annotation in annotations)}",
         describe_lengths([annotation["total_frames"] for annotation in annotations]),
     ]
-    labels = {annotation["frame_dir"]: annotation["label"] for annotation in annotations}
-    class_names = content.get("class_names") or [f"class {label}" for label in range(max(labels.values()) + 1)]
+    labels = {annotation["frame_dir"]: annotation.get("label") for annotation in annotations}
     for split, names in content["split"].items():
         official = raw_set.official_sizes.get(split, len(names))
         shortfall = (
             f" ({official - len(names)} of the official {official} are missing)" if official > len(names) else ""
         )
-        balance = describe_balance([labels[name] for name in names], class_names)
+        balance = describe_labels([labels[name] for name in names], content.get("class_names"), labels.values())
         lines.append(f"split {split}: {len(names)} samples{shortfall}; {balance}")
         lines += [f"  {line}" for line in describe_leaks(content["split"], split)]
     for kind in ("damaged", "empty"):
@@ -293,6 +302,16 @@ def describe(content: dict, raw_set: RawSet, failed: dict[str, tuple[str, str]],
     if failed or raw_set.skipped:
         lines.append(f"all {len(failed) + len(raw_set.skipped)} are named in {stem}_skipped.csv")
     return lines
+
+
+def describe_labels(labels: list[int | None], class_names: list[str] | None, all_labels: Iterable) -> str:
+    """Return how many samples of a split each class has, and how many have no label."""
+    known = [label for label in labels if label is not None]
+    if not known:
+        return "without labels"
+    num_classes = max(label for label in all_labels if label is not None) + 1
+    balance = describe_balance(known, class_names or [f"class {label}" for label in range(num_classes)])
+    return balance if len(known) == len(labels) else f"{balance}; {len(labels) - len(known)} without a label"
 
 
 def describe_notes(notes: list[dict]) -> list[str]:

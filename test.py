@@ -29,7 +29,7 @@ from engine import agreement, checkpoint, distributed, evaluator, logger, metric
 from engine.console import config_changes
 from engine.console.text import format_percent
 from engine.run_settings import RunSettings
-from inference import labelled_clips
+from inference import labelled_clips, submission
 from models import build_model
 
 
@@ -85,6 +85,9 @@ def main(argv: list | None = None) -> int | None:
     trained_on = summary["protocol"].get("trained_on", {})
     if trained_on.get("digest") == resume.describe_data(config, {"TEST": loader})["TEST"]["digest"]:
         logging.warning(f"OPTIMISTIC: the weights were trained on what is scored: {resume.format_data(trained_on)}")
+    if result["labels"] is None:
+        write_unlabelled(args, summary, result, class_names)
+        return
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     log_summary(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
@@ -119,14 +122,17 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
     protocol = ("filelist", "split", "stream", "protocol", "num_clips", "crops", "flip", "scales", "num_segments")
     protocol += ("clip_len", "rgb_clip_len", "frame_interval", "test_clips")
     trained_on = {"trained_on": state["data"]["TRAIN"]} if "TRAIN" in state.get("data", {}) else {}
+    majority = {}
+    if result["labels"] is not None:
+        top = metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk)
+        figures = {**figures, f"top{args.infer_topk}": top, "loss": result["loss"]}
+        majority = {"majority": metrics.majority_level(result["labels"])}
     return {
         **figures,
-        f"top{args.infer_topk}": metrics.top_k_accuracy(result["scores"], result["labels"], args.infer_topk),
-        "loss": result["loss"],
         "num_samples": len(result["names"]),
         "official_size": records.read_official_size(section["filelist"]),
         "chance": 1 / len(loader.class_names or result["scores"][0]),
-        "majority": metrics.majority_level(result["labels"]),
+        **majority,
         "weights": args.weights,
         "chosen": describe_choice(args.weights, state, name_samples(config, "TEST")),
         "samples": name_samples(config, "TEST"),
@@ -170,7 +176,7 @@ def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, 
         logging.info(wrap(", ".join(answers)))
     official = summary["official_size"]
     of = "" if official in (None, summary["num_samples"]) else f" of the {official} that the official list names"
-    what = "recordings" if "stream" in summary["protocol"] else "videos"
+    what = name_samples_scored(summary)
     logging.info(
         wrap(
             f"{summary['num_samples']} {what} scored{of} ({summary['samples']}); chance "
@@ -182,6 +188,29 @@ def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, 
         logging.info(f"  {class_names[label]} taken for {class_names[guess]}: {count} of {confusion[label].sum()}")
     if summary["top1"] <= 1.5 * summary["chance"] and summary["num_samples"] > 30:
         logging.warning("this is about chance: were the samples and their labels made by one run of the data scripts?")
+
+
+def name_samples_scored(summary: dict) -> str:
+    """Return what the samples are: recordings of skeletons, or videos."""
+    return "recordings" if "stream" in summary["protocol"] else "videos"
+
+
+def write_unlabelled(args: argparse.Namespace, summary: dict, result: dict, class_names: list) -> None:
+    """Write the score file, `submission.csv` and `--out` of samples without labels, which have no accuracy."""
+    what = name_samples_scored(summary)
+    logging.info(f"{summary['num_samples']} {what} scored ({summary['samples']}); they have no labels: no accuracy")
+    logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
+    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
+    base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+    with only_maker(base, "--save_dir", wait=True):
+        submission.remove_figures(base)
+        report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
+        logging.info(f"written: {base}_scores.pkl")
+        path = os.path.join(save_dir, submission.NAME)
+        submission.write_submission(path, result, class_names, summary["protocol"])
+        if args.out:
+            report.write_result(args.out, result, class_names, summary, args.infer_topk)
+            logging.info(f"written: {args.out}")
 
 
 def write_results(

@@ -1,13 +1,20 @@
-"""Train a network on several streams of the same skeletons, score each, and fuse the scores.
+"""Train a network on several streams of the same skeletons, or on several folds, score each, and fuse the scores.
 
     python train_streams.py configs/ctrgcn_nw_ucla.yaml --save_dir output/ctrgcn_nw_ucla
     python train_streams.py configs/msg3d_ntu60_xsub.yaml --streams joint bone --validate --test_best --gpus 4
+    python train_streams.py configs/ctrgcn_fsd.yaml --folds 5 --save_dir output/ctrgcn_fsd
+    python train_streams.py configs/resnet18_ucf101_scratch.txt --folds 5 --root data --save_dir output/folds
 
 Each stream is a run of `train.py` in its own folder, resumed if it was stopped, and scored by `test.py`;
 `ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
+
+With --folds, which `skeleton2pkl.py --folds` or `data_list_gener.py --folds` has made, each fold is left out of the
+training once: its samples are scored (`held_out/`), and those of the TEST section (`test/`), whose scores are fused
+over the folds. Only readers of skeletons have streams; of others one network is trained for each fold.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -15,11 +22,14 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
+
 import ensemble
 from common import command_line, lifetime
 from common.output_lock import only_writer
-from config import SECTIONS
+from config import SECTIONS, load_config, parse_overrides
 from engine import flags
+from inference import fold_scores
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
@@ -36,12 +46,15 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     sets = ", ".join(ensemble.WEIGHT_SETS)
     parser.add_argument("--fuse", nargs="+", help=f"one weight a stream (2:2:1:1), or one of {sets}")
     parser.add_argument("--save_dir", "--work_dir", default="output/streams", help="folder of the streams' folders")
+    parser.add_argument("--folds", type=int, help="leave each of so many folds out once, and fuse their test scores")
     parser.add_argument("--test_last", action="store_true", help="score the last epoch: what happens anyway")
     parser.add_argument("--test_best", action="store_true", help="score the epoch that validated best, too")
     configs, others = flags.split_configs(sys.argv[1:] if argv is None else [str(word) for word in argv])
     args, rest = parser.parse_known_args(others)
     args.rest = [*configs, *rest]
     check_rest(parser, args)
+    if args.folds is not None and args.folds < 2:
+        parser.error("--folds takes 2 or more")
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
@@ -71,6 +84,9 @@ def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> No
             train_args.resume not in (None, "auto")
         ),
     }
+    divided = [f"{mode}.{key}" for mode in ("TRAIN", "VALID") for key in ("SPLIT", "FILELIST")]
+    if args.folds and not given.isdisjoint(divided):
+        parser.error("--folds says what TRAIN and VALID read; leave their split and filelist out of -o")
     for message, is_made in mistakes.items():
         if is_made:
             parser.error(message)
@@ -87,13 +103,13 @@ def main(argv: list | None = None) -> int | None:
         return status
     folder = pathlib.Path(args.save_dir)
     with only_writer(str(folder), "--save_dir"):
-        return train_and_fuse(args, folder)
+        return train_folds(args, folder) if args.folds else train_and_fuse(args, folder)
 
 
 def train_and_fuse(args: argparse.Namespace, folder: pathlib.Path) -> int | None:
     """Train and score each stream in its subfolder, and fuse the scores; return the status of a run that failed."""
     for stream in args.streams:
-        status = run("train.py", *make_argv(args, stream))
+        status = run("train.py", *make_argv(args, stream), *list_tests(args))
         if status:
             print(f"stream {stream} {describe_end(status)}")
             return status
@@ -101,11 +117,116 @@ def train_and_fuse(args: argparse.Namespace, folder: pathlib.Path) -> int | None
         fuse(folder, args.streams, which, args.fuse)
 
 
-def make_argv(args: argparse.Namespace, stream: str) -> list:
-    """Return the command line of train.py for a stream."""
-    best = ["--test_best"] if args.test_best else []
-    run_flags = ["--save_dir", f"{args.save_dir}/{stream}", "--resume", "auto", "-o", f"READER.stream={stream}"]
-    return [args.config, *args.rest, *run_flags, "--test_last", *best]
+def list_tests(args: argparse.Namespace) -> list:
+    """Return the flags by which train.py scores what it has trained."""
+    return ["--test_last", *(["--test_best"] if args.test_best else [])]
+
+
+def make_argv(args: argparse.Namespace, stream: str | None, fold: int | None = None) -> list:
+    """Return the command line of train.py for a stream, or None where the reader has no streams, and a fold."""
+    overrides = [] if stream is None else [f"READER.stream={stream}"]
+    overrides += [] if fold is None else choose_fold(args, fold)
+    run_flags = ["--save_dir", name_folder(args, stream, fold), "--resume", "auto"]
+    return [args.config, *args.rest, *run_flags, *(word for override in overrides for word in ("-o", override))]
+
+
+def name_folder(args: argparse.Namespace, stream: str | None, fold: int | None = None) -> str:
+    """Return the folder of a run."""
+    parts = [args.save_dir, *([] if fold is None else [f"fold{fold}"]), *([] if stream is None else [stream])]
+    return "/".join(parts)
+
+
+# Folds.
+
+
+def read_sections(args: argparse.Namespace) -> dict:
+    """Return the config as -o changes it, without the defaults that only Paddle's half of the project knows."""
+    config = load_config(args.config)
+    for section, values in parse_overrides(flags.parse_train(args.rest).overrides).items():
+        config[section].update(values)
+    return config
+
+
+def list_streams(args: argparse.Namespace) -> list:
+    """Return the streams of each fold; [None] where the reader has none."""
+    return args.streams if read_sections(args)["READER"].get("name") == "skeletons" else [None]
+
+
+def choose_fold(args: argparse.Namespace, fold: int) -> list[str]:
+    """Return the values of -o by which a fold is left out of the training and validated on.
+
+    The TEST section keeps what it would read without folds.
+    """
+    config, root = read_sections(args), flags.parse_train(args.rest).root
+    if config["READER"].get("name", "clips") != "clips":
+        test_split = {**config["READER"], **config["VALID"], **config["TEST"]}.get("split")
+        return [f"TRAIN.split=fold{fold}_train", f"VALID.split=fold{fold}_val", f"TEST.split={test_split}"]
+    train_list = config["TRAIN"].get("filelist", "data/train.list") if root is None else f"{root}/train.list"
+    test_list = {**config["VALID"], **config["TEST"]}.get("filelist", f"{root or 'data'}/test.list")
+    folder = os.path.dirname(train_list)
+    lists = {mode: os.path.join(folder, f"fold{fold}_{mode}.list") for mode in ("train", "val")}
+    return [f"TRAIN.filelist={lists['train']}", f"VALID.filelist={lists['val']}", f"TEST.filelist={test_list}"]
+
+
+def train_folds(args: argparse.Namespace, folder: pathlib.Path) -> int | None:
+    """Train and score each fold, in each stream, and fuse the scores; return the status of a run that failed."""
+    streams = list_streams(args)
+    for fold in range(1, args.folds + 1):
+        for stream in streams:
+            what = f"fold {fold}" if stream is None else f"fold {fold}, stream {stream}"
+            print(f"{what} of {args.folds} folds" + ("" if stream is None else f" and {len(streams)} streams"))
+            for script, argv in list_fold_commands(args, stream, fold):
+                if status := run(script, *argv):
+                    print(f"{what} {describe_end(status)}")
+                    return status
+    for which in ("model", "best") if args.test_best else ("model",):
+        fuse_folds(args, folder, streams, which)
+
+
+def list_fold_commands(args: argparse.Namespace, stream: str | None, fold: int) -> list[tuple]:
+    """Return (script, command line) of a run's training and of its tests on the held-out fold and on the test set."""
+    argv, run_folder = make_argv(args, stream, fold), name_folder(args, stream, fold)
+    train_args = flags.parse_train(argv)
+    name = train_args.model_name or read_sections(args)["MODEL"].get("name", "resnet")
+    chosen = {word.partition("=")[0]: word.partition("=")[2] for word in choose_fold(args, fold)}
+    key = next(iter(chosen)).split(".")[1]
+    shared = ["--use_gpu", train_args.use_gpu] if train_args.use_gpu is not None else []
+    shared += ["--gpus", train_args.gpus] if train_args.gpus is not None else []
+    sections = ("READER", "VALID", "TEST")
+    given = [word for word in train_args.overrides if word.strip().split(".")[0].upper() in sections]
+    shared += [argument for word in given for argument in ("-o", word)]
+    commands = [("train.py", argv)]
+    for which in ("model", "best") if args.test_best else ("model",):
+        for part, mode in (("held_out", "VALID"), ("test", "TEST")):
+            samples = ["-o", f"TEST.{key}={chosen[f'{mode}.{key}']}"]
+            words = [f"{run_folder}/{name}_{which}", "--save_dir", f"{run_folder}/{part}", *shared, *samples]
+            commands.append(("test.py", words))
+    return commands
+
+
+def fuse_folds(args: argparse.Namespace, folder: pathlib.Path, streams: list, which: str) -> None:
+    """Fuse the streams of each fold and the folds' scores of the test set; print and write what the folds say.
+
+    Args:
+        which: "model" for the last epoch, "best" for the one that validated best.
+    """
+    paths = {"held_out": [], "test": []}
+    for fold in range(1, args.folds + 1):
+        for part, found in paths.items():
+            parts = [str(find_scores(pathlib.Path(name_folder(args, each, fold), part), which)) for each in streams]
+            if len(parts) > 1:
+                fused = str(folder / f"fold{fold}" / part / f"fused_{which}_scores.pkl")
+                print(f"fold {fold}, {'the held-out samples' if part == 'held_out' else 'the test set'}:")
+                ensemble.main([*parts, "--weights", *args.fuse, "--out", fused])
+                parts = [fused]
+            found += parts
+    print(f"{args.folds} folds, scores of the {'last' if which == 'model' else 'best'} epochs:")
+    summary = fold_scores.summarize_held_out(paths["held_out"])
+    fold_scores.print_held_out(summary)
+    fold_scores.write_held_out(str(folder / f"folds_{which}.json"), summary)
+    tested, weights = fold_scores.read_folds(paths["test"]), np.ones(args.folds)
+    note = f"all samples of the files, by the networks of {args.folds} folds"
+    ensemble.report_fused(tested, weights, note, str(folder / f"fused_{which}_scores.pkl"))
 
 
 def run_check(args: argparse.Namespace) -> int:
@@ -134,15 +255,21 @@ def check_streams(args: argparse.Namespace) -> None:
     from engine.run_folder import RunFolder
 
     shapes, data = {}, None
-    for stream in args.streams:
-        parsed = flags.parse_train(make_argv(args, stream))
+    streams = list_streams(args) if args.folds else args.streams
+    folds = range(1, args.folds + 1) if args.folds else [None]
+    for stream, fold in itertools.product(streams, folds):
+        parsed = flags.parse_train([*make_argv(args, stream, fold), *list_tests(args)])
         config, _ = train.read_recipe(parsed)
         train.check_tests(parsed, config)
         shapes[stream] = recipe.open_reader(config).input_shape
+        if fold == args.folds and stream == streams[0] and args.folds:  # the last one is there if all are
+            for mode in ("TRAIN", "VALID", "TEST"):
+                recipe.open_loader({**config, "RUN": {**config["RUN"], "overfit": 0}}, mode)
         folder = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"])
         refuse_other_networks(folder.save_dir, folder.model_name)
         if checkpoint.checkpoint_exists(folder.last):
-            data = data or resume.describe_data(config, {"TRAIN": recipe.open_loader(config, "TRAIN")})
+            if data is None or fold is not None:  # those of all streams are the same
+                data = resume.describe_data(config, {"TRAIN": recipe.open_loader(config, "TRAIN")})
             state = checkpoint.load_checkpoint(folder.last)
             state["config"] = recipe.resolve(state["config"], folder.last)
             if change := resume.find_other_data(state, config, data):

@@ -23,23 +23,26 @@ class Sample:
 
     Attributes:
         names: that the video may have, the likeliest first.
-        label: class id or class name.
+        label: class id or class name, or None where the line names none, as in test sets.
         num_frames: None where the line does not state it.
         line: its number in the file.
     """
 
     names: list[str]
-    label: int | str
+    label: int | str | None
     num_frames: int | None
     line: int
 
 
 @refuses_damage
-def read_samples(path: str, is_video: Callable[[str], bool] = lambda name: False) -> list[Sample]:
+def read_samples(
+    path: str, is_video: Callable[[str], bool] = lambda name: False, needs_labels: bool = True
+) -> list[Sample]:
     """Read an annotation file of any known form.
 
     Args:
         is_video: whether there is a video of a name; a line of a list that starts with # is a comment if there is none.
+        needs_labels: False: a line may name no class, as those of the test sets of competitions.
 
     Raises:
         FileNotFoundError: no such file.
@@ -47,33 +50,34 @@ def read_samples(path: str, is_video: Callable[[str], bool] = lambda name: False
     """
     lines = read_lines(path, "name an annotation file or a list")
     if path.lower().endswith(".json"):
-        samples = _read_json(path)
+        samples = _read_json(path, needs_labels)
     elif lines and "youtube_id" in lines[0].replace('"', "").split(","):
-        samples = _read_kinetics(path, lines)
+        samples = _read_kinetics(path, lines, needs_labels)
     elif path.lower().endswith(".csv") and lines and ";" in lines[0]:
-        samples = [_parse_semicolon(path, number, line) for number, line in enumerate(lines, 1) if line]
+        samples = [_parse_semicolon(path, number, line, needs_labels) for number, line in enumerate(lines, 1) if line]
     else:
         used = [
             (number, line)
             for number, line in enumerate(lines, 1)
             if line and not (line.startswith("#") and not is_video(parse_list_line(line)[0]))
         ]
-        samples = [_parse_list_line(path, number, line) for number, line in used]
+        samples = [_parse_list_line(path, number, line, needs_labels) for number, line in used]
     if not samples:
         raise ValueError(f"{path}: names no video; expected Kinetics csv, Something-Something csv or json, or a list")
     return samples
 
 
-def _read_json(path: str) -> list[Sample]:
+def _read_json(path: str, needs_labels: bool) -> list[Sample]:
     items, samples = read_json(path), []
     for number, item in enumerate(items if isinstance(items, list) else [{}], 1):
         is_named = isinstance(item, dict) and isinstance(item.get("id"), (str, int))
-        if not is_named or not isinstance(item.get("template"), str):
+        template = item.get("template") if is_named else None
+        if not is_named or not isinstance(template, str if needs_labels else (str, type(None))):
             raise ValueError(
                 f'{path} item {number}: expected "id" and "template", as in Something-Something\'s train and '
                 "validation files; its test file names no classes"
             )
-        samples.append(Sample([str(item["id"])], strip_brackets(item["template"]), None, number))
+        samples.append(Sample([str(item["id"])], template and strip_brackets(template), None, number))
     return samples
 
 
@@ -82,13 +86,14 @@ def strip_brackets(template: str) -> str:
     return template.replace("[", "").replace("]", "")
 
 
-def _read_kinetics(path: str, lines: list[str]) -> list[Sample]:
+def _read_kinetics(path: str, lines: list[str], needs_labels: bool) -> list[Sample]:
     samples = []
     for number, row in enumerate(csv.DictReader(lines), 2):
         try:
             name, start, end = row["youtube_id"], _parse_seconds(row["time_start"]), _parse_seconds(row["time_end"])
             names = [f"{name}_{start:06}_{end:06}", f"{name}_{start}_{end}", name]
-            samples.append(Sample(names, row["label"], None, number))
+            label = row["label"] if needs_labels else row.get("label") or None
+            samples.append(Sample(names, label, None, number))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} line {number}: got '{lines[number - 1]}', expected label,youtube_id,time_start,time_end; "
@@ -105,16 +110,16 @@ def _parse_seconds(text: str | None) -> int:
     return int(whole)
 
 
-def _parse_semicolon(path: str, number: int, line: str) -> Sample:
+def _parse_semicolon(path: str, number: int, line: str, needs_labels: bool) -> Sample:
     name, _, label = line.partition(";")
-    if not label:
+    if not label and needs_labels:
         raise ValueError(f"{path} line {number}: got '{line}', expected id;label; the test file names no classes")
-    return Sample([name], label, None, number)
+    return Sample([name], label or None, None, number)
 
 
-def _parse_list_line(path: str, number: int, line: str) -> Sample:
+def _parse_list_line(path: str, number: int, line: str, needs_labels: bool) -> Sample:
     name, num_frames, label = parse_list_line(line)
-    if label is None:
+    if label is None and needs_labels:
         raise ValueError(f"{path} line {number}: got '{line}', expected 'video label' or 'video num_frames label'")
     return Sample([name], label, num_frames, number)
 

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from dataset import pictures
@@ -32,7 +32,7 @@ class Clip:
 
     path: str
     video: str
-    label: int
+    label: int | None
     num_frames: int
     folder: str | None  # of its frames; None where they are packed or in a video file
 
@@ -44,8 +44,13 @@ class Clip:
         return "frame folder" if self.folder else "video"
 
 
-def check_entry(entry: ListEntry, class_names: list[str] | None, line_format: str) -> Clip:
+def check_entry(
+    entry: ListEntry, class_names: list[str] | None, line_format: str, unlabelled: Container[str] = ()
+) -> Clip:
     """Check one record, frame folder or video: what the readers refuse is refused here, by the same rules.
+
+    Args:
+        unlabelled: paths of entries that may have no label.
 
     Raises:
         FileNotFoundError, ValueError: what is wrong with it.
@@ -59,9 +64,10 @@ def check_entry(entry: ListEntry, class_names: list[str] | None, line_format: st
         raise FileNotFoundError(entry.problem or describe_missing(entry.path))
     else:
         clip = check_video(entry)
-    if clip.label is None:
+    if clip.label is None and entry.path not in unlabelled:
         raise ValueError(f"a {clip.kind} without a label; name it in a list, with its label")
-    _check_class(clip, class_names or [])
+    if clip.label is not None:
+        _check_class(clip, class_names or [])
     if entry.label is not None and entry.label != clip.label:
         raise ValueError(f"label {clip.label} in the record, but {entry.label} in the list; make both again")
     if clip.kind not in LIST_FORMATS[line_format]:
@@ -166,9 +172,11 @@ def _read_bytes(path: str) -> bytes:
 
 
 def format_line(clip: Clip, folder: str, line_format: str) -> str:
-    """Return the line of a clip for a list in the folder `folder`."""
+    """Return the line of a clip for a list in the folder `folder`; of one without a label, its path alone."""
     if line_format == "records":
         return quote_path(relative_path(clip.path, folder))
     if clip.folder:
-        return f"{quote_path(relative_path(clip.folder, folder), True)} {clip.num_frames} {clip.label}"
-    return f"{quote_path(relative_path(clip.path, folder))} {clip.label}"
+        path = relative_path(clip.folder, folder)
+        return quote_path(path) if clip.label is None else f"{quote_path(path, True)} {clip.num_frames} {clip.label}"
+    path = quote_path(relative_path(clip.path, folder))
+    return path if clip.label is None else f"{path} {clip.label}"

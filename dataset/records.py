@@ -1,8 +1,9 @@
 """What the data scripts write and the readers read: clip records, lists of them, frame folders.
 
 A clip record is a pickle of `{"video": str, "label": int, "frames": [relative jpg path] or [jpeg bytes]}`; with bytes
-it also holds "checksums", the CRC-32 of each frame. The 3-tuple `(video, label, frames)` of older reproductions is read
-too. Frame paths are relative to the folder of the record, list lines to the folder of the list, always with "/".
+it also holds "checksums", the CRC-32 of each frame. Where the class is not known, "label" is absent. The 3-tuple
+`(video, label, frames)` of older reproductions is read too. Frame paths are relative to
+the folder of the record, list lines to the folder of the list, always with "/".
 """
 
 import json
@@ -50,8 +51,8 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
     """Read a clip record.
 
     Returns:
-        dict of "video" (str), "label" (int from 0), "frames" (paths as stored, or bytes), and "checksums" where frames
-        are bytes and the record has them.
+        dict of "video" (str), "label" (int from 0, or None where it is absent), "frames" (paths as stored, or bytes),
+        and "checksums" where frames are bytes and the record has them.
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a whole pickle, not plain data, or a field of a wrong type; names the file and the field.
@@ -73,6 +74,8 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
 def write_record(record: dict[str, Any], path: str | os.PathLike) -> None:
     """Write a clip record in one piece, after the same checks that `read_record` makes."""
     checked = _check_record(record, os.fspath(path))
+    if checked["label"] is None:
+        del checked["label"]
     dump_pickle(checked, path, has_checksum="checksums" not in checked)  # its frames have one each, checked when used
 
 
@@ -80,12 +83,14 @@ def _check_record(record: dict, path: str) -> dict[str, Any]:
     video, label, frames = _decode_path(record.get("video")), record.get("label"), record.get("frames")
     if not isinstance(video, str) or not video:
         raise ValueError(_describe_field(path, "video", video, "the video's name as text"))
-    if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < MAX_LABEL:
-        raise ValueError(_describe_field(path, "label", label, "a class id, a whole number from 0"))
+    if label is not None:
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < MAX_LABEL:
+            raise ValueError(_describe_field(path, "label", label, "a class id, a whole number from 0"))
+        label = int(label)
     frames = [_decode_path(frame) for frame in frames] if isinstance(frames, (list, tuple)) else frames
     if not (_is_list_of(frames, str) or _is_list_of(frames, bytes)):
         raise ValueError(_describe_field(path, "frames", frames, "a list of paths or a list of JPEG bytes, not empty"))
-    checked = {"video": video, "label": int(label), "frames": frames}
+    checked = {"video": video, "label": label, "frames": frames}
     if record.get("checksums") is not None:
         checksums = record["checksums"]
         if not _is_list_of(checksums, int) or len(checksums) != len(frames) or isinstance(frames[0], str):
@@ -155,7 +160,8 @@ def resolve_path(path: str, base: str | os.PathLike) -> str:
 def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[ListEntry], list[str] | None]:
     """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
 
-    A line is `record.pkl`, `frame_folder num_frames label` or `video_or_record label`; paths may contain blanks. A
+    A line is `record.pkl`, `frame_folder num_frames label` or `video_or_record label`; paths may contain blanks. The
+    label is left out where it is not known: `video`, or `frame_folder` alone. A
     header `# classes: ["A", "B"]` names the classes; other lines that start with # are comments, unless they name a
     file that exists.
 
@@ -165,7 +171,7 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
         the entries, and the class names or None.
     Raises:
         FileNotFoundError: the list, or a file in it, does not exist (with the line number).
-        ValueError: an empty list, a line of no known form, a label outside the classes of the header.
+        ValueError: an empty list, a negative label, or one outside the classes of the header.
     """
     path = os.fspath(path)
     entries, class_names = [], None
@@ -200,7 +206,7 @@ def describe_missing(path: str) -> str:
     elif is_record(path):
         advice = "run jpg2pkl.py, then data_list_gener.py"
     else:
-        advice = "correct the line or get the file"
+        advice = "get the file, or correct the line: 'record.pkl', 'frame_folder num_frames label' or 'video label'"
     return f"'{path}' does not exist; {advice}"
 
 
@@ -230,10 +236,9 @@ def _parse_entry(line: str, number: int, path: str) -> ListEntry:
     if num_frames == 0:
         raise ValueError(f"{path} line {number}: got '{line}', of 0 frames; correct the line or take it out")
     entry_path = resolve_path(name, os.path.dirname(path))
-    if label is None and not is_record(entry_path):
+    if label is None and re.search(r"\s-\d+$", name) and not os.path.exists(entry_path):
         raise ValueError(
-            f"{path} line {number}: got '{line}', expected 'record.pkl', 'frame_folder num_frames label' or "
-            "'video label'; correct the line or make the list again with data_list_gener.py"
+            f"{path} line {number}: got '{line}', expected a label from 0; leave it out where it is not known"
         )
     return ListEntry(entry_path, label, num_frames, number)
 

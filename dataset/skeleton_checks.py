@@ -19,16 +19,16 @@ MAX_OUTSIDE = 4.0  # picture sizes from the corner, of the median of all points
 MIN_SCORE_RATIO = 20.0  # x and y in pixels over a score that stands as the third coordinate
 
 
-def check_annotation(where: str, raw: Mapping, needs_label: bool = True) -> dict:
+def check_annotation(where: str, raw: Mapping) -> dict:
     """Check the types and shapes of an annotation, but not the values of its arrays.
 
     Args:
         where: what errors begin with.
-        needs_label: False: the label becomes 0.
 
     Returns:
         The annotation: `keypoint` (M, T, V, 2 or 3) and `keypoint_score` (M, T, V) of floating point numbers, cut to
-        `total_frames`; `label` and `total_frames` int; `img_shape` two positive numbers.
+        `total_frames`; `total_frames` int; `label` int, or absent where it is absent or None; `img_shape` two positive
+        numbers.
 
     Raises:
         ValueError: a field that is missing or of another kind.
@@ -45,8 +45,11 @@ def check_annotation(where: str, raw: Mapping, needs_label: bool = True) -> dict
     if keypoint.shape[3] not in (2, 3):
         raise ValueError(f"{where}: keypoint has {keypoint.shape[3]} coordinates, expected 2 or 3; correct the file")
     num_frames = _read_num_frames(where, raw.get("total_frames"), keypoint.shape[1])
-    annotation = {**raw, "label": _read_label(where, raw.get("label")) if needs_label else 0}
-    annotation.update(total_frames=num_frames, keypoint=_cut(keypoint, num_frames))
+    annotation = {**raw, "total_frames": num_frames, "keypoint": _cut(keypoint, num_frames)}
+    if raw.get("label") is None:
+        annotation.pop("label", None)
+    else:
+        annotation["label"] = _read_label(where, raw["label"])
     if score is not None:
         score = _as_numbers(where, "keypoint_score", score, f"{keypoint.shape[:3]} numbers")
         if score.shape != keypoint.shape[:3]:
@@ -82,7 +85,8 @@ def is_whole(value) -> bool:
 def _read_label(where: str, label) -> int:
     if not is_whole(label) or isinstance(label, (float, np.floating)) or label < 0:
         raise ValueError(
-            f"{where}: label is {show_value(label)}, expected a whole number from 0; write one label for each sample"
+            f"{where}: label is {show_value(label)}, expected a whole number from 0; correct it, or leave it out if "
+            "it is not known"
         )
     return int(label)
 

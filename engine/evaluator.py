@@ -31,10 +31,10 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
 
     Returns:
         `names` (list), `labels` (N,), `scores` (N, num_classes), `heads`, the scores of each head by its name, and
-        `loss`, the mean negative log probability.
+        `loss`, the mean negative log probability; `labels` and `loss` are None where no sample has a label.
 
     Raises:
-        ValueError: an unknown `average_clips`, or two samples of one name.
+        ValueError: an unknown `average_clips`, two samples of one name, or labels of some samples only.
         FloatingPointError: scores that are nan or infinite; names the first such sample.
     """
     if average_clips not in ("prob", "score"):
@@ -48,7 +48,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
             heads = _score_views(model, loader, batch["inputs"])
             means = {name: _average_views(logits, batch["views"], average_clips) for name, logits in heads.items()}
             scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
-            num_samples += len(batch["labels"])
+            num_samples += len(batch["names"])
             is_due = log_interval and (index + 1) % log_interval == 0
             if is_due or time.monotonic() - written_s > quiet_s:
                 written_s = time.monotonic()
@@ -59,7 +59,13 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
         raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")
     _check_finite(names, heads)
     scores = model.fuse(heads)
-    loss = _mean_loss(scores, labels, average_clips)
+    if len(labels) not in (0, len(names)):
+        raise ValueError(
+            f"{len(names) - len(labels)} of {len(names)} samples have no label; an accuracy of the others alone would "
+            "mean little: label them, or test the two kinds apart"
+        )
+    labels = labels if len(labels) else None
+    loss = None if labels is None else _mean_loss(scores, labels, average_clips)
     return {"names": names, "labels": labels, "scores": scores, "heads": heads, "loss": loss}
 
 
@@ -86,7 +92,7 @@ def _join(by_rank: list) -> tuple:
     batches = [batch for one_round in rounds for batch in one_round if batch is not None]
     names, labels, means = zip(*batches, strict=True)
     heads = {name: np.concatenate([mean[name] for mean in means]) for name in means[0]}
-    return sum(names, []), np.asarray(sum(labels, [])), heads
+    return sum(names, []), np.asarray(sum(labels, []), np.int64), heads
 
 
 def _check_finite(names: list, heads: dict) -> None:
@@ -135,7 +141,12 @@ def rehearse(model, loader, average_clips: str, metric: str) -> None:
 
 
 def summarize(model, result: dict) -> dict:
-    """Return the figures of what `evaluate` returned; see `metrics.summarize`, `metrics.summarize_heads`."""
+    """Return the figures of what `evaluate` returned; see `metrics.summarize`, `metrics.summarize_heads`.
+
+    Without labels there are none: {}.
+    """
+    if result["labels"] is None:
+        return {}
     figures = metrics.summarize(result["scores"], result["labels"])
     if model.modalities:
         groups = None if model.groups is None else model.groups.numpy()

@@ -56,11 +56,14 @@ def write_wrong_samples(path: str, result: dict, class_names: list, find_file: C
 
 
 def write_scores(path: str, result: dict, class_names: list, protocol: dict) -> None:
-    """Write the score file: sample name -> scores (num_classes,), with labels, class names and protocol."""
-    names = result["names"]
+    """Write the score file: sample name -> scores (num_classes,), with labels, class names and protocol.
+
+    `labels` is empty where `result` has None.
+    """
+    names, labels = result["names"], result["labels"]
     content = {
         "scores": dict(zip(names, result["scores"].astype(np.float32), strict=True)),
-        "labels": dict(zip(names, (int(label) for label in result["labels"]), strict=True)),
+        "labels": {} if labels is None else dict(zip(names, map(int, labels), strict=True)),
         "class_names": class_names,
         "protocol": protocol,
     }
@@ -81,7 +84,7 @@ def write_result(path: str, result: dict, class_names: list, summary: dict, top_
     Args:
         path: file to write; its suffix chooses the format: `.json`, `.csv` (without the summary) or `.pkl` (with all
             scores).
-        result: {"names", "labels", "scores"} of the evaluated list.
+        result: {"names", "labels", "scores"} of the evaluated list; without labels (None) no sample has a "class".
         class_names: names by label.
         summary: metrics and protocol.
         top_k: number of classes for each sample.
@@ -90,13 +93,15 @@ def write_result(path: str, result: dict, class_names: list, summary: dict, top_
         ValueError: `path` has another suffix.
     """
     order = np.argsort(-result["scores"], axis=1, kind="stable")[:, :top_k]
+    labels = result["labels"]
+    known = [{}] * len(order) if labels is None else [{"class": class_names[label]} for label in labels]
     samples = [
         {
             "video": name,
-            "class": class_names[label],
+            **known_class,
             "predictions": [[class_names[index], round(float(scores[index]), 6)] for index in best],
         }
-        for name, label, scores, best in zip(result["names"], result["labels"], result["scores"], order, strict=True)
+        for name, known_class, scores, best in zip(result["names"], known, result["scores"], order, strict=True)
     ]
     if path.endswith(".json"):
         with files.write_atomically(path) as file:
@@ -104,9 +109,10 @@ def write_result(path: str, result: dict, class_names: list, summary: dict, top_
     elif path.endswith(".pkl"):
         files.dump_pickle({"summary": summary, "samples": samples, "scores": result["scores"]}, path)
     elif path.endswith(".csv"):
-        rows = [[sample["video"], sample["class"], *sum(sample["predictions"], [])] for sample in samples]
-        titles = [f"{title}_{rank + 1}" for rank in range(order.shape[1]) for title in ("predicted", "score")]
-        _write_csv(path, [["video", "class", *titles], *rows])
+        titles = ["video"] if labels is None else ["video", "class"]
+        rows = [[*(sample[title] for title in titles), *sum(sample["predictions"], [])] for sample in samples]
+        titles += [f"{title}_{rank + 1}" for rank in range(order.shape[1]) for title in ("predicted", "score")]
+        _write_csv(path, [titles, *rows])
     else:
         raise ValueError(f"--out {path}: expected a name that ends in .json, .pkl or .csv")
 

@@ -23,9 +23,9 @@ KEYS_WITHOUT_EFFECT = (
 SCHEDULE_KEYS = ("schedule", "schedule_by", "milestones", "restart_epochs", "restart_factor", "warmup_epochs")
 # Keys of READER that say what the numbers of an input mean; with others, weights see what they were not trained on.
 INPUT_KEYS = (
-    "name", "layout", "stream", "scores", "normalization", "score_threshold", "sampling", "padding", "num_persons",
-    "kind", "limbs", "sigma", "scaling", "stretch", "hw_ratio", "num_segments", "clip_len", "rgb_clip_len",
-    "frame_interval", "short_size", "crop_size", "mean", "std",
+    "name", "layout", "stream", "score_channel", "scores", "normalization", "score_threshold", "sampling", "padding",
+    "num_persons", "kind", "limbs", "sigma", "scaling", "stretch", "hw_ratio", "num_segments", "clip_len",
+    "rgb_clip_len", "frame_interval", "short_size", "crop_size", "mean", "std",
 )  # fmt: skip
 # Those of a pathway that was trained by itself before tools/merge_rgbpose.py put it into a network of two.
 PATHWAY_KEYS = {"rgb": ("mean", "std"), "pose": ("layout", "kind", "limbs", "sigma")}

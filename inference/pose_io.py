@@ -11,7 +11,7 @@ import numpy as np
 
 from dataset import media
 from dataset.names import NameIndex
-from dataset.raw_skeletons import coco, kinetics, mediapipe, ntu, openpose, ucla
+from dataset.raw_skeletons import arrays, coco, kinetics, mediapipe, ntu, openpose, ucla
 from dataset.raw_skeletons.json_file import JsonFile
 from dataset.raw_skeletons.persons import MAX_PERSONS
 from dataset.raw_skeletons.samples import NOTES, RawSample
@@ -20,18 +20,23 @@ from layouts import LAYOUTS, Layout
 from reader import skeleton_pkl
 from reader.rgbpose import NTU_SUFFIX
 
-PKL = ".pkl"
+PKL, NPY = ".pkl", ".npy"
 READ_SAMPLE = {".json": None, ".csv": mediapipe.read_sample, ".skeleton": ntu.read_sample}  # json: see _choose_reader
 RAW_LAYOUTS = {".csv": "mediapipe33", ".skeleton": "ntu25"}
 KNOWN_FORMS = (
-    "a skeleton pkl, a .json of COCO key points, N-UCLA or Kinetics-skeleton, a .csv of MediaPipe, an NTU .skeleton or "
-    "a folder of OpenPose"
+    "a skeleton pkl, an .npy of numbers (N, C, T, V, M) or (C, T, V, M), a .json of COCO key points, N-UCLA or "
+    "Kinetics-skeleton, a .csv of MediaPipe, an NTU .skeleton or a folder of OpenPose"
 )
 
 
 def find_files(paths: list, save_dir: str) -> list:
     """Return the files, and the folders of OpenPose, that `paths` name; see `input_paths.find_inputs`."""
-    return find_inputs(paths, save_dir, _is_openpose_folder, lambda path: _get_suffix(path) in (PKL, *READ_SAMPLE))
+    return find_inputs(paths, save_dir, _is_openpose_folder, _is_input_file)
+
+
+def _is_input_file(path: str) -> bool:
+    """Whether a file of a folder holds key points; labels lie beside arrays of them."""
+    return _get_suffix(path) in (PKL, NPY, *READ_SAMPLE) and not path.endswith("_label" + NPY)
 
 
 def _is_openpose_folder(folder: str) -> bool:
@@ -39,7 +44,7 @@ def _is_openpose_folder(folder: str) -> bool:
 
 
 def is_pkl(path: str) -> bool:
-    """Whether a path is that of a skeleton pkl; any other file or folder holds one recording."""
+    """Whether a path is that of a skeleton pkl."""
     return _get_suffix(path) == PKL and os.path.isfile(path)
 
 
@@ -68,10 +73,12 @@ def read_annotations(
     if not os.path.exists(path):
         raise FileNotFoundError("no such file or folder; check the path, and put quotes around one with blanks")
     if is_pkl(path):
-        content = skeleton_pkl.read_content(path, memory_limit_gib, ("frame_dir", "keypoint"))
+        content = skeleton_pkl.read_content(path, memory_limit_gib)
         stated, annotations = content.get("layout"), _select_split(content, split)
     elif split is not None:
         raise ValueError(f"--split {split}: only a skeleton pkl has splits; leave it out")
+    elif _get_suffix(path) == NPY and os.path.isfile(path):
+        stated, annotations = None, arrays.read_unlabelled(path, layout.name)
     else:
         stated, annotations = _read_raw_files(path, image_size)
     if stated in LAYOUTS and LAYOUTS[stated].joints != layout.joints:
@@ -178,7 +185,7 @@ def _choose_reader(path: str, suffix: str) -> tuple:
 
 
 def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl.Recording:
-    """Check an annotation; its label becomes 0.
+    """Check an annotation, and leave its label out.
 
     Raises:
         ValueError: arrays of another shape or with values that cannot be, joints that the network does not know, or no
@@ -187,7 +194,7 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> skeleton_pkl
     count = _count_joints(annotation)
     if count not in (None, layout.num_joints):
         raise ValueError(_describe_wrong_joints(count, layout))
-    recording = skeleton_pkl.make_recording(where, annotation, layout, needs_label=False)
+    recording = skeleton_pkl.make_recording(where, {**annotation, "label": None}, layout)
     if not (np.isfinite(recording.keypoint) & (recording.keypoint != 0)).any():
         raise ValueError(f"no persons: not one key point in its {recording.keypoint.shape[1]} frames")
     recording.check()

@@ -23,14 +23,14 @@ class ScoreFile:
 
     Attributes:
         names: of the samples.
-        labels: (N,) class ids.
+        labels: (N,) class ids, or None where they are not known (the file has {}).
         scores: (N, num_classes) float64.
         protocol: how the samples were scored; `average_clips` tells probabilities (`prob`) from logits (`score`).
     """
 
     path: str
     names: list
-    labels: np.ndarray
+    labels: np.ndarray | None
     scores: np.ndarray
     class_names: list
     protocol: dict
@@ -38,7 +38,8 @@ class ScoreFile:
     def subset(self, indices: np.ndarray) -> "ScoreFile":
         """Return the samples at `indices`, in that order."""
         names = [self.names[index] for index in indices]
-        return dataclasses.replace(self, names=names, labels=self.labels[indices], scores=self.scores[indices])
+        labels = None if self.labels is None else self.labels[indices]
+        return dataclasses.replace(self, names=names, labels=labels, scores=self.scores[indices])
 
 
 @refuses_damage
@@ -70,7 +71,7 @@ def read_scores(path: str) -> ScoreFile:
             f"'{path}': its protocol has average_clips {show_value(average_clips)}, expected 'prob' or 'score'; "
             "run test.py"
         )
-    if set(content["labels"]) != set(content["scores"]) or not content["scores"]:
+    if not content["scores"] or (content["labels"] and set(content["labels"]) != set(content["scores"])):
         raise ValueError(
             f"'{path}': {len(content['scores'])} samples have scores, {len(content['labels'])} have labels"
         )
@@ -87,7 +88,7 @@ def read_scores(path: str) -> ScoreFile:
         )
     if average_clips == "prob":
         _check_probabilities(path, names, scores)
-    labels = np.array([content["labels"][name] for name in names])
+    labels = np.array([content["labels"][name] for name in names]) if content["labels"] else None
     return ScoreFile(path, names, labels, scores, list(class_names), content["protocol"])
 
 
@@ -122,7 +123,9 @@ def order_like(first: ScoreFile, other: ScoreFile) -> ScoreFile:
     _compare_names(first, other, pair)
     indices = {name: index for index, name in enumerate(other.names)}
     other = other.subset(np.array([indices[name] for name in first.names]))
-    differ = np.flatnonzero(other.labels != first.labels)
+    if (first.labels is None) != (other.labels is None):
+        raise ValueError(f"{pair}: only one of them has labels; score both with the same list or split")
+    differ = [] if first.labels is None else np.flatnonzero(other.labels != first.labels)
     if len(differ):
         index = differ[0]
         raise ValueError(

@@ -71,7 +71,7 @@ class Windows:
         for start, end, views in self.windows:
             self.spans.append((start, end))
             num_views = len(next(iter(views.values())))
-            yield {"inputs": views, "labels": [0], "names": [f"{start} to {end}"], "views": [num_views]}
+            yield {"inputs": views, "labels": [], "names": [f"{start} to {end}"], "views": [num_views]}
 
     def prepare(self, inputs: dict) -> dict:
         """Return the views as they are; the network prepares them itself."""
@@ -270,7 +270,7 @@ def _find_videos_with_poses(args: argparse.Namespace, reader) -> dict:
             found = _read_annotations(path, args, reader)
         except (ValueError, OSError) as error:
             raise ValueError(f"--poses {path}: {error}") from error
-        if pose_io.is_pkl(path):
+        if pose_io.is_pkl(path) or len(found) > 1:
             annotations += found
         else:
             singles[path] = found[0]

@@ -44,7 +44,7 @@ def build_loader(
         **reader_arguments: parameters of the reader, such as `filelist`.
 
     Raises:
-        ValueError: an unknown name, an argument that is out of range, an empty list.
+        ValueError: an unknown name, an argument that is out of range, an empty list, labels that are missing.
         FileNotFoundError: the list or a file in it is missing.
     """
     if name not in READERS:
@@ -52,6 +52,7 @@ def build_loader(
     if overfit < 0:
         raise ValueError(f"build_loader: overfit is {overfit}, expected 0 or more samples")
     dataset = READERS[name](mode=mode, seed=seed, **reader_arguments)
+    dataset.check_labels()
     if overfit:
         dataset.subset(_spread([dataset.find_class(index) for index in range(len(dataset))], overfit))
     is_train = mode == "train"

@@ -15,10 +15,10 @@ import numpy as np
 
 from common.ranges import Aspect, Count, PositiveShare, Seed, Share
 from dataset.annotations import pair_mirrored_classes
-from dataset.records import read_list
+from dataset.records import is_record, read_list
 from dataset.splits import find_class_in_name, find_contradicting_class
 from reader import boxes, sampling, transforms
-from reader.fault_tolerant import FaultTolerantDataset
+from reader.fault_tolerant import UNLABELLED_ADVICE, FaultTolerantDataset
 from reader.frames import EncodedClip, Video, open_video
 from reader.preprocessor import Preprocessor, normalize
 
@@ -136,7 +136,11 @@ class Clips(FaultTolerantDataset):
             self._pair_mirrored_classes()
         self.prepare = Preprocessor(rgb=functools.partial(normalize, mean=mean, std=std))
 
-    def find_class(self, index: int) -> int | str:
+    def lacks_label(self, index: int) -> bool:
+        """Return whether the list says that the label of a sample is not known; records have theirs in them."""
+        return super().lacks_label(index) and not is_record(self.entries[index].path)
+
+    def find_class(self, index: int) -> int | str | None:
         """Return the class of a sample: its label, or where the list has none the class in the name of its record."""
         entry = self.entries[index]
         if entry.label is not None:
@@ -249,12 +253,14 @@ class Clips(FaultTolerantDataset):
         return sampling.place_clips(num_frames, self.clip_len, *counts, self.test_clips)
 
     def _open(self, index: int) -> Video:
-        """Open a video and check its label against the classes."""
+        """Open a video and check its label against the classes; only in a test it may have none."""
         entry = self.entries[index]
         video = open_video(entry)
         where = f"{self.filelist} line {entry.line}: '{entry.path}'"
+        if video.label is None and self.mode == "test":
+            return video
         if video.label is None:
-            raise ValueError(f"{where} has no label; write the line as 'video label' or 'frame_folder frames label'")
+            raise ValueError(f"{where} has no label; {UNLABELLED_ADVICE[self.mode]}")
         if self.num_classes is not None and not 0 <= video.label < self.num_classes:
             raise ValueError(
                 f"{where} has label {video.label}, expected 0 to {self.num_classes - 1} ({self.num_classes} classes); "

@@ -9,6 +9,11 @@ from common.ranges import describe, fits, has_range
 from common.signatures import find_hints
 
 MODES = ("train", "valid", "test")
+UNLABELLED_ADVICE = {  # by the mode
+    "train": "a network cannot be trained on them: label them, or train on another list or split",
+    "valid": "a validation has no accuracy without labels: label them, set another list or split, or --validate False",
+    "test": "an accuracy of the others alone would mean little: label them, or test the two kinds apart",
+}
 MAX_DRAWS = 10  # samples tried before a training run with damaged data stops
 
 
@@ -52,8 +57,8 @@ class FaultTolerantDataset(paddle.io.Dataset):
                 evaluation sample is the same in every epoch.
 
         Returns:
-            dict of `inputs`, {name: array (views, ...)}, one view in training; `label` int; `name` str; `faults`, list
-            of what was wrong with the samples that this one replaces (training only).
+            dict of `inputs`, {name: array (views, ...)}, one view in training; `label` int or None; `name` str;
+            `faults`, list of what was wrong with the samples that this one replaces (training only).
 
         Raises:
             ValueError: in evaluation a damaged sample; in training ten of them in a row.
@@ -110,6 +115,23 @@ class FaultTolerantDataset(paddle.io.Dataset):
             raise ValueError(
                 f"{self.filelist} has label {max(labels)}, expected 0 to {self.num_classes - 1}; correct the list or "
                 "MODEL.num_classes"
+            )
+
+    def lacks_label(self, index: int) -> bool:
+        """Return whether the label of a sample is not known, as far as the list says it."""
+        return self.entries[index].label is None
+
+    def check_labels(self) -> None:
+        """Refuse samples without a label: in training and validation all, in a test those beside others with one.
+
+        Raises:
+            ValueError: naming the first one.
+        """
+        unlabelled = [index for index in range(len(self)) if self.lacks_label(index)]
+        if unlabelled and (self.mode != "test" or len(unlabelled) < len(self)):
+            raise ValueError(
+                f"{self.filelist}: {len(unlabelled)} of {len(self)} samples have no label, first "
+                f"'{self.entries[unlabelled[0]].name}'; {UNLABELLED_ADVICE[self.mode]}"
             )
 
     def _check_choices(self, **choices: tuple) -> None:

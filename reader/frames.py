@@ -208,7 +208,8 @@ def _open_record(entry: ListEntry) -> Video:
         raise
     except (OSError, ValueError) as error:
         raise DamagedSampleError(str(error)) from error
-    if entry.label is not None and entry.label != record["label"]:
+    label = record["label"] if entry.label is None else entry.label
+    if record["label"] not in (None, label):
         raise ValueError(
             f"{entry.path}: label {record['label']} in the record, {entry.label} in line {entry.line} of the list; "
             "run jpg2pkl.py and data_list_gener.py again"
@@ -218,7 +219,7 @@ def _open_record(entry: ListEntry) -> Video:
     else:
         frames = PictureFiles(record["frames"], os.path.dirname(entry.path))
     name = name_record(entry.path, record["video"], entry.name)
-    return Video(name, record["label"], frames, entry.path)
+    return Video(name, label, frames, entry.path)
 
 
 class EncodedClip:

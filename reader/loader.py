@@ -30,9 +30,9 @@ class Loader:
     """Iterates over the batches of one epoch; `set_epoch` chooses which.
 
     A batch is a dict: `inputs`, {name: Tensor (sum of views, ...)} in the order in which the network takes them;
-    `labels` int64 array (N,); `names` list of N; `views` int64 array (N,); `faults` list of what was wrong with samples
-    that were replaced; `total` int, samples of this batch in all processes. Each of `inputs` has the views of the first
-    sample, then those of the second, and so on.
+    `labels` int64 array (N,), without those that are not known; `names` list of N; `views` int64 array (N,); `faults`
+    list of what was wrong with samples that were replaced; `total` int, samples of this batch in all processes. Each of
+    `inputs` has the views of the first sample, then those of the second, and so on.
 
     Several processes share an epoch: a shuffled batch is split among them, batches in list order are distributed whole.
     A process without a sample in the last batch gets one without a name, which must not be counted.
@@ -196,7 +196,7 @@ class Loader:
         num_samples, total = self.sampler.count(index)
         return {
             "inputs": batch["inputs"],
-            "labels": np.array(batch["labels"], np.int64),
+            "labels": np.array([label for label in batch["labels"] if label is not None], np.int64),
             "names": batch["names"][:num_samples],
             "views": np.array(batch["views"], np.int64),
             "faults": batch["faults"],
@@ -296,7 +296,7 @@ def _collate(samples: list[dict]) -> dict:
     first = samples[0]["inputs"]
     return {
         "inputs": {name: np.concatenate([sample["inputs"][name] for sample in samples]) for name in first},
-        "labels": [int(sample["label"]) for sample in samples],
+        "labels": [sample["label"] for sample in samples],
         "names": [sample["name"] for sample in samples],
         "views": [len(next(iter(sample["inputs"].values()))) for sample in samples],
         "faults": [fault for sample in samples for fault in sample["faults"]],

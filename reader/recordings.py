@@ -51,7 +51,7 @@ class Recordings(FaultTolerantDataset):
         check_first(recordings)
         self._log_empty(recordings)
 
-    def find_class(self, index: int) -> int:
+    def find_class(self, index: int) -> int | None:
         """Return the label of a sample."""
         return self.entries[index].label
 
@@ -116,6 +116,8 @@ class Recordings(FaultTolerantDataset):
         return {"inputs": self._read_inputs(recording, rng), "label": recording.label, "name": recording.name}
 
     def _check_label(self, recording: Recording) -> None:
+        if recording.label is None:
+            return
         if recording.label < 0 or (self.num_classes is not None and recording.label >= self.num_classes):
             expected = "0 or more" if self.num_classes is None else f"0 to {self.num_classes - 1}"
             raise ValueError(

@@ -55,6 +55,32 @@ def cut_window(keypoint: np.ndarray, start: int, clip_len: int, padding: str = "
     return clip
 
 
+def pad_or_thin(keypoint: np.ndarray, clip_len: int) -> np.ndarray:
+    """Fill a recording up with zero frames, or choose evenly spaced ones from its first to its last frame.
+
+    PaddleVideo's AutoPadding, but for what `pad_or_thin_paddlevideo` says.
+    """
+    end = find_used_range(keypoint)[1]
+    if end <= clip_len:
+        return cut_window(keypoint[:, :end], 0, clip_len)
+    return keypoint.take(np.linspace(0, end - 1, clip_len).astype(np.int64), axis=1)
+
+
+def pad_or_thin_paddlevideo(keypoint: np.ndarray, clip_len: int) -> np.ndarray:
+    """PaddleVideo's AutoPadding as it is.
+
+    The last frame is the last one whose coordinates and scores have a positive sum, so that later ones may be lost; of
+    a longer recording the last one chosen is the zero frame behind it (theirs ends with an error where the array has
+    none).
+    """
+    is_positive = keypoint.sum(axis=(0, 2, 3)) > 0
+    end = len(is_positive) - int(is_positive[::-1].argmax()) if is_positive.any() else len(is_positive)
+    if end <= clip_len:
+        return cut_window(keypoint[:, :end], 0, clip_len)
+    padded = cut_window(keypoint, 0, max(end + 1, keypoint.shape[1]))
+    return padded.take(np.linspace(0, end, clip_len).astype(np.int64), axis=1)
+
+
 def find_used_range(keypoint: np.ndarray) -> tuple[int, int]:
     """Return the first non-empty frame, and the one after the last; for an empty recording, its whole range."""
     used = np.flatnonzero(keypoint.any(axis=(0, 2, 3)))

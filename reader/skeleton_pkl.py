@@ -18,7 +18,7 @@ from dataset.splits import describe_leaks
 from layouts import LAYOUTS, Layout
 
 GIB = 2**30
-REQUIRED = ("frame_dir", "label", "keypoint")  # fields of an annotation
+REQUIRED = ("frame_dir", "keypoint")  # fields of an annotation
 ADVICE = "correct the file; `python skeleton2pkl.py pkl FILE --out NEW` says what is wrong with each sample"
 
 
@@ -29,14 +29,14 @@ class Recording:
     Attributes:
         where: its file and its name, for messages.
         name: the sample's name (`frame_dir`).
-        label: class id.
+        label: class id, or None where it is not known.
         keypoint: (M, T, V, C): persons, frames, joints, two or three coordinates.
         score: (M, T, V), how sure each joint is, or None.
         img_shape: (height, width) of the picture in pixels, or None.
     """
 
     name: str
-    label: int
+    label: int | None
     keypoint: np.ndarray
     score: np.ndarray | None
     img_shape: tuple | None
@@ -96,23 +96,23 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
     return recordings, None if names is None else [str(name) for name in names]
 
 
-def read_content(path: str, memory_limit_gib: float, required: tuple = REQUIRED) -> dict:
-    """Read the whole file; of its annotations only the presence of the `required` fields is checked.
+def read_content(path: str, memory_limit_gib: float) -> dict:
+    """Read the whole file; of its annotations only the presence of the `REQUIRED` fields is checked.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file has another form, or an annotation lacks a field.
     """
     is_mapped = os.path.isfile(path) and os.path.getsize(path) > memory_limit_gib * GIB
-    return _map(path, required) if is_mapped else _load(path, required)
+    return _map(path) if is_mapped else _load(path)
 
 
-def _load(path: str, required: tuple) -> dict:
+def _load(path: str) -> dict:
     content = load_pickle(path)
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
         raise ValueError(f"{path}: expected a dict of 'split' and 'annotations'; run skeleton2pkl.py to make one")
     for index, annotation in enumerate(content["annotations"]):
-        lacking = set(required) - (annotation if isinstance(annotation, dict) else {}).keys()
+        lacking = set(REQUIRED) - (annotation if isinstance(annotation, dict) else {}).keys()
         if lacking:
             raise ValueError(f"{path}: annotation {index} lacks {', '.join(sorted(lacking))}; {_advise(annotation)}")
     return content
@@ -147,33 +147,30 @@ def check_names(path: str, split: str, content: dict, found: dict) -> None:
                 )
 
 
-def make_recording(where: str, annotation: dict, layout: Layout, needs_label: bool = True) -> Recording:
+def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
     """Make a recording of an annotation that has the `REQUIRED` fields.
-
-    Args:
-        needs_label: False: the label becomes 0.
 
     Raises:
         ValueError: see `check_annotation`; another number of joints than the layout's.
     """
-    annotation = check_annotation(where, annotation, needs_label)
+    annotation = check_annotation(where, annotation)
     keypoint, score = annotation["keypoint"], annotation.get("keypoint_score")
     if keypoint.shape[2] != layout.num_joints:
         fitting = [name for name in LAYOUTS if LAYOUTS[name].num_joints == keypoint.shape[2]]
         advice = f"set READER.layout={fitting[0]}" if fitting else "give READER.layout a yaml file that describes them"
         raise ValueError(f"{where}: {keypoint.shape[2]} joints, layout {layout.name} has {layout.num_joints}; {advice}")
     name = str(annotation["frame_dir"])
-    return Recording(name, annotation["label"], keypoint, score, annotation.get("img_shape"), where)
+    return Recording(name, annotation.get("label"), keypoint, score, annotation.get("img_shape"), where)
 
 
-def _map(path: str, required: tuple) -> dict:
+def _map(path: str) -> dict:
     """Return the content of a pkl with memory-mapped arrays; unpack it first if that is not done, or is damaged."""
     state = os.stat(path)
     stamp = [state.st_size, state.st_mtime_ns]
     try:
         return _open_unpacked(path, stamp)
     except (EOFError, OSError, *SURPRISES):
-        _unpack(path, f"{path}.index", stamp, required)
+        _unpack(path, f"{path}.index", stamp)
     return _open_unpacked(path, stamp)
 
 
@@ -197,12 +194,12 @@ def _open_unpacked(path: str, stamp: list) -> dict:
     return content
 
 
-def _unpack(path: str, index_path: str, stamp: list, required: tuple) -> None:
+def _unpack(path: str, index_path: str, stamp: list) -> None:
     """Write all arrays of a pkl one after the other to <path>.npy, and the rest with their offsets to the index."""
-    content = _load(path, required)
+    content = _load(path)
     arrays, size = [], 0
     for annotation in content["annotations"]:
-        checked = check_annotation(f"{path}: '{annotation['frame_dir']}'", annotation, needs_label=False)
+        checked = check_annotation(f"{path}: '{annotation['frame_dir']}'", {**annotation, "label": None})
         for key in ("keypoint", "keypoint_score"):
             if annotation.get(key) is not None:
                 arrays.append(checked[key])

@@ -162,6 +162,40 @@ def normalize_kinetics(keypoint: np.ndarray, size: tuple, upwards: bool = False)
     return normalized
 
 
+def center_frames(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """Move the centre joint of each person to the origin in every frame; joints that are not seen become zero.
+
+    PaddleVideo's SkeletonNorm for figure skating (FSD), but for what `center_frames_paddlevideo` says. Where the centre
+    is not seen, it is taken from the last frame before in which it is, or else from the first one after.
+
+    Args:
+        keypoint: (M, T, V, 3): x, y, score; a joint of score 0, or at the origin, is not seen.
+    """
+    seen = find_present(keypoint[..., :2]) & (keypoint[..., 2] > 0)
+    centre, times = find_centre(layout), np.arange(keypoint.shape[1])
+    normalized = keypoint.copy()
+    for person, is_seen in zip(normalized, seen, strict=True):
+        found = np.flatnonzero(is_seen[:, centre])
+        if len(found):
+            frames = found[np.maximum(np.searchsorted(found, times, side="right") - 1, 0)]
+            person[..., :2] -= person[frames, centre, :2][:, None]
+    normalized[..., :2] *= seen[..., None]
+    return normalized
+
+
+def center_frames_paddlevideo(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """PaddleVideo's SkeletonNorm as it is: joints that are not seen are moved too, to minus the centre.
+
+    A frame whose centre is not seen stays where it is.
+
+    Args:
+        keypoint: (M, T, V, 3): x, y, score.
+    """
+    normalized = keypoint.copy()
+    normalized[..., :2] -= keypoint[:, :, [find_centre(layout)], :2]
+    return normalized
+
+
 # Each takes key points, the layout, the (height, width) of the picture or None, and PreNormalize2D's threshold. The
 # first ones take any number of coordinates, the next ones three, the last ones x, y and a score. "box" only centres; it
 # is scaled after the rotation.
@@ -180,6 +214,8 @@ NORMALIZATIONS_2D: dict[str, Callable] = {
     "pyskl_2d": lambda keypoint, _, size, threshold=SCORE_THRESHOLD: normalize_pyskl_2d(keypoint, size, threshold),
     "pyskl_2d_auto": lambda keypoint, *rest: normalize_pyskl_2d_auto(keypoint, *rest[2:]),
     "stgcn_2d": lambda keypoint, _, size, *_rest: normalize_kinetics(keypoint, size),
+    "center_frames": lambda keypoint, layout, *_: center_frames(keypoint, layout),
+    "center_frames_paddlevideo": lambda keypoint, layout, *_: center_frames_paddlevideo(keypoint, layout),
     "msg3d_2d": lambda keypoint, _, size, *_rest: normalize_kinetics(keypoint, size, upwards=True),
 }
 NORMALIZATIONS = {**ANY_NORMALIZATIONS, **NORMALIZATIONS_3D, **NORMALIZATIONS_2D}

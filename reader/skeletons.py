@@ -20,7 +20,11 @@ from reader.recordings import Recordings
 from reader.sampling import UNIFORM_CROPS
 from reader.skeleton_pkl import Recording
 
-SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad")
+WHOLE_CLIPS = {  # samplings that make one clip of the whole recording, before it is normalised
+    "auto_padding": clips.pad_or_thin,
+    "auto_padding_paddlevideo": clips.pad_or_thin_paddlevideo,
+}
+SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad", *WHOLE_CLIPS)
 
 
 class Skeletons(Recordings):
@@ -35,17 +39,22 @@ class Skeletons(Recordings):
         augment: False takes the first evaluation view in training too, and draws nothing.
         layout: name of the joint layout, or a yaml file.
         stream: one of `streams.STREAMS`, or several joined with `+`.
+        score_channel: with two coordinates, False leaves the third channel, the score, out of the input.
         scores: with two coordinates, the third channel of bones and motions: the "mean" of the scores (PYSKL), or their
             "difference" (MS-G3D).
         normalization: None. "center": the centre joint of the first frame to the origin (CTR-GCN). "box": centred,
             turned, then each coordinate to -1 ... 1 over the recording (CTR-GCN's N-UCLA). With three coordinates
             "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
-            "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton).
+            "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton),
+            "center_frames": the centre joint to the origin in every frame, for skaters who cross the picture;
+            "center_frames_paddlevideo": PaddleVideo's SkeletonNorm, which moves joints that are not seen too.
         score_threshold: of PreNormalize2D: joints whose score is not above it are missing.
         sampling: "uniform": frames spread over the recording (PYSKL). "resize": a crop of it stretched or shrunk to
             the clip (CTR-GCN). "ordered": frames drawn in order, evenly placed in evaluation (CTR-GCN's N-UCLA).
             "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
-            "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN).
+            "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN). "auto_padding":
+            the whole recording, filled up with zeros or thinned out evenly; "auto_padding_paddlevideo": as PaddleVideo
+            does it, whose end of a recording is not always the last frame.
         clip_len: frames of a clip.
         test_clips: whose clips evaluation has with sampling "uniform", those of "pyskl" or of "mmaction2".
         num_clips: clips per recording in evaluation.
@@ -90,6 +99,7 @@ class Skeletons(Recordings):
         augment: bool = True,
         layout: str = "ntu25",
         stream: str = "joint",
+        score_channel: bool = True,
         scores: str = "mean",
         normalization: str | None = "center",
         score_threshold: Share = transforms.SCORE_THRESHOLD,
@@ -113,8 +123,8 @@ class Skeletons(Recordings):
         memory_limit_gib: NonNegative = 8.0,
     ):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
-        self.stream, self.scores = stream, scores
-        self.num_channels = streams.count_channels(stream, self.layout)
+        self.stream, self.scores, self.score_channel = stream, scores, score_channel
+        self.num_channels = streams.count_channels(stream, self.layout) * (3 if score_channel else 2) // 3
         self.normalization, self.sampling, self.padding = normalization, sampling, padding
         self.test_clips = test_clips
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
@@ -160,6 +170,9 @@ class Skeletons(Recordings):
         clock = np.arange(1, self.entries[index].keypoint.shape[1] + 1, dtype=np.float32)[None, :, None, None]
         if self.sampling == "pad":
             clock = clips.cut_window(clock, 0, self.clip_len, self.padding)
+        elif self.sampling in WHOLE_CLIPS:
+            clock[:, clips.find_used_range(self._clean(self.entries[index]))[1] :] = 0
+            clock = WHOLE_CLIPS[self.sampling](clock, self.clip_len)
         clock[:, clips.find_used_range(keypoint)[1] :] = 0  # so that it is cut where the recording is
         return {"skeleton": [ViewPlace(view[0, :, 0, 0] - 1) for view in self._cut(clock, None)]}
 
@@ -198,6 +211,8 @@ class Skeletons(Recordings):
     def _normalize(self, keypoint: np.ndarray, img_shape: tuple | None) -> np.ndarray:
         if self.sampling == "pad":
             keypoint = clips.cut_window(keypoint, 0, self.clip_len, self.padding)
+        elif self.sampling in WHOLE_CLIPS:
+            keypoint = WHOLE_CLIPS[self.sampling](keypoint, self.clip_len)
         normalize = transforms.NORMALIZATIONS[self.normalization]
         if self.normalization in transforms.ANY_NORMALIZATIONS:
             return self._on_coordinates(lambda part: normalize(part, self.layout, img_shape), keypoint)
@@ -225,7 +240,10 @@ class Skeletons(Recordings):
 
     def _make_stream(self, joints: np.ndarray) -> np.ndarray:
         average_scores = self.num_coordinates == 2 and self.scores == "mean"
-        return streams.make_stream(joints, self.stream, self.layout, average_scores)
+        stream = streams.make_stream(joints, self.stream, self.layout, average_scores)
+        if self.score_channel:
+            return stream
+        return stream.reshape(*stream.shape[:3], -1, 3)[..., :2].reshape(*stream.shape[:3], self.num_channels)
 
     def _make_clips(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
         """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
@@ -244,7 +262,7 @@ class Skeletons(Recordings):
             "resize": self._sample_resized,
             "ordered": self._sample_ordered,
             "window": self._sample_windows,
-            "pad": lambda padded, _: [padded],
+            **dict.fromkeys(("pad", *WHOLE_CLIPS), lambda padded, _: [padded]),
         }
         return samplers[self.sampling](keypoint, rng)
 
@@ -313,7 +331,7 @@ class Skeletons(Recordings):
             self._refuse("crop_ratio", "a share above 0 and up to 1, or [least, greatest]")
         if self.test_clips == "mmaction2" and (self.sampling != "uniform" or self.crop_ratio != [1.0, 1.0]):
             self._refuse("test_clips", "pyskl: mmaction2 has sampling uniform only, of the whole recording")
-        if self.num_clips > 1 and self.sampling in ("ordered", "pad"):
+        if self.num_clips > 1 and self.sampling in ("ordered", "pad", *WHOLE_CLIPS):
             self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")
         if (self.random_move or self.random_shift) and self.sampling not in ("window", "pad"):
             self._refuse("sampling", "window or pad, to which random_move and random_shift belong")
@@ -332,6 +350,8 @@ class Skeletons(Recordings):
                 raise ValueError(
                     f"{where} has no img_shape; set READER.normalization=pyskl_2d_auto, or give predict.py --image_size"
                 )
+        if self.entries and self.num_coordinates == 3 and not self.score_channel:
+            self._refuse("score_channel", "True: the third channel of these key points is z")
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
             known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)

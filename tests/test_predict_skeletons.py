@@ -321,7 +321,7 @@ def test_bad_recordings_are_named_and_the_others_are_predicted(tmp_path, capsys)
         "stated.pkl: FAILED: its joints are those of layout ntu25, the network was trained on coco17; give key points",
         "kinect.skeleton: FAILED: its joints are those of layout ntu25, the network was trained on coco17",
         "broken.pkl: FAILED: ",
-        "notes.txt: FAILED: not known as a file of key points; give a skeleton pkl, a .json",
+        "notes.txt: FAILED: not known as a file of key points; give a skeleton pkl, an .npy",
         "none.json: FAILED: no such file or folder",
     ):
         assert message in printed

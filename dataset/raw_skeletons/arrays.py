@@ -1,7 +1,8 @@
 """Arrays (N, C, T, V, M) with labels, one npy file per split, as in PaddleVideo, ST-GCN, 2s-AGCN and MS-G3D.
 
 `train_data.npy` (or `train_data_joint.npy`) with `train_label.pkl`, a pickle of (names, labels), or `train_label.npy`;
-the part before `_data` is the name of the split. Frames that are zero at the end are padding and are cut off.
+the part before `_data` is the name of the split. An array without labels, such as those of a competition's test
+sets, becomes a split without labels. Frames that are zero at the end are padding and are cut off.
 """
 
 import argparse
@@ -35,6 +36,8 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         if split in splits:
             raise ValueError(f"'{path}' is a second array of the split '{split}'; give one file instead of the folder")
         shape, names, labels = open_array(path).shape, *read_labels(os.path.join(os.path.dirname(path), split))
+        if labels is None:
+            labels = [None] * shape[0]
         if len(labels) != shape[0]:
             raise ValueError(f"'{path}' has {shape[0]} samples, but its labels are {len(labels)}; get both again")
         names = names or [f"{split}_{index:06}" for index in range(shape[0])]
@@ -86,12 +89,15 @@ def open_array(path: str) -> np.ndarray:
     return array
 
 
-def read_labels(stem: str) -> tuple[list[str] | None, list[int]]:
-    """Read `<stem>_label.pkl` or `<stem>_label.npy`: the names of the samples, if it has them, and the labels."""
+def read_labels(stem: str) -> tuple[list[str] | None, list[int] | None]:
+    """Read `<stem>_label.pkl` or `<stem>_label.npy`: the names of the samples, if it has them, and the labels.
+
+    Both are None where there is no such file.
+    """
     paths = [f"{stem}_label{suffix}" for suffix in (".pkl", ".npy")]
     for path in filter(os.path.isfile, paths):
         return read_label_file(path)
-    raise FileNotFoundError(f"neither '{paths[0]}' nor '{paths[1]}' exists; the labels must lie beside the data")
+    return None, None
 
 
 @refuses_damage
@@ -120,10 +126,45 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     Returns:
         annotation (M, T, V, C); of a 2-D layout the third channel becomes the score.
     """
-    keypoint = np.asarray(open_array(sample.path)[sample.index]).transpose(3, 1, 2, 0)  # (C, T, V, M) -> (M, T, V, C)
+    keypoint = np.asarray(open_array(sample.path)[sample.index])
+    arrays = arrange_row(keypoint, args.layout or LAYOUTS.get(keypoint.shape[2]))
+    return make_annotation(sample, sample.label, limit=MAX_VALUE, **arrays)
+
+
+def arrange_row(row: np.ndarray, layout: str | None) -> dict[str, np.ndarray]:
+    """Return views of a row (C, T, V, M) as annotations have them, without the zero frames at the end.
+
+    Returns:
+        `keypoint` (M, T, V, C), and of a 2-D layout with three channels `keypoint_score` (M, T, V).
+    """
+    keypoint = row.transpose(3, 1, 2, 0)  # (C, T, V, M) -> (M, T, V, C)
     filled = np.flatnonzero(keypoint.any(axis=(0, 2, 3)))  # nan counts as filled
     keypoint = keypoint[:, : filled[-1] + 1 if len(filled) else 0]
-    layout = args.layout or LAYOUTS.get(keypoint.shape[2])
     if layout in LAYOUTS_2D and keypoint.shape[-1] == 3:
-        return make_annotation(sample, sample.label, keypoint[..., :2], MAX_VALUE, keypoint_score=keypoint[..., 2])
-    return make_annotation(sample, sample.label, keypoint, MAX_VALUE)
+        return {"keypoint": keypoint[..., :2], "keypoint_score": keypoint[..., 2]}
+    return {"keypoint": keypoint}
+
+
+def read_unlabelled(path: str, layout: str) -> list[dict]:
+    """Read all rows of an array (N, C, T, V, M), or one sample (C, T, V, M), without labels and unchecked.
+
+    Args:
+        layout: name of the joint layout.
+
+    Returns:
+        Annotations, named as `find_samples` names them; one sample has the name of its file.
+
+    Raises:
+        ValueError: no whole npy file of numbers with four or five axes.
+    """
+    array = load_array(path)
+    if array.ndim not in (4, 5) or array.dtype.kind != "f" or array.shape[-4] not in (2, 3):
+        raise ValueError(
+            f"the array has the shape {array.shape}, expected numbers (N, C, T, V, M), or (C, T, V, M) of one sample, "
+            "with C 2 or 3"
+        )
+    stem = os.path.splitext(os.path.basename(path))[0]
+    if array.ndim == 4:
+        return [{"frame_dir": stem, **arrange_row(array, layout)}]
+    name = stem.split("_data")[0]
+    return [{"frame_dir": f"{name}_{index:06}", **arrange_row(row, layout)} for index, row in enumerate(array)]

@@ -80,5 +80,5 @@ def check_sample(raw: dict, sample: RawSample) -> dict:
     score = annotation.get("keypoint_score")
     more = {} if score is None else {"keypoint_score": score}
     sizes = {"img_shape": annotation.get("img_shape")}
-    make_annotation(sample, annotation["label"], annotation["keypoint"], MAX_VALUE, **more, **sizes)  # for its checks
+    make_annotation(sample, None, annotation["keypoint"], MAX_VALUE, **more, **sizes)  # for its checks
     return annotation

@@ -24,7 +24,7 @@ class RawSample:
 
     name: str  # its frame_dir in the pkl
     path: str
-    label: int | None = None  # None: stated in its file
+    label: int | None = None  # None: stated in its file, or not known
     index: int | None = None  # of the sample in the file, where the file holds many
     num_bytes: int | None = None  # None: the size of its file
     video: str | None = None  # whose number of frames the sample has; None: its file says it
@@ -90,7 +90,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     return data
 
 
-def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: float, **more) -> dict:
+def make_annotation(sample: RawSample, label: int | None, keypoint: np.ndarray, limit: float, **more) -> dict:
     """Check key points and make the annotation of the pkl.
 
     Args:
@@ -108,7 +108,8 @@ def make_annotation(sample: RawSample, label: int, keypoint: np.ndarray, limit: 
     if not len(seen):
         raise EmptyBodiesError(f"'{sample.path}': {sample.name} has no body in any of its {keypoint.shape[1]} frames")
     check_numbers(where, keypoint, score, more.get("img_shape"), limit)
-    annotation = {"frame_dir": sample.name, "label": int(label or 0), "total_frames": keypoint.shape[1], **more}
+    known = {} if label is None else {"label": int(label)}
+    annotation = {"frame_dir": sample.name, **known, "total_frames": keypoint.shape[1], **more}
     annotation["keypoint"] = _shrink(keypoint[: seen[-1] + 1])
     if score is not None:
         annotation["keypoint_score"] = _shrink(score[: seen[-1] + 1])

@@ -54,7 +54,7 @@ def test_a_size_may_be_any_two_whole_numbers(size):
             "keypoint is of the shape (1, 20, 17, 2), bool, expected numbers",
         ),
         ({"keypoint_score": "x"}, "keypoint_score is a str, expected (1, 20, 17) numbers"),
-        ({"label": 1.0}, "label is 1.0, expected a whole number from 0; write one label for each sample"),
+        ({"label": 1.0}, "label is 1.0, expected a whole number from 0; correct it, or leave it out"),
         ({"label": True}, "label is True, expected a whole number from 0"),
         ({"total_frames": -1}, "total_frames is -1, keypoint has 20 frames; correct it or leave it out"),
         ({"total_frames": 0}, "total_frames is 0, keypoint has 20 frames"),

@@ -116,7 +116,6 @@ MEDIA = {
     "class of the video's folder": (False, lambda root: make_video(root, "Wave/v.avi") + " 0"),
 }
 LISTS = {
-    "no label": "a.avi\n",
     "negative label": "a.avi -1\n",
     "0 frames": "a.avi 0 1\n",
     "label beyond the header": HEADER + "a.avi 2\n",

@@ -127,7 +127,7 @@ def test_a_large_pkl_is_mapped_and_needs_no_labels(tmp_path):
     ((_, found),) = pose_io.read_annotations(path, None, get_layout("coco17"), None, 1e-9)
     assert isinstance(found["keypoint"], np.memmap)
     recording = pose_io.make_recording("here", found, get_layout("coco17"))
-    assert np.array_equal(recording.keypoint, expected) and recording.label == 0
+    assert np.array_equal(recording.keypoint, expected) and recording.label is None
 
 
 @pytest.mark.parametrize(

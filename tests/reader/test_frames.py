@@ -156,7 +156,7 @@ def test_a_bad_video_is_replaced_in_training_and_an_error_in_evaluation(film, tm
 
 
 def test_a_missing_video_is_named_with_its_line(film, tmp_path):
-    with pytest.raises(FileNotFoundError, match="a.list line 3: 'gone.avi' does not exist; correct the line"):
+    with pytest.raises(FileNotFoundError, match="a.list line 3: 'gone.avi' does not exist; get the file"):
         Clips(write_list(tmp_path, f"{film} 0", "gone.avi 0"))
 
 

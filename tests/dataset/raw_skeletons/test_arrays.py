@@ -113,11 +113,17 @@ def test_labels_must_fit(tmp_path, labels, expected):
         read_all(tmp_path)
 
 
-def test_missing_files(tmp_path):
+def test_an_array_without_labels_becomes_a_split_without_labels(tmp_path):
     write(tmp_path)
     (tmp_path / "train_label.pkl").unlink()
-    with pytest.raises(FileNotFoundError, match="neither '.*train_label.pkl' nor '.*npy' exists"):
-        read_all(tmp_path)
+    raw_set, annotations = read_all(tmp_path)
+    assert raw_set.splits == {"train": ["train_000000", "train_000001"]}
+    assert [annotation["frame_dir"] for annotation in annotations] == raw_set.splits["train"]
+    assert not any("label" in annotation for annotation in annotations)  # None or -1 would mislead other tools
+
+
+def test_missing_files(tmp_path):
+    write(tmp_path)
     (tmp_path / "train_data_joint.npy").rename(tmp_path / "x.npy")
     with pytest.raises(FileNotFoundError, match="no file in '.*' is named like train_data.npy"):
         read_all(tmp_path)
