@@ -93,13 +93,13 @@ def set_root(config: dict, root: str) -> None:
 def adopt_config(config: dict) -> None:
     """Prepare the resolved config of a checkpoint for another machine and for overrides, in place.
 
-    The device is chosen anew, and on a CPU oneDNN scores where it can, whatever the weights were trained by: the scores
-    are the same to 1e-5. What the section TEST has from VALID is removed, so that it follows an override there:
-    `resolve` copies it again.
+    The device is chosen anew; oneDNN scores where it can, unless RUN.cpu_backend is dynamic. What the section TEST has
+    from VALID is removed, so that it follows an override there: `resolve` copies it again.
     """
     rename_keys(config)
     config["RUN"]["use_gpu"] = None
-    config["RUN"]["cpu_backend"] = "auto"
+    if config["RUN"].get("cpu_backend") == "onednn":
+        config["RUN"]["cpu_backend"] = "auto"
     valid = config["VALID"]
     config["TEST"] = {key: value for key, value in config["TEST"].items() if key not in valid or valid[key] != value}
 

@@ -10,9 +10,11 @@ import paddle
 import pytest
 import small_networks
 from paths import ROOT
-from small_dataset import make_tree, write_config
+from small_dataset import CONFIG, make_tree, write_config
 
+import predict
 import recipe
+import test
 import train
 from engine import checkpoint, distributed
 from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep
@@ -136,6 +138,23 @@ def test_a_run_goes_on_with_the_other_step():
     losses = [float(one(inputs, labels, RATE, index)["loss"]) for index, one in enumerate([step, static] * 2)]
     losses, weights = measure_distance((np.asarray(losses), read_weights(step.model)), whole)
     assert losses < 1e-5 and weights < 1e-4
+
+
+def test_onednn_is_what_a_run_and_its_tests_take_by_default(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data")
+    write_config(tmp_path / "c.txt", CONFIG.replace("cpu_backend = dynamic", "").replace("epochs = 3", "epochs = 1"))
+    scored = []
+    call = OneDNNNetwork.__call__
+    monkeypatch.setattr(OneDNNNetwork, "__call__", lambda network, *inputs: scored.append(1) or call(network, *inputs))
+    train.main(["--config", "c.txt", "--root", "data", "--save_dir", "run", "--validate", "False"])
+    assert "RUN.cpu_backend=auto: updates are computed by oneDNN" in caplog.text and scored == []
+    test.main(["--weights", "run/resnet_model"])
+    assert len(scored) == 3  # 12 videos by 4
+    network, _ = predict.open_weights("run/resnet_model")
+    assert isinstance(network.model, OneDNNNetwork)
+    test.main(["--weights", "run/resnet_model", "-o", "RUN.cpu_backend=dynamic"])
+    assert len(scored) == 3
 
 
 def build(config):
