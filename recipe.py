@@ -93,8 +93,8 @@ def set_root(config: dict, root: str) -> None:
 def adopt_config(config: dict) -> None:
     """Prepare the resolved config of a checkpoint for another machine and for overrides, in place.
 
-    The device is chosen anew; oneDNN, where the weights were trained by it, scores where it can. What the section TEST
-    has from VALID is removed, so that it follows an override there: `resolve` copies it again.
+    The device is chosen anew; oneDNN scores where it can, unless RUN.cpu_backend is dynamic. What the section TEST has
+    from VALID is removed, so that it follows an override there: `resolve` copies it again.
     """
     rename_keys(config)
     config["RUN"]["use_gpu"] = None

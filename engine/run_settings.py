@@ -41,7 +41,7 @@ class RunSettings:
         accumulate: batches whose gradients are summed to one update; TRAIN.batch_size is what the device holds at once.
             Batch norm sees each of them by itself.
         cpu_backend: `onednn` computes updates and scores several times as fast as `dynamic`, on a CPU only and not for
-            every network, see `engine/onednn.py`; `auto` takes it where it can.
+            every network, see `engine/onednn/`; `auto` takes it where it can.
         recompute: keep only the inputs of a network's blocks and compute the rest again for the gradients: the same
             numbers with less memory and about a third more time; in the dynamic graph only.
         amp_level: `O0` computes in float32; `O1` convolutions and products in `amp_dtype`; `O2` all but batch norm.
@@ -89,7 +89,7 @@ class RunSettings:
     class_weights: str | list | None = None
     focal_gamma: NonNegative = 0.0
     accumulate: Count = 1
-    cpu_backend: str = "dynamic"
+    cpu_backend: str = "auto"
     recompute: bool = False
     amp_level: str = "O0"
     amp_dtype: str = "float16"

@@ -5,13 +5,16 @@
     python tools/benchmark.py heatmaps
     python tools/benchmark.py step --models resnet tsm
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
+    python tools/benchmark.py checkouts --other ../before --models stgcn ctrgcn
 
 `reader` makes sample videos with the data scripts (`--root` takes a tree of yours) and reads random clips of their
 frames, records and video files by the loader of the training, compared with bare decoding; for skeletons it reads the
 pkl of the config. `extraction` compares avi2jpg.py with a bare loop of OpenCV and, where it is installed, ffmpeg.
 `model` times training and inference on a batch of noise, each in a separate process, since the peak memory of a process
-never falls. `step` compares the two backends of a CPU. `heatmaps` draws the heat maps of two moving bodies. A figure is
-the median of several repeats after a warm-up, with the lowest and the highest one. Tables are in Markdown.
+never falls. `step` compares the two backends of a CPU; `checkouts` the skeleton networks of two commits, with
+OMP_NUM_THREADS=1 by processor time, which other work of the machine disturbs least. `heatmaps` draws the heat maps of
+two moving bodies. A figure is the median of several repeats after a warm-up, with the lowest and the highest one.
+Tables are in Markdown.
 """
 
 import argparse
@@ -36,8 +39,8 @@ import paddle
 import recipe
 from config import SECTIONS
 from engine import memory, run_card
-from engine.onednn import NETWORKS
-from tools.measure import extraction_speed, heatmap_speed, reader_speed, step_speed
+from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep
+from tools.measure import checkout_speed, extraction_speed, heatmap_speed, reader_speed, step_speed
 from tools.measure.launches import count_launches, describe_launches
 from tools.measure.scripts import run_script
 from tools.measure.tables import format_spread, format_table
@@ -62,6 +65,7 @@ def parse_arguments(argv: list) -> argparse.Namespace:
     what = argv[0] if argv and argv[0] in MEASUREMENTS else "reader"
     accepted = MEASUREMENTS[what][1]
     num_batches = 20 if what == "reader" else 5
+    known = list(checkout_speed.SIZES) if what == "checkouts" else NETWORKS
     num_repeats = 3 if what in ("reader", "extraction") else 5
     parser.set_defaults(batches=1, processes=[1], workers=[0], model=None, use_gpu=None)  # where it has no such flag
     for flag, options in {
@@ -71,7 +75,8 @@ def parse_arguments(argv: list) -> argparse.Namespace:
         "--workers": {"type": int, "nargs": "+", "default": [0, 1, 2, 4], "help": "numbers of reader processes"},
         "--processes": {"type": int, "nargs": "+", "default": [1, 2], "help": "numbers of processes"},
         "--model": {"help": "network, a key of models.MODELS"},
-        "--models": {"nargs": "+", "choices": NETWORKS, "help": "networks; default: all"},
+        "--models": {"nargs": "+", "choices": known, "help": "networks; default: all"},
+        "--other": {"required": True, "help": "folder of another checkout, as git worktree makes it"},
         "--measure": {"choices": list(CALLS), "help": "time one call in this process and print json"},
         "--use_gpu": {"type": command_line.parse_bool, "help": "default: True if there is a GPU"},
         "--batches": {"type": int, "default": num_batches, "help": "batches a repeat"},
@@ -146,11 +151,12 @@ def prepare_training(step, inputs: dict, labels: np.ndarray) -> Callable:
 
 def prepare_inference(step, inputs: dict, labels: np.ndarray) -> Callable:
     """Return a function that scores the batch; like an update, it starts from arrays that are not on the device."""
-    step.model.eval()
+    network = OneDNNNetwork(step.model) if isinstance(step, OneDNNStep) else step.model
+    network.eval()
 
     def score():
         with paddle.no_grad():
-            step.model(*step.prepare(to_tensors(inputs)).values())
+            network(*step.prepare(to_tensors(inputs)).values())
 
     return score
 
@@ -177,7 +183,7 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
     call = CALLS[name](step, inputs, labels)
     seconds = time_calls(call, args.batches, args.repeats)
     memory_gib = memory.peak_memory_gib()
-    launches = {"launches": describe_launches(count_launches(call))} if name == "training" else {}
+    launches = {"launches": describe_gpu_launches(config)} if name == "training" else {}
     return {
         **launches,
         "num_clips": len(labels),
@@ -189,6 +195,14 @@ def measure_call(config: dict, name: str, args: argparse.Namespace) -> dict:
         "num_macs": step.model.measure_cost(reader.input_shape).num_macs,
         "clip": run_card.format_shapes(reader.input_shape),
     }
+
+
+def describe_gpu_launches(config: dict) -> str:
+    """Describe what an update of the dynamic graph, which is what a GPU computes, launches there."""
+    step, reader = build_step({**config, "RUN": {**config["RUN"], "cpu_backend": "dynamic"}})
+    update = prepare_training(step, *draw_batch(config, reader))
+    update()
+    return describe_launches(count_launches(update))
 
 
 def measure_model(args: argparse.Namespace, argv: list) -> None:
@@ -251,11 +265,18 @@ def measure_step(args: argparse.Namespace, argv: list) -> None:
     step_speed.measure(args.batch_size or 2, args.batches, args.repeats, args.models)
 
 
+def measure_checkouts(args: argparse.Namespace, argv: list) -> None:
+    """Print the time of updates and scores of skeleton networks on a CPU, here and in another checkout."""
+    recipe.choose_device(False)
+    checkout_speed.measure(args.other, args.repeats, args.models)
+
+
 MEASUREMENTS = {  # first word of the command line -> function, flags
     "reader": (measure_reader, ("--batch_size", "--config", "--root", "--workers", "--batches")),
     "extraction": (measure_extraction, ("--root", "--processes")),
     "model": (measure_model, ("--batch_size", "--config", "--model", "--measure", "--use_gpu", "--batches")),
     "step": (measure_step, ("--batch_size", "--models", "--batches")),
+    "checkouts": (measure_checkouts, ("--other", "--models")),
     "heatmaps": (measure_heatmaps, ("--batch_size", "--use_gpu", "--batches")),
 }
 

@@ -315,7 +315,7 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     else:
         config["READER"] = {"clip_len": size["clip_len"], "crop_size": size["crop_size"]}
     config["READER"]["batch_size"] = size["batch_size"]
-    config["RUN"] = {"amp_level": level}
+    config["RUN"] = {"amp_level": level, "cpu_backend": "dynamic"}  # a CPU computes what a GPU does
     return recipe.resolve(config, "gpu_check")
 
 

@@ -40,7 +40,7 @@ class StaticProgram:
 
     def __init__(self, model: paddle.nn.Layer, feed: dict, trace: Callable):
         self.weights = dict(model.named_parameters())
-        self.program, self.scope = paddle.static.Program(), paddle.static.global_scope()
+        self.program, self.scope = paddle.static.Program(), paddle.static.Scope()  # programs share no variable
         self.executor, self.has_run = paddle.static.Executor(paddle.CPUPlace()), False
         network = copy.deepcopy(model)
         parameters = list_tensors(network, "named_parameters")

@@ -32,7 +32,10 @@ def find_obstacle(name: str) -> str | None:
 
 
 def is_chosen(cpu_backend: str, name: str) -> bool:
-    """Whether a network is computed by oneDNN, as RUN.cpu_backend asks for it; a log line says why `auto` does not.
+    """Whether a network is computed by oneDNN, as RUN.cpu_backend asks for it.
+
+    Where `auto`, the default, does not take it, a log line says why; on a GPU, and of networks that never are, it
+    stands in the log file alone.
 
     Args:
         name: key of `models.MODELS`.
@@ -46,7 +49,9 @@ def is_chosen(cpu_backend: str, name: str) -> bool:
     if obstacle and cpu_backend == "onednn":
         raise ValueError(f"RUN.cpu_backend=onednn: {obstacle}; set -o RUN.cpu_backend=dynamic")
     if obstacle:
-        logging.warning(f"RUN.cpu_backend=auto: computed by the dynamic graph, not by oneDNN: {obstacle}")
+        is_usual = name not in NETWORKS or paddle.device.get_device() != "cpu"
+        level = logging.DEBUG if is_usual else logging.WARNING
+        logging.log(level, f"RUN.cpu_backend=auto: computed by the dynamic graph, not by oneDNN: {obstacle}")
     return not obstacle
 
 

@@ -8,14 +8,18 @@ import sys
 import numpy as np
 import paddle
 import pytest
+import small_networks
 from paths import ROOT
-from small_dataset import make_tree, write_config
+from small_dataset import CONFIG, make_tree, write_config
 
+import predict
 import recipe
+import test
 import train
 from engine import checkpoint, distributed
 from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep
 from engine.onednn.workarounds import find_used_frames
+from engine.run_settings import RunSettings
 from models import build_model
 from tools import gpu_check
 from tools.measure.timing import build_step, draw_batch, to_tensors
@@ -136,6 +140,23 @@ def test_a_run_goes_on_with_the_other_step():
     assert losses < 1e-5 and weights < 1e-4
 
 
+def test_onednn_is_what_a_run_and_its_tests_take_by_default(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    make_tree(tmp_path / "data")
+    write_config(tmp_path / "c.txt", CONFIG.replace("cpu_backend = dynamic", "").replace("epochs = 3", "epochs = 1"))
+    scored = []
+    call = OneDNNNetwork.__call__
+    monkeypatch.setattr(OneDNNNetwork, "__call__", lambda network, *inputs: scored.append(1) or call(network, *inputs))
+    train.main(["--config", "c.txt", "--root", "data", "--save_dir", "run", "--validate", "False"])
+    assert "RUN.cpu_backend=auto: updates are computed by oneDNN" in caplog.text and scored == []
+    test.main(["--weights", "run/resnet_model"])
+    assert len(scored) == 3  # 12 videos by 4
+    network, _ = predict.open_weights("run/resnet_model")
+    assert isinstance(network.model, OneDNNNetwork)
+    test.main(["--weights", "run/resnet_model", "-o", "RUN.cpu_backend=dynamic"])
+    assert len(scored) == 3
+
+
 def build(config):
     return build_model(**config["MODEL"])
 
@@ -205,6 +226,27 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     for weight in step.model.parameters():  # the network reads the weights as they are
         weight.set_value(weight * 0)
     assert not any(logits.numpy().any() for logits in network(*clips.values()).values())
+
+
+@pytest.mark.long
+def test_default_scores_are_those_of_the_dynamic_graph_for_every_network_in_any_order():
+    """As the programs of one process would disturb each other through names that they share."""
+    rng, networks = np.random.default_rng(0), {}
+    for index, name in enumerate(rng.permutation(list(small_networks.CASES) * 6)):
+        if name not in networks or rng.random() < 0.05:  # also programs where others have been and are gone
+            model = small_networks.build(name, seed=index)
+            small_networks.move_statistics(model, name)
+            config = {"RUN": {"cpu_backend": RunSettings().cpu_backend}, "MODEL": {"name": name}}
+            networks[name] = model, recipe.use_onednn_where_possible(model, config)
+            assert isinstance(networks[name][1], OneDNNNetwork) == (name in NETWORKS)
+        model, network = networks[name]
+        inputs = small_networks.draw_batch(name, int(rng.integers(1, 4)), seed=index).values()
+        expected = model.name_outputs(model(*inputs))  # as training computes them
+        with paddle.no_grad():
+            found = network.name_outputs(network(*inputs))
+        for key, one in expected.items():
+            assert found[key].shape == one.shape
+            assert float((found[key] - one).abs().max()) <= 1e-5 * float(one.abs().max()), (name, index, key)
 
 
 @pytest.mark.parametrize("num_frames", range(1, 9))

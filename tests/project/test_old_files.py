@@ -4,6 +4,7 @@ They were made by its scripts from the tiny samples of its tests: three videos f
 3D-ResNet of two channels with RUN.step = static and a moving average, an ST-GCN with READER.move and READER.shift.
 """
 
+import re
 import shutil
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_a_run_goes_on_from_a_checkpoint(folder, kind):
     assert after["step"] == 2 * before["step"] and after.keys() - before.keys() == new_keys
     assert after["model"].keys() == before["model"].keys() and after["optimizer"].keys() == before["optimizer"].keys()
     log = (folder / "old.log").read_text(encoding="utf-8")
-    log = log.replace("RUN.cpu_backend was 'onednn' and is 'dynamic' now", "")  # Paddle 2 has no oneDNN programs
+    log = re.sub(r"RUN.cpu_backend was '\w+' and is '\w+' now", "", log)  # has another default now
     assert f"resume from {kind}/{name}_model: 1 epochs" in log and "and is" not in log
 
 

@@ -14,7 +14,7 @@ from small_dataset import make_tree
 
 from reader.clips import Clips
 from tools import benchmark, gpu_check
-from tools.measure import extraction_speed, reader_speed, step_speed, tables, timing
+from tools.measure import checkout_speed, extraction_speed, reader_speed, step_speed, tables, timing
 
 TINY_CLIPS = ["-o", "READER.clip_len=4", "-o", "READER.crop_size=32"]
 SMALL_BODIES = ("--classes", 2, "--groups", 2, "--clips", 1, "--width", 64, "--height", 48)
@@ -293,3 +293,23 @@ def test_a_machine_without_onednn_says_so(monkeypatch):
     monkeypatch.setattr(step_speed, "find_obstacle", lambda name: "it is for CPUs, and this is gpu:0")
     with pytest.raises(ValueError, match="oneDNN cannot compute updates here; it is for CPUs"):
         benchmark.main(["step"])
+
+
+@pytest.mark.long
+def test_networks_of_two_checkouts_are_timed_in_turn(tmp_path, monkeypatch, capsys):
+    """The other one has a network that takes no time."""
+    (tmp_path / "models").mkdir()
+    layers = "import paddle\nclass Fast(paddle.nn.Linear):\n"
+    layers += "    def __init__(self, num_classes, **_):\n        super().__init__(4, num_classes)\n"
+    layers += "    def forward(self, x):\n        return super().forward(x[:, 0, :4, 0, 0])\n"
+    (tmp_path / "models" / "__init__.py").write_text(f"{layers}MODELS = {{'stgcn': Fast}}\n", encoding="utf-8")
+    monkeypatch.setattr(checkout_speed, "SIZES", {"stgcn": (1, 8, {"num_persons": 1, "num_blocks": [1]})})
+    benchmark.main(["checkouts", "--other", str(tmp_path), "--models", "stgcn", "--repeats", "3"])
+    (row,) = read_table(capsys.readouterr().out)[1:]
+    assert row[:2] == ["stgcn", "1 x 8 frames"]
+    assert min(read_spread(row[3])[0], read_spread(row[5])[0]) > 1.5  # times as long
+
+
+def test_another_checkout_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no models/; make it by: git worktree add"):
+        benchmark.main(["checkouts", "--other", str(tmp_path)])
