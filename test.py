@@ -26,6 +26,7 @@ from config import format_config, name_samples
 from dataset import records
 from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, report, resume
 from engine.run_settings import RunSettings
+from inference.report import evaluation
 from models import build_model
 
 
@@ -82,7 +83,7 @@ def main(argv: list | None = None) -> int | None:
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     log_summary(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    write_results(args, save_dir, state, summary, result, confusion, class_names)
+    write_results(args, save_dir, config, state, loader, summary, result, confusion, class_names)
 
 
 def read_config(args: argparse.Namespace, state: dict) -> dict:
@@ -175,12 +176,22 @@ def log_summary(args: argparse.Namespace, summary: dict, confusion: np.ndarray, 
 
 
 def write_results(
-    args, save_dir: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list
+    args,
+    save_dir: str,
+    config: dict,
+    state: dict,
+    loader,
+    summary: dict,
+    result: dict,
+    confusion: np.ndarray,
+    class_names: list,
 ) -> None:
-    """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
+    """Write the per-class csv, the wrong samples, confusion picture, score file, `--out`, VisualDL, and the report."""
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
     with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
         write_files(args, base, state, summary, result, confusion, class_names)
+        if args.report:
+            evaluation.write_report(base, config, state, loader, summary, result, class_names)
 
 
 def write_files(
