@@ -16,6 +16,7 @@ import numpy as np
 from common import command_line
 from common.suggestions import suggest
 from engine import metrics, report
+from inference.report import fusion
 from inference.score_files import SCORE_TYPES, order_like, read_scores, unify_score_type
 
 WEIGHT_SETS = {
@@ -69,6 +70,7 @@ def main(argv: list | None = None) -> None:
         print(f"with equal weights the same samples have top-1 {100 * equal:.2f}%")
     if args.out:
         write_fused(args.out, streams, weights, fused, note)
+        fusion.write_report(args.out, streams, weights, fused, note)
 
 
 def read_weights(values: list, num_files: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 
-from engine import run_card
+from engine import resume, run_card
 from inference.report import page, run_facts, sample_pictures, scores
 
 
@@ -41,11 +41,13 @@ def describe_test(config: dict, state: dict, loader, summary: dict, result: dict
     weights, draw = summary["weights"], functools.partial(sample_pictures.draw_or_explain, loader.dataset)
     chosen = state["epoch"] - 1 if state.get("history") else None
     history, source = run_facts.read_history(weights, state)
-    protocol = {key: value for key, value in summary["protocol"].items() if key != "trained_on"}
-    if trained_on := summary["protocol"].get("trained_on"):
-        protocol["trained on"] = f"{trained_on['samples']} ({trained_on['num_samples']} samples)"
+    protocol = dict(summary["protocol"])
+    trained_on = protocol.pop("trained_on", None)
+    if trained_on is not None:
+        protocol["trained on"] = resume.format_data(trained_on)
     return {
         "title": f"{os.path.basename(weights)} on {summary['samples']}",
+        "warning": find_warning(config, loader, trained_on),
         "chosen": f"Weights {weights}: {summary['chosen']}",
         "loss": summary.get("loss"),
         "protocol": protocol,
@@ -57,3 +59,14 @@ def describe_test(config: dict, state: dict, loader, summary: dict, result: dict
         "making": page.describe_making(run_card.describe_versions()),
         **scores.describe_result(summary, result, class_names, summary["protocol"]["average_clips"], draw),
     }
+
+
+def find_warning(config: dict, loader, trained_on: dict | None) -> str | None:
+    """Return a sentence if the weights were trained on what is scored, else None.
+
+    Args:
+        trained_on: TRAIN of `resume.describe_data`, where the checkpoint has it.
+    """
+    if trained_on is None or trained_on["digest"] != resume.describe_data(config, {"TEST": loader})["TEST"]["digest"]:
+        return None
+    return "OPTIMISTIC: the weights were trained on what is scored, so the figures say nothing of new samples."
