@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import os
 
 from common.signatures import find_parameters
@@ -53,13 +54,19 @@ def draw_curves(history: list, chosen: int | None) -> list:
     drawn = []
     for figure, is_share in CURVES.items():
         curves = {
-            name: [(row["epoch"], row[f"{name}/{figure}"]) for row in history if f"{name}/{figure}" in row]
+            name: [
+                (row["epoch"], row[f"{name}/{figure}"]) for row in history if _is_number(row.get(f"{name}/{figure}"))
+            ]
             for name in ("train", "val")
         }
         curves = {name: points for name, points in curves.items() if points}
         if curves:
             drawn.append(charts.place_curves(TITLES[figure], curves, chosen, is_share))
     return drawn
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def list_changes(config: dict) -> list:
