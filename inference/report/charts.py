@@ -66,7 +66,7 @@ def draw_matrix(fractions: np.ndarray) -> bytes:
     shades = np.ceil(fractions * (NUM_SHADES - 1)).astype(np.uint8)  # what is not 0 is seen
     starts = np.arange(0, len(shades), -(-len(shades) // MAX_CELLS))
     shades = np.maximum.reduceat(np.maximum.reduceat(shades, starts, axis=0), starts, axis=1)
-    picture = Image.fromarray(shades, "P")
+    picture = Image.frombytes("P", shades.shape[::-1], shades.tobytes())
     white, blue = np.array([247, 251, 255]), np.array([8, 48, 107])
     share = np.linspace(0, 1, NUM_SHADES)[:, None] ** 0.6
     picture.putpalette((white + share * (blue - white)).astype(np.uint8).tobytes())
