@@ -105,7 +105,7 @@ def test_hundreds_of_classes_and_many_samples_stay_below_five_megabytes(tmp_path
         "scores": rng.random((num_samples, num_classes), np.float32),
     }
     noise = bytes(rng.integers(0, 256, sample_pictures.MAX_PICTURE_BYTES, np.uint8))
-    names = [f"{'&' * 300}{label}" for label in range(num_classes)]
+    names = [f"{'&' * 3000}{label}" for label in range(num_classes)]
     read = write(
         tmp_path / "r.html", result, names, draw=lambda index: {"path": "&" * 300, "picture": noise, "note": None}
     )
