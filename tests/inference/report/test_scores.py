@@ -129,7 +129,7 @@ document.title = JSON.stringify(seen);
     (tmp_path / "clicked.html").write_text((tmp_path / "r.html").read_text(encoding="utf-8") + clicks, encoding="utf-8")
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chrome'}"]
     command += ["--dump-dom", f"file://{tmp_path / 'clicked.html'}"]
-    dumped = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=60, check=True).stdout
+    dumped = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300, check=True).stdout
     seen = json.loads(dumped[dumped.index("<title>") + 7 : dumped.index("</title>")])
     assert seen["samples1"][0] == "Y" and seen["samples2"][-1] == "Y"
     assert seen["class1"] == "xYz" and seen["class2"] == "zYx"
