@@ -18,6 +18,7 @@ from common.messages import wrap
 from common.suggestions import suggest
 from engine import metrics, report
 from inference import submission
+from inference.report import fusion
 from inference.score_files import SCORE_TYPES, order_like, read_scores, unify_score_type
 
 WEIGHT_SETS = {
@@ -87,6 +88,7 @@ def report_fused(streams: list, weights: np.ndarray, note: str, out: str | None,
         print(f"with equal weights the same samples have top-1 {100 * equal:.2f}%")
     if out:
         write_fused(out, streams, weights, fused, note)
+        fusion.write_report(out, streams, weights, fused, note)
 
 
 def read_weights(values: list, num_files: int) -> np.ndarray:

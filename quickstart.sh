@@ -28,6 +28,7 @@ print(f"""
 Done. On sample data, made by tools/make_samples.py:
   accuracy on held-out groups  {100 * summary['top1']:.1f}% of {summary['num_samples']} videos (chance {100 * summary['chance']:.1f}%)
   training curves              {out}/vdl; to see them: {visualdl} --logdir {out}/vdl
+  report                       {out}/resnet_model_test_report.html
   labelled video               {glob.glob(f'{out}/predict/*.webm')[0]}
   picture                      {glob.glob(f'{out}/predict/*.png')[0]}
   try it in a browser          {python} app.py --weights {out}/resnet_model (needs {python} -m pip install -r requirements-app.txt)""")

@@ -30,6 +30,7 @@ from engine.console import config_changes
 from engine.console.text import format_percent
 from engine.run_settings import RunSettings
 from inference import labelled_clips, submission
+from inference.report import evaluation
 from models import build_model
 
 
@@ -86,12 +87,12 @@ def main(argv: list | None = None) -> int | None:
     if trained_on.get("digest") == resume.describe_data(config, {"TEST": loader})["TEST"]["digest"]:
         logging.warning(f"OPTIMISTIC: the weights were trained on what is scored: {resume.format_data(trained_on)}")
     if result["labels"] is None:
-        write_unlabelled(args, summary, result, class_names)
+        write_unlabelled(args, config, state, loader, summary, result, class_names)
         return
     confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
     log_summary(args, summary, confusion, class_names)
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    write_results(args, save_dir, state, summary, result, confusion, class_names, loader)
+    write_results(args, save_dir, config, state, loader, summary, result, confusion, class_names)
     logging.info("the accuracy of that list once more, from 0 to 1, by the name that it has in older logs:")
     logging.info(f"验证集准确率为:{summary['top1']}")
 
@@ -195,8 +196,10 @@ def name_samples_scored(summary: dict) -> str:
     return "recordings" if "stream" in summary["protocol"] else "videos"
 
 
-def write_unlabelled(args: argparse.Namespace, summary: dict, result: dict, class_names: list) -> None:
-    """Write the score file, `submission.csv` and `--out` of samples without labels, which have no accuracy."""
+def write_unlabelled(
+    args: argparse.Namespace, config: dict, state: dict, loader, summary: dict, result: dict, class_names: list
+) -> None:
+    """Write the score file, `submission.csv`, `--out` and the report of samples without labels: no accuracy."""
     what = name_samples_scored(summary)
     logging.info(f"{summary['num_samples']} {what} scored ({summary['samples']}); they have no labels: no accuracy")
     logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
@@ -211,15 +214,27 @@ def write_unlabelled(args: argparse.Namespace, summary: dict, result: dict, clas
         if args.out:
             report.write_result(args.out, result, class_names, summary, args.infer_topk)
             logging.info(f"written: {args.out}")
+        if args.report:
+            evaluation.write_report(base, config, state, loader, summary, result, class_names)
 
 
 def write_results(
-    args, save_dir: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list, loader
+    args,
+    save_dir: str,
+    config: dict,
+    state: dict,
+    loader,
+    summary: dict,
+    result: dict,
+    confusion: np.ndarray,
+    class_names: list,
 ) -> None:
-    """Write the per-class csv, the wrong samples, the confusion picture, the score file, `--out`, and VisualDL."""
+    """Write the per-class csv, the wrong samples, confusion picture, score file, `--out`, VisualDL, and the report."""
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
     with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
         write_files(args, base, state, summary, result, confusion, class_names, loader)
+        if args.report:
+            evaluation.write_report(base, config, state, loader, summary, result, class_names)
 
 
 def write_files(

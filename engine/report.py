@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from common import files
+from common.fonts import Font
 from engine import metrics
 
 
@@ -129,9 +131,11 @@ def draw_confusion(confusion: np.ndarray, class_names: list) -> np.ndarray:
     axes = figure.add_subplot()
     fractions = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    font_size = 9 if size <= 30 else 5
-    axes.set_xticks(range(size), class_names, rotation=90, fontsize=font_size)
-    axes.set_yticks(range(size), class_names, fontsize=font_size)
+    font = Font("".join(class_names))
+    style = {"fontproperties": FontProperties(fname=font.path), "fontsize": 9 if size <= 30 else 5}
+    names = [font.clean(name).replace("$", r"\$") for name in class_names]  # $ begins a formula
+    axes.set_xticks(range(size), names, rotation=90, **style)
+    axes.set_yticks(range(size), names, **style)
     axes.set_xlabel("predicted")
     axes.set_ylabel("class")
     if size <= 30:

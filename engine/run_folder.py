@@ -15,7 +15,7 @@ from engine.console import progress_lines
 from engine.run_settings import RunSettings
 
 # Files of a run by what follows the name of the model; what test.py made of its checkpoints belongs to it.
-CHECKPOINT_NAMES, RESULT_NAMES = r"_(model|best|epoch_\d+)", r"(\.pdparams|_test(\.jsonl|_\w+\.(csv|pkl|png)))"
+CHECKPOINT_NAMES, RESULT_NAMES = r"_(model|best|epoch_\d+)", r"(\.pdparams|_test(\.jsonl|_\w+\.(csv|html|pkl|png)))"
 MAX_LOSS_BY_HEART = 0.5  # the right class has a probability of exp(-0.5) = 61% in the mean
 OWN_FILES = rf"({CHECKPOINT_NAMES}{RESULT_NAMES}|_log\.jsonl|_val_\d+_scores\.pkl)"
 

@@ -64,6 +64,6 @@ def write_submission(path: str, result: dict, class_names: list, protocol: dict)
 
 def remove_figures(base: str) -> None:
     """Remove what an earlier test of labelled samples left at `base`, which would seem to be of these samples."""
-    for ending in ("_classes.csv", "_wrong.csv", "_confusion.png"):
+    for ending in ("_classes.csv", "_wrong.csv", "_confusion.png", "_report.html"):
         if os.path.exists(base + ending):
             os.remove(base + ending)

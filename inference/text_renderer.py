@@ -1,30 +1,19 @@
 """Text of any alphabet in pictures, by a font that has its letters."""
 
-import os
-
-import matplotlib
 import numpy as np
-from matplotlib.ft2font import FT2Font
 from PIL import ImageDraw, ImageFont
+
+from common.fonts import Font
 
 WHITE = (255, 255, 255)
 
 
-class TextRenderer:
-    """Draws text by matplotlib's font or, if that lacks letters, by a font of this system; what is missing becomes `?`.
-
-    Args:
-        alphabet: text with every letter that will be drawn, by which the font is chosen.
-    """
+class TextRenderer(Font):
+    """Draws text, see `Font` for its arguments."""
 
     def __init__(self, alphabet: str):
-        self.path = _find_font(alphabet)
-        self.letters = _list_letters(self.path)
+        super().__init__(alphabet)
         self.sizes = {}
-
-    def clean(self, text: str) -> str:
-        """Replace letters that the font lacks."""
-        return "".join(letter if ord(letter) in self.letters else "?" for letter in " ".join(text.split()))
 
     def font(self, size: int) -> ImageFont.FreeTypeFont:
         """Return the font at a height in pixels."""
@@ -44,22 +33,3 @@ class TextRenderer:
                 text = text[:-1]
             text = self.clean(text.rstrip() + "…")
         draw.text(position, text, font=self.font(size), **{"fill": WHITE, "anchor": "lm", **options})
-
-
-def _find_font(alphabet: str) -> str:
-    needed = {ord(letter) for letter in alphabet + "0123456789.%:/?"}
-    shipped = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    if needed <= _list_letters(shipped):
-        return shipped
-    from matplotlib import font_manager  # lists all fonts of the system, which takes seconds the first time
-
-    # The last-resort font of macOS has every letter, each as a box.
-    fonts = [path for path in sorted(font_manager.findSystemFonts()) if "LastResort" not in path]
-    return max([shipped, *fonts], key=lambda path: (len(needed & _list_letters(path)), "Regular" in path))
-
-
-def _list_letters(path: str) -> set:
-    try:
-        return set(FT2Font(path).get_charmap())
-    except (RuntimeError, OSError):  # a bitmap font or a damaged file: no letter is usable
-        return set()

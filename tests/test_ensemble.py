@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from report_pages import ReportPage
 
 import ensemble
 from common import files
@@ -318,3 +319,18 @@ def test_no_fused_file_is_lost_to_the_result(pair, tmp_path):
     with pytest.raises(ValueError, match="a.pkl is one of the files that are fused, and would be lost"):
         ensemble.main([*map(str, pair), "--out", str(tmp_path / "x" / ".." / "a.pkl")])
     assert pathlib.Path(pair[0]).read_bytes() == before
+
+
+def test_the_report_has_the_table_of_the_streams(pair, tmp_path, capsys):
+    ensemble.main([*pair, "--weights", "1", "2", "--out", str(tmp_path / "fused_scores.pkl")])
+    page, fused = ReportPage(tmp_path / "fused_report.html"), files.load_pickle(tmp_path / "fused_scores.pkl")
+    right = [int(fused["scores"][name].argmax()) == label for name, label in fused["labels"].items()]
+    assert page.rows["streams"][1:3] == [
+        [pair[0], "1", "75.00%", "100.00%", "66.67%"],
+        [pair[1], "2", "50.00%", "100.00%", "66.67%"],
+    ]
+    assert page.rows["streams"][3][:3] == ["fused", "", f"{100 * sum(right) / 4:.2f}%"]
+    assert page.figures["top-1"] == sum(right) / 4 and len(page.cards["least_sure"]) == 4
+    (tmp_path / "other_report.html").mkdir()
+    ensemble.main([*pair, "--out", str(tmp_path / "other.json")])
+    assert "no report: " in capsys.readouterr().out and (tmp_path / "other.json").is_file()

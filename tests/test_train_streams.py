@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from report_pages import ReportPage
 from small_skeletons import write_config, write_pkl
 
 import ensemble
@@ -55,6 +56,17 @@ def test_the_fused_scores_are_the_weighted_mean(run):
         fused = ensemble.read_scores(str(folder / f"fused_{which}_scores.pkl"))
         assert fused.names == parts[0].names == parts[1].names
         np.testing.assert_allclose(fused.scores, (parts[0].scores + parts[1].scores) / 2, atol=1e-6)
+
+
+def test_each_stream_and_their_fusion_have_a_report(run):
+    folder, _ = run
+    for which in ("model", "best"):
+        page = ReportPage(folder / f"fused_{which}_report.html")
+        names = [row[0].split(":")[0] for row in page.rows["streams"][1:]]
+        assert names == ["bone", "joint_motion", "fused"]
+        joint_motion = ReportPage(folder / "joint_motion" / f"stgcn_{which}_test_report.html")
+        assert page.rows["streams"][2][2] == f"{100 * joint_motion.figures['top-1']:.2f}%"
+        assert joint_motion.tags["img"] >= 12
 
 
 def test_the_second_time_nothing_is_trained_again(run):
