@@ -161,7 +161,7 @@ def test_test_is_typed_as_in_2020_and_its_flags_are_there():
     assert find_differing(theirs, parse(f"python test.py {flags}")) == set()  # each can still be given
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+@pytest.mark.parametrize("name", ["docs/ucf101.md", "docs/ucf101.zh-CN.md"])
 def test_what_the_reproduction_got_is_told(name):
     paragraph = next(one for one in read(name).split("\n\n") if "1.53 %" in one)
     # epochs and accuracy of both runs, of the longer one also right answers of all, and of its last training batches

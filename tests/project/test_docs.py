@@ -1,8 +1,9 @@
-"""The texts beside the code: both READMEs say the same, each command can be typed, each file that is named is there."""
+"""The texts beside the code: translations say the same, each command can be typed, each file that is named is there."""
 
 import contextlib
 import functools
 import io
+import json
 import re
 import shlex
 
@@ -24,6 +25,7 @@ from tools import (
     export,
     gpu_check,
     make_samples,
+    measure_recipe,
     merge_rgbpose,
     shrink_videos,
     torch2paddle,
@@ -34,6 +36,11 @@ def parse_streams(words):
     """Parse the command line of train_streams.py, and the rest of it as train.py does."""
     args = train_streams.parse_arguments(words)
     return flags.parse_train([args.config, *args.rest])
+
+
+def parse_measured(words):
+    """Parse the command line of tools/measure_recipe.py, whose rest is train.py's."""
+    return measure_recipe.parse_arguments(words).train
 
 
 PARSERS = {
@@ -56,8 +63,11 @@ PARSERS = {
     "tools/export.py": export.parse_arguments,
     "tools/benchmark.py": benchmark.parse_arguments,
     "tools/gpu_check.py": gpu_check.parse_arguments,
+    "tools/measure_recipe.py": parse_measured,
 }
-OTHER_COMMANDS = {"mkdir", "for", "grep", "done", "visualdl"}
+OTHER_COMMANDS = {"mkdir", "for", "grep", "done", "visualdl", "poses/bin/python"}
+OTHER_FLAGS = {"--write_json"}  # of OpenPose
+MAX_README_LINES = 200
 FOLDERS = (
     "common/", "configs/", "dataset/", "docs/", "engine/", "inference/", "layouts/", "models/", "notebooks/", "reader/",
     "splits/", "tests/", "tools/",
@@ -67,12 +77,15 @@ NUMBER = re.compile(r"\d+(?:\.\d+)*(?:e-\d+)?")
 
 
 def read(name):
-    """Return a text of the project's root."""
+    """Return a text of the project by its path from the root."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 ENGLISH, CHINESE = read("README.md"), read("README.zh-CN.md")
 both_readmes = pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["english", "chinese"])
+TRANSLATED = ["README.zh-CN.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.zh-CN.md"))]
+PAGES = ["README.md", "MODEL_ZOO.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = [name for name in PAGES if name not in TRANSLATED]  # in English
 
 
 def find_spans(text):
@@ -87,7 +100,7 @@ def find_numbers(text):
 
 def find_links(text):
     """List the local files that links and pictures point at."""
-    return [link for link in re.findall(r"\]\(([^)#]+)\)", FENCED.sub("", text)) if "://" not in link]
+    return [link for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", FENCED.sub("", text)) if "://" not in link]
 
 
 def find_tables(text):
@@ -115,7 +128,7 @@ def compare(one, other):
         for what, find in (("code spans", find_spans), ("numbers", find_numbers)):
             if set(find(left)) != set(find(right)):
                 yield f"'{title}': {what} {sorted(set(find(left)) ^ set(find(right)))}"
-        links = [[link for link in find_links(part) if not link.startswith("README")] for part in (left, right)]
+        links = [[link.replace(".zh-CN.md", ".md") for link in find_links(part)] for part in (left, right)]
         if links[0] != links[1]:
             yield f"'{title}': links and pictures"
     yield from compare_tables(find_tables(one), find_tables(other))
@@ -132,8 +145,22 @@ def compare_tables(one, other):
                 yield f"table row '{left[0].strip()}': {sorted(find('|'.join(left)))}, {sorted(find('|'.join(right)))}"
 
 
-def test_both_readmes_say_the_same():
-    assert list(compare(ENGLISH, CHINESE)) == []
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translation_says_the_same(name):
+    assert list(compare(read(name.replace(".zh-CN", "")), read(name))) == []
+    assert f"]({name.replace('.zh-CN', '').split('/')[-1]})" in read(name)  # each leads to the other
+    assert f"]({name.split('/')[-1]})" in read(name.replace(".zh-CN", ""))
+
+
+@both_readmes
+def test_a_readme_is_short(text):
+    assert len(text.splitlines()) <= MAX_README_LINES
+
+
+def test_chinese_pages_call_a_thing_by_one_name():
+    text = "".join(map(read, TRANSLATED))
+    assert "样例数据" in text and "示例数据" not in text
+    assert not re.search(r"\d to \d", FENCED.sub("", text))
 
 
 @pytest.mark.parametrize(
@@ -142,12 +169,12 @@ def test_both_readmes_say_the_same():
         ("--epoch 65\n", "--epoch 64\n", "code blocks"),
         ("## AI Studio\n", "", "headings"),
         ("## AI Studio\n", "### AI Studio\n", "headings"),
-        ("`--val_ratio 0.2`", "`--val_ratio 0.3`", "'UCF-101': code spans ['--val_ratio 0.2', '--val_ratio 0.3']"),
-        ("1.53 %", "1.54 %", "numbers ['1.53', '1.54']"),
-        ("(docs/samples.png)", "(docs/other.png)", "links and pictures"),
-        ("| not run | 42.4 |", "| not run | 42.5 |", "table row '`configs/resnet18_ucf101_scratch.txt`'"),
-        ("| not run | 42.4 |", "| 42.4 | not run |", "table row '`configs/resnet18_ucf101_scratch.txt`'"),
-        ("| not run | 42.4 |", "| not run |", "table shapes"),
+        ("`notebooks/skeleton.ipynb`", "`notebooks/skeletons.ipynb`", "'AI Studio': code spans ['notebooks/skeleton"),
+        ("2.33 %", "2.34 %", "numbers ['2.33', '2.34']"),
+        ("(docs/prediction.png)", "(docs/other.png)", "links and pictures"),
+        ("| 0 | 100.0 |", "| 0 | 99.0 |", "table row '`configs/quickstart.txt` (3D-ResNet-10)'"),
+        ("| 0 | 100.0 |", "| 100.0 | 0 |", "table row '`configs/quickstart.txt` (3D-ResNet-10)'"),
+        ("| 0 | 100.0 |", "| 0 |", "table shapes"),
         ("| `models/` |", "| `model/` |", "table row '`model/`'"),
     ],
 )
@@ -156,9 +183,23 @@ def test_a_difference_is_seen(old, new, difference):
     assert difference in "; ".join(compare(ENGLISH.replace(old, new), CHINESE))
 
 
+def list_commands(text):
+    """List what can be typed: the lines of the code blocks without a language, and the spans that call a script here."""
+    blocks = [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S) if not language]
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line] + [span for span in find_spans(text) if calls_a_script(span)]
+
+
+def calls_a_script(span):
+    """Whether a span is a whole command of a script here; `...` stands for what is left out."""
+    return span.startswith(tuple(f"python {script} " for script in PARSERS)) and "..." not in span
+
+
 def find_command_fault(line):
     """Return what keeps a line of a code block from being typed as it is, or None."""
-    first, *words = shlex.split(line)
+    first, *words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
+    if first == "-o" or words[:1] == ["-c"] or words[:2] == ["-m", "venv"]:  # part of a command, or no script of ours
+        return None
     if first == "bash":
         return None if (ROOT / words[0]).is_file() else f"no {words[0]}"
     if first == "pip":
@@ -185,11 +226,16 @@ def resolve(words, config=None):
     return recipe.read_recipe(str(ROOT / (config or "configs/resnet.txt")), {}, words)
 
 
-def test_every_command_can_be_typed():
-    lines = [line for block in FENCED.findall(ENGLISH) for line in block.splitlines()]
-    faults = {line: find_command_fault(line) for line in lines}
-    assert len(lines) > 25
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_can_be_typed(name):
+    faults = {line: find_command_fault(line) for line in list_commands(read(name))}
     assert {line: fault for line, fault in faults.items() if fault} == {}
+
+
+def test_commands_are_found_wherever_they_stand():
+    text = "`python test.py --eval` and `python tools/train.py a` and `python train.py ...`\n```\npython a \\\n  b\n```\n"
+    assert list_commands(text + "```yaml\na: 1\n```\n") == ["python a    b", "python test.py --eval"]
+    assert len(list_commands(ENGLISH)) > 20
 
 
 @pytest.mark.parametrize(
@@ -226,10 +272,11 @@ def list_flags():
 def test_every_flag_and_key_in_the_prose_exists():
     assert {"--overfit", "--val_ratio", "--help"} <= list_flags() and "--short_side" not in list_flags()
     flags, overrides = set(), []
-    for span in find_spans(ENGLISH + read("CONTRIBUTING.md") + read("CHANGELOG.md")):
+    ours = [name for name in PAGES if "/from_" not in name]  # those name the flags of other projects
+    for span in find_spans("".join(map(read, [*ours, "CONTRIBUTING.md", "CHANGELOG.md"]))):
         flags |= set(re.findall(r"(?<![\w-])--\w+", span))
         overrides += re.findall(r"-o (\S+=\S+)", span)
-    assert flags - list_flags() == set() and len(flags) > 5
+    assert flags - list_flags() - OTHER_FLAGS == set() and len(flags) > 5
     assert len(overrides) > 1
     assert [word for word in overrides if not fits_a_config(word)] == []
 
@@ -242,12 +289,19 @@ def fits_a_config(word):
     return False
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", [*PAGES, *TRANSLATED, "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_every_file_that_is_named_exists(name):
     text = read(name)
     in_folders = [span for span in find_spans(text) if span.startswith(FOLDERS) and not re.search(r"[*<\s]", span)]
-    missing = [path for path in [*find_links(text), *in_folders] if not (ROOT / path).exists()]
-    assert missing == []
+    if "/from_" in name:  # they name the files of other projects
+        in_folders = []
+    links = [(ROOT / name).parent / link for link in find_links(text)]
+    assert [str(path) for path in [*links, *map(ROOT.joinpath, in_folders)] if not path.exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme():
+    linked = {(ROOT / link).resolve() for link in find_links(ENGLISH)}
+    assert [name for name in PAGES if name != "README.md" and (ROOT / name).resolve() not in linked] == []
 
 
 @both_readmes
@@ -290,12 +344,58 @@ def find_result_faults(config, ours, published, expected):
             yield f"{config}: {figure} was published, but its comment says: {expected}"
 
 
-@both_readmes
-def test_every_config_has_a_row_of_results_that_its_comment_agrees_with(text):
-    rows = read_results(text)
+def test_every_config_has_a_row_of_results_that_its_comment_agrees_with():
+    rows = read_results(read("MODEL_ZOO.md"))
     assert set(rows) == {f"configs/{path.name}" for path in (ROOT / "configs").iterdir()}
     faults = [list(find_result_faults(config, *row, read_expected(config))) for config, row in rows.items()]
     assert sum(faults, []) == []
+
+
+def read_measured():
+    """Return {the train command's words after the script: the row} of docs/results/measured.jsonl."""
+    rows = [json.loads(line) for line in read("docs/results/measured.jsonl").splitlines()]
+    return {tuple(shlex.split(row["commands"][0])[2:]): row for row in rows}
+
+
+def find_measured_faults(row, measured):
+    """Yield where a row of the README's measured figures is not what the file of results has for its config."""
+    config, *flags = find_spans(row[0])
+    words = [word for flag in flags for word in shlex.split(flag)]
+    found = [result for command, result in measured.items() if command[0] == config and set(words) <= set(command)]
+    if not found:
+        yield f"{config}: no line in docs/results/measured.jsonl"
+    for result in found[:1]:
+        if f"{100 * result['top1']:.1f}" != row[-1].strip():
+            yield f"{config}: {row[-1].strip()} here, {100 * result['top1']:.1f} measured"
+        if str(result["num_samples"]) not in find_numbers(row[1]):
+            yield f"{config}: {result['num_samples']} samples were scored"
+        if str(result["seed"]) != row[3].strip():
+            yield f"{config}: the seed was {result['seed']}"
+
+
+@both_readmes
+def test_the_figures_of_the_readme_are_those_that_were_written_down(text):
+    (table,) = [table for table in find_tables(text) if "configs/" in table[2][0]]
+    assert [fault for row in table[2:] for fault in find_measured_faults(row, read_measured())] == []
+    for command, row in read_measured().items():
+        assert row["chosen"].startswith(f"epoch {row['epochs'] - 1}, no list chose it"), command
+
+
+@pytest.mark.parametrize(
+    "row, fault",
+    [
+        ("| `configs/a.txt` | data, 9 videos | 1 clip | 0 | 50.0 |", ""),
+        ("| `configs/b.txt` | data, 9 videos | 1 clip | 0 | 50.0 |", "no line"),
+        ("| `configs/a.txt` with `-o A.b=1` | data, 9 videos | 1 clip | 0 | 50.0 |", "no line"),
+        ("| `configs/a.txt` | data, 8 videos | 1 clip | 0 | 50.0 |", "9 samples were scored"),
+        ("| `configs/a.txt` | data, 9 videos | 1 clip | 1 | 50.0 |", "the seed was 0"),
+        ("| `configs/a.txt` | data, 9 videos | 1 clip | 0 | 50.1 |", "50.1 here, 50.0 measured"),
+    ],
+)
+def test_a_figure_that_was_not_measured_is_seen(row, fault):
+    measured = {("configs/a.txt", "--root", "data"): {"top1": 0.5, "num_samples": 9, "seed": 0}}
+    faults = list(find_measured_faults(row.strip("|").split("|"), measured))
+    assert len(faults) == bool(fault) and fault in "".join(faults)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ SCRIPTS = {  # notebook: the scripts that it runs, in order
     "ucf101": "tools/make_samples.py avi2jpg.py jpg2pkl.py data_list_gener.py train.py test.py predict.py",
     "skeleton": "tools/make_samples.py skeleton2pkl.py train_streams.py",
     "rgbpose": "tools/make_samples.py train.py test.py predict.py",
+    "own_videos": "tools/make_samples.py avi2jpg.py jpg2pkl.py data_list_gener.py train.py train.py test.py predict.py",
 }
 TINY_CONFIG = """# A network of a few thousand weights, for the notebook's road with UCF-101.
 [MODEL]
@@ -208,6 +209,7 @@ def check_results(notebook, text, save_dir):
     for holding in ("plt.imread", "_log.jsonl", "confusion.png", "predict.py"):
         (picture,) = shown(notebook, "image/png", holding)
         assert len(picture) > 5000, holding
+    assert "data:video/webm;base64," in shown(notebook, "text/html", "predict.py")[0]
     for pattern in ("predict/*_predict.webm", "predict/*_predict.png", "predict/*.json", "vdl/*vdlrecords*"):
         assert len(list(save_dir.glob(pattern))) == 1, pattern
     return table
@@ -253,6 +255,32 @@ def test_the_whole_road_with_a_zip_file_that_ai_studio_mounts(tree, samples, tmp
     assert table.startswith("| UCF-101 | |") and "sample" not in table
     assert "| 随机水平 chance | 0.99% |" in table and "| 3，官方列表 official list 3783 |" in table
     assert not (tmp_path / "data" / "UCF-101").exists()  # nothing was unpacked but the video to predict
+
+
+@pytest.mark.long
+def test_the_whole_road_of_ones_own_videos(tree, samples, tmp_path, monkeypatch):
+    """Three classes of sample videos stand in for them; the network is too small to learn the eight by heart."""
+    for name in ("Bow", "Kick", "Punch"):
+        for group in range(1, 5):
+            source = samples / "UCF-101" / name / f"v_{name}_g{group:02d}_c01.avi"
+            if source.exists():
+                (tmp_path / "mine" / name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, tmp_path / "mine" / name / source.name)
+    (tree / "configs" / "tiny.txt").write_text(TINY_CONFIG, encoding="utf-8")
+    settings = {"VIDEOS": tmp_path / "mine", "ROOT": tmp_path / "data", "CONFIG": "configs/tiny.txt"}
+    settings |= {"FLAGS": "--use_gpu False", "EPOCHS": 1, "OVERFIT_EPOCHS": 1, "TEST_RATIO": 0.4}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"NOTEBOOK_{name}", str(value))
+    notebook, text = execute(tree, tree / "notebooks", name="own_videos")
+    assert "配置 config: configs/tiny.txt，结果在 results in output/own_videos\n" in text
+    assert "make_samples.py --root" not in text and "--overfit 8 --epoch 1\n" in text and "OVERFIT_EPOCHS" in text
+    (table,) = shown(notebook, "text/markdown", "display(Markdown")
+    assert table.startswith("| mine | |") and "| 随机水平 chance | 33.33% |" in table
+    (video,) = shown(notebook, "text/html", "predict.py")
+    assert "data:video/webm;base64," in video and len(video) > 5000
+    for holding in ("plt.imread", "read_log(save_dir)", "confusion.png", "predict.py"):
+        (picture,) = shown(notebook, "image/png", holding)
+        assert len(picture) > 5000, holding
 
 
 @pytest.mark.long
