@@ -21,6 +21,7 @@ from engine import flags
 from tools import (
     ablation,
     benchmark,
+    convert_weights,
     draw_layouts,
     export,
     gpu_check,
@@ -56,6 +57,7 @@ PARSERS = {
     "skeleton2pkl.py": skeleton2pkl.parse_flags,
     "tools/draw_layouts.py": draw_layouts.parse_arguments,
     "tools/make_samples.py": make_samples.parse_arguments,
+    "tools/convert_weights.py": convert_weights.parse_arguments,
     "tools/torch2paddle.py": torch2paddle.parse_arguments,
     "tools/merge_rgbpose.py": merge_rgbpose.parse_arguments,
     "tools/shrink_videos.py": shrink_videos.parse_arguments,
@@ -65,8 +67,8 @@ PARSERS = {
     "tools/gpu_check.py": gpu_check.parse_arguments,
     "tools/measure_recipe.py": parse_measured,
 }
-OTHER_COMMANDS = {"mkdir", "for", "grep", "done", "visualdl", "poses/bin/python"}
-OTHER_FLAGS = {"--write_json"}  # of OpenPose
+OTHER_COMMANDS = {"git", "mkdir", "for", "grep", "done", "visualdl", "poses/bin/python"}
+OTHER_FLAGS = {"--write_json", "--logdir"}  # of OpenPose, of VisualDL
 MAX_README_LINES = 200
 FOLDERS = (
     "common/", "configs/", "dataset/", "docs/", "engine/", "inference/", "layouts/", "models/", "notebooks/", "reader/",
@@ -215,7 +217,10 @@ def find_command_fault(line):
         with contextlib.redirect_stderr(heard):
             args = PARSERS[words[0]](words[1:])
         if hasattr(args, "overrides"):
-            resolve(args.overrides, args.config if hasattr(args, "config") else ablation.BASE)
+            if words[0] == "tools/convert_weights.py" and args.model:
+                convert_weights.read_config(args)
+            else:
+                resolve(args.overrides, args.config if hasattr(args, "config") else ablation.BASE)
     except (SystemExit, ValueError, OSError) as error:
         return heard.getvalue() or str(error)
     return None
@@ -233,7 +238,9 @@ def test_every_command_can_be_typed(name):
 
 
 def test_commands_are_found_wherever_they_stand():
-    text = "`python test.py --eval` and `python tools/train.py a` and `python train.py ...`\n```\npython a \\\n  b\n```\n"
+    text = (
+        "`python test.py --eval` and `python tools/train.py a` and `python train.py ...`\n```\npython a \\\n  b\n```\n"
+    )
     assert list_commands(text + "```yaml\na: 1\n```\n") == ["python a    b", "python test.py --eval"]
     assert len(list_commands(ENGLISH)) > 20
 

@@ -308,7 +308,9 @@ KINDS = {"r3d": "resnet", "r2p1d": "r2plus1d", "resnet-": "resnet", "preresnet-"
 NUM_CLASSES = {"K": 700, "KM": 1039, "KMS": 1139, "KS": 800, "M": 339, "MS": 439, "S": 100}  # the authors' README
 
 
-HARA_ROWS, TPN_ROWS = [row for row in ROWS if len(row) == 6], [row for row in ROWS if len(row) == 5]
+FILES = [row for row in ROWS if row[0].endswith((".pth", ".pdparams"))]
+HARA_ROWS, TPN_ROWS = ([row for row in FILES if row[0].endswith(".pth") and len(row) == size] for size in (6, 5))
+PADDLEVIDEO_ROWS = [row for row in FILES if row[0].endswith(".pdparams")]
 
 
 @pytest.mark.parametrize("row", TPN_ROWS, ids=lambda row: row[0])
@@ -344,9 +346,26 @@ def test_a_row_of_the_zoo_says_what_its_file_is_called(row):
         build_model(num_classes=2, **section)
 
 
+@pytest.mark.parametrize("row", PADDLEVIDEO_ROWS, ids=lambda row: row[0])
+def test_a_row_of_paddlevideo_builds_a_network_of_its_classes(row):
+    name, data, address, line, expected, ours = row
+    args = convert_weights.parse_arguments(shlex.split(line)[2:])
+    section = convert_weights.read_config(args)["MODEL"]
+    assert (args.file, args.out, args.source) == (name, f"weights/{name.removesuffix('.pdparams')}", "paddlevideo")
+    assert address.strip("<>").endswith(f"/{name}") and float(expected[:5]) > 50 and ours == "not run"
+    kinds = {"TSM": "tsm", "ppTSM": "pptsm", "ntu": "agcn", "AGCN": "paddlevideo_agcn"}
+    assert section["name"] == kinds.get(name.partition("_")[0], name.partition("_")[0].lower())
+    if "fsd" in name:
+        assert {**{"in_channels": 2, "num_persons": 1}, **section}["in_channels"] == 2 and data == "FSD, 30"
+    convert_weights.set_source_arguments(section, args)
+    with paddle.LazyGuard():
+        build_model(**section, num_classes=2).check_source("paddlevideo")
+
+
 def test_the_zoo_has_a_row_or_a_reason_for_every_file():
-    names = [row[0] for row in ROWS]
-    assert len(names) == len(set(names)) == len(HARA_ROWS) + len(TPN_ROWS) == 29 + 23
+    names = [row[0] for row in FILES]
+    assert len(names) == len(set(names)) == 29 + 23 + 20
+    assert [len(rows) for rows in (HARA_ROWS, TPN_ROWS, PADDLEVIDEO_ROWS)] == [29, 23, 20]
     without = set(re.findall(r"`([\w-]+\.pth)`", ZOO)) - set(names)
     assert len(without) == 9 and all(ZOO.index("## Not yet") < ZOO.index(f"`{name}`") for name in without)
 
