@@ -50,7 +50,9 @@ def main(argv: list | None = None) -> int:
     run_script(*test, log_file=_make_log(save_dir, "test"))
     row = describe(save_dir, log, weights, [f"python {shlex.join(words)}" for words in (train, test)])
     write_row(args.results, row)
-    print(f"{args.train.config_text}: top-1 {100 * row['top1']:.1f}% of {row['num_samples']}, written to {args.results}")
+    print(
+        f"{args.train.config_text}: top-1 {100 * row['top1']:.1f}% of {row['num_samples']}, written to {args.results}"
+    )
     return 0
 
 

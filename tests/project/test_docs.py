@@ -232,7 +232,9 @@ def test_every_command_can_be_typed(name):
 
 
 def test_commands_are_found_wherever_they_stand():
-    text = "`python test.py --eval` and `python tools/train.py a` and `python train.py ...`\n```\npython a \\\n  b\n```\n"
+    text = (
+        "`python test.py --eval` and `python tools/train.py a` and `python train.py ...`\n```\npython a \\\n  b\n```\n"
+    )
     assert list_commands(text + "```yaml\na: 1\n```\n") == ["python a    b", "python test.py --eval"]
     assert len(list_commands(ENGLISH)) > 20
 
