@@ -186,7 +186,7 @@ def test_a_difference_is_seen(old, new, difference):
 
 
 def list_commands(text):
-    """List what can be typed: the lines of the code blocks without a language, and the spans that call a script here."""
+    """List what can be typed: lines of the code blocks without a language, and spans that call a script here."""
     blocks = [block for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S) if not language]
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line for line in lines if line] + [span for span in find_spans(text) if calls_a_script(span)]
