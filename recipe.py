@@ -20,7 +20,7 @@ from config import (
 )
 from engine import distributed, memory, onednn, optimizer
 from engine.amp import MixedPrecision, build_precision
-from engine.losses import CrossEntropy, balance_classes
+from engine.losses import build_criterion
 from engine.mixup import Mixup
 from engine.optimizer import MovingAverage
 from engine.run_settings import RunSettings
@@ -307,25 +307,6 @@ def synchronize_batch_norm(model: paddle.nn.Layer) -> paddle.nn.Layer:
     return paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def build_criterion(config: dict, loader) -> CrossEntropy:
-    """Build the loss that RUN asks for.
-
-    Raises:
-        ValueError: RUN.class_weights are not one number above or equal to 0 for each class.
-    """
-    run, num_classes = config["RUN"], config["MODEL"]["num_classes"]
-    weights = run["class_weights"]
-    if weights == "auto":
-        weights = balance_classes(loader.count_classes(num_classes))
-    elif weights is not None:
-        is_number = [isinstance(weight, (int, float)) and weight >= 0 for weight in weights]
-        if len(weights) != num_classes or not all(is_number):
-            raise ValueError(
-                f"RUN.class_weights: expected {num_classes} numbers from 0, one for each class, got {weights}"
-            )
-    return CrossEntropy(run["label_smoothing"], weights, run["focal_gamma"])
-
-
 def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list) -> TrainStep:
     """Build the step that RUN asks for; the model and the optimizer have their weights and state already."""
     run = config["RUN"]
@@ -343,7 +324,7 @@ def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list
         average = MovingAverage(model, run["ema_decay"])
     parts = {
         "model": model,
-        "criterion": build_criterion(config, loader),
+        "criterion": build_criterion(run, config["MODEL"]["num_classes"], loader),
         "optimizer": optimizer,
         "prepare": loader.prepare,
         "batch_size": device_batch_size(config),

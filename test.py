@@ -79,6 +79,11 @@ def main(argv: list | None = None) -> int | None:
     result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval, evaluator.QUIET_S)
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
+    report_result(args, config, state, loader, model, result, class_names)
+
+
+def report_result(args, config: dict, state: dict, loader, model, result: dict, class_names: list) -> None:
+    """Print and write the figures of a scored list; of samples without labels their scores alone."""
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 

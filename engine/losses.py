@@ -49,6 +49,29 @@ def balance_classes(counts: list) -> list:
     return [sum(counts) / (num_present * count) if count else 0.0 for count in counts]
 
 
+def build_criterion(run: dict, num_classes: int, loader) -> CrossEntropy:
+    """Build the loss that RUN asks for.
+
+    Args:
+        run: the section RUN.
+        num_classes: of the network.
+        loader: of the training samples, which are counted where the classes are to be balanced.
+
+    Raises:
+        ValueError: RUN.class_weights are not one number from 0 for each class.
+    """
+    weights = run["class_weights"]
+    if weights == "auto":
+        weights = balance_classes(loader.count_classes(num_classes))
+    elif weights is not None:
+        is_number = [isinstance(weight, (int, float)) and weight >= 0 for weight in weights]
+        if len(weights) != num_classes or not all(is_number):
+            raise ValueError(
+                f"RUN.class_weights: expected {num_classes} numbers from 0, one for each class, got {weights}"
+            )
+    return CrossEntropy(run["label_smoothing"], weights, run["focal_gamma"])
+
+
 def weighted_losses(model, criterion: Callable, outputs: dict, targets: list) -> dict:
     """Return name -> loss of a network's named outputs, summed over [(labels, weight)]."""
     is_mixed = len(targets) > 1

@@ -186,3 +186,17 @@ def add_relative_noise(
     noisy = keypoint.copy()
     noisy[..., :num_coordinates] += directions * shares[..., None] * find_present(joints)[..., None]
     return noisy
+
+
+def stack_views(views: list, num_persons: int) -> np.ndarray:
+    """Stack clips (M, T, V, C) as views (views, num_persons, T, V, C); persons that are missing are zeros."""
+    stacked = np.zeros((len(views), num_persons, *views[0].shape[1:]), np.float32)
+    for output, view in zip(stacked, views, strict=True):
+        output[: len(view)] = view
+    return stacked
+
+
+WHOLE_CLIPS = {  # samplings that make one clip of the whole recording, before it is normalised
+    "auto_padding": pad_or_thin,
+    "auto_padding_paddlevideo": pad_or_thin_paddlevideo,
+}

@@ -18,12 +18,9 @@ from reader.fault_tolerant import DamagedSampleError
 from reader.preprocessor import Preprocessor, move_channels_first
 from reader.recordings import Recordings
 from reader.sampling import UNIFORM_CROPS
+from reader.skeleton_clips import WHOLE_CLIPS
 from reader.skeleton_pkl import Recording
 
-WHOLE_CLIPS = {  # samplings that make one clip of the whole recording, before it is normalised
-    "auto_padding": clips.pad_or_thin,
-    "auto_padding_paddlevideo": clips.pad_or_thin_paddlevideo,
-}
 SAMPLINGS = ("uniform", "resize", "ordered", "window", "pad", *WHOLE_CLIPS)
 
 
@@ -182,7 +179,7 @@ class Skeletons(Recordings):
             views = self._cut(self._make_stream(keypoint), rng)
         else:
             views = self._make_clips(keypoint, rng)
-        return {"skeleton": self._stack_views(views)}
+        return {"skeleton": clips.stack_views(views, self.num_persons)}
 
     def _prepare(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
         """Return the key points of a recording that clips are cut from, (num_persons, T, V, 3)."""
@@ -298,13 +295,6 @@ class Skeletons(Recordings):
         else:
             starts = [(2 * clip + 1) * max(spare, 0) // (2 * self.num_clips) for clip in range(self.num_clips)]
         return [clips.cut_window(keypoint, start, self.clip_len, self.padding) for start in starts]
-
-    def _stack_views(self, views: list) -> np.ndarray:
-        """Stack clips (M, T, V, C) as views, and add the persons that are missing."""
-        stacked = np.zeros((len(views), self.num_persons, *views[0].shape[1:]), np.float32)
-        for output, view in zip(stacked, views, strict=True):
-            output[: len(view)] = view
-        return stacked
 
     def _resolve_crop_ratio(self, crop_ratio: list | float | None) -> list:
         """Return [least, greatest] share of the recording, the defaults filled in."""

@@ -10,6 +10,7 @@ from small_dataset import CONFIG, write_config
 import config as texts
 import recipe
 from engine.amp import FullPrecision
+from engine.losses import build_criterion
 from engine.run_settings import RunSettings
 from models import MODELS
 
@@ -316,8 +317,8 @@ def test_class_weights_are_counted_or_given_one_a_class(tmp_path):
     loader = recipe.open_loader(config, "TRAIN")
     for given, expected in ((None, None), ("auto", [1.0, 1.0, 1.0]), ([1, 0.5, 2], [1, 0.5, 2])):
         config["RUN"]["class_weights"] = given
-        assert recipe.build_criterion(config, loader).class_weights == expected
+        assert build_criterion(config["RUN"], 3, loader).class_weights == expected
     for given in ([1, 2], [1, 2, -1], [1, 2, "a"]):
         config["RUN"]["class_weights"] = given
         with pytest.raises(ValueError, match="RUN.class_weights: expected 3 numbers from 0, one for each class, got"):
-            recipe.build_criterion(config, loader)
+            build_criterion(config["RUN"], 3, loader)
