@@ -88,7 +88,7 @@ SKELETAL = {  # the config, and what differs from it; @ stands for the folder of
     "infogcn": ["skeleton_samples"],
     "stgcn": ["skeleton_samples"],
     "agcn": ["skeleton_samples"],
-    "msg3d": ["skeleton_samples", "MODEL.base_channels=24"],
+    "msg3d": ["skeleton_samples", "MODEL.base_channels=12", "RUN.epochs=6"],
     "pbgcn": ["pbgcn_samples"],
 }
 
