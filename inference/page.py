@@ -14,6 +14,7 @@ from inference.page_texts import LANGUAGES, TEXTS, choose_language, translate
 
 INSTALL = "pip install -r requirements-app.txt"
 CLEAN_EVERY_S, MAX_AGE_S = 600, 3600  # of files in Gradio's cache
+TABLE = ("from", "to", "class", "probability")  # keys of its headers
 MAX_WAITING = 20  # uploads in the queue
 LOCALES = ("en", "zh", "zh-CN", "zh-TW", "zh-HK")
 FONTS = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])  # of the system: none is fetched
@@ -124,7 +125,6 @@ def _clear(count: int) -> list | None:
 
 def _add_outputs(gr: ModuleType, text) -> list:
     """Add the parts that show an answer, in the order of `_show`."""
-    headers = [text(f"page_{name}") for name in ("from", "to", "class", "probability")]
     picture = {"show_label": False, "interactive": False}  # a label would cover what is drawn in the corner
     return [
         gr.Markdown(elem_id="message"),
@@ -133,21 +133,21 @@ def _add_outputs(gr: ModuleType, text) -> list:
         gr.Image(
             show_label=False, buttons=["download", "fullscreen"], interactive=False, visible=False, elem_id="sheet"
         ),
-        gr.Dataframe(
-            label=text("page_segments"), headers=headers, interactive=False, visible=False, elem_id="segments"
-        ),
+        gr.Dataframe(label=text("page_segments"), interactive=False, visible=False, elem_id="segments"),
         gr.File(label=text("page_files"), file_count="multiple", interactive=False, visible=False, elem_id="files"),
     ]
 
 
-def _show(gr: ModuleType, answer) -> list:
+def _show(gr: ModuleType, answer, language: str) -> list:
     """Return what each part of `_add_outputs` shows of an `Answer`."""
+    # Gradio translates labels in the browser, but no headers of a table.
+    table = {"headers": [translate(name, language) for name in TABLE], "data": answer.segments}
     return [
         answer.message,
         answer.video,
         answer.scores or None,
         gr.update(value=answer.sheet, visible=bool(answer.sheet)),
-        gr.update(value=answer.segments, visible=bool(answer.segments)),
+        gr.update(value=table, visible=bool(answer.segments)),
         gr.update(value=answer.files, visible=bool(answer.files)),
     ]
 
@@ -188,7 +188,8 @@ def _connect_answers(gr: ModuleType, page, networks: dict, answerer: Answerer, a
         request: gr.Request,
     ) -> list:
         language = find_language(request)
-        return _show(gr, answerer.answer(networks[title], upload or recording, keypoints, is_explained, language))
+        answer = answerer.answer(networks[title], upload or recording, keypoints, is_explained, language)
+        return _show(gr, answer, language)
 
     page.load(describe_limits, None, notes, **AT_ONCE)
     clicked = button.click(run, [choice, upload, recording, keypoints, explain], outputs, **one_at_a_time)
