@@ -12,7 +12,7 @@ import pytest
 from saved_models import make_prediction
 from small_videos import make_frames, write_avi
 
-from inference import page_answers, segments
+from inference import page, page_answers, segments
 from inference.page_answers import Answerer, OneThread, PageNetwork, find_examples, find_poses
 from layouts import get_layout
 
@@ -75,6 +75,13 @@ def test_a_long_video_has_its_segments_in_the_table_and_in_the_csv(tmp_path):
         ["2.000", "4.000", "Class1", "0.6000"],
     ]
     assert answerer.predict_source.calls[0][-1] is True
+
+
+def test_the_table_has_headers_in_the_language_of_the_page_and_is_seen_with_segments_only():
+    gradio, row = types.SimpleNamespace(update=lambda **values: values), ["0:00.0", "0:02.0", "A", "60.0%"]
+    table = page._show(gradio, page_answers.Answer("", segments=[row]), "zh")[4]
+    assert table == {"value": {"headers": ["开始", "结束", "类别", "概率"], "data": [row]}, "visible": True}
+    assert not page._show(gradio, page_answers.Answer(""), "en")[4]["visible"]
 
 
 def test_uploads_and_answers_are_kept_where_that_is_asked_for(tmp_path):
