@@ -22,7 +22,7 @@ import tempfile
 import predict
 import recipe
 from engine import checkpoint, logger
-from inference import drawing, page
+from inference import drawing, explain, page
 from inference.page_answers import Answerer, OneThread, PageNetwork
 from inference.text_renderer import TextRenderer
 
@@ -39,8 +39,8 @@ def main(argv: list | None = None) -> None:
         for title, network in networks.items():
             logging.info(f"{title}: {network.reader_name}, {len(network.class_names)} classes, on {device}")
 
-        def predict_source(name, source, network, base):
-            return thread.run(answer_source, name, source, network, base, args.top_k)
+        def predict_source(*arguments):
+            return thread.run(answer_source, *arguments, args.top_k)
 
         thread, answers = OneThread(), os.path.join(folder, "answers")
         os.mkdir(answers)
@@ -86,13 +86,20 @@ def open_network(path: str, poses_python: str) -> PageNetwork:
     return PageNetwork(path, model, reader, reader_name, average_clips, class_names, poses_python)
 
 
-def answer_source(name: str, source, network: PageNetwork, base: str, top_k: int) -> drawing.Prediction:
-    """Predict a source that is open, and write the drawn video, the contact sheet and the json, as predict.py does."""
+def answer_source(
+    name: str, source, network: PageNetwork, base: str, is_explained: bool, top_k: int
+) -> drawing.Prediction:
+    """Predict a source that is open, and write the drawn video, the contact sheet, json and csv, as predict.py does.
+
+    Args:
+        is_explained: draw where the network looks.
+    """
     window_scores = predict.score_source(source, network.model, network.average_clips)
     prediction = predict.rank_classes(name, source, window_scores, network.class_names, top_k)
     renderer = TextRenderer("".join([*network.class_names, name, *network.model.modalities]))
-    predict.write_pictures(source, base, prediction, renderer)
-    predict.write_json(source, base, prediction, network.weights)
+    explained = explain.Explanations(source, network.model, prediction, network.class_names) if is_explained else None
+    predict.write_pictures(source, base, prediction, renderer, explained)
+    predict.write_json(source, base, prediction, network.weights, explained)
     return prediction
 
 

@@ -86,13 +86,14 @@ def choose_color(label: int) -> tuple:
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 0.80))
 
 
-def format_time(seconds: float) -> str:
-    """Return 75.25 as 1:15.2, hours as 2:01:15.2, rounded as all times that are printed."""
-    tenths = round(10 * seconds)
+def format_time(seconds: float, has_tenths: bool = True) -> str:
+    """Return 75.25 as 1:15.2, hours as 2:01:15.2, or without tenths as 1:15, rounded as all times that are printed."""
+    tenths = round(10 * seconds) if has_tenths else 10 * round(seconds)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return f"{start}:{rest // 10:02d}.{rest % 10}"
+    text = f"{start}:{rest // 10:02d}"
+    return f"{text}.{rest % 10}" if has_tenths else text
 
 
 def draw_bars(ranking: list, width: int, size: int, renderer: TextRenderer) -> Image.Image:
@@ -170,7 +171,7 @@ def draw_axis(prediction: Prediction, width: int, size: int, renderer: TextRende
     draw, end_s = ImageDraw.Draw(picture), prediction.find_time(prediction.num_frames)
     label_width = renderer.measure(format_time(end_s), size)
     for time_s in choose_times(end_s, max(1, width // (2 * label_width))):
-        text, x = format_time(time_s).removesuffix(".0"), round(time_s / end_s * width)
+        text, x = format_time(time_s, has_tenths=False), round(time_s / end_s * width)
         draw.rectangle((x, 0, x + 1, size // 3), fill=GRAY)
         left = x if time_s == 0 else x - renderer.measure(text, size) // 2
         if left + renderer.measure(text, size) <= width:

@@ -14,6 +14,7 @@ from inference.page_texts import LANGUAGES, TEXTS, choose_language, translate
 
 INSTALL = "pip install -r requirements-app.txt"
 CLEAN_EVERY_S, MAX_AGE_S = 600, 3600  # of files in Gradio's cache
+TABLE = ("from", "to", "class", "probability")  # keys of its headers
 MAX_WAITING = 20  # uploads in the queue
 LOCALES = ("en", "zh", "zh-CN", "zh-TW", "zh-HK")
 FONTS = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])  # of the system: none is fetched
@@ -70,12 +71,13 @@ def build_page(gr: ModuleType, networks: dict[str, PageNetwork], answerer: Answe
         with gr.Row():
             with gr.Column():
                 inputs = _add_inputs(gr, networks, text)
+                explain = gr.Checkbox(label=text("page_explain"), info=text("page_explain_info"), elem_id="explain")
                 button = gr.Button(text("page_run"), variant="primary", elem_id="run")
                 examples = _add_examples(gr, networks, inputs[-3:], args.examples, text)
             with gr.Column():
                 outputs = _add_outputs(gr, text)
         _connect_inputs(gr, networks, inputs, examples)
-        _connect_answers(gr, page, networks, answerer, args, (inputs, button, notes, outputs))
+        _connect_answers(gr, page, networks, answerer, args, (inputs, explain, button, notes, outputs))
     return page
 
 
@@ -123,7 +125,6 @@ def _clear(count: int) -> list | None:
 
 def _add_outputs(gr: ModuleType, text) -> list:
     """Add the parts that show an answer, in the order of `_show`."""
-    headers = [text(f"page_{name}") for name in ("from", "to", "class", "probability")]
     picture = {"show_label": False, "interactive": False}  # a label would cover what is drawn in the corner
     return [
         gr.Markdown(elem_id="message"),
@@ -132,19 +133,21 @@ def _add_outputs(gr: ModuleType, text) -> list:
         gr.Image(
             show_label=False, buttons=["download", "fullscreen"], interactive=False, visible=False, elem_id="sheet"
         ),
-        gr.Dataframe(label=text("page_windows"), headers=headers, interactive=False, visible=False, elem_id="windows"),
+        gr.Dataframe(label=text("page_segments"), interactive=False, visible=False, elem_id="segments"),
         gr.File(label=text("page_files"), file_count="multiple", interactive=False, visible=False, elem_id="files"),
     ]
 
 
-def _show(gr: ModuleType, answer) -> list:
+def _show(gr: ModuleType, answer, language: str) -> list:
     """Return what each part of `_add_outputs` shows of an `Answer`."""
+    # Gradio translates labels in the browser, but no headers of a table.
+    table = {"headers": [translate(name, language) for name in TABLE], "data": answer.segments}
     return [
         answer.message,
         answer.video,
         answer.scores or None,
         gr.update(value=answer.sheet, visible=bool(answer.sheet)),
-        gr.update(value=answer.windows, visible=bool(answer.windows)),
+        gr.update(value=table, visible=bool(answer.segments)),
         gr.update(value=answer.files, visible=bool(answer.files)),
     ]
 
@@ -165,7 +168,7 @@ def _connect_inputs(gr: ModuleType, networks: dict, inputs: list, examples: list
 
 def _connect_answers(gr: ModuleType, page, networks: dict, answerer: Answerer, args, parts: tuple) -> None:
     """Say what happens when the page is opened and when the button is pressed."""
-    (choice, _, upload, recording, keypoints), button, notes, outputs = parts
+    (choice, _, upload, recording, keypoints), explain, button, notes, outputs = parts
     one_at_a_time = {"concurrency_limit": 1, "concurrency_id": "answer", "api_visibility": "private"}
 
     def find_language(request: gr.Request) -> str:
@@ -176,11 +179,20 @@ def _connect_answers(gr: ModuleType, page, networks: dict, answerer: Answerer, a
         kept = translate("kept" if args.keep else "not_kept", language, minutes=CLEAN_EVERY_S // 60)
         return f"{translate('limits', language, max_mb=args.max_mb, max_seconds=args.max_seconds)} {kept}"
 
-    def run(title: str, upload: str | None, recording: str | None, keypoints: str | None, request: gr.Request) -> list:
-        return _show(gr, answerer.answer(networks[title], upload or recording, keypoints, find_language(request)))
+    def run(
+        title: str,
+        upload: str | None,
+        recording: str | None,
+        keypoints: str | None,
+        is_explained: bool,
+        request: gr.Request,
+    ) -> list:
+        language = find_language(request)
+        answer = answerer.answer(networks[title], upload or recording, keypoints, is_explained, language)
+        return _show(gr, answer, language)
 
     page.load(describe_limits, None, notes, **AT_ONCE)
-    clicked = button.click(run, [choice, upload, recording, keypoints], outputs, **one_at_a_time)
+    clicked = button.click(run, [choice, upload, recording, keypoints, explain], outputs, **one_at_a_time)
     clicked.then(answerer.clear, show_progress="hidden", **one_at_a_time)
 
 

@@ -5,7 +5,6 @@ Nothing here needs Gradio. One `Answerer` answers one upload at a time.
 
 import csv
 import datetime
-import io
 import logging
 import os
 import pathlib
@@ -17,11 +16,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from common.files import make_folder, write_atomically
+from common.files import make_folder
 from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
 from engine import flags
-from inference import drawing, pose_io, sources, video_io
+from inference import drawing, pose_io, segments, sources, video_io
 from inference.page_texts import Refusal, translate
 
 FIND_POSES = pathlib.Path(__file__).resolve().parent.parent / "tools" / "find_poses.py"
@@ -74,14 +73,14 @@ class Answer:
     Attributes:
         message: a sentence, Markdown.
         scores: {class name: probability}, the best first.
-        windows: (start, end, class name, percent) as text of each window, where there are several.
+        segments: (start, end, class name, percent) as text of each segment of a video that was scored by windows.
         video, sheet: paths of the drawn video and the contact sheet.
         files: to download.
     """
 
     message: str
     scores: dict = field(default_factory=dict)
-    windows: list = field(default_factory=list)
+    segments: list = field(default_factory=list)
     video: str | None = None
     sheet: str | None = None
     files: list = field(default_factory=list)
@@ -91,8 +90,8 @@ class Answerer:
     """Answers uploads, one at a time; `clear` removes the files of the answers.
 
     Args:
-        predict_source: (name, source, `PageNetwork`, path without suffix) -> `drawing.Prediction`; it writes the video,
-            the contact sheet and the json.
+        predict_source: (name, source, `PageNetwork`, path without suffix, whether it is explained) ->
+            `drawing.Prediction`; it writes the video, the contact sheet, the json and, of several windows, the csv.
         folder: for the files of the answer, removed by whoever made it.
         max_mb: of an upload.
         max_seconds: of a video or recording.
@@ -103,11 +102,14 @@ class Answerer:
         self.predict_source, self.folder = predict_source, folder
         self.max_mb, self.max_seconds, self.keep = max_mb, max_seconds, keep
 
-    def answer(self, network: PageNetwork, video: str | None, keypoints: str | None, language: str) -> Answer:
+    def answer(
+        self, network: PageNetwork, video: str | None, keypoints: str | None, is_explained: bool, language: str
+    ) -> Answer:
         """Answer a video, a file of key points, or both; what is wrong with them becomes the message.
 
         Args:
             video, keypoints: paths of the uploads, None: not given.
+            is_explained: draw where the network looks.
             language: `en` or `zh`.
         """
         video, keypoints = (video if network.reads_videos else None), (keypoints if network.reads_keypoints else None)
@@ -116,7 +118,7 @@ class Answerer:
         work = tempfile.mkdtemp(dir=self.folder)
         try:
             self._check_uploads(network, video, keypoints)
-            answer = self._predict(network, video, keypoints, work, language)
+            answer = self._predict(network, video, keypoints, work, is_explained, language)
         except Refusal as error:
             logging.error(f"{title or 'nothing given'}: refused: {error}")
             return _refuse(translate(error.key, language, **error.values), title, language)
@@ -148,7 +150,13 @@ class Answerer:
             raise Refusal("too_long", seconds=seconds, max_seconds=self.max_seconds)
 
     def _predict(
-        self, network: PageNetwork, video: str | None, keypoints: str | None, work: str, language: str
+        self,
+        network: PageNetwork,
+        video: str | None,
+        keypoints: str | None,
+        work: str,
+        is_explained: bool,
+        language: str,
     ) -> Answer:
         fps = None
         if network.reads_keypoints and not keypoints:
@@ -162,19 +170,18 @@ class Answerer:
         source.origin["input"] = _name_upload([video if network.reader_name in ("clips", "rgbpose") else keypoints])
         title = _name_upload([video or keypoints])
         base = os.path.join(work, f"{os.path.splitext(title)[0]}_predict")
-        prediction = self.predict_source(title, source, network, base)
-        write_csv(prediction, f"{base}.csv")
+        prediction = self.predict_source(title, source, network, base, is_explained)
         message = describe(title, prediction, language)
         if len(found) > 1:
             message += translate("first_of", language, count=len(found), name=source.origin["recording"])
-        windows = prediction.windows if len(prediction.windows) > 1 else []
+        has_segments = len(prediction.windows) > 1
         return Answer(
             message,
             {name: probability for _, name, probability in prediction.ranking},
-            [_format_window(prediction, window) for window in windows],
+            [_format_segment(segment) for segment in segments.find_segments(prediction)] if has_segments else [],
             f"{base}.webm",
             f"{base}.png",
-            [f"{base}.json", f"{base}.csv"],
+            [f"{base}.json", *([f"{base}.csv"] if has_segments else [])],
         )
 
     def _keep(self, paths: list) -> None:
@@ -231,10 +238,9 @@ def _hide_folders(text: str, paths: list) -> str:
     return text
 
 
-def _format_window(prediction: drawing.Prediction, window: drawing.Window) -> list:
-    _, name, probability = window.ranking[0]
-    times = [drawing.format_time(prediction.find_time(index)) for index in (window.start, window.end)]
-    return [*times, name, f"{100 * probability:.1f}%"]
+def _format_segment(segment: segments.Segment) -> list:
+    times = [drawing.format_time(time_s) for time_s in (segment.start_s, segment.end_s)]
+    return [*times, segment.name, f"{100 * segment.score:.1f}%"]
 
 
 def describe(title: str, prediction: drawing.Prediction, language: str) -> str:
@@ -297,19 +303,6 @@ def find_poses(video: str, python: str, folder: str) -> str:
         lines = (ran.stderr or ran.stdout).strip().splitlines() or [f"exit status {ran.returncode}"]
         raise ValueError(f"find_poses: {lines[-1]}")
     return os.path.join(out, os.path.splitext(os.path.basename(video))[0] + ".json")
-
-
-def write_csv(prediction: drawing.Prediction, path: str) -> None:
-    """Write the ranked classes of each window as csv, a row each; times are in seconds."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["start_s", "end_s", "rank", "label", "class", "probability"])
-    for window in prediction.windows:
-        times = [f"{prediction.find_time(index):.3f}" for index in (window.start, window.end)]
-        for rank, (label, name, probability) in enumerate(window.ranking, 1):
-            writer.writerow([*times, rank, label, name, f"{probability:.6f}"])
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode("utf-8-sig"))  # the byte order mark tells spreadsheet programs the encoding
 
 
 def find_examples(folder: str, network: PageNetwork) -> list[tuple]:

@@ -59,13 +59,6 @@ def find_segments(prediction: Prediction) -> list[Segment]:
     )
 
 
-def format_clock(seconds: float) -> str:
-    """Return 75.5 as 1:16, hours as 2:01:16."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def describe(segments: list[Segment]) -> list[str]:
     """Write segments in words, such as `0:00-0:22 Punch, 0:22-0:30 PushUps`; with tenths where one is short.
 
@@ -73,8 +66,9 @@ def describe(segments: list[Segment]) -> list[str]:
         Lines of at most `MAX_COLUMNS`, and `MAX_LINES` of them.
     """
     is_short = any(each.end_s - each.start_s < 1 for each in segments)
-    write = format_time if is_short else format_clock
-    words = [f"{write(each.start_s)}-{write(each.end_s)} {each.name}" for each in segments]
+    words = [
+        f"{format_time(each.start_s, is_short)}-{format_time(each.end_s, is_short)} {each.name}" for each in segments
+    ]
     # A name's own blanks keep it on one line with its times.
     text = ", ".join(word.replace(" ", "\xa0") for word in words)
     lines = [line.replace("\xa0", " ") for line in textwrap.wrap(text, MAX_COLUMNS - 2, break_on_hyphens=False)]
@@ -86,6 +80,7 @@ def describe(segments: list[Segment]) -> list[str]:
 def write_csv(path: str, segments: list[Segment]) -> None:
     """Write the rows start_s, end_s, class, score."""
     with files.write_atomically(path, "w") as file:
+        file.write("\ufeff")  # the byte order mark tells spreadsheet programs the encoding
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["start_s", "end_s", "class", "score"])
         writer.writerows([f"{one.start_s:.3f}", f"{one.end_s:.3f}", one.name, f"{one.score:.4f}"] for one in segments)

@@ -17,7 +17,7 @@ import recipe
 from dataset.records import write_list
 from dataset.video_file import VideoFile
 from engine import checkpoint, evaluator
-from inference import drawing, segments, sources, video_io
+from inference import drawing, sources, video_io
 from inference.text_renderer import TextRenderer
 from models import build_model
 from tools import export
@@ -248,12 +248,12 @@ def test_the_time_line_of_a_long_video_shows_its_windows(tmp_path, weights, caps
     assert len(shown) == 48 and len(result["windows"]) == 11
     printed = capsys.readouterr().out
     assert "48 frames, scored in 11 windows" in printed and "long_predict.webm, .png, .json, .csv" in printed
-    with open("out/long_predict.csv", encoding="utf-8", newline="") as file:
+    with open("out/long_predict.csv", encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert (rows[0]["start_s"], rows[-1]["end_s"]) == ("0.000", "12.000") and len(rows) > 1
     assert all(left["end_s"] == right["start_s"] for left, right in zip(rows, rows[1:], strict=False))
     assert rows[0]["class"] == result["windows"][0]["top_k"][0]["class"]
-    assert f"  0:00-{segments.format_clock(float(rows[0]['end_s']))} {rows[0]['class']}, " in printed
+    assert f"  0:00-{drawing.format_time(float(rows[0]['end_s']), has_tenths=False)} {rows[0]['class']}, " in printed
     middles = [(one["start_s"] + one["end_s"]) / 2 for one in result["windows"]]
     windows = 2 * [drawing.Window(0, 48, [(0, "", 1)])]
     renderer = TextRenderer("".join([*CLASSES, "long"]))  # whose font decides how wide the line is

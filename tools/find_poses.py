@@ -1,6 +1,6 @@
 """Find key points in videos by MediaPipe Pose: `<Class>/<video>.mp4` gives `<Class>/<video>.json` for skeleton2pkl.py.
 
-    python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm
+    python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm PyYAML
     poses/bin/python tools/find_poses.py --videos data/mine/videos --out data/mine/keypoints
 
 MediaPipe and Paddle need different versions of the same packages, hence the separate environment (Python 3.10 to 3.12).
@@ -37,7 +37,7 @@ from dataset.media import VIDEO_SUFFIXES
 from dataset.records import natural_order
 from dataset.video_file import VideoFile
 
-INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm"
+INSTALL = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm PyYAML"
 LANDMARKS = [0, 2, 5, 7, 8, *range(11, 17), *range(23, 29)]  # MediaPipe's landmarks in the order of coco17
 WHEEL_MODEL = 1  # "full"; "lite" (0) and "heavy" (2) are not in the wheel
 FEW_RATIO = 0.5  # a video with a body in fewer of its frames is listed

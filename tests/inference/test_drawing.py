@@ -33,6 +33,7 @@ def test_neighbouring_labels_have_different_colors():
 @pytest.mark.parametrize("seconds, text", [(0, "0:00.0"), (75.25, "1:15.2"), (7275.96, "2:01:16.0")])
 def test_times(seconds, text):
     assert drawing.format_time(seconds) == text
+    assert drawing.format_time(seconds + 0.55, has_tenths=False) == text[:-3] + f"{int(text[-3]) + 1}"
 
 
 # Windows over time.

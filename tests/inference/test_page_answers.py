@@ -12,7 +12,7 @@ import pytest
 from saved_models import make_prediction
 from small_videos import make_frames, write_avi
 
-from inference import page_answers
+from inference import page, page_answers, segments
 from inference.page_answers import Answerer, OneThread, PageNetwork, find_examples, find_poses
 from layouts import get_layout
 
@@ -32,13 +32,15 @@ class Predictor:
     def __init__(self, labels=(0,)):
         self.labels, self.calls = labels, []
 
-    def __call__(self, name, source, network, base):
+    def __call__(self, name, source, network, base, is_explained):
         """Write the files of an answer."""
-        self.calls.append((name, source, network, base))
+        self.calls.append((name, source, network, base, is_explained))
         for suffix in (".webm", ".png", ".json"):
             with open(base + suffix, "w") as file:
                 file.write(suffix)
-        return make_prediction(source.num_frames, self.labels, source.fps, name)
+        prediction = make_prediction(source.num_frames, self.labels, source.fps, name)
+        segments.write_csv_of_windows(f"{base}.csv", prediction)
+        return prediction
 
 
 def make_answerer(tmp_path, labels=(0,), max_mb=1, max_seconds=9, keep=None):
@@ -49,11 +51,11 @@ def make_answerer(tmp_path, labels=(0,), max_mb=1, max_seconds=9, keep=None):
 
 def test_a_video_is_answered_and_nothing_is_kept(tmp_path):
     answerer, video = make_answerer(tmp_path), write_avi(tmp_path / "in" / "打球.avi", make_frames(12))
-    answer = answerer.answer(make_network(), str(video), None, "en")
+    answer = answerer.answer(make_network(), str(video), None, False, "en")
     assert answer.message == "**Class0** 60.0%  \n打球.avi: 0.5 s, 12 frames"
-    assert answer.scores == {"Class0": 0.6, "Other": 0.4} and answer.windows == []
+    assert answer.scores == {"Class0": 0.6, "Other": 0.4} and answer.segments == []
     assert [os.path.basename(path) for path in (answer.video, answer.sheet, *answer.files)] == [
-        f"打球_predict.{suffix}" for suffix in ("webm", "png", "json", "csv")
+        f"打球_predict.{suffix}" for suffix in ("webm", "png", "json")
     ]
     assert all(map(os.path.exists, [answer.video, answer.sheet, *answer.files]))
     assert answerer.predict_source.calls[0][1].origin == {"input": "打球.avi"}  # in the json, no temporary folder
@@ -61,30 +63,35 @@ def test_a_video_is_answered_and_nothing_is_kept(tmp_path):
     assert os.listdir(tmp_path / "answers") == [] and video.exists()
 
 
-def test_a_long_video_has_its_windows_in_the_table_and_in_the_csv(tmp_path):
-    answerer, video = make_answerer(tmp_path, (0, 1)), write_avi(tmp_path / "in" / "a.avi", make_frames(100))
-    answer = answerer.answer(make_network(), str(video), None, "zh")
-    assert answer.message == "**Class0** 60.0%  \na.avi：4.0 秒，100 帧，分 2 个时间窗识别"
-    assert answer.windows == [["0:00.0", "0:02.0", "Class0", "60.0%"], ["0:02.0", "0:04.0", "Class1", "60.0%"]]
+def test_a_long_video_has_its_segments_in_the_table_and_in_the_csv(tmp_path):
+    answerer, video = make_answerer(tmp_path, (0, 0, 1, 1)), write_avi(tmp_path / "in" / "a.avi", make_frames(100))
+    answer = answerer.answer(make_network(), str(video), None, True, "zh")
+    assert answer.message == "**Class0** 60.0%  \na.avi：4.0 秒，100 帧，分 4 个时间窗识别"
+    assert answer.segments == [["0:00.0", "0:02.0", "Class0", "60.0%"], ["0:02.0", "0:04.0", "Class1", "60.0%"]]
     with open(answer.files[1], encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["start_s"], row["end_s"], row["rank"], row["class"]) for row in rows] == [
-        ("0.000", "2.000", "1", "Class0"),
-        ("0.000", "2.000", "2", "Other"),
-        ("2.000", "4.000", "1", "Class1"),
-        ("2.000", "4.000", "2", "Other"),
+    assert [list(row.values()) for row in rows] == [
+        ["0.000", "2.000", "Class0", "0.6000"],
+        ["2.000", "4.000", "Class1", "0.6000"],
     ]
-    assert rows[2]["probability"] == "0.600000" and rows[2]["label"] == "1"
+    assert answerer.predict_source.calls[0][-1] is True
+
+
+def test_the_table_has_headers_in_the_language_of_the_page_and_is_seen_with_segments_only():
+    gradio, row = types.SimpleNamespace(update=lambda **values: values), ["0:00.0", "0:02.0", "A", "60.0%"]
+    table = page._show(gradio, page_answers.Answer("", segments=[row]), "zh")[4]
+    assert table == {"value": {"headers": ["开始", "结束", "类别", "概率"], "data": [row]}, "visible": True}
+    assert not page._show(gradio, page_answers.Answer(""), "en")[4]["visible"]
 
 
 def test_uploads_and_answers_are_kept_where_that_is_asked_for(tmp_path):
     answerer, video = make_answerer(tmp_path, keep=str(tmp_path / "kept")), write_avi(tmp_path / "a.avi", make_frames())
     for _ in range(2):
-        answerer.answer(make_network(), str(video), None, "en")
-    answerer.answer(make_network(), str(tmp_path / "none.avi"), None, "en")
+        answerer.answer(make_network(), str(video), None, False, "en")
+    answerer.answer(make_network(), str(tmp_path / "none.avi"), None, False, "en")
     folders = os.listdir(tmp_path / "kept")
     assert len(folders) == 2
-    expected = ["a.avi", *(f"a_predict.{suffix}" for suffix in ("csv", "json", "png", "webm"))]
+    expected = ["a.avi", *(f"a_predict.{suffix}" for suffix in ("json", "png", "webm"))]
     assert [sorted(os.listdir(tmp_path / "kept" / folder)) for folder in folders] == [expected, expected]
 
 
@@ -101,20 +108,20 @@ def test_uploads_and_answers_are_kept_where_that_is_asked_for(tmp_path):
 )
 def test_what_is_not_taken_gets_a_sentence(tmp_path, max_mb, max_seconds, network, message):
     answerer, video = make_answerer(tmp_path, (0,), max_mb, max_seconds), write_avi(tmp_path / "a.avi", make_frames())
-    answer = answerer.answer(network, str(video), None, "en")
+    answer = answerer.answer(network, str(video), None, False, "en")
     assert answer.message.startswith(message)
     assert (answer.video, answer.files, answer.scores, answerer.predict_source.calls) == (None, [], {}, [])
-    assert answerer.answer(make_network(), None, None, "zh").message == "请先选择视频。"
+    assert answerer.answer(make_network(), None, None, False, "zh").message == "请先选择视频。"
 
 
 def test_a_broken_upload_gets_a_sentence_without_temporary_folders_and_the_next_one_is_answered(tmp_path):
     answerer, good = make_answerer(tmp_path), write_avi(tmp_path / "in" / "a.avi", make_frames())
     broken = tmp_path / "in" / "b.avi"
     broken.write_bytes(good.read_bytes()[:700])
-    message = answerer.answer(make_network(), str(broken), None, "zh").message
+    message = answerer.answer(make_network(), str(broken), None, False, "zh").message
     assert message.startswith("**b.avi 无法识别：** b.avi: ") and "FFmpeg cannot read" in message
     assert str(tmp_path) not in message
-    assert answerer.answer(make_network(), str(good), None, "zh").video
+    assert answerer.answer(make_network(), str(good), None, False, "zh").video
 
 
 def write_poses(path, num_frames=3):

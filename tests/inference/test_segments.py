@@ -29,7 +29,7 @@ def test_one_window_is_one_segment():
 
 
 def test_segments_in_words():
-    said = segments.describe([Segment(0, 21.6, "Punch", 1), Segment(21.6, 3630.5, "Push ups", 1)])
+    said = segments.describe([Segment(0, 21.6, "Punch", 1), Segment(21.6, 3630.6, "Push ups", 1)])
     assert said == ["0:00-0:22 Punch, 0:22-1:00:31 Push ups"]
     assert segments.describe([Segment(0, 0.5, "A", 1), Segment(0.5, 2, "B", 1)]) == ["0:00.0-0:00.5 A, 0:00.5-0:02.0 B"]
 
@@ -40,7 +40,7 @@ def test_many_segments_are_lines_that_fit_a_screen_and_do_not_tear_a_name():
     assert len(lines) > 3 and max(map(len, lines)) <= 98
     assert all(line.removesuffix(",").split(", ")[-1].count(" ") == 4 for line in lines)
     assert " ".join(lines) == ", ".join(
-        f"{segments.format_clock(one.start_s)}-{segments.format_clock(one.end_s)} {one.name}" for one in long
+        f"0:{one.start_s:02d}-{one.end_s // 60}:{one.end_s % 60:02d} {one.name}" for one in long
     )
     lines = segments.describe(30 * long)
     assert len(lines) == segments.MAX_LINES and lines[-1] == "and more, 600 in all; the csv has them"
@@ -49,5 +49,5 @@ def test_many_segments_are_lines_that_fit_a_screen_and_do_not_tear_a_name():
 def test_the_csv_has_a_row_each(tmp_path):
     segments.write_csv(tmp_path / "a.csv", [Segment(0, 2.5, "Punch, hard", 0.81234), Segment(2.5, 4, "打篮球", 1)])
     assert (tmp_path / "a.csv").read_text(encoding="utf-8") == (
-        'start_s,end_s,class,score\n0.000,2.500,"Punch, hard",0.8123\n2.500,4.000,打篮球,1.0000\n'
+        '\ufeffstart_s,end_s,class,score\n0.000,2.500,"Punch, hard",0.8123\n2.500,4.000,打篮球,1.0000\n'
     )

@@ -177,7 +177,7 @@ def test_without_mediapipe_a_sentence_says_how_to_get_it(tmp_path, monkeypatch, 
     with pytest.raises(ValueError) as error:
         find(tmp_path)
     assert str(error.value).startswith("MediaPipe Pose cannot be imported here (")
-    install = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm"
+    install = "python -m venv poses && poses/bin/pip install mediapipe==0.10.21 av tqdm PyYAML"
     assert f"'{install}', then run this script with poses/bin/python" in str(error.value)
     assert install in find_poses.__doc__
 

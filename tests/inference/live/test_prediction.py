@@ -53,7 +53,7 @@ def read_results(folder="out"):
     (path,) = glob.glob(f"{folder}/*_predict.json")
     with open(path, encoding="utf-8") as file:
         result = json.load(file)
-    with open(path.replace(".json", ".csv"), encoding="utf-8", newline="") as file:
+    with open(path.replace(".json", ".csv"), encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     return result, rows, read_back(path.replace(".json", ".webm"))[0]
 
