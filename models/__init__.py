@@ -21,6 +21,7 @@ from models.skeleton.msg3d import MSG3D
 from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
 from models.skeleton.pbgcn import PBGCN
 from models.skeleton.stgcn import STGCN
+from models.skeleton.stgcnpp import STGCNPP
 
 MODELS = {
     "resnet": ResNet3D,
@@ -38,6 +39,7 @@ MODELS = {
     "ctrgcn": CTRGCN,
     "msg3d": MSG3D,
     "stgcn": STGCN,
+    "stgcnpp": STGCNPP,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

@@ -53,6 +53,8 @@ def read_pyskl(golden: dict) -> tuple:
 
 
 def _read_pyskl_stgcn(backbone):
+    if backbone.get("tcn_type") == "mstcn":
+        return "stgcnpp", {}
     return "stgcn", {
         "strategy": STRATEGIES[backbone["graph_cfg"]["mode"]],
         "adaptive": backbone.get("gcn_adaptive", "importance"),
