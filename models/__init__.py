@@ -16,6 +16,7 @@ from models.rgb.tsm import TSM
 from models.rgb.wideresnet3d import WideResNet3D
 from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
+from models.skeleton.dgstgcn import DGSTGCN
 from models.skeleton.infogcn import InfoGCN
 from models.skeleton.msg3d import MSG3D
 from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
@@ -40,6 +41,7 @@ MODELS = {
     "msg3d": MSG3D,
     "stgcn": STGCN,
     "stgcnpp": STGCNPP,
+    "dgstgcn": DGSTGCN,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

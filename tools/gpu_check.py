@@ -66,6 +66,7 @@ SMALL = {  # arguments of each network for a CPU
     "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},
     "stgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "stgcnpp": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "dgstgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,

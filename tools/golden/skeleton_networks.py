@@ -72,12 +72,17 @@ def _read_pyskl_msg3d(_backbone):
     return "msg3d", {"normalization": "column"}
 
 
+def _read_pyskl_dgstgcn(backbone):
+    return "dgstgcn", {"num_graphs": backbone["graph_cfg"]["num_filter"]}
+
+
 def _read_pyskl_aagcn(backbone):
     return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
 PYSKL_BACKBONES = {  # class of a backbone -> function from its config to (name in `MODELS`, arguments)
     "STGCN": _read_pyskl_stgcn,
+    "DGSTGCN": _read_pyskl_dgstgcn,
     "AAGCN": _read_pyskl_aagcn,
     "CTRGCN": _read_pyskl_ctrgcn,
     "MSG3D": _read_pyskl_msg3d,
