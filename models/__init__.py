@@ -21,6 +21,7 @@ from models.skeleton.infogcn import InfoGCN
 from models.skeleton.msg3d import MSG3D
 from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
 from models.skeleton.pbgcn import PBGCN
+from models.skeleton.protogcn import ProtoGCN
 from models.skeleton.stgcn import STGCN
 from models.skeleton.stgcnpp import STGCNPP
 
@@ -42,6 +43,7 @@ MODELS = {
     "stgcn": STGCN,
     "stgcnpp": STGCNPP,
     "dgstgcn": DGSTGCN,
+    "protogcn": ProtoGCN,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

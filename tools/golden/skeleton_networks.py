@@ -89,6 +89,19 @@ PYSKL_BACKBONES = {  # class of a backbone -> function from its config to (name 
 }
 
 
+def read_protogcn(golden: dict) -> tuple:
+    """Read a file of H. Liu et al.'s repository; its graphs are learnt, so that only the number of joints matters."""
+    config = golden["reference"]["entry"]["model_cfg"]
+    backbone = config["backbone"]
+    return "protogcn", {
+        "num_classes": config["cls_head"]["num_classes"],
+        "layout": {"nturgb+d": "ntu25", "coco_new": "ucla20"}[backbone["graph_cfg"]["layout"]],
+        "num_graphs": backbone["graph_cfg"]["num_filter"],
+        "num_prototypes": backbone["num_prototype"],
+        "contrastive_weight": config["cls_head"]["weight"],
+    }
+
+
 def read_pb_gcn(golden: dict) -> tuple:
     """Read a file of Thakkar's repository."""
     entry = golden["reference"]["entry"]
@@ -124,6 +137,7 @@ READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a f
     "ctr-gcn": read_ctr_gcn,
     "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
+    "protogcn": read_protogcn,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
 }
