@@ -138,8 +138,11 @@ class ProtoGCN(ActionModel):
             ValueError: the input has another number of axes, channels, joints or persons.
         """
         check_skeletons(x, *self.input_size, "ProtoGCN")
-        x = self.blocks[:-1](self.data_norm(x))  # (N, C, T, V, M) -> (N*M, C', T', V)
-        num_persons, last = self.input_size[2], self.blocks[-1]
+        *earlier, last = self.blocks
+        x = self.data_norm(x)  # (N, C, T, V, M) -> (N*M, C, T, V)
+        for block in earlier:
+            x = block(x)
+        num_persons = self.input_size[2]
         relations = last.graph.relate(x)  # -> (N*M, K, C'', V, V)
         logits = self.fc(pool_persons(last(x, relations), num_persons))
         if not self.training:
