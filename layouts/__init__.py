@@ -27,6 +27,7 @@ NAMES = (
     "ucla20",
     "hdm05",
     "mediapipe33",
+    "hand21",
 )
 
 

@@ -16,11 +16,14 @@ from models.rgb.tsm import TSM
 from models.rgb.wideresnet3d import WideResNet3D
 from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
+from models.skeleton.dgstgcn import DGSTGCN
 from models.skeleton.infogcn import InfoGCN
 from models.skeleton.msg3d import MSG3D
 from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
 from models.skeleton.pbgcn import PBGCN
+from models.skeleton.protogcn import ProtoGCN
 from models.skeleton.stgcn import STGCN
+from models.skeleton.stgcnpp import STGCNPP
 
 MODELS = {
     "resnet": ResNet3D,
@@ -38,6 +41,9 @@ MODELS = {
     "ctrgcn": CTRGCN,
     "msg3d": MSG3D,
     "stgcn": STGCN,
+    "stgcnpp": STGCNPP,
+    "dgstgcn": DGSTGCN,
+    "protogcn": ProtoGCN,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

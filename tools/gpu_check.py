@@ -65,6 +65,9 @@ SMALL = {  # arguments of each network for a CPU
     "pptsm": {"depth": 14, "widen_factor": 0.25},
     "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},
     "stgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "stgcnpp": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "dgstgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "protogcn": {"base_channels": 16, "num_blocks": [1, 1, 1], "num_prototypes": 20},
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,
@@ -85,7 +88,9 @@ POSE_READERS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbp
 MAX_ERRORS = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative errors of golden vectors
 MIN_NORM = 1e-3  # of the largest gradient; a smaller one may be nothing but rounding
 LEARNING_RATE = 0.003
-LEARNING_RATES = {"stgcn": 0.01, "posec3d": 0.03}  # of networks that learn slowly from noise
+LEARNING_RATES = {  # of networks that learn slowly from noise
+    "stgcn": 0.01, "stgcnpp": 0.03, "dgstgcn": 0.03, "protogcn": 0.03, "posec3d": 0.03,
+}  # fmt: skip
 STEPS = 20  # after which a network has learned its batch
 MAX_LOSS_RATIO = 0.5  # of the last three losses to the first one
 MAX_AMP_ERRORS = {"first loss": 0.02, "mean loss": 0.1}  # difference from float32, in units of its first loss

@@ -16,7 +16,9 @@ from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import RawSample, RawSet, list_files, make_annotation
 
 LAYOUTS_2D = ("coco17", "openpose18", "openpose25")  # their third channel is a score
-LAYOUTS = {17: "coco17", 18: "openpose18", 20: "ucla20", 31: "hdm05", 33: "mediapipe33"}  # 25 joints can be either
+LAYOUTS = {  # by the number of joints; 25 can be either
+    17: "coco17", 18: "openpose18", 20: "ucla20", 21: "hand21", 31: "hdm05", 33: "mediapipe33",
+}  # fmt: skip
 MAX_VALUE = 1e6  # in any unit
 
 

@@ -46,9 +46,18 @@ class GraphConv(nn.Layer):
         adaptive: what is learnt: "importance" (a factor for each edge), "offset" (a summand), "init" (the adjacency
             matrices), or "none".
         conv_pos: "pre" adds a bias for each subset before the sum over neighbours, "post" one bias after it.
+        initializer: of the weights of the channels; None: normal with standard deviation 0.02.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, adjacency: np.ndarray, adaptive: str, conv_pos: str):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        adjacency: np.ndarray,
+        adaptive: str,
+        conv_pos: str,
+        initializer: nn.initializer.Initializer | None = None,
+    ):
         super().__init__()
         shape = [1, *adjacency.shape]
         self.aggregate, self.product = Aggregate(), Product(paddle.matmul)
@@ -63,7 +72,7 @@ class GraphConv(nn.Layer):
         if adaptive != "none":
             self.edges = self.create_parameter(shape, default_initializer=edge_initializers[adaptive])
         num_subsets = shape[1]
-        initializer = nn.initializer.Normal(0.0, 0.02)
+        initializer = nn.initializer.Normal(0.0, 0.02) if initializer is None else initializer
         self.conv = temporal_conv(
             num_subsets * in_channels, out_channels, 1, bias=conv_pos == "post", initializer=initializer
         )
@@ -166,12 +175,12 @@ PYSKL_RULES = [
 
 def convert_stgcn_weights(weights: dict) -> dict:
     """Convert the weights of the official repository."""
-    return _reorder_subsets(rename_weights(weights, STGCN_RULES))
+    return reorder_subsets(rename_weights(weights, STGCN_RULES))
 
 
 def convert_pyskl_stgcn_weights(weights: dict) -> dict:
     """Convert the weights of PYSKL."""
-    return _reorder_subsets(rename_weights(mark_fixed_graphs(weights), PYSKL_RULES))
+    return reorder_subsets(rename_weights(mark_fixed_graphs(weights), PYSKL_RULES))
 
 
 def convert_paddlevideo_stgcn_weights(weights: dict) -> dict:
@@ -179,7 +188,7 @@ def convert_paddlevideo_stgcn_weights(weights: dict) -> dict:
     return convert_stgcn_weights(rename_paddlevideo_weights(weights))
 
 
-def _reorder_subsets(weights):
+def reorder_subsets(weights):
     """Move the subsets of graph convolutions from the output channels, as the authors have them, to the input.
 
     A convolution of a single subset does not show where its bias is added; `STGCN.place_weights` knows it.

@@ -53,6 +53,8 @@ def read_pyskl(golden: dict) -> tuple:
 
 
 def _read_pyskl_stgcn(backbone):
+    if backbone.get("tcn_type") == "mstcn":
+        return "stgcnpp", {}
     return "stgcn", {
         "strategy": STRATEGIES[backbone["graph_cfg"]["mode"]],
         "adaptive": backbone.get("gcn_adaptive", "importance"),
@@ -70,16 +72,34 @@ def _read_pyskl_msg3d(_backbone):
     return "msg3d", {"normalization": "column"}
 
 
+def _read_pyskl_dgstgcn(backbone):
+    return "dgstgcn", {"num_graphs": backbone["graph_cfg"]["num_filter"]}
+
+
 def _read_pyskl_aagcn(backbone):
     return "agcn", {"topology": "gated", "attention": backbone.get("gcn_attention", True)}
 
 
 PYSKL_BACKBONES = {  # class of a backbone -> function from its config to (name in `MODELS`, arguments)
     "STGCN": _read_pyskl_stgcn,
+    "DGSTGCN": _read_pyskl_dgstgcn,
     "AAGCN": _read_pyskl_aagcn,
     "CTRGCN": _read_pyskl_ctrgcn,
     "MSG3D": _read_pyskl_msg3d,
 }
+
+
+def read_protogcn(golden: dict) -> tuple:
+    """Read a file of H. Liu et al.'s repository; its graphs are learnt, so that only the number of joints matters."""
+    config = golden["reference"]["entry"]["model_cfg"]
+    backbone = config["backbone"]
+    return "protogcn", {
+        "num_classes": config["cls_head"]["num_classes"],
+        "layout": {"nturgb+d": "ntu25", "coco_new": "ucla20"}[backbone["graph_cfg"]["layout"]],
+        "num_graphs": backbone["graph_cfg"]["num_filter"],
+        "num_prototypes": backbone["num_prototype"],
+        "contrastive_weight": config["cls_head"]["weight"],
+    }
 
 
 def read_pb_gcn(golden: dict) -> tuple:
@@ -117,6 +137,7 @@ READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a f
     "ctr-gcn": read_ctr_gcn,
     "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
+    "protogcn": read_protogcn,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
 }
