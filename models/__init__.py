@@ -10,6 +10,7 @@ from models.rgb.preresnet3d import PreResNet3D
 from models.rgb.r2plus1d import R2Plus1D
 from models.rgb.resnet3d import ResNet3D
 from models.rgb.resnext3d import ResNeXt3D
+from models.rgb.slowfast import SlowFast
 from models.rgb.slowonly import SlowOnly
 from models.rgb.tpn import TPN
 from models.rgb.tsm import TSM
@@ -30,6 +31,7 @@ MODELS = {
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
     "slowonly": SlowOnly,
+    "slowfast": SlowFast,
     "tsm": TSM,
     "pptsm": PPTSM,
     "tpn": TPN,

@@ -61,6 +61,7 @@ SMALL = {  # arguments of each network for a CPU
     "resnext": {"depth": 50, "cardinality": 4, "widen_factor": 0.25},
     "densenet": {"growth_rate": 8, "num_init_features": 16},
     "slowonly": {"depth": 14, "widen_factor": 0.25},
+    "slowfast": {"depth": 14, "widen_factor": 0.25},
     "tsm": {"depth": 14, "widen_factor": 0.25},
     "pptsm": {"depth": 14, "widen_factor": 0.25},
     "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},
