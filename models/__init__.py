@@ -5,6 +5,8 @@ from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
 from models.rgb.densenet3d import DenseNet3D
+from models.rgb.i3d import I3D
+from models.rgb.mmaction2_r2plus1d import MMAction2R2Plus1D
 from models.rgb.pptsm import PPTSM
 from models.rgb.preresnet3d import PreResNet3D
 from models.rgb.r2plus1d import R2Plus1D
@@ -32,6 +34,8 @@ MODELS = {
     "densenet": DenseNet3D,
     "slowonly": SlowOnly,
     "slowfast": SlowFast,
+    "i3d": I3D,
+    "mmaction2_r2plus1d": MMAction2R2Plus1D,
     "tsm": TSM,
     "pptsm": PPTSM,
     "tpn": TPN,

@@ -62,6 +62,8 @@ SMALL = {  # arguments of each network for a CPU
     "densenet": {"growth_rate": 8, "num_init_features": 16},
     "slowonly": {"depth": 14, "widen_factor": 0.25},
     "slowfast": {"depth": 14, "widen_factor": 0.25},
+    "i3d": {"depth": 26, "widen_factor": 0.25},
+    "mmaction2_r2plus1d": {"depth": 10, "widen_factor": 0.25},
     "tsm": {"depth": 14, "widen_factor": 0.25},
     "pptsm": {"depth": 14, "widen_factor": 0.25},
     "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},

@@ -6,6 +6,12 @@ HARA_NAMES = {  # authors' name -> ours, where they differ
     "n_input_channels": "in_channels",
     "shortcut_type": "shortcut",
 }
+MMACTION2_BACKBONES = {  # class of a backbone -> name in `MODELS`
+    "ResNet3dSlowOnly": "slowonly",
+    "ResNetTSM": "tsm",
+    "ResNet3d": "i3d",
+    "ResNet2Plus1d": "mmaction2_r2plus1d",
+}
 HARA_CONSTANTS = (
     "family",
     "block_config",
@@ -22,11 +28,11 @@ def read_3d_resnets(golden: dict) -> tuple:
 
 
 def read_mmaction2(golden: dict) -> tuple:
-    """Read a file of MMAction2: a SlowFast recognizer, or a SlowOnly or TSM one with or without the neck of TPN."""
+    """Read a file of MMAction2: a recognizer; a SlowOnly or TSM one may have the neck of TPN."""
     model = golden["config"]["model"]
     if model["backbone"]["type"] == "ResNet3dSlowFast":
         return _read_slowfast(model)
-    backbone = {"ResNet3dSlowOnly": "slowonly", "ResNetTSM": "tsm"}[model["backbone"]["type"]]
+    backbone = MMACTION2_BACKBONES[model["backbone"]["type"]]
     name, arguments = _read_recognizer(model, backbone, shift="residual", has_neck="neck" in model)
     if name == "tpn":
         neck = model["neck"]
