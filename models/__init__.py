@@ -1,6 +1,7 @@
 """The networks, by their names in a config's MODEL.name."""
 
 from common.suggestions import suggest
+from models.pose.c3d import C3D
 from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
@@ -47,6 +48,7 @@ MODELS = {
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,
+    "c3d": C3D,
     "rgbposeconv3d": RGBPoseConv3D,
     "pcan": PCAN,
 }
