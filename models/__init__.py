@@ -1,15 +1,19 @@
 """The networks, by their names in a config's MODEL.name."""
 
 from common.suggestions import suggest
+from models.pose.c3d import C3D
 from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
 from models.rgb.densenet3d import DenseNet3D
+from models.rgb.i3d import I3D
+from models.rgb.mmaction2_r2plus1d import MMAction2R2Plus1D
 from models.rgb.pptsm import PPTSM
 from models.rgb.preresnet3d import PreResNet3D
 from models.rgb.r2plus1d import R2Plus1D
 from models.rgb.resnet3d import ResNet3D
 from models.rgb.resnext3d import ResNeXt3D
+from models.rgb.slowfast import SlowFast
 from models.rgb.slowonly import SlowOnly
 from models.rgb.tpn import TPN
 from models.rgb.tsm import TSM
@@ -33,6 +37,9 @@ MODELS = {
     "resnext": ResNeXt3D,
     "densenet": DenseNet3D,
     "slowonly": SlowOnly,
+    "slowfast": SlowFast,
+    "i3d": I3D,
+    "mmaction2_r2plus1d": MMAction2R2Plus1D,
     "tsm": TSM,
     "pptsm": PPTSM,
     "tpn": TPN,
@@ -47,6 +54,7 @@ MODELS = {
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,
+    "c3d": C3D,
     "rgbposeconv3d": RGBPoseConv3D,
     "pcan": PCAN,
 }

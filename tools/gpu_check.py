@@ -61,6 +61,9 @@ SMALL = {  # arguments of each network for a CPU
     "resnext": {"depth": 50, "cardinality": 4, "widen_factor": 0.25},
     "densenet": {"growth_rate": 8, "num_init_features": 16},
     "slowonly": {"depth": 14, "widen_factor": 0.25},
+    "slowfast": {"depth": 14, "widen_factor": 0.25},
+    "i3d": {"depth": 26, "widen_factor": 0.25},
+    "mmaction2_r2plus1d": {"depth": 10, "widen_factor": 0.25},
     "tsm": {"depth": 14, "widen_factor": 0.25},
     "pptsm": {"depth": 14, "widen_factor": 0.25},
     "tpn": {"depth": 14, "widen_factor": 0.25, "temporal_scales": [16, 16]},
@@ -81,10 +84,11 @@ SMALL = {  # arguments of each network for a CPU
     "pbgcn": {"layers_config": [[16, 16, 1], [16, 32, 2]], "labeling_mode": "parts", "dropout": 0.0},
     "infogcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "posec3d": {"base_channels": 8, "stage_blocks": [1, 1, 1]},
+    "c3d": {"base_channels": 8},
     "rgbposeconv3d": SMALL_PATHWAYS,
     "pcan": {**SMALL_PATHWAYS, "coarse_groups": [0, 0, 1, 1]},
 }
-POSE_READERS = {"posec3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
+POSE_READERS = {"posec3d": "heatmaps", "c3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
 MAX_ERRORS = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative errors of golden vectors
 MIN_NORM = 1e-3  # of the largest gradient; a smaller one may be nothing but rounding
 LEARNING_RATE = 0.003

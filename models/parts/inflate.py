@@ -10,6 +10,7 @@ it has alone.
 import numpy as np
 from paddle import nn
 
+from models.parts.pathway import Pathway, flatten_kernel
 from models.parts.weights import convert_torch_weights
 
 MODES = ("repeat", "centre")
@@ -25,7 +26,7 @@ def inflate(weights: dict, backbone: nn.Layer, mode: str = "repeat") -> dict:
 
     Args:
         weights: as `convert_imagenet_weights` returns them.
-        backbone: `model.backbone` of SlowOnly, TSM or TPN; it is not changed.
+        backbone: `model.backbone` of SlowOnly, TSM, TPN or I3D; it is not changed.
         mode: "repeat" or "centre", how an image kernel gets a time axis; see above.
 
     Returns:
@@ -41,12 +42,17 @@ def inflate(weights: dict, backbone: nn.Layer, mode: str = "repeat") -> dict:
     for name, value in weights.items():
         shape = list(state[name].shape) if name in state else list(value.shape)
         if value.ndim == 4 and value.shape[2:] == (1, 1) and shape[2:] == [3, 1]:
-            value = _inflate_kernel(value, mode)
+            value = _inflate_kernel(value, 3, mode)
+        elif name == "conv1.weight" and isinstance(backbone, Pathway) and value.ndim == 4:
+            value = flatten_kernel(_inflate_kernel(value[:, :, None], backbone.config.conv1_kernel[0], mode))
         inflated[name] = value
     return convert_torch_weights(inflated, backbone)
 
 
-def _inflate_kernel(kernel, mode):
+def _inflate_kernel(kernel, length, mode):
+    """Make a kernel whose axis 2, time, has one frame `length` frames long."""
     if mode == "repeat":
-        return np.repeat(kernel / 3, 3, axis=2)
-    return np.pad(kernel, [(0, 0), (0, 0), (1, 1), (0, 0)])
+        return np.repeat(kernel / length, length, axis=2)
+    padding = [(0, 0)] * kernel.ndim
+    padding[2] = (length // 2, length // 2)
+    return np.pad(kernel, padding)

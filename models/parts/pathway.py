@@ -254,11 +254,15 @@ class Pathway(nn.Layer):
             channels, planes = config.get_in_channels(stage) + extra_channels[stage], config.base_channels * 2**stage
             strides = [config.spatial_strides[stage], config.temporal_strides[stage]]
             blocks = nn.LayerList()
-            for _ in range(num_blocks):
+            for index in range(num_blocks):
                 options = (config.dilations[stage], zero_init_residual)
-                blocks.append(PathwayBlock(channels, planes, bool(config.inflate[stage]), *strides, *options))
+                blocks.append(PathwayBlock(channels, planes, self.is_inflated(stage, index), *strides, *options))
                 channels, strides = EXPANSION * planes, [1, 1]
             setattr(self, f"layer{stage + 1}", blocks)
+
+    def is_inflated(self, stage: int, index: int) -> bool:
+        """Return whether a block begins with a 3x1x1 convolution; I3D overrides this."""
+        return bool(self.config.inflate[stage])
 
     def run_stem(self, clips) -> tuple:
         """Map clips (N, in_channels, T, H, W) to the input of the first stage: frames (N*T', C, H', W'), and T'.

@@ -17,7 +17,12 @@ from tools.golden import vectors
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 FILES = vectors.list_names("paddlevideo/*")
 UNUSED = r"backbone\.(data_bn|agcn\.0\.(conv|bn)_res)\."  # of AGCN
-LONG = ("paddlevideo/pptsm_r50_k400_8seg", "paddlevideo/tsm_r50_k400_8seg", "paddlevideo/posec3d_ucf101")
+LONG = (
+    "paddlevideo/pptsm_r50_k400_8seg",
+    "paddlevideo/tsm_r50_k400_8seg",
+    "paddlevideo/posec3d_ucf101",
+    "paddlevideo/slowfast_r50_k400",
+)
 
 
 def mark_long(names, also=()):
@@ -46,7 +51,7 @@ def assert_gradients_match(reference, model, expected, tolerance):
 
 def test_all_networks_have_a_file():
     assert [name.partition("/")[2].partition("_")[0] for name in FILES] == [
-        *["agcn2s"] * 2, *["agcn"] * 2, "ctrgcn", "posec3d", *["pptsm"] * 2, *["stgcn"] * 2, *["tsm"] * 2
+        *["agcn2s"] * 2, *["agcn"] * 2, "ctrgcn", "posec3d", *["pptsm"] * 2, "slowfast", *["stgcn"] * 2, *["tsm"] * 2
     ]  # fmt: skip
 
 

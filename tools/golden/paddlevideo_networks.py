@@ -42,6 +42,12 @@ def _read_pptsm(backbone, head):
     return "pptsm", {"depth": backbone["depth"], "dropout_ratio": head["drop_ratio"]}
 
 
+def _read_slowfast(backbone, head):
+    ratios = {"speed_ratio": backbone["alpha"], "channel_ratio": backbone["beta"]}
+    arguments = {"depth": backbone["depth"], **ratios, "fusion_kernel": backbone["fusion_kernel_sz"]}
+    return "slowfast", {**arguments, "variant": "paddlevideo", "dropout_ratio": head["dropout_rate"]}
+
+
 BACKBONES = {  # class of a backbone -> function from its config and the head's to (name in `MODELS`, arguments)
     "STGCN": _read_stgcn,
     "AGCN": _read_agcn,
@@ -50,4 +56,5 @@ BACKBONES = {  # class of a backbone -> function from its config and the head's 
     "ResNet3dSlowOnly": _read_posec3d,
     "ResNetTSM": _read_tsm,
     "ResNetTweaksTSM": _read_pptsm,
+    "ResNetSlowFast": _read_slowfast,
 }

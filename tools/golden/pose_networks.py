@@ -8,6 +8,9 @@ HEAD_KEYS = ("num_classes", "num_coarse_classes", "loss_components", "loss_weigh
 def read_arguments(golden: dict) -> tuple:
     """Read a file that has `backbone_args`, whatever its repository: (name in `MODELS`, arguments)."""
     backbone, head = golden["reference"]["backbone_args"], golden["reference"]["head_args"]
+    if golden["reference"]["entry"].startswith("pyskl.models.cnns.C3D "):
+        sizes = {key: backbone[key] for key in ("in_channels", "base_channels")}
+        return "c3d", {"num_classes": head["num_classes"], "dropout_ratio": head["dropout"], **sizes}
     if "rgb_pathway" not in backbone:
         return "posec3d", {"num_classes": head["num_classes"], **{key: backbone[key] for key in SHARED_KEYS}}
     arguments = {key: value for key, value in backbone.items() if not key.endswith("_pathway")}

@@ -6,6 +6,12 @@ HARA_NAMES = {  # authors' name -> ours, where they differ
     "n_input_channels": "in_channels",
     "shortcut_type": "shortcut",
 }
+MMACTION2_BACKBONES = {  # class of a backbone -> name in `MODELS`
+    "ResNet3dSlowOnly": "slowonly",
+    "ResNetTSM": "tsm",
+    "ResNet3d": "i3d",
+    "ResNet2Plus1d": "mmaction2_r2plus1d",
+}
 HARA_CONSTANTS = (
     "family",
     "block_config",
@@ -22,9 +28,11 @@ def read_3d_resnets(golden: dict) -> tuple:
 
 
 def read_mmaction2(golden: dict) -> tuple:
-    """Read a file of MMAction2: a SlowOnly or TSM recognizer, with or without the neck of TPN."""
+    """Read a file of MMAction2: a recognizer; a SlowOnly or TSM one may have the neck of TPN."""
     model = golden["config"]["model"]
-    backbone = {"ResNet3dSlowOnly": "slowonly", "ResNetTSM": "tsm"}[model["backbone"]["type"]]
+    if model["backbone"]["type"] == "ResNet3dSlowFast":
+        return _read_slowfast(model)
+    backbone = MMACTION2_BACKBONES[model["backbone"]["type"]]
     name, arguments = _read_recognizer(model, backbone, shift="residual", has_neck="neck" in model)
     if name == "tpn":
         neck = model["neck"]
@@ -37,6 +45,14 @@ def read_mmaction2(golden: dict) -> tuple:
             "aux_weight": neck["aux_head_cfg"]["loss_weight"],
         }
     return name, arguments
+
+
+def _read_slowfast(model):
+    backbone = model["backbone"]
+    slow = backbone["slow_pathway"]
+    arguments = {"depth": slow["depth"], "fusion_kernel": slow.get("fusion_kernel", 5)}
+    ratios = {key: backbone[key] for key in ("speed_ratio", "channel_ratio")}
+    return "slowfast", {"num_classes": model["cls_head"]["num_classes"], **arguments, **ratios}
 
 
 def read_tpn(golden: dict) -> tuple:

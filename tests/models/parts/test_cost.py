@@ -57,6 +57,9 @@ NUM_MACS = {
     "resnext": 69_768_960,
     "densenet": 44_706_816,
     "slowonly": 6_898_688,
+    "slowfast": 2_566_400,
+    "i3d": 7_119_872,
+    "mmaction2_r2plus1d": 27_107_328,
     "tsm": 8_085_504,
     "tpn": 9_620_480,
     "stgcn": 41_943_456,
@@ -69,6 +72,7 @@ NUM_MACS = {
     "pbgcn": 3_585_528,
     "infogcn": 6_682_448,
     "posec3d": 16_941_568,
+    "c3d": 19_906_816,
     "rgbposeconv3d": 6_538_752,
     "pcan": 7_137_024,
 }
