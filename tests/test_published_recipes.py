@@ -8,8 +8,8 @@ import json
 import pytest
 from contract import read_header, resolve
 from paths import ROOT
-from published_parts import CLIPS, SOMETHING_MIRRORED
-from published_recipes import OURS, OWN, RECIPES, find_published
+from published_parts import CLIPS, OURS, OWN, SOMETHING_MIRRORED
+from published_recipes import RECIPES, find_published
 
 import recipe
 from config import load_config

@@ -11,7 +11,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, PartialShare
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import check_clips, conv3d, make_classifier
 from models.parts.pathway import PATHWAY_RULES
 from models.parts.weights import rename_weights
@@ -80,3 +80,7 @@ class C3D(ActionModel):
     def forward(self, x):
         """Map heat maps (N, in_channels, T, H, W) to logits (N, num_classes)."""
         return self.fc(self.dropout(self.backbone(x).mean(axis=[2, 3, 4])))  # (N, 256, T, H/8, W/8) -> (N, classes)
+
+    def list_explained_layers(self) -> list:
+        """Return the convolutions with their batch norm, the last one first."""
+        return [ExplainedLayer(layer) for layer in reversed(list(self.backbone.children()))]

@@ -11,7 +11,7 @@ Where we differ: only in the implementation, see `models/parts/pathway.py`.
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.inflate import convert_imagenet_weights
 from models.parts.layers import make_classifier
 from models.parts.pathway import Pathway, PathwayConfig, average_frames, convert_pathway_weights
@@ -93,3 +93,7 @@ class I3D(ActionModel):
         for stage in range(4):  # the first one halves the frames
             x, num_frames = self.backbone.run_stage(stage, x, num_frames)
         return self.fc(self.dropout(average_frames(x, num_frames)))  # (N*T/8, 2048, H/32, W/32) -> (N, classes)
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

@@ -13,7 +13,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import check_clips, conv3d, make_classifier
 from models.parts.weights import rename_weights
 
@@ -159,3 +159,8 @@ class MMAction2R2Plus1D(ActionModel):
     def forward(self, x):
         """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""
         return self.fc(self.dropout(self.backbone(x).mean(axis=[2, 3, 4])))  # (N, 512, T', H', W') -> (N, 512)
+
+    def list_explained_layers(self) -> list:
+        """Return the four stages, the last one first."""
+        stages = self.backbone
+        return [ExplainedLayer(stage) for stage in (stages.layer4, stages.layer3, stages.layer2, stages.layer1)]

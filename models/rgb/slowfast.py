@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel
+from models.parts.action_model import ActionModel, ExplainedLayer
 from models.parts.layers import check_clips, make_classifier
 from models.parts.pathway import PATHWAY_RULES, Pathway, PathwayConfig, average_frames, convert_pathway_weights
 from models.parts.resnet2d import NUM_BLOCKS, PLANES
@@ -242,3 +242,7 @@ class SlowFast(ActionModel):
         slow, fast = (average_frames(*features) for features in self.backbone(x))  # -> (N, 2048), (N, 256)
         order = [fast, slow] if self.backbone.variant == "mmaction2" else [slow, fast]
         return self.fc(self.dropout(paddle.concat(order, axis=1)))
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage of the slow pathway, which has most features, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.slow_path.list_stage_ends()]
