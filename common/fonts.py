@@ -56,7 +56,7 @@ def list_letters(path: str) -> set:
 
 def _describe_missing(missing: list) -> str:
     shown = "".join(missing[:MAX_SHOWN]) + ("..." if len(missing) > MAX_SHOWN else "")
-    advice = "install a font that has them"
+    advice = "put a font file that has them into ~/.fonts"
     if any(ord(letter) in CHINESE for letter in missing):
-        advice = "a font for Chinese comes by `apt-get install fonts-wqy-microhei` (1.6 MB)"
-    return f"no font of this system has the letters {shown}, drawn as ?: {advice}, or put a font file into ~/.fonts"
+        advice = "`apt-get install fonts-wqy-microhei`, or a font file in ~/.fonts"
+    return f"no font here has {shown} (drawn as ?): {advice}"

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from common import lifetime
 from common.files import make_folder
 from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
@@ -290,7 +291,7 @@ def find_poses(video: str, python: str, folder: str) -> str:
     videos, out = (os.path.join(folder, name) for name in ("videos", "keypoints"))
     make_folder(videos)
     shutil.copyfile(video, os.path.join(videos, os.path.basename(video)))
-    words = [python, str(FIND_POSES), "--videos", videos, "--out", out, "--workers", "1"]
+    words = lifetime.tie([python, str(FIND_POSES), "--videos", videos, "--out", out, "--workers", "1"])
     try:
         ran = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=POSES_TIMEOUT_S)
     finally:

@@ -67,7 +67,7 @@ def test_scores_and_skeletons_are_checked_too(tmp_path):
     with pytest.raises(ValueError, match=f"scores.pkl' {CHANGED}"):
         ensemble.main([str(tmp_path / "scores.pkl"), str(tmp_path / "scores.pkl")])
     with pytest.raises(ValueError, match=f"skeletons.pkl' {CHANGED}"):
-        skeleton_pkl._load(str(tmp_path / "skeletons.pkl"), ())
+        skeleton_pkl._load(str(tmp_path / "skeletons.pkl"))
 
 
 def test_packed_records_have_a_checksum_for_each_frame_instead(tmp_path):

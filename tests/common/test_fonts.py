@@ -18,9 +18,9 @@ ARC = chr(0x2312)  # which DejaVu Sans lacks and DejaVu Sans Mono has
 @pytest.mark.parametrize(
     "name, advice",
     [
-        ("打篮球 throw", "has the letters 打球篮, drawn as ?: a font for Chinese comes by `apt-get install fonts-wqy"),
-        (f"{ARC}", f"has the letters {ARC}, drawn as ?: install a font that has them, or put"),
-        ("甲乙丙丁戊己", "has the letters 丁丙乙己戊..., drawn"),
+        ("打篮球 throw", "no font here has 打球篮 (drawn as ?): `apt-get install fonts-wqy-microhei`, or"),
+        (f"{ARC}", f"has {ARC} (drawn as ?): put a font file that has them into"),
+        ("甲乙丙丁戊己", "no font here has 丁丙乙己戊... (drawn"),
     ],
 )
 def test_one_line_says_what_brings_the_missing_letters(monkeypatch, caplog, name, advice):

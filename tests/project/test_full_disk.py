@@ -55,9 +55,9 @@ def write_text(path):
 def unpack_skeletons(path):
     annotation = {"frame_dir": "a", "label": 0, "total_frames": 300, "keypoint": np.ones((1, 300, 17, 2), np.float32)}
     content = {"annotations": [annotation]}
-    skeleton_pkl._load, before = lambda path, required: content, skeleton_pkl._load
+    skeleton_pkl._load, before = lambda path: content, skeleton_pkl._load
     try:
-        skeleton_pkl._unpack(str(path), f"{path}.index", [0, 0], ())
+        skeleton_pkl._unpack(str(path), f"{path}.index", [0, 0])
     finally:
         skeleton_pkl._load = before
 

@@ -117,7 +117,7 @@ def test_every_reader_scores_them_and_none_makes_an_accuracy_up(way, capsys):
     for word in ("准确率", "top-1", "mean class accuracy", "OPTIMISTIC", "about chance"):
         assert word not in printed
     assert sorted(path.name for path in pathlib.Path("out").iterdir()) == [
-        "network_test_scores.pkl", "r.json", "submission.csv"
+        "network_test_report.html", "network_test_scores.pkl", "r.json", "submission.csv"
     ]  # fmt: skip
     content = files.load_pickle("out/network_test_scores.pkl")
     assert content["labels"] == {} and len(content["scores"]) == count

@@ -157,6 +157,8 @@ def test_a_clip_of_resnet3d_that_is_not_full_repeats_its_own_frames():
 @pytest.mark.parametrize("name", TEST_CLIPS)
 @pytest.mark.parametrize("num_clips", [1, 2])
 def test_every_name_stays_inside_every_video(name, num_clips):
+    if num_clips > 1 and name in ("paddlevideo_tsm", "paddlevideo_pptsm"):
+        pytest.skip("they have one clip")
     for num_frames in (1, 2, 7, 8, 9, 63, 64, 65, 300):
         for num_segments in (1,) if name == "resnet3d" else (1, 8):
             for clip_len, interval in ((1, 1), (8, 8), (16, 1)):
@@ -174,7 +176,7 @@ def test_every_name_stays_inside_every_video(name, num_clips):
         (
             "mmaction",
             {},
-            "test_clips is 'mmaction', expected one of mmaction2, mmaction2_0x, tsm, tpn, resnet3d, middle",
+            "test_clips is 'mmaction', expected one of mmaction2, mmaction2_0x, tsm, tpn, paddlevideo_tsm,",
         ),
     ],
 )
