@@ -98,6 +98,40 @@ def test_val_list_has_whole_groups_of_the_training_folder(tree):
     assert read_videos(tree / "val.list")[0] == val
 
 
+def test_folds_are_stratified_lists_of_whole_groups(tree):
+    for label, name in enumerate(("Zumba", "TaiChi")):
+        for group in range(2, 6):
+            add_record(tree, "train", f"v_{name}_g{group:02}_c02", label)
+    assert check(tree, "--folds", 4) == 0
+    every, class_names = read_videos(tree / "train.list")
+    seen = []
+    for fold in range(1, 5):
+        train, val = (read_videos(tree / f"fold{fold}_{subset}.list") for subset in ("train", "val"))
+        assert train[1] == val[1] == class_names
+        assert sorted(train[0] + val[0]) == sorted(every) and not find_shared_groups(train[0], val[0])
+        assert [sum(name in video for video in val[0]) for name in ("Zumba", "TaiChi")] == [2, 2]
+        seen += val[0]
+    assert len(every) == 16 and sorted(seen) == sorted(every)
+
+    def read_folds():
+        return [(tree / f"fold{fold}_val.list").read_bytes() for fold in range(1, 5)]
+
+    first = read_folds()
+    check(tree, "--folds", 4, "--seed", 1)
+    assert read_folds() != first
+    check(tree, "--folds", 4)
+    assert read_folds() == first
+
+
+def test_more_folds_than_groups_and_folds_with_a_val_ratio_are_refused(tree, capsys):
+    with pytest.raises(ValueError, match="--folds 5: the 8 samples are of 4 groups"):
+        check(tree, "--folds", 5)
+    for flags in (("--folds", 1), ("--folds", 2, "--val_ratio", 0.25)):
+        with pytest.raises(SystemExit):
+            check(tree, *flags)
+        assert "--folds takes 2 or more" in capsys.readouterr().err
+
+
 def test_one_group_gives_no_val_list(tree):
     for group in (3, 4, 5):
         for name in ("Zumba", "TaiChi"):
