@@ -148,9 +148,7 @@ def test_pytorch_files_are_converted_with_the_config():
 @pytest.mark.parametrize("name", ["torch_zip.pth", "torch_legacy.pth"])
 def test_a_pytorch_file_given_to_test_py_is_answered_with_the_converter(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"file of PyTorch; make a checkpoint of it with tools/convert_weights\.py"
-    ):
+    with pytest.raises(ValueError, match=r"file of PyTorch; make a checkpoint of it with tools/convert_weights\.py"):
         test.main([str(ROOT / f"configs/{SCRATCH}.yaml"), str(ROOT / "tests/data" / name)])
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from paths import GOLDEN_DATA
 
-from reader.sampling import place_clips
+from reader import boxes
+from reader.sampling import place_clips, sample_clip
 
-CASES = json.loads((GOLDEN_DATA / "paddlevideo_video_sampling.json").read_text())["test"]
+FILE = json.loads((GOLDEN_DATA / "paddlevideo_video_sampling.json").read_text())
+CASES = FILE["test"]
 BY_FORMAT = {kind: [case for case in CASES if case["format"] == kind] for kind in ("video", "frame")}
 
 
@@ -41,3 +43,30 @@ def test_places_in_pictures_are_theirs(case):
 def test_one_clip_is_all_they_have(test_clips):
     with pytest.raises(ValueError, match=f"num_clips is 2, but test_clips {test_clips} has one; set READER.test_clips"):
         place_clips(100, 1, 2, 8, test_clips=test_clips)
+
+
+@pytest.mark.parametrize("case", FILE["sizes"], ids=lambda case: "x".join(map(str, case["w_h"])))
+def test_sizes_and_the_central_crop_of_tsm_are_theirs(case):
+    """PP-TSM's differ: it scales to 341 x 256 whatever the shape, which ours does not (the comment of its config)."""
+    width, height = case["w_h"]
+    size = boxes.scaled_size(height, width, 256)
+    assert list(size[::-1]) == case["tsm_scaled"]
+    top, left, *box = boxes.centre_box(*size, 224, 224)
+    spare = [width - 224 for width in size[::-1]]  # an odd one they halve up, we down, as MMAction2 does
+    assert [left, top] == [
+        place - (odd % 2 and place > odd / 2) for place, odd in zip(case["tsm_crop_x_y"], spare, strict=True)
+    ]
+    assert box == [224, 224]
+
+
+@pytest.mark.parametrize("case", FILE["train"], ids=lambda case: case["frames"])
+def test_training_draws_a_frame_of_each_segment_as_they_do(case):
+    """Their generators draw other numbers; the segments are the same where their lengths are whole."""
+    for key in ("tsm_8_numpy_seed_11", "pptsm_8_random_seed_11"):
+        theirs, num_frames = np.array(case[key]), case["frames"]
+        if num_frames % 8 == 0 or num_frames < 8:
+            continue
+        assert np.all(theirs // (num_frames // 8) == np.arange(8))
+    ours = sample_clip(case["frames"], 1, np.random.default_rng(0), num_segments=8)
+    edges = np.arange(9) * case["frames"] // 8
+    assert np.all((edges[:-1] <= ours) & (ours < np.maximum(edges[1:], edges[:-1] + 1)))

@@ -131,3 +131,18 @@ def test_the_rotation_is_paddlevideos():
     rotation = PIPELINE["rotation"]
     turned = clips.make_rotation(*(-angle for angle in rotation["angles"]))
     np.testing.assert_allclose(turned, rotation["matrix"], atol=1e-6)
+
+
+@pytest.mark.parametrize("case", PIPELINE["cases"], ids=lambda case: case["seed"])
+def test_the_central_crop_of_ctrgcn_is_theirs(case):
+    values = np.random.Generator(np.random.PCG64(case["seed"])).standard_normal((3, case["valid_frames"], 25, 2))
+    keypoint = np.zeros((2, case["frames"], 25, 3), np.float32)
+    keypoint[:, : case["valid_frames"]] = values.astype(np.float32).transpose(3, 1, 2, 0)
+    keypoint[1, case["second_person_until"] :] = 0
+    options = {"clip_len": case["window_size"], "crop_ratio": case["p_interval"][0], "normalization": None}
+    reader = Skeletons(None, mode="test", sampling="resize", **options)
+    reader.set_samples("here", [Recording("a", None, keypoint, None, None, is_checked=True)])
+    (view,) = reader[0, 0]["inputs"]["skeleton"]
+    expected = np.array(case["crop"], np.float32).transpose(3, 1, 2, 0)
+    np.testing.assert_allclose(view, expected, rtol=0, atol=1e-6)
+    assert case["joint_given_as_the_word_Fasle"]["equals_crop"]  # so what their bone configs saw were joints
