@@ -168,7 +168,8 @@ def test_four_streams_killed_and_gone_on_with_end_as_if_they_were_not(hidden, ca
     assert count_epochs("output/killed") == [list(range(SMALL["RUN.epochs"]))] * 4  # none was trained twice
     for name in ("submission.csv", "bone/submission.csv"):
         assert pathlib.Path("output/killed", name).read_bytes() == (whole / name).read_bytes()
-    scores = [files.load_pickle(folder / "fused_model_scores.pkl")["scores"] for folder in (whole, "output/killed")]
+    folders = (whole, pathlib.Path("output/killed"))
+    scores = [files.load_pickle(folder / "fused_model_scores.pkl")["scores"] for folder in folders]
     assert all(np.array_equal(scores[0][name], scores[1][name]) for name in scores[0])
 
 
@@ -177,7 +178,9 @@ def test_four_streams_with_folds(hidden):
     """Two of the five folds, one epoch: that there are five, and what fusing them gives, is seen above."""
     words = find_command("train_streams.py configs/ctrgcn_fsd.yaml --folds 5")
     words[words.index("--folds") + 1] = "2"
-    assert not train_streams.main([*words, "--epoch", "1"])
+    assert not train_streams.main(
+        [*words, "-o", "RUN.epochs=1", "-o", "RUN.eval_interval=1", "-o", "OPTIMIZER.warmup_epochs=0"]
+    )
     assert count_epochs("output/ctrgcn_fsd") == [[0]] * 8
     tops = [ensemble.read_scores(f"output/ctrgcn_fsd/fold{fold}/test/fused_model_scores.pkl").scores for fold in (1, 2)]
     assert np.array_equal(read_answers("output/ctrgcn_fsd"), np.mean(tops, axis=0).argmax(axis=1))
