@@ -84,3 +84,7 @@ class C3D(ActionModel):
     def list_explained_layers(self) -> list:
         """Return the convolutions with their batch norm, the last one first."""
         return [ExplainedLayer(layer) for layer in reversed(list(self.backbone.children()))]
+
+    def list_blocks(self) -> list:
+        """Return the convolutions with their batch norm."""
+        return list(self.backbone.children())

@@ -9,9 +9,7 @@ Every activation is a leaky ReLU, also that after the sum of a block. Channels s
 `models/rgb/tsm.py`. Where we differ: the basic blocks of depths 18 and 34 are not built. Distilled weights fit too.
 """
 
-import functools
-
-import paddle.nn.functional as F
+import paddle
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
@@ -21,7 +19,18 @@ from models.parts.resnet2d import PLANES, FrameResNet
 from models.parts.weights import rename_paddlevideo_weights
 from models.rgb.tsm import PADDLEVIDEO_BLOCK_RULES, LengthShiftBottleneck, average_frame_logits
 
-leaky_relu = functools.partial(F.leaky_relu, negative_slope=0.01)
+
+def leaky_relu(x):
+    """Return x where it is positive, else 0.01 x; Paddle Inference dies of its own operator behind a convolution."""
+    return paddle.maximum(x, 0.01 * x)
+
+
+class LeakyReLU(nn.Layer):
+    """`leaky_relu` as a layer."""
+
+    def forward(self, x):
+        """Map x of any shape to the same shape."""
+        return leaky_relu(x)
 
 
 class PooledShortcutBottleneck(LengthShiftBottleneck):
@@ -58,10 +67,10 @@ class DeepStemResNet(FrameResNet):
         return nn.Sequential(
             conv2d(in_channels, width, (3, 3), 2),
             nn.BatchNorm2D(width),
-            nn.LeakyReLU(0.01),
+            LeakyReLU(),
             conv2d(width, width, (3, 3)),
             nn.BatchNorm2D(width),
-            nn.LeakyReLU(0.01),
+            LeakyReLU(),
             conv2d(width, out_channels, (3, 3)),
         )
 

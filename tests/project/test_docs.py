@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import json
+import pathlib
 import re
 import shlex
 
@@ -220,10 +221,17 @@ def find_command_fault(line):
             if words[0] == "tools/convert_weights.py" and args.model:
                 convert_weights.read_config(args)
             else:
-                resolve(args.overrides, args.config if hasattr(args, "config") else ablation.BASE)
+                resolve(args.overrides, find_config(args))
     except (SystemExit, ValueError, OSError) as error:
         return heard.getvalue() or str(error)
     return None
+
+
+def find_config(args):
+    """Return the config of a command, or of the run whose weights it names by a folder of the config's name."""
+    named = f"configs/{pathlib.Path(getattr(args, 'weights', None) or '.').parent.name}.yaml"
+    config = args.config if hasattr(args, "config") else ablation.BASE
+    return named if config is None and (ROOT / named).is_file() else config
 
 
 def resolve(words, config=None):

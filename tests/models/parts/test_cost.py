@@ -63,7 +63,7 @@ NUM_MACS = {
     "tsm": 8_085_504,
     "pptsm": 4_554_752,
     "tpn": 9_620_480,
-    "paddlevideo_agcn": 23_168_256,
+    "paddlevideo_agcn": 46_413_056,
     "stgcn": 41_943_456,
     "stgcnpp": 9_195_256,
     "dgstgcn": 9_428_416,
