@@ -246,7 +246,9 @@ def test_default_scores_are_those_of_the_dynamic_graph_for_every_network_in_any_
             found = network.name_outputs(network(*inputs))
         for key, one in expected.items():
             assert found[key].shape == one.shape
-            assert float((found[key] - one).abs().max()) <= 1e-5 * float(one.abs().max()), (name, index, key)
+            assert float((found[key] - one).abs().max()) <= 1e-4 * float(one.abs().max()), (name, index, key)
+            scores = [paddle.nn.functional.softmax(logits) for logits in (found[key], one)]
+            assert float((scores[0] - scores[1]).abs().max()) <= 1e-5, (name, index, key)
 
 
 @pytest.mark.parametrize("num_frames", range(1, 9))
