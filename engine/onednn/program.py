@@ -12,6 +12,7 @@ from common.command_line import hide_prints
 from engine.onednn.workarounds import apply_onednn_workarounds, replace_tensor, replaced_operators, watch_batch_norms
 
 MEAN, VARIANCE = 3, 4  # of the batch: which results of Paddle's batch-norm operator they are
+CHANNELS_LAST = ("NHWC", "NDHWC", "NLC")
 
 
 class Programs:
@@ -36,6 +37,9 @@ class StaticProgram:
         feed: name -> array; the program is for arrays of these shapes, with any number of samples.
         trace: builds {name: value} to be returned, from the network and {name: value} of what is fed. In training mode
             the gradients are those of the first.
+
+    Raises:
+        ValueError: an operator has its channels last.
     """
 
     def __init__(self, model: paddle.nn.Layer, feed: dict, trace: Callable):
@@ -65,6 +69,7 @@ class StaticProgram:
             self.norms = [(name, output.get_defining_op()) for name, output in norm_outputs.items()]
             statistics = [operator.results()[index] for _, operator in self.norms for index in (MEAN, VARIANCE)]
             self.fetched = [*results.values(), *gradients.values(), *statistics]
+        refuse_channels_last(self.program)
 
     def _replace_tensors(self, network: paddle.nn.Layer, parameters: dict) -> None:
         """Let a copy of the network compute with variables of the program, and with constants for its buffers."""
@@ -105,6 +110,17 @@ class StaticProgram:
             for name in ("_mean", "_variance"):
                 running = self.weights[f"{norm}.{name}"]
                 running.set_value(momentum * running + (1 - momentum) * next(batch))
+
+
+def refuse_channels_last(program: paddle.static.Program) -> None:
+    """Raise ValueError if an operator has its channels last.
+
+    Paddle keeps this memory order for the thread: each oneDNN program that runs later turns the shapes of its tensors
+    round, whatever its own operators say.
+    """
+    for operator in program.global_block().ops:
+        if operator.attrs().get("data_format") in CHANNELS_LAST:
+            raise ValueError(f"{operator.name()} has its channels last; give the layer (rows, channels) or (N, C, ...)")
 
 
 @contextlib.contextmanager

@@ -125,14 +125,14 @@ class JointEmbedding(nn.Layer):
         self.place = self.create_parameter(
             [1, num_joints, num_channels], default_initializer=nn.initializer.Normal(0.0, 1.0)
         )
-        self.norm = nn.BatchNorm1D(math.prod(self.sizes), data_format="NLC")
+        self.norm = nn.BatchNorm1D(math.prod(self.sizes))
 
     def forward(self, x):
         """Map (N, in_channels, T, V, M) to (N M, num_channels, T, V)."""
         x = self.subtract(self.vectors, x.transpose([0, 2, 4, 3, 1]))  # -> (N, T, M, V, C)
         x = self.linear(x) + self.place
-        x = self.norm(x.reshape([0, 0, math.prod(self.sizes)]))  # -> (N, T, M V C)
-        x = x.reshape([0, 0, *self.sizes]).transpose([0, 2, 4, 1, 3])  # -> (N, M, C, T, V)
+        rows = self.norm(x.reshape([-1, math.prod(self.sizes)]))  # (N T, M V C)
+        x = rows.reshape([-1, x.shape[1], *self.sizes]).transpose([0, 2, 4, 1, 3])  # -> (N, M, C, T, V)
         return x.flatten(0, 1)
 
 
