@@ -316,7 +316,7 @@ def test_key_points_of_ones_own_are_trained_by_what_their_pkl_says(tree, samples
         monkeypatch.setenv(f"NOTEBOOK_{name}", str(value))
     notebook, text = execute(tree, tree, last='run("python", "train_streams.py"', name="skeleton")
     assert "布局 layout coco17，2 维 coordinates" in text and "make_samples" not in text
-    assert "normalization:pyskl_2d_auto" in text and "layout:coco17" in text
+    assert "layout coco17, stream bone, normalization pyskl_2d_auto" in text
     assert "11 recordings scored (data/skeletons.pkl split test2)" in text
     assert (tree / "output" / "skeletons" / "bone" / "ctrgcn_model_test_scores.pkl").is_file()
     assert len(shown(notebook, "image/png", "invert_yaxis")) == 1
@@ -325,7 +325,7 @@ def test_key_points_of_ones_own_are_trained_by_what_their_pkl_says(tree, samples
 def check_rgbpose_results(notebook, text, save_dir):
     """Check that the table has the figures of every answer that test.py told, and look for the pictures."""
     (table,) = shown(notebook, "text/markdown", "display(Markdown")
-    told = dict(re.findall(r"acc/(\S+) ([\d.]+%)", text))
+    told = dict(re.findall(r"acc/(\S+)\s+([\d.]+%)", text))
     for name, title in {"rgb": "画面 RGB", "pose": "姿态 pose", "RGBPose_1:1": "**融合 fused 1:1**"}.items():
         figures = [told[f"{name}_{kind}"] for kind in ("top1", "top5", "mean1")]
         assert f"\n| {title} | {' | '.join(figures)} |\n" in table

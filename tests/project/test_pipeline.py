@@ -63,8 +63,9 @@ def test_the_commands_of_2020_run_with_its_unmodified_text(run_script, tmp_path)
         ["predict.py", "--input", next((data / "UCF-101").glob("*/*.avi")), "--use_gpu", "False"],
     ]
     printed = run_all(run_script, tmp_path, commands)
-    assert "Loss at epoch 0 step 1: [" in printed[3] and "Final loss: [" in printed[3]
-    assert "    depth:50" in printed[3] and "    num_clips:7" in printed[3]
+    logged = (tmp_path / "logger.log").read_text(encoding="utf-8")
+    assert "Loss at epoch 0 step 1: [" in logged and "Final loss: [" in logged
+    assert "    depth:50" in logged and "    num_clips:7" in logged
     assert "keys with no meaning any more were left out: MODEL.format, TRAIN.buf_size" in printed[3]
     assert "lyj/train.list names 3 classes, the model has 101 outputs; the rest stay unused" in printed[3]
     assert "x 0.1 at epochs 0.6, 0.85" in printed[3]  # learning_rate_decay without boundaries
