@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always tra
 
 SMALL = {"base_channels": 8, "num_blocks": [1, 1]}
 GOLDEN = vectors.list_names("hdgcn_*")
-LONG = ["hdgcn_ntu60_com1_T24", "hdgcn_ntu60_com21_T32"]
+LONG = ["hdgcn_ntu120_com2_T16", "hdgcn_ntu60_com1_T24", "hdgcn_ntu60_com21_T32"]
 every_file = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in GOLDEN]
 )
