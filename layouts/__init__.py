@@ -111,6 +111,11 @@ def _build(name: str, text) -> Layout:
         found["parts"] = {str(part): _build_edges(edges, f"parts, {part}", find) for part, edges in parts.items()}
     if "reference_joints" in text:
         found["reference_joints"] = tuple(map(find, _expect(text["reference_joints"], list, "reference_joints")))
+    if "hierarchies" in text:
+        hierarchies = _expect(text["hierarchies"], dict, "hierarchies")
+        found["hierarchies"] = {
+            str(joint): _build_groups(groups, f"hierarchies, {joint}", find) for joint, groups in hierarchies.items()
+        }
     return Layout(**{**found, "name": name})
 
 
@@ -152,6 +157,7 @@ def _build_joints(rows):
         "parts": {},
         "reference_joints": (),
         "vector_edges": bones,
+        "hierarchies": {},
         "positions": tuple(tuple(row[2:]) for row in rows if len(row) == 4),
     }
 
@@ -171,6 +177,10 @@ def _build_edges(edges, what, find):
         if not isinstance(edge, list) or len(edge) != 2:
             raise ValueError(f"{what}: expected two joints, got {show_value(edge)}")
     return tuple((find(joint), find(other)) for joint, other in edges)
+
+
+def _build_groups(groups, what, find):
+    return tuple(tuple(map(find, _expect(group, list, what))) for group in _expect(groups, list, what))
 
 
 def _find_joint(joint, joints):

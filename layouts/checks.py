@@ -12,12 +12,14 @@ def check_layout(layout: Layout) -> None:
 
     Raises:
         ValueError: an index beyond the joints, bones that are no tree with one root, sides that are not each other's
-            mirror image, an edge that is listed twice or connects a joint with itself, or a joint without edges.
+            mirror image, an edge that is listed twice or connects a joint with itself, a joint without edges, or a
+            hierarchy that does not start at its joint or has a joint not just once.
     """
     _check_indices(layout)
     _check_tree(layout)
     _check_edges(layout)
     _check_pairs(layout)
+    _check_hierarchies(layout)
 
 
 def check_sides(joints: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
@@ -39,6 +41,7 @@ def _check_indices(layout: Layout) -> None:
     joints_by_key = {"parents": layout.parents, "centre": (layout.centre,), "reference_joints": layout.reference_joints}
     edges = {"pairs": layout.pairs, "edges": layout.edges, "vector_edges": layout.vector_edges}
     edges.update({f"parts, {name}": part for name, part in layout.parts.items()})
+    edges.update({f"hierarchies, {name}": groups for name, groups in layout.hierarchies.items()})
     joints_by_key.update({key: sum(pairs, ()) for key, pairs in edges.items()})
     for key, joints in joints_by_key.items():
         for joint in joints:
@@ -77,6 +80,21 @@ def _check_pairs(layout: Layout) -> None:
                 f"edges: '{names[joint]}' is tied to '{names[other]}', but its mirror image "
                 f"'{names[order[joint]]}' not to '{names[order[other]]}'"
             )
+
+
+def _check_hierarchies(layout: Layout) -> None:
+    for name, groups in layout.hierarchies.items():
+        if len(groups) < 2 or [layout.joints[joint] for joint in groups[0]] != [name] or not all(groups):
+            raise ValueError(
+                f"hierarchies, {name}: expected groups of joints outward, the first one [{name}], got "
+                f"{[[layout.joints[joint] for joint in group] for group in groups]}"
+            )
+        listed = sum(groups, ())
+        for joint, joint_name in enumerate(layout.joints):
+            if listed.count(joint) != 1:
+                raise ValueError(
+                    f"hierarchies, {name}: each joint stands in one group, '{joint_name}' in {listed.count(joint)}"
+                )
 
 
 def _check_edges(layout: Layout) -> None:

@@ -23,6 +23,7 @@ class Layout:
         parts: the edges of each body part, by its name.
         reference_joints: the joints that PB-GCN takes coordinates relative to.
         vector_edges: (joint, joint that InfoGCN subtracts from it); the bones unless the file says otherwise.
+        hierarchies: HD-GCN's groups of joints, outward from a single one, by the name of that joint.
         positions: (x, y) of each joint in a drawing from the front, in percent, y downwards; or empty.
     """
 
@@ -35,6 +36,7 @@ class Layout:
     parts: dict[str, tuple[tuple[int, int], ...]]
     reference_joints: tuple[int, ...]
     vector_edges: tuple[tuple[int, int], ...]
+    hierarchies: dict[str, tuple[tuple[int, ...], ...]]
     positions: tuple[tuple[float, float], ...]
 
     @property
@@ -71,3 +73,18 @@ class Layout:
                 f"{', '.join(self.parts) or 'none'}; give its file the parts {', '.join(sum(BODY_PARTS[6], ()))}"
             )
         return [sum((self.parts[part] for part in group), ()) for group in groups]
+
+    def find_hierarchy(self, number: int) -> tuple[tuple[int, ...], ...]:
+        """The hierarchy around a joint, which is counted from 1 as by the authors of HD-GCN.
+
+        Raises:
+            ValueError: the layout has none around that joint.
+        """
+        numbers = {self.joints.index(name) + 1: name for name in self.hierarchies}
+        if number not in numbers:
+            known = ", ".join(f"{joint} ({name})" for joint, name in sorted(numbers.items()))
+            raise ValueError(
+                f"layout '{self.name}': no hierarchy around joint {number}, counted from 1 (it has those around: "
+                f"{known or 'none'}); choose one of them, or give its file `hierarchies`"
+            )
+        return self.hierarchies[numbers[number]]

@@ -21,6 +21,7 @@ from models.rgb.wideresnet3d import WideResNet3D
 from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
 from models.skeleton.dgstgcn import DGSTGCN
+from models.skeleton.hdgcn import HDGCN
 from models.skeleton.infogcn import InfoGCN
 from models.skeleton.msg3d import MSG3D
 from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
@@ -51,6 +52,7 @@ MODELS = {
     "stgcnpp": STGCNPP,
     "dgstgcn": DGSTGCN,
     "protogcn": ProtoGCN,
+    "hdgcn": HDGCN,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

@@ -4,7 +4,7 @@
 `y[w] = sum over v of x[v] A[k, v, w]`. Normalised columns sum to 1, or to 0 for a joint without incoming edges.
 
 Sources: ST-GCN (Yan et al., AAAI 2018), 2s-AGCN (Shi et al., CVPR 2019), PB-GCN (Thakkar and Narayanan, BMVC 2018),
-MS-G3D (Liu et al., CVPR 2020), InfoGCN (Chi et al., CVPR 2022), and their repositories.
+MS-G3D (Liu et al., CVPR 2020), InfoGCN (Chi et al., CVPR 2022), HD-GCN (Lee et al., ICCV 2023), and their repositories.
 """
 
 import inspect
@@ -223,3 +223,26 @@ def vector_adjacency(layout: Layout, k: int) -> np.ndarray:
     for joint, parent in layout.vector_edges:
         parents[joint, parent] = 1
     return (np.eye(layout.num_joints) - np.linalg.matrix_power(parents, k)).astype(np.float32)
+
+
+def hierarchical_adjacency(groups: tuple, num_joints: int) -> np.ndarray:
+    """Build HD-GCN's adjacency matrices of each two groups of joints that follow each other, row by row.
+
+    `A[l, k, v, u]` is the weight from joint u to joint v, the other way round than in the other graphs of this module:
+    the authors' network sums over columns. Subset 0 is a joint itself, 1 from each joint of group l to all of group
+    l + 1, bones or not, 2 the way back; the weights from a joint sum to 1.
+
+    Args:
+        groups: joints outward from a centre, of `Layout.hierarchies`.
+        num_joints: number of joints, V.
+
+    Returns:
+        float32 (groups - 1, 3, V, V).
+    """
+    graphs = np.zeros((len(groups) - 1, 3, num_joints, num_joints), np.float32)
+    for graph, inner, outer in zip(graphs, groups, groups[1:], strict=False):
+        both = [*inner, *outer]
+        graph[0, both, both] = 1
+        graph[1][np.ix_(outer, inner)] = 1 / len(outer)
+        graph[2][np.ix_(inner, outer)] = 1 / len(inner)
+    return graphs

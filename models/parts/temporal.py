@@ -16,6 +16,8 @@ from paddle import nn
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.skeleton_layers import SkeletonConv2D
 
+KERNEL_SIZE, DILATIONS = 5, (1, 2)  # of the convolutions of a `MultiScaleBlock`, in frames
+
 
 def branch_conv(
     in_channels: int,
@@ -119,6 +121,37 @@ class MultiScaleTemporalConv(nn.Layer):
         if self.has_residual:
             y = y + (x if self.shortcut is None else self.shortcut(x))
         return F.relu(y) if self.relu else y
+
+
+class MultiScaleBlock(nn.Layer):
+    """A block of CTR-GCN and its kin: a graph convolution and a temporal unit, with a shortcut past both.
+
+    Args:
+        graph: the graph convolution.
+        in_channels: of the graph convolution's input.
+        out_channels: of its output, and of the block's.
+        stride: of the temporal unit, in frames.
+        residual: whether there is a shortcut.
+        relu: end the temporal unit with a ReLU.
+    """
+
+    def __init__(
+        self, graph: nn.Layer, in_channels: int, out_channels: int, stride: int, residual: bool, relu: bool = False
+    ):
+        super().__init__()
+        self.graph = graph
+        self.temporal = MultiScaleTemporalConv(out_channels, out_channels, KERNEL_SIZE, DILATIONS, stride, relu=relu)
+        self.has_residual = residual
+        self.shortcut = None
+        if residual and (in_channels != out_channels or stride != 1):
+            self.shortcut = pointwise_norm(in_channels, out_channels, stride)
+
+    def forward(self, x):
+        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up."""
+        y = self.temporal(self.graph(x))
+        if self.has_residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return F.relu(y)
 
 
 def map_branch_name(name: str, num_branches: int) -> tuple:

@@ -22,7 +22,7 @@ from models.parts.operators import average_over_frames, sum_over_subsets
 from models.parts.products import Product
 from models.parts.skeleton_layers import DataNorm, check_skeletons, pool_persons
 from models.parts.temporal import (
-    MultiScaleTemporalConv,
+    MultiScaleBlock,
     branch_conv,
     map_branch_name,
     pointwise_norm,
@@ -31,8 +31,7 @@ from models.parts.weights import apply_rules, merge_weights, rename_paddlevideo_
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of its relations
 MIN_RELATIONS = 8  # channels of the relations of a narrow input, such as the network's
-KERNEL_SIZE, DILATIONS = 5, (1, 2)  # of the temporal convolutions, in frames
-NUM_BRANCHES = len(DILATIONS) + 2
+NUM_BRANCHES = 4  # of the temporal units
 
 
 class TopologyConv(nn.Layer):
@@ -100,26 +99,6 @@ class TopologyConv(nn.Layer):
         refine = paddle.concat([self.refine.weight, bias], axis=1) * self.alpha
         weight = paddle.concat([refine, paddle.ones_like(bias)], axis=1)
         return self.convolve(relations, weight)
-
-
-class TopologyBlock(nn.Layer):
-    """A graph convolution and a temporal unit, with a shortcut past both if `residual`."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, residual: bool, relu: bool, **graph):
-        super().__init__()
-        self.graph = TopologyConv(in_channels, out_channels, **graph)
-        self.temporal = MultiScaleTemporalConv(out_channels, out_channels, KERNEL_SIZE, DILATIONS, stride, relu=relu)
-        self.has_residual = residual
-        self.shortcut = None
-        if residual and (in_channels != out_channels or stride != 1):
-            self.shortcut = pointwise_norm(in_channels, out_channels, stride)
-
-    def forward(self, x):
-        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up."""
-        y = self.temporal(self.graph(x))
-        if self.has_residual:
-            y = y + (x if self.shortcut is None else self.shortcut(x))
-        return F.relu(y)
 
 
 SUBSET_LAYERS = {"conv1": "relate", "conv2": "relate", "conv3": "transform", "conv4": "refine"}
@@ -225,8 +204,9 @@ class CTRGCN(ActionModel):
             for index in range(num_stage_blocks):
                 out_channels = base_channels * 2**stage
                 stride = 2 if stage and not index else 1
+                topology = TopologyConv(width, out_channels, **graph)
                 blocks.append(
-                    TopologyBlock(width, out_channels, stride, residual=bool(blocks), relu=temporal_relu, **graph)
+                    MultiScaleBlock(topology, width, out_channels, stride, residual=bool(blocks), relu=temporal_relu)
                 )
                 width = out_channels
         self.blocks = nn.Sequential(*blocks)

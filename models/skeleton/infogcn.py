@@ -23,7 +23,7 @@ from models.parts.graphs import vector_adjacency
 from models.parts.layers import he_normal_by_fan_out, uniform_by_fan_in
 from models.parts.products import Product
 from models.parts.skeleton_layers import check_skeletons, pool_persons
-from models.parts.temporal import MultiScaleTemporalConv, map_branch_name, pointwise_norm
+from models.parts.temporal import MultiScaleBlock, map_branch_name, pointwise_norm
 from models.parts.weights import apply_rules, merge_weights
 
 RELATION_RATIO = 8  # channels of a block's input for one channel of a head's queries and keys
@@ -86,22 +86,6 @@ class AttentionConv(nn.Layer):
         y = self.mix(y, self.weight)  # (B, T, V, H C) -> (B, T, V, out_channels)
         y = y.transpose([0, 3, 1, 2]) + self.bias.sum(axis=0).reshape([-1, 1, 1])  # -> (B, C, T, V)
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
-
-
-class AttentionBlock(nn.Layer):
-    """A graph convolution and a temporal unit, with a shortcut past both."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, num_heads: int, num_joints: int):
-        super().__init__()
-        self.graph = AttentionConv(in_channels, out_channels, num_heads, num_joints)
-        self.temporal = MultiScaleTemporalConv(out_channels, out_channels, 5, (1, 2), stride, relu=True)
-        self.shortcut = None
-        if in_channels != out_channels or stride != 1:
-            self.shortcut = pointwise_norm(in_channels, out_channels, stride)
-
-    def forward(self, x):
-        """Map (B, in_channels, T, V) to (B, out_channels, T/stride, V), T rounded up."""
-        return F.relu(self.temporal(self.graph(x)) + (x if self.shortcut is None else self.shortcut(x)))
 
 
 class JointEmbedding(nn.Layer):
@@ -281,7 +265,8 @@ class InfoGCN(ActionModel):
         for stage, num_stage_blocks in enumerate(num_blocks):
             for index in range(num_stage_blocks):
                 out_channels, stride = base_channels * 2**stage, 2 if stage and not index else 1
-                blocks.append(AttentionBlock(width, out_channels, stride, num_heads, self.num_joints))
+                attention = AttentionConv(width, out_channels, num_heads, self.num_joints)
+                blocks.append(MultiScaleBlock(attention, width, out_channels, stride, residual=True, relu=True))
                 width = out_channels
         self.blocks = nn.Sequential(*blocks)
         self.fc, self.fc_mu, self.fc_logvar = (_make_linear(width) for _ in range(3))

@@ -102,6 +102,12 @@ def read_protogcn(golden: dict) -> tuple:
     }
 
 
+def read_hd_gcn(golden: dict) -> tuple:
+    """Read a file of J. Lee et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    return "hdgcn", {**_read_input(entry, {25: "ntu25", 20: "ucla20"}), "com": entry["graph_args"]["CoM"]}
+
+
 def read_pb_gcn(golden: dict) -> tuple:
     """Read a file of Thakkar's repository."""
     entry = golden["reference"]["entry"]
@@ -138,6 +144,7 @@ READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a f
     "ms-g3d": read_ms_g3d,
     "pyskl": read_pyskl,
     "protogcn": read_protogcn,
+    "hd-gcn": read_hd_gcn,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
 }
