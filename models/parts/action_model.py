@@ -103,6 +103,13 @@ class ActionModel(nn.Layer):
         """Return the layers whose activations RUN.recompute computes again, none within another."""
         return find_blocks(self)
 
+    def list_classifiers(self) -> list:
+        """Return the last layers, whose inputs are the features of a sample; see `models.parts.features`.
+
+        Each is called once in `forward`, with (N, C), or (N * k, C) of the k parts whose logits are averaged.
+        """
+        return [self.fc]
+
     def list_explained_layers(self) -> list:
         """Return an `ExplainedLayer` for each input with rows and columns: the last features before they are pooled.
 

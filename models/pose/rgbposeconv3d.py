@@ -150,6 +150,10 @@ class RGBPoseConv3D(ActionModel):
         """
         return self.run_heads(self.backbone({"rgb": rgb, "pose": pose}))
 
+    def list_classifiers(self) -> list:
+        """Return the linear layer of each trained modality."""
+        return [self.classifiers[name] for name in self.modalities]
+
     def list_explained_layers(self) -> list:
         """Return the last block of each stage of each pathway, the last stage first."""
         return [

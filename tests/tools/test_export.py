@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import paddle
 import pytest
+from exported_networks import assert_near, draw_inputs, run_dynamic, run_exported, save_case
 from saved_models import PROTOCOLS, save_model
 from small_networks import CASES, NUM_CLASSES, build, move_statistics
 
-import config as texts
 import recipe
 from engine import checkpoint
 from inference import exported_model
@@ -19,78 +19,10 @@ from tools import export
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
-MEAN, STD = np.array([0.2, 0.4, 0.6], np.float32), np.array([0.3, 0.2, 0.1], np.float32)
 ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y}", " ", "two\nlines"]
 
 
 every_network = pytest.mark.parametrize("name", list(CASES))
-
-
-def save_case(name, path, **more):
-    """Write a checkpoint of the small network of a row of `CASES`, its statistics moved; return the network."""
-    config = {section: {} for section in texts.SECTIONS}
-    config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
-    config["READER"] = make_reader_section(CASES[name].input_shape)
-    model = build(name)
-    move_statistics(model, name)
-    state = {"model": checkpoint.model_state(model), "config": recipe.resolve(config, "a test"), "epoch": 3, **more}
-    checkpoint.save_checkpoint(str(path), {"class_names": list("ABCD"), **state})
-    return model
-
-
-def make_reader_section(input_shape):
-    """Return a section READER that gives inputs of these shapes."""
-    colors = {"mean": MEAN.tolist(), "std": STD.tolist()}
-    if "skeleton" in input_shape:
-        _, clip_len, _, num_persons = input_shape["skeleton"]
-        return {"name": "skeletons", "clip_len": clip_len, "num_persons": num_persons}
-    if "pose" not in input_shape:
-        _, clip_len, crop_size, _ = input_shape["rgb"]
-        return {"clip_len": clip_len, "crop_size": crop_size, **colors}
-    _, clip_len, size, _ = input_shape["pose"]
-    if "rgb" not in input_shape:
-        return {"name": "heatmaps", "clip_len": clip_len, "short_size": size, "crop_size": size}
-    _, rgb_clip_len, crop_size, _ = input_shape["rgb"]
-    sizes = {"short_size": crop_size, "crop_size": crop_size, "scaling": size / crop_size}
-    return {"name": "rgbpose", "clip_len": clip_len, "rgb_clip_len": rgb_clip_len, **sizes, **colors}
-
-
-def draw_inputs(name, num_clips):
-    """Draw frames as they are decoded, skeletons as they are read, heat maps; another noise than the tool's."""
-    rng, inputs = np.random.default_rng(7), []
-    for kind, (channels, *sizes) in CASES[name].input_shape.items():
-        if kind == "skeleton":
-            skeletons = rng.standard_normal((num_clips, *reversed(sizes), channels)).astype(np.float32)
-            inputs.append(skeletons.transpose(0, 1, 3, 2, 4))
-        elif kind == "rgb":
-            inputs.append(rng.integers(0, 256, (num_clips, *sizes, channels), np.uint8))
-        else:
-            inputs.append(rng.random((num_clips, channels, *sizes)).astype(np.float32))
-    return inputs
-
-
-def run_dynamic(model, inputs):
-    """Normalise frames by hand, and give the logits of each of the model's heads."""
-    tensors = []
-    for array in inputs:
-        if array.dtype == np.uint8:
-            array = ((array / np.float32(255) - MEAN) / STD).transpose(0, 4, 1, 2, 3).astype(np.float32)
-        elif array.shape[-1] == 3:  # skeletons
-            array = array.transpose(0, 4, 2, 3, 1)
-        tensors.append(paddle.to_tensor(array))
-    return {head: logits.numpy() for head, logits in model.name_outputs(model(*tensors)).items()}
-
-
-def run_exported(network, inputs):
-    """Give the logits of each head of an export."""
-    return {head: logits.numpy() for head, logits in network.name_outputs(network(*inputs)).items()}
-
-
-def assert_near(got, expected, tolerance=1e-5):
-    assert list(got) == list(expected)
-    for head in got:
-        limit = tolerance * np.abs(expected[head]).max()
-        np.testing.assert_allclose(got[head], expected[head], rtol=0, atol=limit, err_msg=head)
 
 
 def list_leftovers(folder):
