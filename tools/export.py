@@ -67,10 +67,14 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--onnx", action="store_true", help="write inference.onnx too; needs paddle2onnx, onnxruntime")
     slim_help = "write a checkpoint for test.py and predict.py alone instead: weights without the training's state"
     parser.add_argument("--slim", action="store_true", help=slim_help)
+    float16_help = "with --slim: store matrices and kernels in half the space, rounded to float16"
+    parser.add_argument("--float16", action="store_true", help=float16_help)
     args = parser.parse_args(argv)
     args.weights = args.checkpoint or args.weights
     if args.slim and args.onnx:
         parser.error("--slim writes a checkpoint, --onnx an exported network; leave out one")
+    if args.float16 and not args.slim:
+        parser.error("--float16 is for --slim; an exported network keeps float32")
     return args
 
 
@@ -78,7 +82,7 @@ def main(argv: list | None = None) -> None:
     """Export the checkpoint that the command line names, and print how much the export differs from it."""
     args = parse_arguments(argv)
     if args.slim:
-        write_slim(args.weights, args.out)
+        write_slim(args.weights, args.out, args.float16)
         return
     onnx = import_onnx() if args.onnx else None
     recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round by more than the tolerance
@@ -105,8 +109,11 @@ def main(argv: list | None = None) -> None:
         )
 
 
-def write_slim(weights: str, out: str) -> None:
+def write_slim(weights: str, out: str, is_float16: bool) -> None:
     """Write the checkpoint `out`, which has of `weights` what test.py and predict.py need.
+
+    Args:
+        is_float16: see `checkpoint.make_slim`.
 
     Raises:
         ValueError: `out` is `weights`, which would lose what a run goes on from, or the file has no config.
@@ -117,7 +124,7 @@ def write_slim(weights: str, out: str) -> None:
     state = checkpoint.load_checkpoint(weights)
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, so there is nothing to leave out")
-    checkpoint.save_checkpoint(paths[1], checkpoint.make_slim(state))
+    checkpoint.save_checkpoint(paths[1], checkpoint.make_slim(state, is_float16))
     sizes = [os.path.getsize(path) / 2**20 for path in paths]
     print(f"{paths[1]}: {sizes[1]:.1f} MiB of the {sizes[0]:.1f} of {paths[0]}; no run can go on from it")
     print(f"next: python test.py --weights {out}")
