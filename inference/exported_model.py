@@ -30,13 +30,13 @@ HEADER = """\
 # average the soft-max scores (prob) or the logits (score).
 """
 HEADER_OF_DRAWING = """\
-# Heat maps, float32 (N, K, T, H, W), are drawn outside of the network. drawing says how: a map for each of `channels`,
-# joints by their number or limbs by those of their ends, of `size` (height, width). A joint is a Gaussian, its height
-# the score of the key point, exp(-d^2 / (2 sigma^2)) at the distance d in pixels of the map, without those further than
-# `window` times sigma to a side; a limb the same by the distance from the line, with the lower score of its ends, and
-# one shorter than min_limb_length is a joint. What has a score below min_score is left out; several persons are the
-# maximum. reader/draw_heatmaps.py is exact. Several logits have the names `outputs`, of which a score is the mean of
-# `modalities`.
+# Heat maps, float32 (N, K, T, H, W), are drawn outside of the network, as `drawing` says: a map of `size` (height, width)
+# for each of `channels`, which are joints by their number, or limbs by those of their ends. A joint is a Gaussian,
+# exp(-d^2 / (2 sigma^2)) at the distance d in pixels of the map, times the score of the key point, and 0 further than
+# `window` times sigma to a side. A limb is the same with the distance from the line between its ends and the lower of
+# their scores; one shorter than min_limb_length is drawn as its first joint. What has a score below min_score is left
+# out, several persons are the maximum. reader/draw_heatmaps.py has the details. `outputs` names the logits of a network
+# with several, whose scores are averaged over `modalities`.
 """
 
 
