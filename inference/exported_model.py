@@ -30,8 +30,8 @@ HEADER = """\
 # average the soft-max scores (prob) or the logits (score).
 """
 HEADER_OF_DRAWING = """\
-# Heat maps, float32 (N, K, T, H, W), are drawn outside of the network, as `drawing` says: a map of `size` (height, width)
-# for each of `channels`, which are joints by their number, or limbs by those of their ends. A joint is a Gaussian,
+# Heat maps, float32 (N, K, T, H, W), are drawn outside of the network, as `drawing` says: a map of `size`, height and
+# width, for each of `channels`, joints by their number, or limbs by those of their ends. A joint is a Gaussian,
 # exp(-d^2 / (2 sigma^2)) at the distance d in pixels of the map, times the score of the key point, and 0 further than
 # `window` times sigma to a side. A limb is the same with the distance from the line between its ends and the lower of
 # their scores; one shorter than min_limb_length is drawn as its first joint. What has a score below min_score is left
