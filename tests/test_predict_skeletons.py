@@ -26,6 +26,7 @@ from tools import export
 CLASSES = ["Down", "Side", "Up", "Über kopf"]
 STGCN = {"name": "stgcn", "base_channels": 4, "num_blocks": [1, 1]}
 POSEC3D = {"name": "posec3d", "base_channels": 4, "stage_blocks": [1, 1, 1]}
+C3D = {"name": "c3d", "base_channels": 4}
 TWO_PATHWAYS = {"rgb_base_channels": 8, "rgb_stage_blocks": [1] * 4, "pose_base_channels": 8}
 TWO_PATHWAYS |= {"name": "rgbposeconv3d", "pose_stage_blocks": [1] * 3, "speed_ratio": 2}
 PCAN = {"name": "pcan", "coarse_groups": [0, 0, 1, 1], "num_heads": 2}  # instead of the network for both
@@ -207,10 +208,11 @@ def test_an_export_gives_the_scores_of_its_checkpoint(tmp_path):
     assert len(os.listdir("out")) == 6 * 3  # without --split those of training too
 
 
-@pytest.mark.parametrize("model", [POSEC3D, {"name": "c3d", "base_channels": 4}], ids=["posec3d", "c3d"])
+@pytest.mark.parametrize("model, gain", [(POSEC3D, 60), (C3D, 3000)], ids=["posec3d", "c3d"])
 @pytest.mark.parametrize("test", [{"num_clips": 2, "flip": True}, {"kind": "limbs", "num_persons": 1}])
-def test_an_export_of_heat_maps_gives_the_scores_of_its_checkpoint(tmp_path, model, test, monkeypatch):
+def test_an_export_of_heat_maps_gives_the_scores_of_its_checkpoint(tmp_path, model, gain, test, monkeypatch):
     monkeypatch.setitem(MODELS, "heatmaps", model)
+    monkeypatch.setitem(GAINS, "heatmaps", ("fc", gain))
     save_model("heatmaps", test)
     path = small_poses.write_poses(tmp_path / "poses.pkl", [small_poses.make_annotation("a", 0, num_persons=2)])
     assert_same_by_export("a", ["--input", path])
