@@ -22,7 +22,13 @@ MEAN, STD = np.array([0.2, 0.4, 0.6], np.float32), np.array([0.3, 0.2, 0.1], np.
 ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y}", " ", "two\nlines"]
 
 
-ON_HEAT_MAPS = {"posec3d": "heatmaps", "c3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
+ON_HEAT_MAPS = {
+    "posec3d": "heatmaps",
+    "c3d": "heatmaps",
+    "x3d": "heatmaps",
+    "rgbposeconv3d": "rgbpose",
+    "pcan": "rgbpose",
+}
 every_exported = pytest.mark.parametrize("name", [name for name in CASES if name not in ON_HEAT_MAPS])
 
 
