@@ -72,12 +72,14 @@ class ActionModel(nn.Layer):
         return {"logits": outputs}
 
     def fuse(self, scores: dict):
-        """Return the final scores (N, num_classes).
+        """Return the final scores (N, num_classes): of several modalities their mean.
 
         Args:
             scores: name of a head -> its scores (N, num_classes).
         """
-        return scores["logits"]
+        if not self.modalities:
+            return scores["logits"]
+        return sum(scores[name] for name in self.modalities) / len(self.modalities)
 
     def compute_losses(self, outputs: dict, labels, criterion: Callable, is_mixed: bool = False) -> dict:
         """Return name -> weighted loss; their sum is minimised.

@@ -170,10 +170,6 @@ class RGBPoseConv3D(ActionModel):
         """Map features (N, C) to the logits of a head."""
         return self.classifiers[head](self.dropout(features))
 
-    def fuse(self, scores: dict):
-        """Return the mean of the scores (N, num_classes) of the trained modalities."""
-        return sum(scores[name] for name in self.modalities) / len(self.modalities)
-
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Return `rgb_loss_cls` and `pose_loss_cls`, weighted."""
         return {
