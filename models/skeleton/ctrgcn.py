@@ -78,12 +78,12 @@ class TopologyConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         num_subsets, num_relations, out_channels = self.sizes
-        num_frames, num_joints = x.shape[2:]
+        num_joints = x.shape[3]
         queries, keys = self.relate(average_over_frames(x)).split(2, axis=1)  # (B, K R, 1, V) each
         queries = queries.reshape([-1, num_subsets * num_relations, num_joints, 1])
         relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
         topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
-        y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
+        y = self.transform(x).reshape([0, num_subsets, out_channels, -1, num_joints])
         y = sum_over_subsets(self.aggregate(y, topology))
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
