@@ -93,9 +93,13 @@ class TopologyConv(nn.Layer):
         The bias is the weight of one more relation, which is 1, and the adjacency one with weight 1: a separate
         addition would cost as much as the convolution.
         """
-        adjacency = self.adjacency.unsqueeze(1).expand_as(relations[:, :, :1])
+        num_subsets, num_relations, _ = self.sizes
+        sizes = [self.num_joints, self.num_joints]
+        # Shapes in numbers but for B: ONNX Runtime cannot follow expand_as and flatten.
+        adjacency = self.adjacency.unsqueeze(1).expand([relations.shape[0], num_subsets, 1, *sizes])
         ones = paddle.ones_like(adjacency)
-        relations = paddle.concat([relations, ones, adjacency], axis=2).flatten(1, 2)  # -> (B, K (R + 2), V, V)
+        relations = paddle.concat([relations, ones, adjacency], axis=2)
+        relations = relations.reshape([-1, num_subsets * (num_relations + 2), *sizes])  # -> (B, K (R + 2), V, V)
         bias = self.refine.bias.reshape([-1, 1, 1, 1])
         refine = paddle.concat([self.refine.weight, bias], axis=1) * self.alpha
         weight = paddle.concat([refine, paddle.ones_like(bias)], axis=1)
