@@ -5,6 +5,7 @@ from models.pose.c3d import C3D
 from models.pose.pcan import PCAN
 from models.pose.posec3d import PoseC3D
 from models.pose.rgbposeconv3d import RGBPoseConv3D
+from models.pose.x3d import X3D
 from models.rgb.densenet3d import DenseNet3D
 from models.rgb.i3d import I3D
 from models.rgb.mmaction2_r2plus1d import MMAction2R2Plus1D
@@ -57,6 +58,7 @@ MODELS = {
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,
     "c3d": C3D,
+    "x3d": X3D,
     "rgbposeconv3d": RGBPoseConv3D,
     "pcan": PCAN,
 }

@@ -7,8 +7,8 @@
 The folder has the static network, its weights and a description (see inference/exported_model.py). The batch size is
 free; the shape of a clip is that of the config, since another one would be another protocol, with another accuracy.
 Networks of heat maps take the maps, and the description says how they are drawn, which predict.py --exported does.
-With `--onnx` the folder also has inference.onnx, checked with ONNX Runtime. paddle2onnx does not know every operator of
-every network (CTR-GCN's reshapes, InfoGCN's norm over the last axis): then it says so, and the Paddle export stays.
+With `--onnx` the folder also has inference.onnx, checked with ONNX Runtime; for skeletons it takes clips of any number
+of frames. Where paddle2onnx does not know an operator of a network, the tool says so, and the Paddle export stays.
 """
 
 import argparse
@@ -17,8 +17,9 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -39,7 +40,7 @@ from common.output_lock import only_maker
 from engine import checkpoint
 from inference import exported_model
 from models.parts.action_model import ActionModel
-from tools.exports.onnx_network import import_onnx, write_onnx
+from tools.exports.onnx_network import free_frames, import_onnx, lengthen, write_onnx
 from tools.exports.static_network import describe_heads, describe_inputs, save_static
 
 # Largest difference relative to the largest logit; half of it for oneDNN, since other clips may differ more than noise.
@@ -98,7 +99,7 @@ def main(argv: list | None = None) -> None:
         outputs = save_static(network, reader, inputs, folder)
         description = {**describe(args.weights, state, inputs, folder), **describe_heads(network, outputs, reader)}
         write_description(description, folder, batches, expected)
-        fault = find_onnx_fault(onnx, folder, batches, expected) if onnx else None
+        fault = export_onnx(onnx, network, reader, folder, batches, expected) if onnx else None
     shapes = " and ".join(str(each["shape"][1:]) for each in inputs)
     print(f"{args.out}: {state['config']['MODEL']['name']} of {args.weights}, clips of {shapes}")
     print(f"next: python predict.py --exported {args.out} --input {EXAMPLES[state['config']['READER']['name']]}")
@@ -239,11 +240,40 @@ def check_difference(difference: float, tolerance: float) -> None:
         )
 
 
-def find_onnx_fault(onnx: tuple, folder: str, batches: list, expected: list) -> str | None:
-    """Write `inference.onnx` and compare it; return why there is none in the end, or None."""
+def export_onnx(onnx: tuple, network: ActionModel, reader, folder: str, batches: list, expected: list) -> str | None:
+    """Write `inference.onnx`, for skeletons with any number of frames if that can be converted.
+
+    Returns:
+        Why there is none in the end, or None.
+    """
+    if list(reader.input_shape) == ["skeleton"]:
+        with tempfile.TemporaryDirectory() as traced:
+            longer = [lengthen(array) for array in batches[-1]]
+
+            def trace():
+                save_static(network, reader, free_frames(describe_inputs(reader, batches[0])), traced)
+                return traced, [*batches, longer], [*expected, *run_timed(network, [longer])[0]]
+
+            fault = find_onnx_fault(onnx, trace, folder)
+        if not fault:
+            print(f"{exported_model.STEM}.onnx: any number of clips, each of any number of frames")
+            return None
+        print(f"{exported_model.STEM}.onnx: not with any number of frames ({fault}); trying clips of the config's")
+    return find_onnx_fault(onnx, lambda: (folder, batches, expected), folder)
+
+
+def find_onnx_fault(onnx: tuple, trace: Callable, folder: str) -> str | None:
+    """Write `inference.onnx` and compare it; return why there is none in the end, or None.
+
+    Args:
+        onnx: as `import_onnx` returns it.
+        trace: returns the folder of the static network to convert, batches, and the logits that it shall give.
+        folder: to write to.
+    """
     path = pathlib.Path(folder, f"{exported_model.STEM}.onnx")
     try:
-        difference = compare("ONNX Runtime", write_onnx(*onnx, folder), batches, expected)
+        traced, batches, expected = trace()
+        difference = compare("ONNX Runtime", write_onnx(*onnx, traced, folder), batches, expected)
         fault = None if difference <= ONNX_TOLERANCE else f"it differs by {difference:.1e} of the largest logit"
     except Exception as error:  # whatever a converter, or ONNX Runtime, makes of an operator that it does not know
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -86,10 +86,14 @@ SMALL = {  # arguments of each network for a CPU
     "infogcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "posec3d": {"base_channels": 8, "stage_blocks": [1, 1, 1]},
     "c3d": {"base_channels": 8},
+    "x3d": {"base_channels": 8, "stage_blocks": [1, 1, 1]},
     "rgbposeconv3d": SMALL_PATHWAYS,
     "pcan": {**SMALL_PATHWAYS, "coarse_groups": [0, 0, 1, 1]},
 }
-POSE_READERS = {"posec3d": "heatmaps", "c3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
+POSE_READERS = {
+    **dict.fromkeys(("posec3d", "c3d", "x3d"), "heatmaps"),
+    **dict.fromkeys(("rgbposeconv3d", "pcan"), "rgbpose"),
+}
 MAX_ERRORS = {"logits": 1e-4, "loss": 1e-4, "gradient norms": 1e-2}  # relative errors of golden vectors
 MIN_NORM = 1e-3  # of the largest gradient; a smaller one may be nothing but rounding
 LEARNING_RATE = 0.003

@@ -34,7 +34,7 @@ def max_over_frames(x: paddle.Tensor) -> paddle.Tensor:
 def sum_over_subsets(x: paddle.Tensor) -> paddle.Tensor:
     """Sum (B, K, C, T, V) over its subsets, to (B, C, T, V): a product with ones; for K = 3 1.7 ms, `sum` 8.5."""
     summed = paddle.matmul(paddle.ones([1, x.shape[1]], x.dtype), x.flatten(2))  # -> (B, 1, C*T*V)
-    return summed.reshape([-1, *x.shape[2:]])
+    return summed.reshape([0, x.shape[2], -1, x.shape[4]])
 
 
 def add_to_frames(x: paddle.Tensor, values: paddle.Tensor) -> paddle.Tensor:

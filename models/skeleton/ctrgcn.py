@@ -77,12 +77,12 @@ class TopologyConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, T, V) to (B, out_channels, T, V)."""
         num_subsets, num_relations, out_channels = self.sizes
-        num_frames, num_joints = x.shape[2:]
+        num_joints = x.shape[3]
         queries, keys = self.relate(average_over_frames(x)).split(2, axis=1)  # (B, K R, 1, V) each
         queries = queries.reshape([-1, num_subsets * num_relations, num_joints, 1])
         relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
         topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
-        y = self.transform(x).reshape([-1, num_subsets, out_channels, num_frames, num_joints])
+        y = self.transform(x).reshape([0, num_subsets, out_channels, -1, num_joints])
         y = sum_over_subsets(self.aggregate(y, topology))
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
 
@@ -92,9 +92,13 @@ class TopologyConv(nn.Layer):
         The bias is the weight of one more relation, which is 1, and the adjacency one with weight 1: a separate
         addition would cost as much as the convolution.
         """
-        adjacency = self.adjacency.unsqueeze(1).expand_as(relations[:, :, :1])
+        num_subsets, num_relations, _ = self.sizes
+        sizes = [self.num_joints, self.num_joints]
+        # Shapes in numbers but for B: ONNX Runtime cannot follow expand_as and flatten.
+        adjacency = self.adjacency.unsqueeze(1).expand([relations.shape[0], num_subsets, 1, *sizes])
         ones = paddle.ones_like(adjacency)
-        relations = paddle.concat([relations, ones, adjacency], axis=2).flatten(1, 2)  # -> (B, K (R + 2), V, V)
+        relations = paddle.concat([relations, ones, adjacency], axis=2)
+        relations = relations.reshape([-1, num_subsets * (num_relations + 2), *sizes])  # -> (B, K (R + 2), V, V)
         bias = self.refine.bias.reshape([-1, 1, 1, 1])
         refine = paddle.concat([self.refine.weight, bias], axis=1) * self.alpha
         weight = paddle.concat([refine, paddle.ones_like(bias)], axis=1)

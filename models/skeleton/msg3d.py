@@ -93,9 +93,9 @@ class MultiScaleGraphConv(nn.Layer):
         Else map (B, C, V, T) to (B, C K, window * V, T/stride).
         """
         weight = self.adjacency + self.residual
-        x = x.reshape([-1, weight.shape[1], 1, x.shape[3]])
+        x = x.reshape([-1, weight.shape[1], 1, 0])  # 0: T as it is
         x = self.convolve(x, weight)
-        return x.reshape([-1, self.num_aggregated, self.num_nodes, x.shape[3]])
+        return x.reshape([-1, self.num_aggregated, self.num_nodes, 0])
 
 
 class WindowedGraphConv(nn.Layer):
@@ -131,7 +131,7 @@ class WindowedGraphConv(nn.Layer):
     def forward(self, x):
         """Map (B, in_channels, V, T) to (B, out_channels, V, T/stride), T rounded up."""
         x = self.graph(x)  # -> (B, mid_channels, window * V, T/stride)
-        x = x.reshape([-1, *self.sizes, x.shape[3]])
+        x = x.reshape([-1, *self.sizes, 0])
         return self.norm(self.collapse(x))
 
 

@@ -10,6 +10,7 @@ from inference import exported_model
 from models.parts.action_model import ActionModel
 
 OPSET = 13
+FRAME_AXIS = 2  # of skeletons (N, M, T, V, C)
 
 
 def import_onnx() -> tuple:
@@ -50,10 +51,28 @@ class OnnxNetwork(ActionModel):
         return dict(enumerate(outputs))
 
 
-def write_onnx(paddle2onnx, onnxruntime, folder: str) -> OnnxNetwork:
-    """Write `inference.onnx`; return the network that ONNX Runtime reads from it."""
+def free_frames(inputs: list) -> list:
+    """Return the inputs of a network of skeletons, described for any number of frames."""
+    return [
+        {**described, "shape": [-1 if axis == FRAME_AXIS else size for axis, size in enumerate(described["shape"])]}
+        for described in inputs
+    ]
+
+
+def lengthen(skeletons: np.ndarray) -> np.ndarray:
+    """Return skeletons (N, M, T, V, C) of 2 T - 1 frames, those of a clip and most of them again."""
+    return np.concatenate([skeletons, skeletons[:, :, 1:]], axis=FRAME_AXIS)
+
+
+def write_onnx(paddle2onnx, onnxruntime, traced: str, folder: str) -> OnnxNetwork:
+    """Write `inference.onnx`; return the network that ONNX Runtime reads from it.
+
+    Args:
+        traced: folder of the static network.
+        folder: to write to.
+    """
     # If paddle2onnx 2 writes the file itself, it also optimises, for which it pip-installs packages.
-    content = paddle2onnx.export(*exported_model.find_files(folder), opset_version=OPSET, verbose=False)
+    content = paddle2onnx.export(*exported_model.find_files(traced), opset_version=OPSET, verbose=False)
     path = os.path.join(folder, f"{exported_model.STEM}.onnx")
     with files.write_atomically(path) as file:
         file.write(content)
