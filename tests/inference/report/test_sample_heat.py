@@ -75,7 +75,11 @@ def test_of_rgb_and_pose_heat_and_joints_are_drawn(tmp_path):
     found = sample_heat.explain_sample(reader, 0, RedAndJointNetwork(9), 1)
     assert (found.start, found.end) == (0, 24) and found.find_joints(23)[0].argmax() in (9, 10)
     change, _ = find_change(reader, RedAndJointNetwork(9), 0)
-    np.testing.assert_allclose(find_centre(change[-1]), (34 / HEIGHT, 12 / WIDTH), atol=0.1)
+    y, x = np.mgrid[: change.shape[1], : change.shape[2]] + 0.5
+    distance = np.hypot(y - 2.2 * 34, x - 2.2 * 12)  # the picture is 2.2 times as large
+    is_ring = (distance > 9.5) & (distance < 12)  # around a joint of radius 10
+    is_far = (y < 10) & (x > 80) & (x < 120)
+    assert change[-1][is_ring].mean() > 20 and change[-1][is_far].mean() < 5
 
 
 def test_heat_of_heat_maps_lies_on_the_joint_of_the_small_picture(tmp_path):
