@@ -232,8 +232,9 @@ def write_results(
             report.write_result(args.out, result, class_names, summary, args.infer_topk)
             logging.info(f"written: {args.out}")
         if args.report:
+            changes = config_changes.list_changes(config, recipe.resolve, args.weights)
             explained = model if args.explain else None
-            evaluation.write_report(base, config, state, loader, summary, result, class_names, explained)
+            evaluation.write_report(base, config, changes, state, loader, summary, result, class_names, explained)
 
 
 def write_files(

@@ -17,6 +17,7 @@ COLORS_NOTE = (
 def write_report(
     base: str,
     config: dict,
+    changes: list,
     state: dict,
     loader,
     summary: dict,
@@ -29,6 +30,7 @@ def write_report(
     Args:
         base: path of the results of the test up to where their names differ.
         config: resolved config of the test.
+        changes: of it, see `config_changes.list_changes`.
         state: checkpoint.
         loader: of the list that was scored.
         summary: figures and protocol, as test.py sums them up.
@@ -40,7 +42,7 @@ def write_report(
         Its path, or None.
     """
     path = f"{base}_report.html"
-    content = describe_test(config, state, loader, summary, result, class_names, model)
+    content = describe_test(config, changes, state, loader, summary, result, class_names, model)
     try:
         page.write_page(path, content)
     except OSError as error:
@@ -51,7 +53,14 @@ def write_report(
 
 
 def describe_test(
-    config: dict, state: dict, loader, summary: dict, result: dict, class_names: list, model: ActionModel | None = None
+    config: dict,
+    changes: list,
+    state: dict,
+    loader,
+    summary: dict,
+    result: dict,
+    class_names: list,
+    model: ActionModel | None = None,
 ) -> dict:
     """Return the variables of the template, see `write_report`."""
     weights, draw = summary["weights"], functools.partial(sample_pictures.draw_card, loader.dataset, model)
@@ -71,7 +80,7 @@ def describe_test(
         "curves": run_facts.draw_curves(history, chosen),
         "curves_note": source,
         "colors_note": "" if model is None else COLORS_NOTE,
-        "settings": run_facts.list_changes(config),
+        "settings": run_facts.list_settings(changes),
         "seed": config["RUN"]["seed"],
         "making": page.describe_making(run_card.describe_versions()),
         **scores.describe_result(summary, result, class_names, summary["protocol"]["average_clips"], draw),
