@@ -100,13 +100,17 @@ def report_result(args, config: dict, state: dict, loader, model, result: dict, 
     trained_on = summary["protocol"].get("trained_on", {})
     if trained_on.get("digest") == resume.describe_data(config, {"TEST": loader})["TEST"]["digest"]:
         logging.warning(f"OPTIMISTIC: the weights were trained on what is scored: {resume.format_data(trained_on)}")
+    confusion = None
     if result["labels"] is None:
-        write_unlabelled(args, config, state, loader, summary, result, class_names)
+        what = name_samples_scored(summary)
+        logging.info(f"{summary['num_samples']} {what} scored ({summary['samples']}); they have no labels: no accuracy")
+        logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
+    else:
+        confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
+        log_summary(args, summary, confusion, class_names)
+    write_results(args, config, state, loader, model, summary, result, confusion, class_names)
+    if confusion is None:
         return
-    confusion = metrics.confusion_matrix(result["scores"].argmax(axis=1), result["labels"], num_outputs)
-    log_summary(args, summary, confusion, class_names)
-    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    write_results(args, save_dir, config, state, loader, summary, result, confusion, class_names)
     logging.info("the accuracy of that list once more, from 0 to 1, by the name that it has in older logs:")
     logging.info(f"验证集准确率为:{summary['top1']}")
 
@@ -210,51 +214,45 @@ def name_samples_scored(summary: dict) -> str:
     return "recordings" if "stream" in summary["protocol"] else "videos"
 
 
-def write_unlabelled(
-    args: argparse.Namespace, config: dict, state: dict, loader, summary: dict, result: dict, class_names: list
+def write_results(
+    args: argparse.Namespace,
+    config: dict,
+    state: dict,
+    loader,
+    model,
+    summary: dict,
+    result: dict,
+    confusion: np.ndarray | None,
+    class_names: list,
 ) -> None:
-    """Write the score file, `submission.csv`, `--out` and the report of samples without labels: no accuracy."""
-    what = name_samples_scored(summary)
-    logging.info(f"{summary['num_samples']} {what} scored ({summary['samples']}); they have no labels: no accuracy")
-    logging.info(f"weights: {summary['weights']}: {summary['chosen']}")
+    """Write scores and what is made of them, `--out`, and the report; of samples without labels no `confusion`."""
     save_dir = args.save_dir or os.path.dirname(args.weights) or "."
     base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
-    with only_maker(base, "--save_dir", wait=True):
-        submission.remove_figures(base)
-        report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
-        logging.info(f"written: {base}_scores.pkl")
-        path = os.path.join(save_dir, submission.NAME)
-        submission.write_submission(path, result, class_names, summary["protocol"])
+    with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
+        if confusion is None:
+            submission.remove_figures(base)
+            report.write_scores(f"{base}_scores.pkl", result, class_names, summary["protocol"])
+            logging.info(f"written: {base}_scores.pkl")
+            path = os.path.join(save_dir, submission.NAME)
+            submission.write_submission(path, result, class_names, summary["protocol"])
+        else:
+            write_files(base, state, loader, summary, result, confusion, class_names)
         if args.out:
             report.write_result(args.out, result, class_names, summary, args.infer_topk)
             logging.info(f"written: {args.out}")
         if args.report:
-            evaluation.write_report(base, config, state, loader, summary, result, class_names)
-
-
-def write_results(
-    args,
-    save_dir: str,
-    config: dict,
-    state: dict,
-    loader,
-    summary: dict,
-    result: dict,
-    confusion: np.ndarray,
-    class_names: list,
-) -> None:
-    """Write the per-class csv, the wrong samples, confusion picture, score file, `--out`, VisualDL, and the report."""
-    base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
-    with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
-        write_files(args, base, state, summary, result, confusion, class_names, loader)
-        if args.report:
-            evaluation.write_report(base, config, state, loader, summary, result, class_names)
+            changes = config_changes.list_changes(config, recipe.resolve, args.weights)
+            explained = model if args.explain else None
+            evaluation.write_report(base, config, changes, state, loader, summary, result, class_names, explained)
 
 
 def write_files(
-    args, base: str, state: dict, summary: dict, result: dict, confusion: np.ndarray, class_names: list, loader
+    base: str, state: dict, loader, summary: dict, result: dict, confusion: np.ndarray, class_names: list
 ) -> None:
-    """Write what `write_results` names; `base` is the path of each up to where their names differ."""
+    """Write the per-class csv, the wrong samples, confusion picture, score file and VisualDL of samples with labels.
+
+    `base` is the path of each up to where their names differ.
+    """
     if other := report.find_other_protocol(f"{base}_scores.pkl", summary["protocol"]):
         logging.warning(f"{base}_scores.pkl, of {other}, and the files beside it are replaced; --save_dir keeps both")
     report.write_per_class(f"{base}_classes.csv", confusion, class_names)
@@ -263,9 +261,6 @@ def write_files(
     picture = report.draw_confusion(confusion, class_names)
     write_png(picture, f"{base}_confusion.png")
     logging.info(f"written: {base}_classes.csv, _wrong.csv, _scores.pkl, _confusion.png")
-    if args.out:
-        report.write_result(args.out, result, class_names, summary, args.infer_topk)
-        logging.info(f"written: {args.out}")
     run_log = logger.RunLog(f"{base}.jsonl", os.path.join(os.path.dirname(base), "vdl"), None)
     epoch = state.get("epoch", 1) - 1
     names = ["top1", "top5", "mean_class_accuracy", "loss", *(name for name in summary if name.startswith("acc/"))]

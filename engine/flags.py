@@ -113,8 +113,14 @@ def parse_test(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--features", metavar="FILE", help=features_help)
     report_help = "write a page with figures, curves and pictures"
     parser.add_argument("--report", nargs="?", const=True, default=True, type=command_line.parse_bool, help=report_help)
+    explain_help = "draw into the pictures of the report where the network looks, and which joints count"
+    parser.add_argument(
+        "--explain", nargs="?", const=True, default=False, type=command_line.parse_bool, help=explain_help
+    )
     args = parser.parse_args(argv)
     _read_paths(parser, args)
+    if args.explain and not args.report:
+        parser.error("--explain draws into the report, which --report False leaves out; leave out one")
     if args.weights is None:
         args.weights = os.path.join(args.save_dir or "checkpoints_models", f"{args.model_name or 'resnet'}_model")
     return args

@@ -9,6 +9,7 @@ import numpy as np
 from inference import draw_heat
 from layouts import Layout
 from reader.boxes import share_box
+from reader.skeleton_pkl import Recording
 
 CANVAS_SIZE = (480, 640)  # (height, width) in pixels
 BOX = (24, 264, 400, 360)  # where the bodies are drawn, beside the bars: top, left, height, width
@@ -70,6 +71,18 @@ def _draw_body(picture: np.ndarray, body: np.ndarray, edges: tuple, colors: list
             cv2.circle(picture, points[joint], (thickness + wider // 2) << FRACTION_BITS, color, -1, **subpixel)
 
 
+def select_persons(recording: Recording, num_persons: int | None) -> tuple:
+    """Return the key points and scores of the persons that a network of `num_persons` sees; scores may be None."""
+    persons = recording.choose_persons(num_persons)
+    return recording.keypoint[persons], None if recording.score is None else recording.score[persons]
+
+
+def locate_joints(recording: Recording, num_persons: int | None) -> tuple:
+    """Return y and x of the joints of these persons, (M, T, V), as shares of their picture; nan: missing."""
+    points = scale_to_picture(*select_persons(recording, num_persons), recording.img_shape, (1, 1))
+    return points[..., 1], points[..., 0]
+
+
 def scale_to_picture(keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple, size: tuple) -> np.ndarray:
     """Scale key points (M, T, V, 2) from pictures of `img_shape` to pictures of `size`, both (height, width)."""
     scale = np.array([size[1] / img_shape[1], size[0] / img_shape[0]])
@@ -89,15 +102,18 @@ def fit_to_canvas(keypoint: np.ndarray, score: np.ndarray | None, layout: Layout
     return (points - (low + high) / 2) * scale + shift
 
 
-def fit_box_to_canvas(keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple, box: tuple) -> tuple:
+def fit_box_to_canvas(
+    keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple, box: tuple, shown: tuple = (0, 0, *CANVAS_SIZE)
+) -> tuple:
     """Return where `fit_to_canvas` of the same key points (M, T, V, 2) puts a box of their picture.
 
     Args:
         img_shape: (height, width) of the picture.
         box: (top, left, height, width) as shares of them.
+        shown: the part of the canvas that is shown, (top, left, height, width) in its pixels.
 
     Returns:
-        (top, left, height, width) as shares of the canvas.
+        (top, left, height, width) as shares of that part.
     """
     top, left, height, width = np.multiply(box, [*img_shape, *img_shape])
     points = _mask_missing(keypoint, score)
@@ -105,7 +121,7 @@ def fit_box_to_canvas(keypoint: np.ndarray, score: np.ndarray | None, img_shape:
     low, high = known.min(axis=0), known.max(axis=0)
     scale, shift = _find_fit(low, high)
     left, top = ([left, top] - (low + high) / 2) * scale + shift
-    return share_box((top, left, height * scale, width * scale), *CANVAS_SIZE)
+    return share_box((top - shown[0], left - shown[1], height * scale, width * scale), *shown[2:])
 
 
 def _find_fit(low: np.ndarray, high: np.ndarray) -> tuple:

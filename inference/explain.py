@@ -69,7 +69,7 @@ class Explanations:
 
     Args:
         source: that was opened and scored.
-        network: what scored it, with `model` and `prepare`; see predict.py's `FrameNetwork`.
+        network: what scored it, with its `model`; see predict.py's `FrameNetwork`.
         prediction: of it.
         class_names: by label.
         label: the class to explain; None: the best one of each window.
@@ -89,7 +89,8 @@ class Explanations:
             while self.last is None or (self.last.start, self.last.end) != (shown.start, shown.end):
                 window, batch = next(windows)
                 label = window.ranking[0][0] if self.label is None else self.label
-                self.last = explain_window(self.source, self.network, window, batch["inputs"], label)
+                span = (window.start, window.end)
+                self.last = explain_window(self.source, find_model(self.network), span, batch["inputs"], label)
                 self.num_empty += self.last.is_empty
             yield self.last
 
@@ -146,20 +147,23 @@ def find_label(name: str, class_names: list) -> int:
     )
 
 
-def explain_window(source, network, window: drawing.Window, inputs: dict, label: int) -> Explanation:
+def explain_window(source, model: ActionModel, span: tuple, inputs: dict, label: int) -> Explanation:
     """Explain one window of a source.
 
     Args:
+        source: has the `reader` of its views and says where they stand: `locate_views` and, where the network sees heat
+            maps, `locate_joints`.
+        span: (first frame, frame after the last one) of the window.
         inputs: the views of the window, {name: (views, ...)}, as the reader returns them.
     """
-    places, num_frames = source.locate_views(window.start, window.end), window.end - window.start
-    views = _compute_views(find_model(network), network.prepare, inputs, label)
+    places, num_frames = source.locate_views(*span), span[1] - span[0]
+    views = _compute_views(model, source.reader.prepare, inputs, label)
     if SKELETON in views:
         joints = place_joints(views[SKELETON], places[SKELETON], num_frames)
-        return Explanation(label, window.start, window.end, {}, joints)
+        return Explanation(label, *span, {}, joints)
     heats = {name: place_maps(maps, places[name], num_frames) for name, maps in views.items()}
     joints = find_joint_heat(heats["pose"], *source.locate_joints()) if "pose" in heats else None
-    return Explanation(label, window.start, window.end, heats, joints)
+    return Explanation(label, *span, heats, joints)
 
 
 def find_joint_heat(heat: Heat, y: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ from dataset.names import name_samples
 from engine.run_settings import WHOLE_S, WINDOW_S
 from inference import draw_heat, draw_skeletons, drawing, input_paths, pose_io, video_io
 from reader.boxes import ViewPlace
-from reader.skeleton_pkl import Recording
 
 READERS_OF = {  # flag -> the readers whose networks it is for
     "window_s": ("clips",),
@@ -230,11 +229,11 @@ class SkeletonSource:
 
     def locate_joints(self) -> tuple:
         """Return y and x of the joints that the network sees, (M, T, V), as shares of the picture; nan: missing."""
-        return _locate_joints(self.recording, self.reader)
+        return draw_skeletons.locate_joints(self.recording, self.reader.num_persons)
 
     def read_pictures(self, explanations: Iterable | None = None) -> Iterator[np.ndarray]:
         """Draw the bodies alone."""
-        layout, seen = self.reader.layout, _select_scored_persons(self.recording, self.reader)
+        layout, seen = self.reader.layout, draw_skeletons.select_persons(self.recording, self.reader.num_persons)
         figures = draw_skeletons.StickFigures(draw_skeletons.fit_to_canvas(*seen, layout), layout)
         canvas = draw_skeletons.make_canvas()
         explained = itertools.repeat(None) if explanations is None else explanations
@@ -244,18 +243,6 @@ class SkeletonSource:
                 box = draw_skeletons.fit_box_to_canvas(*seen, self.recording.img_shape, heat.box)
                 ground = draw_heat.draw_heat(canvas, heat, index, box)
             yield figures.draw(ground, index, each and each.find_joints(index))
-
-
-def _select_scored_persons(recording: Recording, reader) -> tuple:
-    """Return the key points and scores of the persons that the network sees."""
-    persons = recording.choose_persons(reader.num_persons)
-    return recording.keypoint[persons], None if recording.score is None else recording.score[persons]
-
-
-def _locate_joints(recording: Recording, reader) -> tuple:
-    seen = _select_scored_persons(recording, reader)
-    points = draw_skeletons.scale_to_picture(*seen, recording.img_shape, (1, 1))
-    return points[..., 1], points[..., 0]
 
 
 # Videos with key points.
@@ -320,7 +307,7 @@ class VideoWithPosesSource:
 
     def locate_joints(self) -> tuple:
         """Return y and x of the joints that the network sees, (M, T, V), as shares of the picture; nan: missing."""
-        return _locate_joints(self.recording, self.reader)
+        return draw_skeletons.locate_joints(self.recording, self.reader.num_persons)
 
     def read_pictures(self, explanations: Iterable | None = None) -> Iterator[np.ndarray]:
         """Draw the bodies over the frames, scaled to the size at which they are shown."""
@@ -342,6 +329,6 @@ class VideoWithPosesSource:
         return first.shape[:2]
 
     def _make_figures(self, size: tuple) -> draw_skeletons.StickFigures:
-        seen = _select_scored_persons(self.recording, self.reader)
+        seen = draw_skeletons.select_persons(self.recording, self.reader.num_persons)
         points = draw_skeletons.scale_to_picture(*seen, self.recording.img_shape, size)
         return draw_skeletons.StickFigures(points, self.reader.layout)

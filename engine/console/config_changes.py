@@ -13,15 +13,13 @@ def describe_changes(config: dict, resolve: Callable, source: str, sections: tup
 
     Args:
         config: resolved config.
-        resolve: makes a resolved config of {SECTION: {key: value}} and of what errors name.
+        resolve: see `list_changes`.
         source: where the config comes from, such as its path.
         sections: those that are shown.
     """
-    named = {section: {"name": config[section]["name"]} for section in ("MODEL", "READER", "OPTIMIZER")}
-    defaults = resolve({section: named.get(section, {}) for section in SECTIONS}, source)
-    rows = []
+    changes, rows = list_changes(config, resolve, source), []
     for section in sections:
-        changed = _list_changes(section, config[section], defaults[section])
+        changed = [str(value) if key == "name" else f"{key} {value}" for of, key, value, _ in changes if of == section]
         if changed:
             items = [item.replace(" ", UNBROKEN) for item in changed]
             rows.append(wrap(f"  {section:<9}  {', '.join(items)}", indent=13).replace(UNBROKEN, " "))
@@ -29,7 +27,23 @@ def describe_changes(config: dict, resolve: Callable, source: str, sections: tup
     return "\n".join([title, *rows])
 
 
-def _list_changes(section: str, values: dict, defaults: dict) -> list:
-    """Return `key value` of each key that differs; a name is always shown, and of a mode all that it has."""
-    is_shown = {key: section in MODES or key == "name" or value != defaults.get(key) for key, value in values.items()}
-    return [value if key == "name" else f"{key} {value}" for key, value in values.items() if is_shown[key]]
+def list_changes(config: dict, resolve: Callable, source: str) -> list:
+    """Return (section, key, value, default) of each key that differs; of a mode of all its keys, and of each name.
+
+    Args:
+        config: resolved config.
+        resolve: makes a resolved config of {SECTION: {key: value}} and of what errors name.
+        source: where the config comes from, such as its path.
+
+    Returns:
+        Rows in the order of the config. The default of a mode's key is what READER has; "": there is none.
+    """
+    named = {section: {"name": config[section]["name"]} for section in ("MODEL", "READER", "OPTIMIZER")}
+    defaults = resolve({section: named.get(section, {}) for section in SECTIONS}, source)
+    rows = []
+    for section in SECTIONS:
+        known = config["READER"] if section in MODES else {**defaults[section], "name": ""}
+        for key, value in config[section].items():
+            if section in MODES or value != known.get(key):
+                rows.append((section, key, value, known.get(key, "")))
+    return rows

@@ -6,27 +6,43 @@ import os
 
 from engine import resume, run_card
 from inference.report import page, run_facts, sample_pictures, scores
+from models.parts.action_model import ActionModel
+
+COLORS_NOTE = (
+    "Colours, from blue to red, and the size of joints show what speaks for the predicted class; in a wrong sample, "
+    "what misled the network."
+)
 
 
 def write_report(
-    base: str, config: dict, state: dict, loader, summary: dict, result: dict, class_names: list
+    base: str,
+    config: dict,
+    changes: list,
+    state: dict,
+    loader,
+    summary: dict,
+    result: dict,
+    class_names: list,
+    model: ActionModel | None = None,
 ) -> str | None:
     """Write `<base>_report.html`; a report that cannot be written is one line of the log, and costs no scores.
 
     Args:
         base: path of the results of the test up to where their names differ.
         config: resolved config of the test.
+        changes: of it, see `config_changes.list_changes`.
         state: checkpoint.
         loader: of the list that was scored.
         summary: figures and protocol, as test.py sums them up.
         result: of `evaluator.evaluate`; `labels` is None where there are none.
         class_names: names by label, one for each output.
+        model: the network of the dynamic graph, to draw where it looks in the samples; None: that is not drawn.
 
     Returns:
         Its path, or None.
     """
     path = f"{base}_report.html"
-    content = describe_test(config, state, loader, summary, result, class_names)
+    content = describe_test(config, changes, state, loader, summary, result, class_names, model)
     try:
         page.write_page(path, content)
     except OSError as error:
@@ -36,9 +52,18 @@ def write_report(
     return path
 
 
-def describe_test(config: dict, state: dict, loader, summary: dict, result: dict, class_names: list) -> dict:
+def describe_test(
+    config: dict,
+    changes: list,
+    state: dict,
+    loader,
+    summary: dict,
+    result: dict,
+    class_names: list,
+    model: ActionModel | None = None,
+) -> dict:
     """Return the variables of the template, see `write_report`."""
-    weights, draw = summary["weights"], functools.partial(sample_pictures.draw_or_explain, loader.dataset)
+    weights, draw = summary["weights"], functools.partial(sample_pictures.draw_card, loader.dataset, model)
     chosen = state["epoch"] - 1 if state.get("history") else None
     history, source = run_facts.read_history(weights, state)
     protocol = dict(summary["protocol"])
@@ -54,7 +79,8 @@ def describe_test(config: dict, state: dict, loader, summary: dict, result: dict
         "streams": [],
         "curves": run_facts.draw_curves(history, chosen),
         "curves_note": source,
-        "settings": run_facts.list_changes(config),
+        "colors_note": "" if model is None else COLORS_NOTE,
+        "settings": run_facts.list_settings(changes),
         "seed": config["RUN"]["seed"],
         "making": page.describe_making(run_card.describe_versions()),
         **scores.describe_result(summary, result, class_names, summary["protocol"]["average_clips"], draw),

@@ -52,6 +52,7 @@ def describe_fusion(streams: list, weights: np.ndarray, fused: dict, note: str) 
         "streams": rows,
         "curves": [],
         "curves_note": "",
+        "colors_note": "",
         "settings": [],
         "seed": None,
         "making": page.describe_making(),

@@ -1,19 +1,13 @@
 """What a report says of the run: its curves, and the settings that are not the defaults."""
 
-import inspect
 import json
 import math
 import os
 
-from common.signatures import find_parameters
 from common.text_files import read_text
 from config import MODES
-from engine import optimizer
 from engine.run_folder import RunFolder
-from engine.run_settings import RunSettings
 from inference.report import charts
-from models import MODELS
-from reader import READERS, build_loader
 
 CURVES = {"loss": False, "top1": True}  # figure -> whether it is a fraction of 1
 TITLES = {"loss": "loss", "top1": "top-1"}
@@ -69,27 +63,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def list_changes(config: dict) -> list:
-    """Return (SECTION.key, value, default) of a resolved config where they differ; of TRAIN, VALID and TEST, all."""
-    builders = {
-        "MODEL": [MODELS[config["MODEL"]["name"]]],
-        "READER": [READERS[config["READER"]["name"]], build_loader],
-        "OPTIMIZER": [optimizer.Schedule, optimizer.build_optimizer],
-        "RUN": [RunSettings],
-    }
-    rows = []
-    for section, built in builders.items():
-        defaults = {key: parameter.default for key, parameter in find_parameters(built).items()}
-        for key, value in config[section].items():
-            default = defaults.get(key, inspect.Parameter.empty)
-            if key == "name" or value != default:
-                rows.append((f"{section}.{key}", value, "" if default is inspect.Parameter.empty else default))
-        if section == "READER":
-            reader = {**defaults, **config["READER"]}
-            rows += [
-                (f"{mode}.{key}", value, reader[key] if reader.get(key) is not inspect.Parameter.empty else "")
-                for mode in MODES
-                for key, value in config[mode].items()
-                if value != reader.get(key)
-            ]
-    return rows
+def list_settings(changes: list) -> list:
+    """Return (SECTION.key, value, default) of the keys that differ, of `config_changes.list_changes`."""
+    return [
+        (f"{section}.{key}", value, default)
+        for section, key, value, default in changes
+        if section not in MODES or value != default
+    ]

@@ -5,17 +5,19 @@ from collections.abc import Callable
 import numpy as np
 
 from engine import metrics
+from inference.progress import show_progress
 from inference.report import charts, tables
 
 
 def describe_result(
-    summary: dict, result: dict, class_names: list, average_clips: str, draw: Callable[[int], dict] | None = None
+    summary: dict, result: dict, class_names: list, average_clips: str, draw: Callable[[int, int], dict] | None = None
 ) -> dict:
     """Return the variables of the template that are of scores: figures, classes, confusion, and samples to look at.
 
     Args:
         average_clips: `prob` or `score`, what the scores are.
-        draw: returns the path, the picture and a note of a sample of `result`; None: there are no pictures.
+        draw: returns the path, the picture and a note of a sample of `result`, given its index and the predicted class;
+            None: there are no pictures.
     """
     labels, probabilities = result["labels"], tables.to_probabilities(result["scores"], average_clips)
     confusion = None
@@ -25,8 +27,10 @@ def describe_result(
         "most_wrong": tables.find_most_wrong(probabilities, labels),
         "least_sure": tables.find_least_sure(probabilities),
     }
-    draw = draw or (lambda index: {"path": None, "picture": None, "note": None})
-    pictures = {index: draw(index) for index in sorted(set(sum(chosen.values(), [])))}
+    draw = draw or (lambda index, label: {"path": None, "picture": None, "note": None})
+    shown = sorted(set(sum(chosen.values(), [])))
+    predicted = probabilities.argmax(axis=1).tolist()
+    pictures = {index: draw(index, predicted[index]) for index in show_progress(shown, "report", len(shown), "picture")}
     samples = {
         name: [
             {**tables.describe_sample(index, result, probabilities, class_names), **pictures[index]} for index in each

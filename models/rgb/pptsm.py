@@ -13,11 +13,10 @@ import paddle
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.action_model import ActionModel, ExplainedLayer
-from models.parts.layers import conv2d, make_classifier
+from models.parts.layers import conv2d
 from models.parts.resnet2d import PLANES, FrameResNet
 from models.parts.weights import rename_paddlevideo_weights
-from models.rgb.tsm import PADDLEVIDEO_BLOCK_RULES, LengthShiftBottleneck, average_frame_logits
+from models.rgb.tsm import PADDLEVIDEO_BLOCK_RULES, FrameClassifier, LengthShiftBottleneck
 
 
 def leaky_relu(x):
@@ -95,8 +94,8 @@ def convert_paddlevideo_pptsm_weights(weights: dict) -> dict:
     return rename_paddlevideo_weights(weights, PADDLEVIDEO_RULES)
 
 
-class PPTSM(ActionModel):
-    """PP-TSM: each frame is classified, and the logits are averaged. A clip has one frame of each segment.
+class PPTSM(FrameClassifier):
+    """PP-TSM: a frame classifier on a shifted ResNet-D.
 
     Args:
         num_classes: number of logits.
@@ -119,17 +118,4 @@ class PPTSM(ActionModel):
         widen_factor: Positive = 1.0,
         in_channels: Count = 3,
     ):
-        super().__init__()
-        self.backbone = DeepStemResNet(depth, widen_factor, in_channels)
-        self.dropout = nn.Dropout(dropout_ratio)
-        self.fc = make_classifier(self.backbone.out_channels[-1], num_classes, std=0.01)
-
-    def forward(self, x):
-        """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""
-        num_frames = x.shape[2]
-        x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
-        return average_frame_logits(self.fc(self.dropout(x)), num_frames)
-
-    def list_explained_layers(self) -> list:
-        """Return the last block of each stage, the last stage first."""
-        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]
+        super().__init__(DeepStemResNet(depth, widen_factor, in_channels), num_classes, dropout_ratio, std=0.01)

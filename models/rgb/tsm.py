@@ -156,11 +156,6 @@ class ShiftResNet(FrameResNet):
             )
 
 
-def average_frame_logits(logits, num_frames: int):
-    """Average the logits of each clip's frames: (N*T, num_classes) to (N, num_classes)."""
-    return logits.reshape([-1, num_frames, logits.shape[1]]).mean(axis=1)
-
-
 def rename_paddlevideo_block(match: re.Match) -> str:
     """Rename a block from PaddleVideo's `res4b3` (stage 3, block 3) or `res2b` (stage 1, block 1)."""
     stage, letter, number = match.groups()
@@ -187,8 +182,36 @@ def convert_paddlevideo_tsm_weights(weights: dict) -> dict:
     return rename_paddlevideo_weights(weights, PADDLEVIDEO_RULES)
 
 
-class TSM(ActionModel):
-    """TSM: each frame is classified, and the logits are averaged. A clip has one frame of each segment.
+class FrameClassifier(ActionModel):
+    """Each frame is classified, and the logits are averaged. A clip has one frame of each segment.
+
+    Args:
+        backbone: maps clips (N, in_channels, T, H, W) to the features of each stage, the last (N*T, C, H', W').
+        num_classes: number of logits.
+        dropout_ratio: of the features, before the classifier.
+        std: of the classifier's weights at the start.
+    """
+
+    def __init__(self, backbone: FrameResNet, num_classes: int, dropout_ratio: float, std: float):
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.fc = make_classifier(backbone.out_channels[-1], num_classes, std=std)
+
+    def forward(self, x):
+        """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""
+        num_frames = x.shape[2]
+        x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
+        logits = self.fc(self.dropout(x))
+        return logits.reshape([-1, num_frames, logits.shape[1]]).mean(axis=1)  # (N*T, num_classes) -> (N, num_classes)
+
+    def list_explained_layers(self) -> list:
+        """Return the last block of each stage, the last stage first."""
+        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]
+
+
+class TSM(FrameClassifier):
+    """TSM: a frame classifier whose blocks shift channels.
 
     Args:
         num_classes: number of logits.
@@ -220,10 +243,8 @@ class TSM(ActionModel):
         widen_factor: Positive = 1.0,
         in_channels: Count = 3,
     ):
-        super().__init__()
-        self.backbone = ShiftResNet(shift, depth, widen_factor, in_channels, zero_init_residual)
-        self.dropout = nn.Dropout(dropout_ratio)
-        self.fc = make_classifier(self.backbone.out_channels[-1], num_classes, std=0.001)
+        backbone = ShiftResNet(shift, depth, widen_factor, in_channels, zero_init_residual)
+        super().__init__(backbone, num_classes, dropout_ratio, std=0.001)
 
     @classmethod
     def list_source_arguments(cls, source: str) -> dict:
@@ -233,13 +254,3 @@ class TSM(ActionModel):
     def check_source(self, source: str) -> None:
         """Check that the weights were trained with the same shift; see `ShiftResNet`."""
         self.backbone.check_source(source)
-
-    def forward(self, x):
-        """Map clips (N, in_channels, T, H, W) to logits (N, num_classes)."""
-        num_frames = x.shape[2]
-        x = self.backbone(x)[-1].mean(axis=[2, 3])  # (N, C, T, H, W) -> (N*T, 2048)
-        return average_frame_logits(self.fc(self.dropout(x)), num_frames)
-
-    def list_explained_layers(self) -> list:
-        """Return the last block of each stage, the last stage first."""
-        return [ExplainedLayer(block, "NT C H W") for block in self.backbone.list_stage_ends()]

@@ -3,8 +3,17 @@
 import numpy as np
 import paddle
 import pytest
-import small_poses
-from looking_networks import JointNetwork, RedAndJointNetwork, RedNetwork
+from looking_networks import (
+    HEIGHT,
+    NUM_FRAMES,
+    SPOT,
+    WIDTH,
+    JointNetwork,
+    RedAndJointNetwork,
+    RedNetwork,
+    make_frames,
+    make_poses,
+)
 from small_networks import CASES, build, draw_batch, move_statistics
 from small_skeletons import draw_annotation
 from small_videos import write_folder
@@ -17,8 +26,6 @@ from models.parts.action_model import ActionModel
 from reader import READERS
 from reader.boxes import ViewPlace
 
-HEIGHT, WIDTH, NUM_FRAMES = 48, 80, 24
-SPOT = (30, 8, 8, 8)  # the red one: top, left, height, width
 LATE = 16  # first frame that shows it, in some tests
 
 
@@ -80,15 +87,6 @@ def test_where_the_last_map_is_too_coarse_an_earlier_stage_is_looked_at():
 
 
 # The one place that an answer depends on.
-
-
-def make_frames(height=HEIGHT, width=WIDTH, first=0):
-    """Draw gray frames with a blue corner, and from a frame on the red spot."""
-    frames = np.full((NUM_FRAMES, height, width, 3), 90, np.uint8)
-    frames[:, :10, -10:] = (0, 0, 255)
-    top, left, spot_height, spot_width = SPOT
-    frames[first:, top : top + spot_height, left : left + spot_width] = (255, 0, 0)
-    return frames
 
 
 def explain_source(source, model, reader, label=1):
@@ -166,14 +164,6 @@ def test_each_window_of_a_long_video_has_its_own_heat(tmp_path):
     best, _ = explain_source(source, RedNetwork(), reader, label=None)
     assert {each.label for each in best[:18]} == {1} and {each.label for each in best[30:]} == {0}
     assert find_share(best[40], 40, (0, 70, 10, 10), margin=4)[0] > 0.95
-
-
-def make_poses():
-    """Make the key points of a body whose wrists, joints 9 and 10, are at the red spot; mirrored, one is the other."""
-    annotation = small_poses.make_annotation("one", num_frames=NUM_FRAMES, img_shape=(HEIGHT, WIDTH))
-    keypoint = np.clip(annotation["keypoint"], 2, [WIDTH - 2, HEIGHT - 2])
-    keypoint[0, :, 9:11] = [12, 34]
-    return {**annotation, "keypoint": keypoint, "keypoint_score": np.ones(keypoint.shape[:3], np.float32)}
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,20 @@ def test_a_report_that_cannot_be_written_costs_no_scores(score, tmp_path, capsys
     assert (tmp_path / "resnet_model_test_scores.pkl").is_file() and (tmp_path / "result.json").is_file()
 
 
+def test_it_shows_where_the_network_looks(score):
+    plain, explained = score(), score("--explain")
+    assert "speaks for the predicted class" in explained.text and "speaks for the predicted class" not in plain.text
+    pictures = [[link for link in page.links if link.startswith("data:image/webp")] for page in (plain, explained)]
+    assert len(pictures[0]) == len(pictures[1]) > 12 and not set(pictures[0]) & set(pictures[1])
+    assert explained.figures == plain.figures
+
+
+def test_what_is_left_out_cannot_be_explained(score, capsys):
+    with pytest.raises(SystemExit):
+        score("--explain", "--report", "False")
+    assert "--explain draws into the report, which --report False leaves out" in capsys.readouterr().err
+
+
 def test_it_can_be_left_out(score, tmp_path):
     with pytest.raises(FileNotFoundError):
         score("--report", "False")

@@ -9,6 +9,7 @@ from PIL import Image
 
 import recipe
 from config import load_config
+from engine.console import config_changes
 from inference.report import charts, run_facts
 
 HISTORY = [{"epoch": 0, "train/loss": 2.0, "train/top1": 0.25}, {"epoch": 1, "train/loss": 1.5, "val/loss": 1.75}]
@@ -70,7 +71,8 @@ def test_a_large_matrix_is_a_small_picture():
 
 def test_settings_that_are_not_the_defaults():
     config = recipe.resolve(load_config("configs/quickstart.txt"), "quickstart.txt")
-    rows = {key: (value, default) for key, value, default in run_facts.list_changes(config)}
+    changes = config_changes.list_changes(config, recipe.resolve, "quickstart.txt")
+    rows = {key: (value, default) for key, value, default in run_facts.list_settings(changes)}
     assert rows["MODEL.depth"] == (10, 50) and rows["RUN.epochs"] == (16, 65) and rows["OPTIMIZER.name"][0] == "adamw"
     assert rows["TRAIN.batch_size"][0] == 16 and rows["VALID.batch_size"][0] == 32
     assert "RUN.log_interval" not in rows and "TRAIN.flip_ratio" not in rows and "READER.flip" not in rows

@@ -1,6 +1,5 @@
 """Small playing pictures of the samples of each reader."""
 
-import io
 import os
 import shutil
 
@@ -9,20 +8,11 @@ import pytest
 import small_dataset
 import small_poses
 import small_skeletons
-from PIL import Image
 from ramp_videos import write_frames
+from report_pages import play
 
 from inference.report import sample_pictures
 from reader import READERS
-
-
-def play(data):
-    """Return the frames of a picture, uint8 (N, H, W, 3)."""
-    picture, frames = Image.open(io.BytesIO(data)), []
-    for number in range(picture.n_frames):
-        picture.seek(number)
-        frames.append(np.asarray(picture.convert("RGB")))
-    return np.stack(frames)
 
 
 def test_a_video_plays_and_its_folder_is_named(tmp_path):
@@ -72,7 +62,7 @@ def test_a_video_that_is_gone_leaves_a_sentence(tmp_path):
     small_dataset.make_tree(tmp_path, per_class=1, modes=("test",))
     reader = READERS["clips"](str(tmp_path / "test.list"), mode="test", clip_len=4, crop_size=32)
     shutil.rmtree(tmp_path / "test")
-    drawn = sample_pictures.draw_or_explain(reader, 0)
+    drawn = sample_pictures.draw_card(reader, None, 0, 0)
     assert drawn["picture"] is None and "no picture: " in drawn["note"] and "does not exist" in drawn["note"]
 
 

@@ -19,7 +19,8 @@ SUMMARY = {"top1": 0.5, "num_samples": 4, "acc/rgb_top1": 0.25}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 REST = {
     "title": "t", "warning": None, "chosen": "c", "loss": 0.25, "protocol": {}, "streams": [], "curves": [],
-    "curves_note": "", "settings": [], "seed": 1, "making": {"command": "", "folder": "", "versions": "", "date": ""},
+    "curves_note": "", "colors_note": "",
+    "settings": [], "seed": 1, "making": {"command": "", "folder": "", "versions": "", "date": ""},
 }  # fmt: skip
 
 
@@ -76,13 +77,14 @@ def test_nothing_wrong_is_said(tmp_path):
 def test_names_are_text_whatever_they_hold(tmp_path):
     result = {**RESULT, "names": [f"{HOSTILE}{letter}" for letter in "abcd"]}
 
-    def draw(index):
+    def draw(index, label):
         return {"path": HOSTILE, "picture": None, "note": HOSTILE}
 
     hostile = {"title": HOSTILE, "chosen": HOSTILE, "protocol": {HOSTILE: HOSTILE}, "warning": HOSTILE}
     hostile |= {
         "settings": [(HOSTILE, HOSTILE, HOSTILE)],
         "curves_note": HOSTILE,
+        "colors_note": HOSTILE,
         "making": dict.fromkeys(REST["making"], HOSTILE),
     }
     read = write(tmp_path / "r.html", result, [HOSTILE, "打篮球", "\udcff"], draw=draw, **hostile)
@@ -91,7 +93,7 @@ def test_names_are_text_whatever_they_hold(tmp_path):
 
 
 def test_nothing_is_loaded(tmp_path):
-    read = write(tmp_path / "r.html", draw=lambda index: {"path": "p", "picture": b"\x89PNG", "note": None})
+    read = write(tmp_path / "r.html", draw=lambda index, label: {"path": "p", "picture": b"\x89PNG", "note": None})
     assert len(read.links) > 6 and all(link.startswith(("#", "data:image/")) for link in read.links)
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in text and "http:" not in text and "https:" not in text and "url(" not in text
@@ -107,7 +109,10 @@ def test_hundreds_of_classes_and_many_samples_stay_below_five_megabytes(tmp_path
     noise = bytes(rng.integers(0, 256, sample_pictures.MAX_PICTURE_BYTES, np.uint8))
     names = [f"{'&' * 3000}{label}" for label in range(num_classes)]
     read = write(
-        tmp_path / "r.html", result, names, draw=lambda index: {"path": "&" * 300, "picture": noise, "note": None}
+        tmp_path / "r.html",
+        result,
+        names,
+        draw=lambda index, label: {"path": "&" * 300, "picture": noise, "note": None},
     )
     assert (tmp_path / "r.html").stat().st_size < 5_000_000
     assert len(read.rows["classes"]) == 401 and len(read.rows["confusion"]) == 1 + tables.MAX_PAIRS
