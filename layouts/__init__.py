@@ -20,6 +20,7 @@ LEFT = r"left|Left|LEFT|(?<![^\W_])[lL](?![^\W_])"  # a single letter is a word 
 NAMES = (
     "ntu25",
     "ntu25_star",
+    "ntu25_skateformer",
     "coco17",
     "coco17_paddlevideo",
     "openpose18",
@@ -111,6 +112,9 @@ def _build(name: str, text) -> Layout:
         found["parts"] = {str(part): _build_edges(edges, f"parts, {part}", find) for part, edges in parts.items()}
     if "reference_joints" in text:
         found["reference_joints"] = tuple(map(find, _expect(text["reference_joints"], list, "reference_joints")))
+    if "partition" in text:
+        groups = [_expect(group, list, "partition") for group in _expect(text["partition"], list, "partition")]
+        found["partition"] = tuple(tuple(map(find, group)) for group in groups)
     return Layout(**{**found, "name": name})
 
 
@@ -152,6 +156,7 @@ def _build_joints(rows):
         "parts": {},
         "reference_joints": (),
         "vector_edges": bones,
+        "partition": (),
         "positions": tuple(tuple(row[2:]) for row in rows if len(row) == 4),
     }
 

@@ -12,12 +12,14 @@ def check_layout(layout: Layout) -> None:
 
     Raises:
         ValueError: an index beyond the joints, bones that are no tree with one root, sides that are not each other's
-            mirror image, an edge that is listed twice or connects a joint with itself, or a joint without edges.
+            mirror image, an edge that is listed twice or connects a joint with itself, a joint without edges, or a
+            partition whose groups share joints or differ in size.
     """
     _check_indices(layout)
     _check_tree(layout)
     _check_edges(layout)
     _check_pairs(layout)
+    _check_partition(layout)
 
 
 def check_sides(joints: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
@@ -39,6 +41,7 @@ def _check_indices(layout: Layout) -> None:
     joints_by_key = {"parents": layout.parents, "centre": (layout.centre,), "reference_joints": layout.reference_joints}
     edges = {"pairs": layout.pairs, "edges": layout.edges, "vector_edges": layout.vector_edges}
     edges.update({f"parts, {name}": part for name, part in layout.parts.items()})
+    edges["partition"] = layout.partition
     joints_by_key.update({key: sum(pairs, ()) for key, pairs in edges.items()})
     for key, joints in joints_by_key.items():
         for joint in joints:
@@ -77,6 +80,16 @@ def _check_pairs(layout: Layout) -> None:
                 f"edges: '{names[joint]}' is tied to '{names[other]}', but its mirror image "
                 f"'{names[order[joint]]}' not to '{names[order[other]]}'"
             )
+
+
+def _check_partition(layout: Layout) -> None:
+    joints = sum(layout.partition, ())
+    for joint in joints:
+        if joints.count(joint) > 1:
+            raise ValueError(f"partition: joint '{layout.joints[joint]}' stands there twice")
+    sizes = sorted({len(group) for group in layout.partition})
+    if len(sizes) > 1:
+        raise ValueError(f"partition: all groups have as many joints, got some with {' and '.join(map(str, sizes))}")
 
 
 def _check_edges(layout: Layout) -> None:

@@ -23,6 +23,8 @@ class Layout:
         parts: the edges of each body part, by its name.
         reference_joints: the joints that PB-GCN takes coordinates relative to.
         vector_edges: (joint, joint that InfoGCN subtracts from it); the bones unless the file says otherwise.
+        partition: groups of joints of one size, in the order in which SkateFormer takes them; or empty. A joint may be
+            in none.
         positions: (x, y) of each joint in a drawing from the front, in percent, y downwards; or empty.
     """
 
@@ -35,6 +37,7 @@ class Layout:
     parts: dict[str, tuple[tuple[int, int], ...]]
     reference_joints: tuple[int, ...]
     vector_edges: tuple[tuple[int, int], ...]
+    partition: tuple[tuple[int, ...], ...]
     positions: tuple[tuple[float, float], ...]
 
     @property

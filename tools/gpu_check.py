@@ -71,6 +71,13 @@ SMALL = {  # arguments of each network for a CPU
     "stgcnpp": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "dgstgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "protogcn": {"base_channels": 16, "num_blocks": [1, 1, 1], "num_prototypes": 20},
+    "skateformer": {
+        "channels": [16, 32],
+        "num_blocks": [1, 1],
+        "num_frames": 16,
+        "num_heads": 16,
+        "partition_sizes": [[8, 8], [8, 12]] * 2,
+    },
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,
@@ -195,8 +202,8 @@ def measure_golden(name: str) -> dict:
     reference = vectors.load(name)
     rule = reference["weights_rule"]
     model = vectors.build(reference, rule["gain"] if isinstance(rule, dict) else vectors.GAIN)  # of skeletons: a text
-    inputs = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
-    logits, labels = model(inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
+    inputs = [paddle.to_tensor(values, stop_gradient=False) for values in vectors.draw_inputs(reference)]
+    logits, labels = model(*inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
     # Paddle's cross-entropy clips log-probabilities at -64 on a CPU, and some are lower here.
     loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
     expected = np.asarray(reference["logits"])
@@ -315,7 +322,8 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     config = {section: {} for section in SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
     if "layout" in inspect.signature(MODELS[name]).parameters:
-        config["READER"] = {"name": "skeletons", "clip_len": size["clip_len"], "num_persons": 2}
+        reader = SKELETON_READERS.get(name, "skeletons")
+        config["READER"] = {"name": reader, "clip_len": size["clip_len"], "num_persons": 2}
     elif name in POSE_READERS:
         reader = {"name": POSE_READERS[name], "clip_len": size["clip_len"]}
         config["READER"] = {**reader, "crop_size": size["crop_size"], "short_size": size["crop_size"]}

@@ -68,6 +68,7 @@ NUM_MACS = {
     "stgcnpp": 9_195_256,
     "dgstgcn": 9_428_416,
     "protogcn": 9_428_416,
+    "skateformer": 2_867_840,
     "agcn": 49_579_808,
     "ctrgcn": 13_625_056,
     "msg3d": 30_513_792,
