@@ -155,7 +155,7 @@ def explain_window(source, network, window: drawing.Window, inputs: dict, label:
     places, num_frames = source.locate_views(window.start, window.end), window.end - window.start
     views = _compute_views(find_model(network), network.prepare, inputs, label)
     if SKELETON in views:
-        joints = place_joints(views[SKELETON], places[SKELETON], num_frames)
+        joints = source.reader.spread_joints(place_joints(views[SKELETON], places[SKELETON], num_frames))
         return Explanation(label, window.start, window.end, {}, joints)
     heats = {name: place_maps(maps, places[name], num_frames) for name, maps in views.items()}
     joints = find_joint_heat(heats["pose"], *source.locate_joints()) if "pose" in heats else None

@@ -25,8 +25,8 @@ from reader.skeleton_pkl import Recording
 
 READERS_OF = {  # flag -> the readers whose networks it is for
     "window_s": ("clips",),
-    "split": ("skeletons", "heatmaps", "rgbpose"),
-    "image_size": ("skeletons", "heatmaps", "rgbpose"),
+    "split": ("skeletons", "timed_skeletons", "heatmaps", "rgbpose"),
+    "image_size": ("skeletons", "timed_skeletons", "heatmaps", "rgbpose"),
     "poses": ("rgbpose",),
 }
 

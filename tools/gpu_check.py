@@ -322,8 +322,9 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     config = {section: {} for section in SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
     if "layout" in inspect.signature(MODELS[name]).parameters:
-        reader = SKELETON_READERS.get(name, "skeletons")
-        config["READER"] = {"name": reader, "clip_len": size["clip_len"], "num_persons": 2}
+        config["READER"] = {"name": "skeletons", "clip_len": size["clip_len"], "num_persons": 2}
+        if name == "skateformer":  # its clips have one length
+            config["READER"] = {"name": "timed_skeletons", "clip_len": config["MODEL"].get("num_frames", 64)}
     elif name in POSE_READERS:
         reader = {"name": POSE_READERS[name], "clip_len": size["clip_len"]}
         config["READER"] = {**reader, "crop_size": size["crop_size"], "short_size": size["crop_size"]}

@@ -107,7 +107,7 @@ class TimedSkeletons(Skeletons):
         index = (2 * moments / num_frames - 1).astype(np.float32)
         clip = clips.stack_views([times.interpolate(keypoint, moments)], self.num_persons)[0]
         if rng is not None:
-            clip = self._change(clip, recording, moments / num_frames, rng)
+            clip = self._change(clip, recording, moments, num_frames, rng)
         stream = self._make_stream(clip)[None, :, :, self.order]  # -> (1, M, T, V, C)
         return {"skeleton": np.ascontiguousarray(stream), **({"time_index": index[None]} if self.time_index else {})}
 
@@ -122,14 +122,20 @@ class TimedSkeletons(Skeletons):
         return times.draw_times(num_frames, self.clip_len, self.crop_ratio, rng), num_frames
 
     def _change(
-        self, clip: np.ndarray, recording: Recording, shares: np.ndarray, rng: np.random.Generator
+        self,
+        clip: np.ndarray,
+        recording: Recording,
+        moments: np.ndarray,
+        num_frames: int,
+        rng: np.random.Generator,
     ) -> np.ndarray:
         """Augment a clip within itself, or by another one of its class, or not at all.
 
         Args:
             clip: (M, T, V, 3).
             recording: that it is cut from.
-            shares: the time of each frame, as a share of the recording.
+            moments: the time of each frame in those of the recording.
+            num_frames: of the recording.
             rng: draws.
         """
         drawn = rng.random() if self.intra_ratio or self.inter_ratio else 1.0
@@ -139,7 +145,7 @@ class TimedSkeletons(Skeletons):
             return clip
         same = [each for each in self.entries if each.label == recording.label]
         keypoint = self._prepare(same[rng.integers(len(same))], None)
-        moments = np.floor(shares * clips.find_used_range(keypoint)[1])
+        moments = np.floor(moments * clips.find_used_range(keypoint)[1] / num_frames)
         other = clips.stack_views([times.interpolate(keypoint, moments)], self.num_persons)[0]
         return augmentation.exchange_bone_lengths(clip, other, self.layout.parents)
 
