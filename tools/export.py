@@ -77,8 +77,8 @@ def main(argv: list | None = None) -> None:
     name = state["config"]["READER"]["name"]
     if name not in EXPORTABLE:
         raise ValueError(
-            f"{args.weights} reads {name}: exports take frames or skeletons, not heat maps, which are drawn outside of "
-            "the network; predict.py --weights runs the checkpoint as it is"
+            f"{args.weights} reads {name}: exports take frames or skeletons alone, not the time of frames, nor heat "
+            "maps, which are drawn outside of the network; predict.py --weights runs the checkpoint as it is"
         )
     reader, rng = recipe.open_reader(state["config"]), np.random.default_rng(0)
     frames = [batch for size in BATCHES for batch in reader.draw_noise(size, rng).values()]

@@ -23,7 +23,8 @@ ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y
 
 
 ON_HEAT_MAPS = {"posec3d": "heatmaps", "c3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
-every_exported = pytest.mark.parametrize("name", [name for name in CASES if name not in ON_HEAT_MAPS])
+REFUSED = {**ON_HEAT_MAPS, "skateformer": "timed_skeletons"}
+every_exported = pytest.mark.parametrize("name", [name for name in CASES if name not in REFUSED])
 
 
 def save_case(name, path, **more):
@@ -94,14 +95,14 @@ def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
     assert "with oneDNN: 3 clips in " in printed or "with oneDNN: cannot run this network (" in printed
 
 
-@pytest.mark.parametrize("name", list(ON_HEAT_MAPS))
-def test_networks_for_heat_maps_are_refused(name, tmp_path):
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_networks_for_heat_maps_or_the_time_of_frames_are_refused(name, tmp_path):
     config = {section: {} for section in texts.SECTIONS}
     config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
-    config["READER"] = {"name": ON_HEAT_MAPS[name]}
+    config["READER"] = {"name": REFUSED[name]}
     state = {"model": checkpoint.model_state(build(name)), "config": recipe.resolve(config, "a test")}
     checkpoint.save_checkpoint(str(tmp_path / "weights"), {"class_names": list("ABCD"), **state})
-    with pytest.raises(ValueError, match=f"weights reads {ON_HEAT_MAPS[name]}: exports take frames or skeletons"):
+    with pytest.raises(ValueError, match=f"weights reads {REFUSED[name]}: exports take frames or skeletons"):
         export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 

@@ -94,10 +94,14 @@ def test_partitions_follow_the_layout_and_the_persons():
 
 def test_inputs_of_another_reader_are_refused():
     model = SkateFormer(4, **SMALL)
-    message = "takes skeleton and time_index, the reader gives skeleton; set READER.name=timed_skeletons and READER.time"
+    message = (
+        "takes skeleton and time_index, the reader gives skeleton; set READER.name=timed_skeletons and READER.time"
+    )
     with pytest.raises(ValueError, match=message):
         model.check_inputs(["skeleton"])
-    with pytest.raises(ValueError, match="takes skeleton, the reader gives skeleton and time_index; .*time_index=False"):
+    with pytest.raises(
+        ValueError, match="takes skeleton, the reader gives skeleton and time_index; .*time_index=False"
+    ):
         SkateFormer(4, time_index=False, **SMALL).check_inputs(["skeleton", "time_index"])
     model.check_inputs(["skeleton", "time_index"])
     with pytest.raises(ValueError, match=r"expected input \(N, 3, 8, 24, 2\), got \(2, 3, 8, 25, 2\); set READER.name"):
@@ -107,7 +111,10 @@ def test_inputs_of_another_reader_are_refused():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"layout": "coco17"}, "layout 'coco17' has no partition of its joints; set READER.layout to ntu25_skateformer"),
+        (
+            {"layout": "coco17"},
+            "layout 'coco17' has no partition of its joints; set READER.layout to ntu25_skateformer",
+        ),
         ({"num_heads": 12}, "num_heads must be a multiple of 8 that divides the channels .*got 12"),
         ({"channels": [20]}, "num_heads must be a multiple of 8 that divides the channels .*got 8"),
         ({"channels": [16, 16]}, "must have one for each stage"),
