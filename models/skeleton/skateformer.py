@@ -112,8 +112,8 @@ class SkateFormer(ActionModel):
         groups = get_layout(layout).partition
         if not groups:
             raise ValueError(
-                f"SkateFormer: layout '{layout}' has no partition of its joints; set READER.layout to ntu25_skateformer, "
-                "ucla20 or a yaml file with `partition:`"
+                f"SkateFormer: layout '{layout}' has no partition of its joints; set READER.layout to "
+                "ntu25_skateformer, ucla20 or a yaml file with `partition:`"
             )
         num_joints = len(groups) * len(groups[0])
         self.input_size, num_tokens = [in_channels, num_frames, num_joints, num_persons], num_joints * num_persons
