@@ -24,7 +24,7 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -91,11 +91,18 @@ def rank_source(network, average_clips: str, class_names: list, top_k: int, sour
 
 
 class FrameNetwork(ActionModel):
-    """A network whose input is what the reader returns, such as decoded frames: `prepare` of the reader comes first."""
+    """A network whose input is what the reader returns, such as decoded frames: `prepare` of the reader comes first.
 
-    def __init__(self, model: Callable, reader):
+    Args:
+        model: takes what `prepare` returns.
+        reader: has `prepare`.
+        prepared: names of the inputs that are prepared here; None: all.
+    """
+
+    def __init__(self, model: Callable, reader, prepared: Iterable | None = None):
         super().__init__()
-        self.model, self.prepare, self.input_names = model, reader.prepare, list(reader.input_shape)
+        self.model, self.input_names = model, list(reader.input_shape)
+        self.prepare = reader.prepare if prepared is None else reader.prepare.keep(prepared)
         self.modalities, self.name_outputs, self.fuse = model.modalities, model.name_outputs, model.fuse
 
     def forward(self, frames, *others):
@@ -131,9 +138,13 @@ def open_weights(weights: str, change: Callable = recipe.use_onednn_where_possib
 
 
 def open_export(folder: str, device: str) -> tuple:
-    """Return the network of an export, and its description, which has `config` and `class_names` as a checkpoint."""
+    """Return the network of an export, and its description, which has `config` and `class_names` as a checkpoint.
+
+    Heat maps, which an export does not draw, are drawn before it.
+    """
     network = exported_model.ExportedModel(folder, device)
-    return network, network.description
+    reader = recipe.open_reader(network.description["config"])
+    return FrameNetwork(network, reader, exported_model.DRAWN_INPUTS), network.description
 
 
 def score_source(source, network, average_clips: str) -> tuple:

@@ -2,6 +2,7 @@
 
 python test.py --weights checkpoints_models/resnet_model --use_gpu True
 python test.py checkpoints_models/resnet_best --num_clips 10 --crops three --out result.json
+python test.py checkpoints_models/resnet_best --features features.npz
 python test.py configs/resnet.txt checkpoints_models/resnet_model --eval top_k_accuracy --average-clips prob
 """
 
@@ -32,6 +33,7 @@ from engine.run_settings import RunSettings
 from inference import labelled_clips, submission
 from inference.report import evaluation
 from models import build_model
+from models.parts.features import FEATURES, FeatureNetwork
 
 
 def main(argv: list | None = None) -> int | None:
@@ -43,6 +45,8 @@ def main(argv: list | None = None) -> int | None:
         return distributed.launch(__file__, words, args.gpus, f"{folder}/ranks", args.use_gpu)
     if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
         raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
+    if args.features and not args.features.endswith(".npz"):
+        raise ValueError(f"--features {args.features}: expected a name that ends in .npz")
     if args.infer_topk < 1:
         raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
     state = checkpoint.load_checkpoint(args.weights)
@@ -75,8 +79,10 @@ def main(argv: list | None = None) -> int | None:
         model.check_inputs(list(loader.input_shape))
         checkpoint.restore_model(model, checkpoint.scoring_weights(state))
         facts.update(agreement.describe_start(model, class_names, {"TEST": loader}))
-    network = recipe.use_onednn_where_possible(model, config)
-    result = evaluator.evaluate(network, loader, settings.average_clips, settings.log_interval, evaluator.QUIET_S)
+    network = recipe.use_onednn_where_possible(FeatureNetwork(model) if args.features else model, config)
+    features = FEATURES if args.features else None
+    intervals = settings.log_interval, evaluator.QUIET_S
+    result = evaluator.evaluate(network, loader, settings.average_clips, *intervals, features)
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
     report_result(args, config, state, loader, model, result, class_names)
@@ -87,6 +93,9 @@ def report_result(args, config: dict, state: dict, loader, model, result: dict, 
     num_outputs = result["scores"].shape[1]
     class_names = [*class_names, *(str(label) for label in range(len(class_names), num_outputs))]
 
+    if args.features:
+        report.write_features(args.features, result, class_names)
+        logging.info(f"written: {args.features}, {result['features'].shape[1]} features of each sample")
     summary = summarize(args, config, state, loader, result, evaluator.summarize(model, result))
     trained_on = summary["protocol"].get("trained_on", {})
     if trained_on.get("digest") == resume.describe_data(config, {"TEST": loader})["TEST"]["digest"]:
@@ -265,6 +274,9 @@ def write_files(
     run_log.scalars(epoch, figures)
     run_log.image(epoch, "test/confusion", picture)
     run_log.image(epoch, "test/wrong", labelled_clips.draw_wrong(loader, result, class_names))
+    if args.features:
+        columns = {"class": [class_names[label] for label in result["labels"]], "name": result["names"]}
+        run_log.embeddings("test/features", result["features"], columns)
     run_log.text(epoch, "test/classes", report.format_per_class(confusion, class_names))
     run_log.close()
 

@@ -77,7 +77,8 @@ def load_checkpoint(path: str) -> dict:
     if others or weights.key not in ("", "model"):
         left = f", not those under {', '.join(map(repr, others))}: save these alone to take them" if others else ""
         logging.warning(f"{found}: the weights under {weights.key!r} are taken{left}")
-    return {**loaded, "model": _decode_bfloat16(weights.weights)}
+    decoded = _decode_bfloat16(weights.weights)
+    return {**loaded, "model": _decode_float16(decoded) if "slim" in loaded else decoded}
 
 
 def _keep_known(state: dict, path: str) -> dict:
@@ -94,14 +95,36 @@ def _keep_known(state: dict, path: str) -> dict:
     return known
 
 
-def make_slim(state: dict) -> dict:
+def make_slim(state: dict, is_float16: bool = False) -> dict:
     """Return a checkpoint for use alone: the weights it is scored with, and no state of the training.
 
     Config, class names, history, and what it was trained on stay; `slim` says that it cannot be trained further.
+
+    Args:
+        is_float16: store matrices and kernels as float16, which `load_checkpoint` makes float32 again; biases, scales
+            and statistics, which are few and may be small, stay as they are.
     """
     left_out = ("optimizer", "ema", "precision")
     kept = {key: value for key, value in state.items() if key not in left_out}
-    return {**kept, "model": scoring_weights(state), "slim": True}
+    weights = scoring_weights(state)
+    if is_float16:
+        check_float16(weights)
+        weights = {
+            name: value.astype(np.float16) if value.dtype == np.float32 and value.ndim > 1 else value
+            for name, value in weights.items()
+        }
+    return {**kept, "model": weights, "slim": True}
+
+
+def check_float16(weights: dict) -> None:
+    """Refuse weights that float16 cannot hold.
+
+    Raises:
+        ValueError: names the first such tensor.
+    """
+    for name, value in weights.items():
+        if value.ndim > 1 and value.size and np.abs(value).max() > np.finfo(np.float16).max:
+            raise ValueError(f"'{name}' has values beyond {np.finfo(np.float16).max:g}; leave out --float16")
 
 
 def advise_missing(path: str) -> str:
@@ -131,6 +154,11 @@ def _decode_bfloat16(weights: dict) -> dict:
         name: (value.astype(np.uint32) << 16).view(np.float32) if value.dtype == np.uint16 else value
         for name, value in weights.items()
     }
+
+
+def _decode_float16(weights: dict) -> dict:
+    """Return weights with float32 in place of float16."""
+    return {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in weights.items()}
 
 
 def prune_checkpoints(save_dir: str, pattern: str, max_keep: int) -> None:

@@ -19,7 +19,14 @@ QUIET_S = 5  # without a line of progress
 MAX_VIEWS = 64  # that the network scores at once: a long video has hundreds of windows
 
 
-def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, quiet_s: float = math.inf) -> dict:
+def evaluate(
+    model,
+    loader,
+    average_clips: str = "prob",
+    log_interval: int = 0,
+    quiet_s: float = math.inf,
+    features: str | None = None,
+) -> dict:
     """Score every sample of a loader.
 
     Args:
@@ -28,10 +35,12 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
         average_clips: `prob` averages soft-max scores, `score` averages logits.
         log_interval: batches between two log lines; 0 writes none.
         quiet_s: seconds after which a line is written where the screen shows no progress bar.
+        features: name of the output that is not logits but features, see `models.parts.features`.
 
     Returns:
         `names` (list), `labels` (N,), `scores` (N, num_classes), `heads`, the scores of each head by its name, and
-        `loss`, the mean negative log probability; `labels` and `loss` are None where no sample has a label.
+        `loss`, the mean negative log probability; `labels` and `loss` are None where no sample has a label. With
+        `features` also these, (N, C), the mean over the views of a sample.
 
     Raises:
         ValueError: an unknown `average_clips`, two samples of one name, or labels of some samples only.
@@ -46,7 +55,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
     with paddle.no_grad(), progress_bar(loader, "evaluate") as batches, explain_out_of_memory(advice):
         for index, batch in enumerate(batches):
             heads = _score_views(model, loader, batch["inputs"])
-            means = {name: _average_views(logits, batch["views"], average_clips) for name, logits in heads.items()}
+            means = _average_views(heads, batch["views"], average_clips, features)
             scored.append((batch["names"], [int(label) for label in batch["labels"]], means))
             num_samples += len(batch["names"])
             is_due = log_interval and (index + 1) % log_interval == 0
@@ -58,6 +67,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"sample '{twice}' stands twice in the list; scores are kept by name, so rename or remove one")
     _check_finite(names, heads)
+    found = {"features": heads.pop(features)} if features else {}
     scores = model.fuse(heads)
     if len(labels) not in (0, len(names)):
         raise ValueError(
@@ -66,7 +76,7 @@ def evaluate(model, loader, average_clips: str = "prob", log_interval: int = 0, 
         )
     labels = labels if len(labels) else None
     loss = None if labels is None else _mean_loss(scores, labels, average_clips)
-    return {"names": names, "labels": labels, "scores": scores, "heads": heads, "loss": loss}
+    return {"names": names, "labels": labels, "scores": scores, "heads": heads, "loss": loss, **found}
 
 
 def _score_views(model, loader, inputs: dict) -> dict:
@@ -79,11 +89,17 @@ def _score_views(model, loader, inputs: dict) -> dict:
     return {name: paddle.concat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _average_views(logits: paddle.Tensor, views: np.ndarray, average_clips: str) -> np.ndarray:
-    """Return the mean scores of each sample, float64 (N, num_classes), from the logits of all its views."""
-    scores = F.softmax(logits, axis=1) if average_clips == "prob" else logits
-    starts = np.cumsum([0, *views[:-1]])
-    return np.add.reduceat(scores.numpy().astype(np.float64), starts, axis=0) / np.asarray(views)[:, None]
+def _average_views(heads: dict, views: np.ndarray, average_clips: str, features: str | None) -> dict:
+    """Return the means of each sample, {name: float64 (N, C)}, of scores and features, from the logits of all views."""
+    starts, means = np.cumsum([0, *views[:-1]]), {}
+    for name, values in heads.items():
+        if name == features:  # of each view the mean over its parts
+            values = values.reshape([int(np.sum(views)), -1, values.shape[1]]).mean(axis=1)
+        elif average_clips == "prob":
+            values = F.softmax(values, axis=1)
+        sums = np.add.reduceat(values.numpy().astype(np.float64), starts, axis=0)
+        means[name] = sums / np.asarray(views)[:, None]
+    return means
 
 
 def _join(by_rank: list) -> tuple:

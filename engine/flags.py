@@ -109,6 +109,8 @@ def parse_test(argv: list | None = None) -> argparse.Namespace:
         "--flip", nargs="?", const=True, type=command_line.parse_bool, help="score mirrored views as well"
     )
     parser.add_argument("--out", help="result file: .json, .pkl or .csv")
+    features_help = "write the vectors before the last layer to this .npz file, and into VisualDL's projector"
+    parser.add_argument("--features", metavar="FILE", help=features_help)
     report_help = "write a page with figures, curves and pictures"
     parser.add_argument("--report", nargs="?", const=True, default=True, type=command_line.parse_bool, help=report_help)
     args = parser.parse_args(argv)

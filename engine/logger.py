@@ -17,6 +17,7 @@ from common.text_files import decode_text
 from engine.charts.tags import RUN_DIR, STEP_TAGS, TRAIN_DIR, find_chart
 
 VDL_FILE = "vdlrecords.run.log"  # the same after a resume: VisualDL shows only the newest file of a folder
+MAX_PROJECTED = 5000  # vectors, more than which a browser does not show fluently
 
 
 def log_to_screen(message: str) -> None:
@@ -197,6 +198,20 @@ class RunLog:
         """Add a uint8 RGB picture (H, W, 3) to VisualDL; None adds nothing."""
         if image is not None:
             self._guard(lambda: self._writer(RUN_DIR).add_image(tag=tag, img=image, step=step))
+
+    def embeddings(self, tag: str, vectors: np.ndarray, columns: dict) -> None:
+        """Add vectors (N, C) to VisualDL's projector; of many, every second, third, ..., so that they are few enough.
+
+        Args:
+            columns: {header: text of each vector}, by which the projector colours and finds them.
+        """
+        chosen = slice(None, None, -(-len(vectors) // MAX_PROJECTED))
+        shown, texts = vectors[chosen].tolist(), [values[chosen] for values in columns.values()]
+        self._guard(
+            lambda: self._writer(RUN_DIR).add_embeddings(
+                tag=tag, mat=shown, metadata=texts, metadata_header=list(columns)
+            )
+        )
 
     def text(self, step: int, tag: str, text: str) -> None:
         """Add a text to VisualDL."""

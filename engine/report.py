@@ -72,6 +72,19 @@ def write_scores(path: str, result: dict, class_names: list, protocol: dict) -> 
     files.dump_pickle(content, path)
 
 
+def write_features(path: str, result: dict, class_names: list) -> None:
+    """Write an npz file: `features` float32 (N, C), `names`, `class_names`, and `labels` where samples have them.
+
+    Args:
+        result: what `evaluator.evaluate` returned with features.
+    """
+    arrays = {"features": result["features"].astype(np.float32), "names": np.array(result["names"])}
+    if result["labels"] is not None:
+        arrays["labels"] = result["labels"]
+    with files.write_atomically(path) as file:
+        np.savez_compressed(file, **arrays, class_names=np.array(class_names))
+
+
 def find_other_protocol(path: str, protocol: dict) -> str | None:
     """Return in which keys the protocol of an older score file differs, such as `filelist val.list`, or None."""
     if not os.path.exists(path):

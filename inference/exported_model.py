@@ -2,7 +2,8 @@
 
 `inference.json` (Paddle 3) or `inference.pdmodel` (Paddle 2) holds the network, `inference.pdiparams` its weights, and
 `inference.yaml` all else that is needed to use it right. The network takes frames as they are decoded, uint8 RGB
-(N, T, H, W, 3), and gives logits: axis order, mean and standard deviation are part of the network.
+(N, T, H, W, 3), and gives logits: axis order, mean and standard deviation are part of the network. Heat maps, which are
+not drawn by operators of Paddle on a CPU, are an input of it, and how they are drawn stands in the description.
 """
 
 import contextlib
@@ -21,11 +22,21 @@ from models.parts.action_model import ActionModel
 
 STEM = "inference"  # every file of an export has this name before its suffix
 MODEL_SUFFIXES = (".json", ".pdmodel")
+DRAWN_INPUTS = ("pose",)  # their preparation is not part of the network
 HEADER = """\
 # Written by tools/export.py; predict.py --exported reads it. The network takes RGB frames, uint8 (N, T, H, W, 3), or
 # skeletons, float32 (N, M, T, V, C), and gives logits (N, num_classes); mean and std are inside it. How a video becomes
 # clips stands in READER, in the words of reader/clips.py or reader/skeletons.py. average_clips: of a video's clips,
 # average the soft-max scores (prob) or the logits (score).
+"""
+HEADER_OF_DRAWING = """\
+# Heat maps, float32 (N, K, T, H, W), are drawn outside of the network, as `drawing` says: a map of `size`, height and
+# width, for each of `channels`, joints by their number, or limbs by those of their ends. A joint is a Gaussian,
+# exp(-d^2 / (2 sigma^2)) at the distance d in pixels of the map, times the score of the key point, and 0 further than
+# `window` times sigma to a side. A limb is the same with the distance from the line between its ends and the lower of
+# their scores; one shorter than min_limb_length is drawn as its first joint. What has a score below min_score is left
+# out, several persons are the maximum. reader/draw_heatmaps.py has the details. `outputs` names the logits of a network
+# with several, whose scores are averaged over `modalities`.
 """
 
 
@@ -38,6 +49,7 @@ class ExportedModel(ActionModel):
 
     Attributes:
         description: the content of `inference.yaml`: `config` and `class_names` as in a checkpoint, `input` and more.
+        inputs: "name", "dtype" and "shape" of each input, from `input` of the description.
 
     Raises:
         FileNotFoundError: no such folder, or a file of it is missing.
@@ -47,27 +59,43 @@ class ExportedModel(ActionModel):
     def __init__(self, folder: str, device: str = "cpu"):
         super().__init__()
         self.description = read_description(folder)
+        described = self.description["input"]
+        self.inputs = described if isinstance(described, list) else [described]
+        self.modalities = tuple(self.description.get("modalities", ()))
         self._predictor, self._has_run = _start_predictor(folder, self.description, device), False
 
-    def forward(self, frames: paddle.Tensor | np.ndarray) -> paddle.Tensor:
-        """Map frames, uint8 (N, T, H, W, 3), or skeletons, float32 (N, M, T, V, C), to logits (N, num_classes).
+    def forward(self, *inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor | dict:
+        """Map inputs as they are described to logits (N, num_classes), or to {name: logits} of several heads.
+
+        They are frames, uint8 (N, T, H, W, 3), skeletons, float32 (N, M, T, V, C), heat maps, float32 (N, K, T, H, W),
+        or frames and heat maps.
 
         Raises:
-            ValueError: frames of another type or clip shape, which Paddle Inference would take for something else.
+            ValueError: inputs of another type or clip shape, which Paddle Inference would take for something else.
         """
-        frames = np.asarray(frames)
-        clip_shape, dtype = self.description["input"]["shape"][1:], self.description["input"]["dtype"]
-        if frames.dtype != dtype or list(frames.shape[1:]) != clip_shape:
-            raise ValueError(
-                f"the exported network expects frames {dtype} (N, {', '.join(map(str, clip_shape))}), got "
-                f"{frames.dtype} {frames.shape}; cut them as inference.yaml says"
-            )
-        source = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
-        source.copy_from_cpu(frames)
+        for described, tensor in zip(self.inputs, inputs, strict=True):
+            array = np.asarray(tensor)
+            _check_input(array, **described)
+            self._predictor.get_input_handle(described["name"]).copy_from_cpu(array)
         with contextlib.nullcontext() if self._has_run else hide_prints(descriptor=1):
             self._predictor.run()
         self._has_run = True
-        return paddle.to_tensor(self._predictor.get_output_handle(self._predictor.get_output_names()[0]).copy_to_cpu())
+        handles = map(self._predictor.get_output_handle, self._predictor.get_output_names())
+        outputs = [paddle.to_tensor(handle.copy_to_cpu()) for handle in handles]
+        return dict(zip(self.description["outputs"], outputs, strict=True)) if self.modalities else outputs[0]
+
+    def name_outputs(self, outputs) -> dict:
+        """Return the outputs by name."""
+        return outputs if self.modalities else super().name_outputs(outputs)
+
+
+def _check_input(array: np.ndarray, name: str, dtype: str, shape: list) -> None:
+    """Raise ValueError for an array that is not as the description says."""
+    if array.dtype != dtype or list(array.shape[1:]) != shape[1:]:
+        raise ValueError(
+            f"the exported network expects {name} {dtype} (N, {', '.join(map(str, shape[1:]))}), got "
+            f"{array.dtype} {array.shape}; cut them as inference.yaml says"
+        )
 
 
 def find_files(folder: str) -> tuple[str, str]:
@@ -95,7 +123,8 @@ def find_checksums(folder: str) -> dict:
 
 def format_description(description: dict) -> str:
     """Write a description as YAML with a comment for its human reader."""
-    return HEADER + yaml.safe_dump(description, allow_unicode=True, sort_keys=False)
+    header = HEADER + (HEADER_OF_DRAWING if "drawing" in description else "")
+    return header + yaml.safe_dump(description, allow_unicode=True, sort_keys=False)
 
 
 def read_description(folder: str) -> dict:

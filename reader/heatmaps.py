@@ -153,6 +153,21 @@ class Heatmaps(Recordings):
         """Shape of one view for the model: `pose` [joints or limbs, T, H, W]."""
         return {"pose": [len(self.mirror_order), self.clip_len, *self.map_size]}
 
+    def describe_drawing(self) -> dict:
+        """Return how the maps are drawn, in plain values: what another program needs to draw them alike."""
+        channels = list(range(self.layout.num_joints)) if self.limbs is None else [list(limb) for limb in self.limbs]
+        return {
+            "joints": list(self.layout.joints),
+            "kind": self.kind,
+            "channels": channels,
+            "channels_of_mirrored_views": list(map(int, self.mirror_order)),
+            "size": list(self.map_size),
+            "sigma": self.sigma,
+            "window": draw_heatmaps.WINDOW,
+            "min_score": draw_heatmaps.MIN_SCORE,
+            "min_limb_length": draw_heatmaps.MIN_LENGTH,
+        }
+
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
         return self.num_views * self.num_persons * self.clip_len * self.layout.num_joints * 4 * 4

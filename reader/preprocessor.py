@@ -1,6 +1,6 @@
 """From a batch's inputs to what the network takes, on the current device: the `prepare` of every reader."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import paddle
@@ -20,9 +20,18 @@ class Preprocessor:
         """Return the network's inputs."""
         return {name: change(_to_tensor(inputs[name])) for name, change in self.changes.items()}
 
+    def keep(self, names: Iterable[str]) -> "Preprocessor":
+        """Return one that changes the named inputs alone; all others stay as they are."""
+        kept = set(names)
+        return Preprocessor(**{name: change if name in kept else _leave for name, change in self.changes.items()})
+
 
 def _to_tensor(data: paddle.Tensor | np.ndarray) -> paddle.Tensor:
     return data if isinstance(data, paddle.Tensor) else paddle.to_tensor(data)  # which would copy a tensor
+
+
+def _leave(tensor: paddle.Tensor) -> paddle.Tensor:
+    return tensor
 
 
 def normalize(frames: paddle.Tensor, mean: list, std: list) -> paddle.Tensor:

@@ -203,14 +203,45 @@ def test_logits_become_probabilities_after_they_are_fused_and_coarse_classes_are
 def test_an_export_gives_the_scores_of_its_checkpoint(tmp_path):
     save_model("skeletons", {"num_clips": 3})
     small_skeletons.write_pkl(tmp_path / "all.pkl", per_class=1)
-    assert run("--input", "all.pkl", "--split", "test") == 0
-    expected = read_json("v_Up_g50_c01")
-    export.main(["network", "--out", "exported"])
-    words = ["--exported", "exported", "--input", "all.pkl", "--use_gpu", "False", "--save_dir", "out"]
-    assert predict.main(words) == 0
-    found = read_json("v_Up_g50_c01")
-    assert list_probabilities(found["top_k"]) == pytest.approx(list_probabilities(expected["top_k"]), abs=1e-5)
+    assert_same_by_export("v_Up_g50_c01", ["--input", "all.pkl", "--split", "test"], ["--input", "all.pkl"])
     assert len(os.listdir("out")) == 6 * 3  # without --split those of training too
+
+
+@pytest.mark.parametrize("model", [POSEC3D, {"name": "c3d", "base_channels": 4}], ids=["posec3d", "c3d"])
+@pytest.mark.parametrize("test", [{"num_clips": 2, "flip": True}, {"kind": "limbs", "num_persons": 1}])
+def test_an_export_of_heat_maps_gives_the_scores_of_its_checkpoint(tmp_path, model, test, monkeypatch):
+    monkeypatch.setitem(MODELS, "heatmaps", model)
+    save_model("heatmaps", test)
+    path = small_poses.write_poses(tmp_path / "poses.pkl", [small_poses.make_annotation("a", 0, num_persons=2)])
+    assert_same_by_export("a", ["--input", path])
+
+
+@pytest.mark.parametrize("average_clips, model", [("prob", PCAN), ("score", {})], ids=["pcan", "rgbposeconv3d"])
+def test_an_export_of_rgb_and_pose_gives_the_scores_of_its_checkpoint(tmp_path, average_clips, model):
+    save_model("rgbpose", {"num_clips": 2, "flip": True}, average_clips, model)
+    path = write_films(tmp_path, "a")
+    found = assert_same_by_export("a", ["--input", "films", "--poses", path])
+    rgb, pose = (list_probabilities(found["modalities"][name]) for name in ("rgb", "pose"))
+    assert np.abs(np.subtract(rgb, pose)).max() > 0.01
+
+
+def assert_same_by_export(name, words, exported_words=None):
+    """Predict with the checkpoint, then without it with its export; return what the json has then."""
+    assert run(*words) == 0
+    expected = read_json(name)
+    export.main(["network", "--out", "exported"])
+    os.remove("network.pdparams")
+    words = ["--exported", "exported", *(exported_words or words), "--use_gpu", "False", "--save_dir", "out"]
+    assert predict.main([str(word) for word in words]) == 0
+    found = read_json(name)
+    assert (found["weights"], expected["weights"]) == ("exported", "network")
+    rankings = [{"fused": each["top_k"], **each.get("modalities", {})} for each in (found, expected)]
+    assert list(rankings[0]) == list(rankings[1])
+    for head, ranking in rankings[0].items():
+        probabilities = list_probabilities(ranking)
+        assert probabilities == pytest.approx(list_probabilities(rankings[1][head]), abs=1e-5)
+        assert max(probabilities) > min(probabilities) + 0.01
+    return found
 
 
 def test_labels_need_not_be_known(tmp_path):

@@ -194,6 +194,26 @@ def test_the_run_in_visualdl_gets_the_confusion_and_the_classes(trained, monkeyp
     assert sorted(re.findall(r"\d of 4 (\w+)", text)) == ["Down", "Left", "Right"]
 
 
+def test_features_are_written_and_shown_with_their_classes(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained)
+    words = ["--weights", "out/resnet_model", "--save_dir", str(tmp_path), "--num_clips", "2", "--report", "False"]
+    test.main([*words, "--average_clips", "score", "--features", str(tmp_path / "features.npz")])
+    found = np.load(tmp_path / "features.npz")
+    assert set(found) == {"features", "names", "labels", "class_names"} and list(found["class_names"]) == CLASSES
+    scored = files.load_pickle(tmp_path / "resnet_model_test_scores.pkl")
+    assert list(found["names"]) == list(scored["scores"])
+    assert dict(zip(found["names"], found["labels"], strict=True)) == scored["labels"]
+    weights = checkpoint.load_checkpoint("out/resnet_model")["model"]
+    logits = found["features"] @ weights["fc.weight"] + weights["fc.bias"]  # of the mean over the views
+    np.testing.assert_allclose(logits, list(scored["scores"].values()), atol=1e-4)
+    (log,) = (tmp_path / "vdl").rglob("vdlrecords*")
+    (record,) = visualdl.LogReader(file_path=str(log)).get_data("embeddings", "test/features")
+    shown = record.embeddings.embeddings
+    classes = [CLASSES[label] for label in found["labels"]]
+    assert [tuple(each.label) for each in shown] == list(zip(classes, found["names"], strict=True))
+    np.testing.assert_allclose([each.vectors for each in shown], found["features"], rtol=1e-6)
+
+
 def test_weights_that_are_not_finite_have_no_accuracy(score, trained, tmp_path):
     state = checkpoint.load_checkpoint("out/resnet_model")
     state["model"]["fc.weight"][:] = np.nan
@@ -247,6 +267,7 @@ def test_config_and_checkpoint_may_stand_without_flags(trained, tmp_path, monkey
         (["c.txt", "out/resnet_model", "--weights", "b"], "out/resnet_model and --weights b name the same file"),
         (["c.txt", "out/resnet_model", "--config", "d.yaml"], "c.txt and --config d.yaml name the same file"),
         (["c.txt", "--config", "d.yaml"], "c.txt and --config d.yaml name the same file in two ways; leave out one"),
+        (["out/resnet_model", "--features", "a.csv"], "--features a.csv: expected a name that ends in .npz"),
         (["out/resnet_model", "--num_clip", "3"], "unknown flag '--num_clip'; did you mean '--num_clips'?"),
         (["out/resnet_model", "-o", "TEST.num_clip=3"], "unknown key 'num_clip'; did you mean 'num_clips'?"),
     ],

@@ -6,6 +6,7 @@
 
 The folder has the static network, its weights and a description (see inference/exported_model.py). The batch size is
 free; the shape of a clip is that of the config, since another one would be another protocol, with another accuracy.
+Networks of heat maps take the maps, and the description says how they are drawn, which predict.py --exported does.
 With `--onnx` the folder also has inference.onnx, checked with ONNX Runtime. paddle2onnx does not know every operator of
 every network (CTR-GCN's reshapes, InfoGCN's norm over the last axis): then it says so, and the Paddle export stays.
 """
@@ -17,7 +18,7 @@ import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 if not __package__:  # run as a script, from any folder: the project's modules are one folder up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
@@ -37,14 +38,24 @@ from common import files
 from common.output_lock import only_maker
 from engine import checkpoint
 from inference import exported_model
+from models.parts.action_model import ActionModel
+from tools.exports.onnx_network import import_onnx, write_onnx
+from tools.exports.static_network import describe_heads, describe_inputs, save_static
 
 # Largest difference relative to the largest logit; half of it for oneDNN, since other clips may differ more than noise.
 TOLERANCE, ONEDNN_TOLERANCE, ONNX_TOLERANCE = 1e-5, 5e-6, 1e-4
-OPSET = 13
 BATCHES = (1, 3)  # clips
-EXPORTABLE = ("clips", "skeletons")  # readers of networks that can be exported
+# What predict.py takes, by the name of the network's reader.
+EXAMPLES = {
+    "clips": "video.avi",
+    "skeletons": "skeletons.pkl",
+    "timed_skeletons": "skeletons.pkl",
+    "heatmaps": "poses.pkl",
+    "rgbpose": "video.avi --poses poses.pkl",
+}
 # Keys of READER and TEST that concern training and loading, not the input of the network.
 EXCLUDED_KEYS = ("filelist", "augment", "crop", "flip_ratio", "color_jitter", "erasing_ratio")
+EXCLUDED_KEYS += ("intra_ratio", "augmentations", "dropped_joints", "inter_ratio")
 EXCLUDED_KEYS += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
 
 
@@ -58,10 +69,14 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--onnx", action="store_true", help="write inference.onnx too; needs paddle2onnx, onnxruntime")
     slim_help = "write a checkpoint for test.py and predict.py alone instead: weights without the training's state"
     parser.add_argument("--slim", action="store_true", help=slim_help)
+    float16_help = "with --slim: store matrices and kernels in half the space, rounded to float16"
+    parser.add_argument("--float16", action="store_true", help=float16_help)
     args = parser.parse_args(argv)
     args.weights = args.checkpoint or args.weights
     if args.slim and args.onnx:
         parser.error("--slim writes a checkpoint, --onnx an exported network; leave out one")
+    if args.float16 and not args.slim:
+        parser.error("--float16 is for --slim; an exported network keeps float32")
     return args
 
 
@@ -69,29 +84,26 @@ def main(argv: list | None = None) -> None:
     """Export the checkpoint that the command line names, and print how much the export differs from it."""
     args = parse_arguments(argv)
     if args.slim:
-        write_slim(args.weights, args.out)
+        write_slim(args.weights, args.out, args.float16)
         return
     onnx = import_onnx() if args.onnx else None
     recipe.choose_device(use_gpu=False)  # the files are the same, and a GPU may round by more than the tolerance
     network, state = predict.open_weights(args.weights, lambda model, _: model)
-    name = state["config"]["READER"]["name"]
-    if name not in EXPORTABLE:
-        raise ValueError(
-            f"{args.weights} reads {name}: exports take frames or skeletons alone, not the time of frames, nor heat "
-            "maps, which are drawn outside of the network; predict.py --weights runs the checkpoint as it is"
-        )
     reader, rng = recipe.open_reader(state["config"]), np.random.default_rng(0)
-    frames = [batch for size in BATCHES for batch in reader.draw_noise(size, rng).values()]
-    clip_shape = list(frames[0].shape[1:])
-    expected, dynamic_s = run_timed(network, frames)
+    samples = [reader.draw_noise(size, rng) for size in BATCHES]
+    expected, dynamic_s = run_timed(network, [list(sample.values()) for sample in samples])
     print(f"dynamic: {BATCHES[-1]} clips in {dynamic_s:.3f} s")
+    prepare_drawn = reader.prepare.keep(exported_model.DRAWN_INPUTS)
+    batches = [[np.asarray(tensor) for tensor in prepare_drawn(sample).values()] for sample in samples]
     with write_folder(args.out) as folder:
-        save_static(network, frames[0], folder)
-        write_description(describe(args.weights, state, frames[0], folder), folder, frames, expected)
-        fault = find_onnx_fault(onnx, folder, frames, expected) if onnx else None
-    print(f"{args.out}: {state['config']['MODEL']['name']} of {args.weights}, clips of {clip_shape}")
-    if state["config"]["READER"]["name"] == "clips":
-        print(f"next: python predict.py --exported {args.out} --input video.avi")
+        inputs = describe_inputs(reader, batches[0])
+        outputs = save_static(network, reader, inputs, folder)
+        description = {**describe(args.weights, state, inputs, folder), **describe_heads(network, outputs, reader)}
+        write_description(description, folder, batches, expected)
+        fault = find_onnx_fault(onnx, folder, batches, expected) if onnx else None
+    shapes = " and ".join(str(each["shape"][1:]) for each in inputs)
+    print(f"{args.out}: {state['config']['MODEL']['name']} of {args.weights}, clips of {shapes}")
+    print(f"next: python predict.py --exported {args.out} --input {EXAMPLES[state['config']['READER']['name']]}")
     if fault:
         raise ValueError(
             f"--onnx: {state['config']['MODEL']['name']} was not converted: {fault}; the Paddle export in '{args.out}' "
@@ -99,8 +111,11 @@ def main(argv: list | None = None) -> None:
         )
 
 
-def write_slim(weights: str, out: str) -> None:
+def write_slim(weights: str, out: str, is_float16: bool) -> None:
     """Write the checkpoint `out`, which has of `weights` what test.py and predict.py need.
+
+    Args:
+        is_float16: see `checkpoint.make_slim`.
 
     Raises:
         ValueError: `out` is `weights`, which would lose what a run goes on from, or the file has no config.
@@ -111,35 +126,22 @@ def write_slim(weights: str, out: str) -> None:
     state = checkpoint.load_checkpoint(weights)
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, so there is nothing to leave out")
-    checkpoint.save_checkpoint(paths[1], checkpoint.make_slim(state))
+    checkpoint.save_checkpoint(paths[1], checkpoint.make_slim(state, is_float16))
     sizes = [os.path.getsize(path) / 2**20 for path in paths]
     print(f"{paths[1]}: {sizes[1]:.1f} MiB of the {sizes[0]:.1f} of {paths[0]}; no run can go on from it")
     print(f"next: python test.py --weights {out}")
 
 
-def import_onnx() -> tuple:
-    """Import and return the modules paddle2onnx and onnxruntime.
+def run_timed(network: ActionModel, batches: list) -> tuple:
+    """Return the logits (NumPy) of each head for each batch, and the seconds that the last batch takes."""
 
-    Raises:
-        ValueError: one is missing or does not work with this Paddle; the message has the command to install it.
-    """
-    try:
-        import onnxruntime
-        import paddle2onnx
-    except (ImportError, ValueError) as error:  # paddle2onnx 2 raises the latter where it finds Paddle 2
-        pinned = "paddle2onnx==1.2.11" if paddle.__version__.startswith("2.") else "paddle2onnx"
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--onnx: {reason}; for this Paddle: pip install {pinned} onnxruntime") from error
-    onnxruntime.set_default_logger_severity(3)  # its warnings concern paddle2onnx
-    return paddle2onnx, onnxruntime
+    def run(batch):
+        return [np.asarray(logits) for logits in network.name_outputs(network(*batch)).values()]
 
-
-def run_timed(network: Callable, frames: list) -> tuple:
-    """Return the logits (NumPy) of each batch, and the seconds that the last batch takes."""
     with paddle.no_grad():
-        logits = [np.asarray(network(batch)) for batch in frames]
+        logits = [head for batch in batches for head in run(batch)]
         start_s = time.perf_counter()  # the first run of a shape includes its preparation
-        np.asarray(network(frames[-1]))
+        run(batches[-1])
     return logits, time.perf_counter() - start_s
 
 
@@ -181,14 +183,7 @@ def _make_folder(target: str) -> Iterator[str]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_static(network: paddle.nn.Layer, batch: np.ndarray, folder: str) -> None:
-    """Write the network and its weights in the format of this Paddle; `network` itself is made static."""
-    frames = paddle.static.InputSpec([None, *batch.shape[1:]], str(batch.dtype), "frames")
-    static = paddle.jit.to_static(network, input_spec=[frames], full_graph=True, backend=None)
-    paddle.jit.save(static, os.path.join(folder, exported_model.STEM))
-
-
-def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
+def describe(weights: str, state: dict, inputs: list, folder: str) -> dict:
     """Return the content of `inference.yaml`: what an application needs to know, and checksums of the files."""
     config = state["config"]
     reader = {key: value for key, value in {**config["READER"], **config["TEST"]}.items() if key not in EXCLUDED_KEYS}
@@ -200,13 +195,13 @@ def describe(weights: str, state: dict, batch: np.ndarray, folder: str) -> dict:
         "paddle": paddle.__version__,
         "onednn": True,
         "checksums": exported_model.find_checksums(folder),
-        "input": {"name": "frames", "dtype": str(batch.dtype), "shape": [-1, *batch.shape[1:]]},
+        "input": inputs[0] if len(inputs) == 1 else inputs,
         "config": {"MODEL": config["MODEL"], "READER": reader, "TEST": {}, "RUN": run},
         "class_names": list(state["class_names"]),
     }
 
 
-def write_description(description: dict, folder: str, frames: list, expected: list) -> None:
+def write_description(description: dict, folder: str, batches: list, expected: list) -> None:
     """Write `inference.yaml`; enable oneDNN in it if the export computes the expected logits with oneDNN.
 
     Raises:
@@ -217,7 +212,7 @@ def write_description(description: dict, folder: str, frames: list, expected: li
             file.write(exported_model.format_description({**description, "onednn": onednn}))
         name = f"Paddle Inference {'with' if onednn else 'without'} oneDNN"
         try:
-            difference = compare(name, exported_model.ExportedModel(folder), frames, expected)
+            difference = compare(name, exported_model.ExportedModel(folder), batches, expected)
         except (ValueError, RuntimeError) as error:  # oneDNN does not support an operator of some networks
             if not onednn:
                 raise
@@ -228,9 +223,9 @@ def write_description(description: dict, folder: str, frames: list, expected: li
     check_difference(difference, tolerance)
 
 
-def compare(name: str, network: Callable, frames: list, expected: list) -> float:
-    """Print and return the largest difference of two networks, relative to the largest logit."""
-    logits, seconds = run_timed(network, frames)
+def compare(name: str, network: ActionModel, batches: list, expected: list) -> float:
+    """Print and return the largest difference of two networks, relative to the largest logit of a head."""
+    logits, seconds = run_timed(network, batches)
     pairs = zip(logits, expected, strict=True)
     difference = np.max([np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs])
     print(f"{name}: {BATCHES[-1]} clips in {seconds:.3f} s, differs by {difference:.1e} of the largest logit")
@@ -246,11 +241,11 @@ def check_difference(difference: float, tolerance: float) -> None:
         )
 
 
-def find_onnx_fault(onnx: tuple, folder: str, frames: list, expected: list) -> str | None:
+def find_onnx_fault(onnx: tuple, folder: str, batches: list, expected: list) -> str | None:
     """Write `inference.onnx` and compare it; return why there is none in the end, or None."""
     path = pathlib.Path(folder, f"{exported_model.STEM}.onnx")
     try:
-        difference = compare("ONNX Runtime", write_onnx(*onnx, folder), frames, expected)
+        difference = compare("ONNX Runtime", write_onnx(*onnx, folder), batches, expected)
         fault = None if difference <= ONNX_TOLERANCE else f"it differs by {difference:.1e} of the largest logit"
     except Exception as error:  # whatever a converter, or ONNX Runtime, makes of an operator that it does not know
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -258,17 +253,6 @@ def find_onnx_fault(onnx: tuple, folder: str, frames: list, expected: list) -> s
     if fault:
         path.unlink(missing_ok=True)
     return fault
-
-
-def write_onnx(paddle2onnx, onnxruntime, folder: str) -> Callable:
-    """Write `inference.onnx`; return a function from a batch to its logits."""
-    # If paddle2onnx 2 writes the file itself, it also optimises, for which it pip-installs packages.
-    content = paddle2onnx.export(*exported_model.find_files(folder), opset_version=OPSET, verbose=False)
-    path = os.path.join(folder, f"{exported_model.STEM}.onnx")
-    with files.write_atomically(path) as file:
-        file.write(content)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda batch: session.run(None, {session.get_inputs()[0].name: batch})[0]
 
 
 if __name__ == "__main__":

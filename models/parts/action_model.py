@@ -72,12 +72,14 @@ class ActionModel(nn.Layer):
         return {"logits": outputs}
 
     def fuse(self, scores: dict):
-        """Return the final scores (N, num_classes).
+        """Return the final scores (N, num_classes): of several modalities their mean.
 
         Args:
             scores: name of a head -> its scores (N, num_classes).
         """
-        return scores["logits"]
+        if not self.modalities:
+            return scores["logits"]
+        return sum(scores[name] for name in self.modalities) / len(self.modalities)
 
     def compute_losses(self, outputs: dict, labels, criterion: Callable, is_mixed: bool = False) -> dict:
         """Return name -> weighted loss; their sum is minimised.
@@ -100,6 +102,13 @@ class ActionModel(nn.Layer):
     def list_blocks(self) -> list:
         """Return the layers whose activations RUN.recompute computes again, none within another."""
         return find_blocks(self)
+
+    def list_classifiers(self) -> list:
+        """Return the last layers, whose inputs are the features of a sample; see `models.parts.features`.
+
+        Each is called once in `forward`, with (N, C), or (N * k, C) of the k parts whose logits are averaged.
+        """
+        return [self.fc]
 
     def list_explained_layers(self) -> list:
         """Return an `ExplainedLayer` for each input with rows and columns: the last features before they are pooled.

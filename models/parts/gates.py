@@ -23,21 +23,22 @@ class CrossAttention(nn.Layer):
 
     def __init__(self, num_channels: int, num_heads: int, dropout_ratio: float):
         super().__init__()
-        self.num_heads, self.scale = num_heads, (num_channels // num_heads) ** -0.5
+        self.num_channels, self.num_heads, self.scale = num_channels, num_heads, (num_channels // num_heads) ** -0.5
         self.queries, self.keys, self.values, self.out = (nn.Linear(num_channels, num_channels) for _ in range(4))
         self.dropout = nn.Dropout(dropout_ratio)
         self.compare, self.aggregate = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
 
     def split_heads(self, x):
         """Map (N, T, C) to (N, num_heads, T, C/num_heads)."""
-        return x.reshape([0, 0, self.num_heads, -1]).transpose([0, 2, 1, 3])
+        # Sizes in full: of a -1, or of `flatten`, a static program would not know the size.
+        return x.reshape([0, 0, self.num_heads, self.num_channels // self.num_heads]).transpose([0, 2, 1, 3])
 
     def forward(self, tokens, context):
         """Map queries of `tokens` (N, T, C), with keys and values of `context` (N, T', C), to (N, T, C)."""
         queries, keys = self.split_heads(self.queries(tokens)), self.split_heads(self.keys(context))
         attention = self.dropout(F.softmax(self.compare(queries, keys) * self.scale))
         attended = self.aggregate(attention, self.split_heads(self.values(context)))
-        return self.out(attended.transpose([0, 2, 1, 3]).flatten(2))
+        return self.out(attended.transpose([0, 2, 1, 3]).reshape([0, 0, self.num_channels]))
 
 
 class CrossModalGate(nn.Layer):

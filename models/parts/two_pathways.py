@@ -7,7 +7,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from models.parts.layers import conv2d
-from models.parts.pathway import Pathway, convolve_in_time
+from models.parts.pathway import Pathway, convolve_in_time, count_subsampled_frames
 
 MODALITIES = ("rgb", "pose")
 
@@ -26,7 +26,7 @@ class Lateral(nn.Layer):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, speed_ratio: int, is_inverse: bool):
         super().__init__()
-        self.out_channels, self.is_inverse = out_channels, is_inverse
+        self.out_channels, self.speed_ratio, self.is_inverse = out_channels, speed_ratio, is_inverse
         if not is_inverse:
             self.conv = conv2d(in_channels, out_channels, (kernel_size, 1), [speed_ratio, 1])
             return
@@ -46,6 +46,12 @@ class Lateral(nn.Layer):
         """Map the other pathway's frames (N*T, in_channels, H, W) to (N*T', out_channels, H, W)."""
         x = convolve_in_time(self.conv, x, num_frames)
         return F.relu(self.bn(x)) if self.is_inverse else x
+
+    def count_frames(self, num_frames: int) -> int:
+        """Return the frames T' of the output of a clip of `num_frames`."""
+        if self.is_inverse:
+            return self.speed_ratio * num_frames
+        return count_subsampled_frames(num_frames, self.speed_ratio)
 
 
 class TwoPathways(nn.Layer):
@@ -164,11 +170,11 @@ class TwoPathways(nn.Layer):
             return paddle.zeros([x.shape[0], laterals[key].out_channels, *x.shape[2:]], dtype=x.dtype)
         other, num_other_frames = features[_get_other(name)]
         y = laterals[key](other.detach() if self.detach[name] else other, num_other_frames)
-        if x.shape[0] != y.shape[0] or x.shape[2:] != y.shape[2:]:
-            num_samples = x.shape[0] // num_frames
+        num_lateral_frames = laterals[key].count_frames(num_other_frames)
+        if num_frames != num_lateral_frames or x.shape[2:] != y.shape[2:]:
             raise ValueError(
                 f"RGBPoseConv3D: before its {key} the {name} pathway has {num_frames} frames of "
-                f"{x.shape[2]} x {x.shape[3]}, its lateral {y.shape[0] // num_samples} of {y.shape[2]} x {y.shape[3]}; "
+                f"{x.shape[2]} x {x.shape[3]}, its lateral {num_lateral_frames} of {y.shape[2]} x {y.shape[3]}; "
                 "heat maps must have speed_ratio times the frames of RGB and, with the published strides, a quarter of "
                 "its height and width"
             )

@@ -150,6 +150,10 @@ class RGBPoseConv3D(ActionModel):
         """
         return self.run_heads(self.backbone({"rgb": rgb, "pose": pose}))
 
+    def list_classifiers(self) -> list:
+        """Return the linear layer of each trained modality."""
+        return [self.classifiers[name] for name in self.modalities]
+
     def list_explained_layers(self) -> list:
         """Return the last block of each stage of each pathway, the last stage first."""
         return [
@@ -169,10 +173,6 @@ class RGBPoseConv3D(ActionModel):
     def classify(self, head: str, features):
         """Map features (N, C) to the logits of a head."""
         return self.classifiers[head](self.dropout(features))
-
-    def fuse(self, scores: dict):
-        """Return the mean of the scores (N, num_classes) of the trained modalities."""
-        return sum(scores[name] for name in self.modalities) / len(self.modalities)
 
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Return `rgb_loss_cls` and `pose_loss_cls`, weighted."""

@@ -136,6 +136,10 @@ class DenseNet3D(ActionModel):
         x = x.mean(axis=[2, 3, 4])  # (N, C, T, H, W) -> (N, C)
         return self.classifier(x)
 
+    def list_classifiers(self) -> list:
+        """Return the linear layer."""
+        return [self.classifier]
+
     def list_explained_layers(self) -> list:
         """Return the last dense block with its batch norm, then those before it."""
         return [

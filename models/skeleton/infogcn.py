@@ -311,6 +311,10 @@ class InfoGCN(ActionModel):
         latent = add_noise(latent, self.fc_logvar(features), noise, self.noise_ratio)
         return {"logits": self.decoder(latent), "latent": latent}
 
+    def list_classifiers(self) -> list:
+        """Return the linear layer behind the latent vector."""
+        return [self.decoder]
+
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": ..}, in training {"logits": .., "latent": ..}."""
         return outputs if self.training else super().name_outputs(outputs)

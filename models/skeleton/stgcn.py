@@ -300,6 +300,10 @@ class STGCN(ActionModel):
         logits = self.fc(pool_persons(features, num_persons))
         return logits if self.motion is None else logits + self.motion(subtract_neighbour_frames(x))
 
+    def list_classifiers(self) -> list:
+        """Return the linear layer of each stream."""
+        return [self.fc, *([] if self.motion is None else self.motion.list_classifiers())]
+
     def fixed_tensors(self) -> dict:
         """Return the graphs: of each block, and as files have them, of each stream and in place of learnt edges."""
         names = ["A", "motion.A", *(f"blocks.{index}.graph_conv.edges" for index in range(len(self.blocks)))]

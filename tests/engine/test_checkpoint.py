@@ -170,3 +170,19 @@ def test_the_float32_weights_behind_float16_ones_are_kept():
     checkpoint.restore_optimizer(net, taken, state)
     assert set(taken.values) == {f"{names['fc.weight']}_velocity_0", "master_weights"}
     assert taken.values["master_weights"][names["fc.weight"]].tolist() == [7.0] * 3
+
+
+def test_float16_halves_what_is_large_and_is_loaded_as_float32(tmp_path):
+    kernel = np.random.default_rng(0).normal(size=(64, 64, 3)).astype(np.float32)
+    weights = {"conv.weight": kernel, "bn._variance": np.full(4, 1e-7, np.float32), "steps": np.zeros((1, 1), int)}
+    for is_float16 in (False, True):
+        slim = checkpoint.make_slim({"model": weights, "optimizer": {}, "epoch": 1}, is_float16)
+        checkpoint.save_checkpoint(str(tmp_path / str(is_float16)), slim)
+    sizes = [os.path.getsize(tmp_path / f"{is_float16}.pdparams") for is_float16 in (False, True)]
+    assert sizes[1] < 0.6 * sizes[0]
+    loaded = checkpoint.load_checkpoint(str(tmp_path / "True"))["model"]
+    assert {name: value.dtype for name, value in loaded.items()} == {name: one.dtype for name, one in weights.items()}
+    np.testing.assert_array_equal(loaded["bn._variance"], weights["bn._variance"])  # 0 in float16
+    assert 0 < np.abs(loaded["conv.weight"] - kernel).max() < 2e-3
+    with pytest.raises(ValueError, match="'conv.weight' has values beyond 65504; leave out --float16"):
+        checkpoint.make_slim({"model": {"conv.weight": 1e5 * kernel}}, True)

@@ -195,5 +195,10 @@ def test_export_writes_a_slim_checkpoint_with_the_same_answers(folder, monkeypat
         test.main([weights, "--save_dir", str(tmp_path), "--out", str(tmp_path / "result.csv")])
         results.append((tmp_path / "result.csv").read_bytes())
     assert results[0] == results[1]
+    export.main([whole, "--slim", "--float16", "--out", str(tmp_path / "half")])
+    assert (tmp_path / "half.pdparams").stat().st_size < 0.75 * sizes[1]
     with pytest.raises(ValueError, match="is the checkpoint itself"):
         export.main([whole, "--slim", "--out", f"{whole}.pdparams"])
+    with pytest.raises(SystemExit):
+        export.main([whole, "--float16", "--out", out])
+    assert "--float16 is for --slim" in capsys.readouterr().err

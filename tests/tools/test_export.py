@@ -7,67 +7,22 @@ import threading
 import numpy as np
 import paddle
 import pytest
+from exported_networks import assert_near, draw_inputs, run_dynamic, run_exported, save_case
 from saved_models import PROTOCOLS, save_model
 from small_networks import CASES, NUM_CLASSES, build, move_statistics
 
-import config as texts
 import recipe
 from engine import checkpoint
 from inference import exported_model
+from models.parts.action_model import ActionModel
 from tools import export
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
-MEAN, STD = np.array([0.2, 0.4, 0.6], np.float32), np.array([0.3, 0.2, 0.1], np.float32)
 ODD_NAMES = ["No", "1e-4", "007", "1:30", "打篮球", "a # b", "null", "- x: {y}", " ", "two\nlines"]
 
 
-ON_HEAT_MAPS = {"posec3d": "heatmaps", "c3d": "heatmaps", "rgbposeconv3d": "rgbpose", "pcan": "rgbpose"}
-REFUSED = {**ON_HEAT_MAPS, "skateformer": "timed_skeletons"}
-every_exported = pytest.mark.parametrize("name", [name for name in CASES if name not in REFUSED])
-
-
-def save_case(name, path, **more):
-    """Write a checkpoint of the small network of a row of `CASES`, its statistics moved; return the network."""
-    config = {section: {} for section in texts.SECTIONS}
-    config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
-    if is_skeletal(name):
-        _, clip_len, _, num_persons = CASES[name].input_shape["skeleton"]
-        config["READER"] = {"name": "skeletons", "clip_len": clip_len, "num_persons": num_persons}
-    else:
-        _, clip_len, crop_size, _ = CASES[name].input_shape["rgb"]
-        config["READER"] = {"clip_len": clip_len, "crop_size": crop_size, "mean": MEAN.tolist(), "std": STD.tolist()}
-    model = build(name)
-    move_statistics(model, name)
-    state = {"model": checkpoint.model_state(model), "config": recipe.resolve(config, "a test"), "epoch": 3, **more}
-    checkpoint.save_checkpoint(str(path), {"class_names": list("ABCD"), **state})
-    return model
-
-
-def is_skeletal(name):
-    """Tell whether the network of a row of `CASES` takes skeletons."""
-    return list(CASES[name].input_shape) == ["skeleton"]
-
-
-def draw_frames(name, num_clips):
-    """Draw frames as they are decoded, or skeletons as they are read, another noise than the tool's."""
-    ((channels, *sizes),) = CASES[name].input_shape.values()
-    if is_skeletal(name):
-        shape = (num_clips, *reversed(sizes), channels)
-        return np.random.default_rng(7).standard_normal(shape).astype(np.float32).transpose(0, 1, 3, 2, 4)
-    return np.random.default_rng(7).integers(0, 256, (num_clips, *sizes, channels), np.uint8)
-
-
-def run_dynamic(model, frames):
-    """Normalise frames by hand, and give the model's logits."""
-    if frames.dtype == np.float32:
-        return model(paddle.to_tensor(frames.transpose(0, 4, 2, 3, 1))).numpy()
-    inputs = ((frames / np.float32(255) - MEAN) / STD).transpose(0, 4, 1, 2, 3)
-    return model(paddle.to_tensor(inputs.astype(np.float32))).numpy()
-
-
-def assert_near(got, expected, tolerance=1e-5):
-    np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+every_network = pytest.mark.parametrize("name", list(CASES))
 
 
 def list_leftovers(folder):
@@ -75,36 +30,30 @@ def list_leftovers(folder):
     return [name for name in os.listdir(folder) if name.startswith(".unfinished")]
 
 
-@every_exported
+@every_network
 def test_the_export_equals_the_dynamic_model(name, tmp_path, capsys):
     model = save_case(name, tmp_path / "weights")
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
     network = exported_model.ExportedModel(str(tmp_path / "out"))
-    expected = run_dynamic(model, draw_frames(name, 3))
-    assert_near(network(draw_frames(name, 3)[:1]).numpy(), expected[:1])
-    assert_near(network(paddle.to_tensor(draw_frames(name, 3))).numpy(), expected)
+    inputs = draw_inputs(name, 3)
+    expected = run_dynamic(model, inputs)
+    first = {head: logits[:1] for head, logits in expected.items()}
+    assert_near(run_exported(network, [array[:1] for array in inputs]), first)
+    assert_near(run_exported(network, list(map(paddle.to_tensor, inputs))), expected)
     from_thread = []
-    thread = threading.Thread(target=lambda: from_thread.append(network(draw_frames(name, 3)).numpy()))
+    thread = threading.Thread(target=lambda: from_thread.append(run_exported(network, inputs)))
     thread.start()
     thread.join()
     assert_near(from_thread[0], expected)
-    assert np.abs(expected[0] - expected[1]).max() > 1e-4 * np.abs(expected).max()  # the comparisons can fail
+    heads = list(expected.values())
+    for one, other in zip(heads, [*heads[1:], heads[0][::-1]], strict=True):  # the comparisons can fail
+        assert one.shape != other.shape or np.abs(one - other).max() > 1e-4 * np.abs(one).max()
+    assert network.modalities == tuple(model.modalities)
+    np.testing.assert_array_equal(network.fuse(expected), model.fuse(expected))
     printed = capsys.readouterr().out
     assert f"{name} of {tmp_path / 'weights'}" in printed and "of the largest logit" in printed
     assert "dynamic: 3 clips in " in printed
     assert "with oneDNN: 3 clips in " in printed or "with oneDNN: cannot run this network (" in printed
-
-
-@pytest.mark.parametrize("name", list(REFUSED))
-def test_networks_for_heat_maps_or_the_time_of_frames_are_refused(name, tmp_path):
-    config = {section: {} for section in texts.SECTIONS}
-    config["MODEL"] = {"name": name, "num_classes": NUM_CLASSES, **CASES[name].arguments}
-    config["READER"] = {"name": REFUSED[name]}
-    state = {"model": checkpoint.model_state(build(name)), "config": recipe.resolve(config, "a test")}
-    checkpoint.save_checkpoint(str(tmp_path / "weights"), {"class_names": list("ABCD"), **state})
-    with pytest.raises(ValueError, match=f"weights reads {REFUSED[name]}: exports take frames or skeletons"):
-        export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_holds_three_files_that_a_person_can_tell(tmp_path):
@@ -129,9 +78,7 @@ def test_the_description_says_how_to_cut_views_as_the_checkpoint_does(test, sect
     state = {**checkpoint.load_checkpoint(weights), "class_names": ODD_NAMES}
     (tmp_path / "inference.json").write_bytes(b"network")
     (tmp_path / "inference.pdiparams").write_bytes(b"weights")
-    text = exported_model.format_description(
-        export.describe(weights, state, np.zeros((1, 8, 24, 24, 3), np.uint8), str(tmp_path))
-    )
+    text = exported_model.format_description(export.describe(weights, state, [{"name": "frames"}], str(tmp_path)))
     assert "- 打篮球\n" in text  # a person can read it
     (tmp_path / "inference.yaml").write_text(text, encoding="utf-8")
     found = exported_model.read_description(str(tmp_path))
@@ -152,8 +99,8 @@ def test_the_moving_average_is_exported_where_there_is_one(tmp_path):
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out")])
     move_statistics(model, "resnet")
     checkpoint.restore_model(model, {**checkpoint.model_state(model), **average})
-    expected = run_dynamic(model, draw_frames("resnet", 2))
-    assert_near(exported_model.ExportedModel(str(tmp_path / "out"))(draw_frames("resnet", 2)).numpy(), expected)
+    expected = run_dynamic(model, draw_inputs("resnet", 2))
+    assert_near(run_exported(exported_model.ExportedModel(str(tmp_path / "out")), draw_inputs("resnet", 2)), expected)
 
 
 @pytest.mark.parametrize("error, onednn", [(1e-6, True), (8e-6, False)])
@@ -202,14 +149,26 @@ def test_an_export_that_computes_something_else_is_not_kept(tmp_path, earlier, m
     assert os.listdir(earlier) == ["inference.yaml"] and list_leftovers(tmp_path) == []
 
 
+class Answers(ActionModel):
+    """Gives the first array for one clip, the second one for several."""
+
+    def __init__(self, arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def forward(self, inputs):
+        """Return it."""
+        return self.arrays[len(inputs) > 1]
+
+
 @pytest.mark.parametrize("batch", [0, 1])
 def test_the_largest_difference_in_any_batch_counts(batch, capsys):
-    frames = [np.zeros((size, 1), np.float32) for size in export.BATCHES]
+    batches = [[np.zeros((size, 1), np.float32)] for size in export.BATCHES]
     expected = [np.array([[-100.0, 1]]), np.array([[0, 10.0], [1, 2], [3, 4]])]
     for error in (9e-6, 1.1e-5, np.nan):
         got = [logits.copy() for logits in expected]
         got[batch][-1, 1] += error * np.abs(expected[batch]).max()
-        difference = export.compare("X", lambda inputs, got=got: got[len(inputs) > 1], frames, expected)
+        difference = export.compare("X", Answers(got), batches, expected)
         assert difference == pytest.approx(error, nan_ok=True)
         assert f"differs by {error:.1e} of the largest logit" in capsys.readouterr().out
 
@@ -270,7 +229,7 @@ def test_onnx_says_what_to_install_before_anything_is_done(missing, monkeypatch)
             export.main(["no such weights", "--onnx"])
 
 
-@every_exported
+@every_network
 def test_onnx_equals_the_dynamic_model(name, tmp_path):
     reason = "paddle2onnx and onnxruntime are not installed; they are needed for --onnx only"
     pytest.importorskip("paddle2onnx", reason=reason)
@@ -279,9 +238,11 @@ def test_onnx_equals_the_dynamic_model(name, tmp_path):
     export.main([str(tmp_path / "weights"), "--out", str(tmp_path / "out"), "--onnx"])
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / "inference.onnx"), providers=["CPUExecutionProvider"])
     for num_clips in (1, 2, 5):
-        frames = draw_frames(name, num_clips)
-        logits = session.run(None, {session.get_inputs()[0].name: frames})[0]
-        assert_near(logits, run_dynamic(model, frames), 1e-4)
+        inputs = draw_inputs(name, num_clips)
+        names = [each.name for each in session.get_inputs()]
+        expected = run_dynamic(model, inputs)
+        logits = session.run(None, dict(zip(names, inputs, strict=True)))
+        assert_near(dict(zip(expected, logits, strict=True)), expected, 1e-4)
 
 
 class Converter:
@@ -322,8 +283,8 @@ def test_what_cannot_be_converted_keeps_the_paddle_export(converter, fault, tmp_
     monkeypatch.setattr(export, "import_onnx", lambda: (converter, converter))
     with pytest.raises(ValueError, match=f"--onnx: stgcn was not converted: {fault}; the Paddle export in .* is whole"):
         export.main([str(tmp_path / "weights"), "--out", str(earlier), "--onnx"])
-    frames = draw_frames("stgcn", 2)
-    assert_near(exported_model.ExportedModel(str(earlier))(frames).numpy(), run_dynamic(model, frames))
+    inputs = draw_inputs("stgcn", 2)
+    assert_near(run_exported(exported_model.ExportedModel(str(earlier)), inputs), run_dynamic(model, inputs))
     assert not (earlier / "inference.onnx").exists() and list_leftovers(tmp_path) == []
 
 

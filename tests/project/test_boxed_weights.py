@@ -1,0 +1,59 @@
+"""The weights in the box are whole, as small as their page says, and answer at once."""
+
+import hashlib
+import json
+import re
+
+import pytest
+from paths import ROOT
+
+import test as test_script
+from engine import checkpoint
+
+MAX_BYTES = 2 * 2**20
+PAGE = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+FILES = re.findall(r"^\| `(\w+\.pdparams)` \| (\d+) \| `(\w{64})` \|$", PAGE, re.MULTILINE)
+every_file = pytest.mark.parametrize("name, num_bytes, sha256", FILES, ids=[name for name, *_ in FILES])
+
+
+def test_every_file_stands_in_the_page():
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert [f"!/weights/{name}" for name, *_ in FILES] == [
+        line for line in ignored if line.startswith("!/weights/") and line.endswith(".pdparams")
+    ]
+    assert FILES
+
+
+@every_file
+def test_a_file_is_the_one_of_the_page(name, num_bytes, sha256):
+    content = (ROOT / "weights" / name).read_bytes()
+    assert len(content) == int(num_bytes) <= MAX_BYTES
+    assert hashlib.sha256(content).hexdigest() == sha256
+
+
+@every_file
+def test_a_file_has_what_is_needed_to_use_it_and_no_paths_of_a_machine(name, num_bytes, sha256):
+    state = checkpoint.load_checkpoint(str(ROOT / "weights" / name))
+    assert state["slim"] and state["config"]["RUN"]["seed"] == 0 and state["history"]
+    assert {str(value.dtype) for value in state["model"].values()} == {"float32"}
+    paths = [state["config"]["RUN"]["save_dir"], *(entry["samples"] for entry in state["data"].values())]
+    assert not any(path.startswith("/") for path in paths)
+
+
+def test_the_quickstart_network_knows_people_it_has_not_seen(sample_clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(sample_clips)
+    weights, out = str(ROOT / "weights" / "quickstart"), tmp_path / "result.json"
+    words = [weights, "--save_dir", str(tmp_path), "--out", str(out), "--root", "data", "--report", "False"]
+    test_script.main([*words, "--use_gpu", "False"])
+    summary = json.loads(out.read_text(encoding="utf-8"))["summary"]
+    assert summary["num_samples"] == 11 and summary["top1"] >= 0.9
+
+
+@pytest.fixture
+def sample_clips(tmp_path, run_script):
+    """Make a clip of each class, by a person that the network has not seen; return the folder of `data/`."""
+    flags = ["--groups", 2, "--clips", 1, "--seed", 1]
+    for script, *words in (["tools/make_samples.py", *flags], ["avi2jpg.py"], ["jpg2pkl.py"], ["data_list_gener.py"]):
+        done = run_script(script, "--root", tmp_path / "data", *words)
+        assert done.returncode == 0, done.stderr
+    return tmp_path
