@@ -171,7 +171,7 @@ class SkateFormer(ActionModel):
         if not self.time_index:
             return (x + self.joint_person_temporal_embedding).transpose([0, 2, 3, 1])
         embedding = self.joint_person_embedding.transpose([1, 0])  # (C', W) -> (W, C')
-        return x.transpose([0, 2, 3, 1]) + embed_time(times, len(self.joint_person_embedding)).unsqueeze(2) * embedding
+        return x.transpose([0, 2, 3, 1]) + embed_time(times, embedding.shape[1]).unsqueeze(2) * embedding
 
     def forward(self, x, times=None):
         """Map skeletons (N, in_channels, T, V, M) and the times of their frames (N, T), -1 to 1, to logits.
