@@ -189,6 +189,6 @@ class SkateBlock(nn.Layer):
         """Map (N, T, W, C) to the same."""
         graph, time, *parts = self.mapping(self.norm_1(x)).split(self.widths, axis=3)
         branches = [self.convolve_graph(graph), convolve_frames(self.tconv, time)]
-        branches += [attend(part) for attend, part in zip(self.attention, parts, strict=True)]
+        branches += [self.attention[kind](part) for kind, part in enumerate(parts)]
         x = x + self.skip(self.proj(paddle.concat(branches, axis=3)))
         return x + self.skip(self.mlp(self.norm_2(x)))
