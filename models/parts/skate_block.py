@@ -36,15 +36,6 @@ def find_frame_offsets(num_frames: int) -> np.ndarray:
     return frames[:, None] - frames + num_frames - 1
 
 
-def find_pair_offsets(num_frames: int, num_joints: int) -> np.ndarray:
-    """Return the row of the table for each two tokens of a partition, (F J, F J).
-
-    Tokens are in the order frame * J + joint; the official code takes token mod F for the frame, which it is not.
-    """
-    tokens = np.arange(num_frames * num_joints) % num_frames
-    return find_frame_offsets(num_frames)[tokens[:, None], tokens]
-
-
 class PartitionAttention(nn.Layer):
     """Attention within partitions of the tokens: `num_frames` x `num_joints` near or distant ones.
 
@@ -75,11 +66,10 @@ class PartitionAttention(nn.Layer):
         self.near = near_frames, near_joints
         self.order = [0, frames[0], joints[0], frames[1], joints[1], 5]
         self.relative_position_bias_table = None
+        offsets = paddle.to_tensor(find_frame_offsets(size[0]))
+        self.register_buffer("relative_position_index", offsets, persistable=False)
         if has_bias:
-            is_shared = near_joints  # by all joints
-            offsets = find_pair_offsets(*size) if is_shared else find_frame_offsets(size[0])
-            self.register_buffer("offsets", paddle.to_tensor(offsets.ravel()), persistable=False)
-            shape = [2 * size[0] - 1, *([] if is_shared else [size[1]] * 2), num_heads]
+            shape = [2 * size[0] - 1, *([] if near_joints else [size[1]] * 2), num_heads]  # near ones share a table
             self.relative_position_bias_table = self.create_parameter(
                 shape, default_initializer=nn.initializer.Normal(0.0, 0.02)
             )
@@ -87,10 +77,16 @@ class PartitionAttention(nn.Layer):
         self.compare, self.aggregate = Product(paddle.matmul, transpose_y=True), Product(paddle.matmul)
 
     def make_bias(self):
-        """Return what is added to the logits of the attention, (heads, F J, F J)."""
+        """Return what is added to the logits of the attention, (heads, F J, F J).
+
+        Tokens are in the order frame * J + joint; for near joints the official code takes token mod F for the frame,
+        which it is not.
+        """
         num_frames, num_joints = self.size
-        num_tokens = num_frames * num_joints
-        rows = paddle.gather(self.relative_position_bias_table, self.offsets)
+        num_tokens, offsets = num_frames * num_joints, self.relative_position_index
+        if self.near[1]:
+            offsets = offsets.tile([num_joints, num_joints])
+        rows = paddle.gather(self.relative_position_bias_table, offsets.flatten())
         if self.near[1]:
             return rows.reshape([num_tokens, num_tokens, self.num_heads]).transpose([2, 0, 1])
         rows = rows.reshape([num_frames, num_frames, num_joints, num_joints, self.num_heads])
@@ -193,6 +189,6 @@ class SkateBlock(nn.Layer):
         """Map (N, T, W, C) to the same."""
         graph, time, *parts = self.mapping(self.norm_1(x)).split(self.widths, axis=3)
         branches = [self.convolve_graph(graph), convolve_frames(self.tconv, time)]
-        branches += [attend(part) for attend, part in zip(self.attention, parts, strict=True)]
+        branches += [self.attention[kind](part) for kind, part in enumerate(parts)]
         x = x + self.skip(self.proj(paddle.concat(branches, axis=3)))
         return x + self.skip(self.mlp(self.norm_2(x)))

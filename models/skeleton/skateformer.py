@@ -21,6 +21,7 @@ from common.ranges import Count, PartialShare, Positive
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.skate_block import HEAD_SHARE, NUM_KINDS, SkateBlock, convolve_frames, make_conv, make_linear
+from models.parts.weights import keep_names
 
 STEM_CHANNELS = (6, 9)
 MAX_WAVELENGTH = 10000.0  # of the embedding of time, in units of 2 pi
@@ -57,11 +58,6 @@ class StageBlock(nn.Layer):
         return self.transformer(x if self.downsample is None else convolve_frames(self.downsample, x))
 
 
-def convert_skateformer_weights(weights: dict) -> dict:
-    """Convert the weights of the official repository: our names are theirs; we have no tables of positions."""
-    return {name: value for name, value in weights.items() if not name.endswith(".relative_position_index")}
-
-
 class SkateFormer(ActionModel):
     """SkateFormer: three convolutions of each joint, an embedding of joint, person and time, four stages, mean, linear.
 
@@ -88,7 +84,7 @@ class SkateFormer(ActionModel):
         ValueError: a layout without partition, or sizes that do not fit together.
     """
 
-    WEIGHT_SOURCES = {"skateformer": convert_skateformer_weights}
+    WEIGHT_SOURCES = {"skateformer": keep_names}
 
     def __init__(
         self,
