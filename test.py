@@ -269,7 +269,7 @@ def write_files(
     run_log.scalars(epoch, figures)
     run_log.image(epoch, "test/confusion", picture)
     run_log.image(epoch, "test/wrong", labelled_clips.draw_wrong(loader, result, class_names))
-    if args.features:
+    if "features" in result:
         columns = {"class": [class_names[label] for label in result["labels"]], "name": result["names"]}
         run_log.embeddings("test/features", result["features"], columns)
     run_log.text(epoch, "test/classes", report.format_per_class(confusion, class_names))

@@ -32,6 +32,7 @@ from engine import flags
 from inference import fold_scores
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
+HAVE_STREAMS = ("skeletons", "timed_skeletons")  # readers
 USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
 ROOT = pathlib.Path(__file__).resolve().parent
 
@@ -149,7 +150,7 @@ def read_sections(args: argparse.Namespace) -> dict:
 
 def list_streams(args: argparse.Namespace) -> list:
     """Return the streams of each fold; [None] where the reader has none."""
-    return args.streams if read_sections(args)["READER"].get("name") == "skeletons" else [None]
+    return args.streams if read_sections(args)["READER"].get("name") in HAVE_STREAMS else [None]
 
 
 def choose_fold(args: argparse.Namespace, fold: int) -> list[str]:

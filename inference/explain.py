@@ -159,7 +159,7 @@ def explain_window(source, model: ActionModel, span: tuple, inputs: dict, label:
     places, num_frames = source.locate_views(*span), span[1] - span[0]
     views = _compute_views(model, source.reader.prepare, inputs, label)
     if SKELETON in views:
-        joints = place_joints(views[SKELETON], places[SKELETON], num_frames)
+        joints = source.reader.spread_joints(place_joints(views[SKELETON], places[SKELETON], num_frames))
         return Explanation(label, *span, {}, joints)
     heats = {name: place_maps(maps, places[name], num_frames) for name, maps in views.items()}
     joints = find_joint_heat(heats["pose"], *source.locate_joints()) if "pose" in heats else None

@@ -107,14 +107,14 @@ def compute_joint_shares(model: ActionModel, inputs: dict, label: int) -> dict:
     """Compute how much each joint in each frame adds to a class's logit, against a body that holds still.
 
     Args:
-        inputs: {name: skeletons (N, C, T, V, M)}.
+        inputs: {name: skeletons (N, C, T, V, M)}; others may follow, which are held as they are.
 
     Returns:
         {name: float32 array (N, M, T, V)}; what speaks against the class is below 0.
     """
-    ((name, skeletons),) = inputs.items()
-    skeletons = _require_gradient(skeletons)
-    (gradient,) = paddle.grad([_find_logit(model, {name: skeletons}, label)], [skeletons])
+    name = next(iter(inputs))
+    skeletons = _require_gradient(inputs[name])
+    (gradient,) = paddle.grad([_find_logit(model, {**inputs, name: skeletons}, label)], [skeletons])
     is_there = (skeletons != 0).any(axis=1, keepdim=True).any(axis=3, keepdim=True).astype("float32")
     mean = (skeletons * is_there).sum(axis=2, keepdim=True) / is_there.sum(axis=2, keepdim=True).clip(min=1)
     shares = (gradient * (skeletons - mean) * is_there).sum(axis=1)  # (N, C, T, V, M) -> (N, T, V, M)

@@ -24,8 +24,8 @@ from reader.boxes import ViewPlace
 
 READERS_OF = {  # flag -> the readers whose networks it is for
     "window_s": ("clips",),
-    "split": ("skeletons", "heatmaps", "rgbpose"),
-    "image_size": ("skeletons", "heatmaps", "rgbpose"),
+    "split": ("skeletons", "timed_skeletons", "heatmaps", "rgbpose"),
+    "image_size": ("skeletons", "timed_skeletons", "heatmaps", "rgbpose"),
     "poses": ("rgbpose",),
 }
 

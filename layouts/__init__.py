@@ -20,6 +20,7 @@ LEFT = r"left|Left|LEFT|(?<![^\W_])[lL](?![^\W_])"  # a single letter is a word 
 NAMES = (
     "ntu25",
     "ntu25_star",
+    "ntu25_skateformer",
     "coco17",
     "coco17_paddlevideo",
     "openpose18",
@@ -116,6 +117,9 @@ def _build(name: str, text) -> Layout:
         found["hierarchies"] = {
             str(joint): _build_groups(groups, f"hierarchies, {joint}", find) for joint, groups in hierarchies.items()
         }
+    if "partition" in text:
+        groups = [_expect(group, list, "partition") for group in _expect(text["partition"], list, "partition")]
+        found["partition"] = tuple(tuple(map(find, group)) for group in groups)
     return Layout(**{**found, "name": name})
 
 
@@ -158,6 +162,7 @@ def _build_joints(rows):
         "reference_joints": (),
         "vector_edges": bones,
         "hierarchies": {},
+        "partition": (),
         "positions": tuple(tuple(row[2:]) for row in rows if len(row) == 4),
     }
 

@@ -13,13 +13,15 @@ def check_layout(layout: Layout) -> None:
     Raises:
         ValueError: an index beyond the joints, bones that are no tree with one root, sides that are not each other's
             mirror image, an edge that is listed twice or connects a joint with itself, a joint without edges, or a
-            hierarchy that does not start at its joint or has a joint not just once.
+            hierarchy that does not start at its joint or has a joint not just once, or a partition whose groups share
+            joints or differ in size.
     """
     _check_indices(layout)
     _check_tree(layout)
     _check_edges(layout)
     _check_pairs(layout)
     _check_hierarchies(layout)
+    _check_partition(layout)
 
 
 def check_sides(joints: tuple[str, ...], pairs: tuple[tuple[int, int], ...]) -> None:
@@ -42,6 +44,7 @@ def _check_indices(layout: Layout) -> None:
     edges = {"pairs": layout.pairs, "edges": layout.edges, "vector_edges": layout.vector_edges}
     edges.update({f"parts, {name}": part for name, part in layout.parts.items()})
     edges.update({f"hierarchies, {name}": groups for name, groups in layout.hierarchies.items()})
+    edges["partition"] = layout.partition
     joints_by_key.update({key: sum(pairs, ()) for key, pairs in edges.items()})
     for key, joints in joints_by_key.items():
         for joint in joints:
@@ -95,6 +98,16 @@ def _check_hierarchies(layout: Layout) -> None:
                 raise ValueError(
                     f"hierarchies, {name}: each joint stands in one group, '{joint_name}' in {listed.count(joint)}"
                 )
+
+
+def _check_partition(layout: Layout) -> None:
+    joints = sum(layout.partition, ())
+    for joint in joints:
+        if joints.count(joint) > 1:
+            raise ValueError(f"partition: joint '{layout.joints[joint]}' stands there twice")
+    sizes = sorted({len(group) for group in layout.partition})
+    if len(sizes) > 1:
+        raise ValueError(f"partition: all groups have as many joints, got some with {' and '.join(map(str, sizes))}")
 
 
 def _check_edges(layout: Layout) -> None:

@@ -24,6 +24,8 @@ class Layout:
         reference_joints: the joints that PB-GCN takes coordinates relative to.
         vector_edges: (joint, joint that InfoGCN subtracts from it); the bones unless the file says otherwise.
         hierarchies: HD-GCN's groups of joints, outward from a single one, by the name of that joint.
+        partition: groups of joints of one size, in the order in which SkateFormer takes them; or empty. A joint may be
+            in none.
         positions: (x, y) of each joint in a drawing from the front, in percent, y downwards; or empty.
     """
 
@@ -37,6 +39,7 @@ class Layout:
     reference_joints: tuple[int, ...]
     vector_edges: tuple[tuple[int, int], ...]
     hierarchies: dict[str, tuple[tuple[int, ...], ...]]
+    partition: tuple[tuple[int, ...], ...]
     positions: tuple[tuple[float, float], ...]
 
     @property

@@ -28,6 +28,7 @@ from models.skeleton.msg3d import MSG3D
 from models.skeleton.paddlevideo_agcn import PaddleVideoAGCN
 from models.skeleton.pbgcn import PBGCN
 from models.skeleton.protogcn import ProtoGCN
+from models.skeleton.skateformer import SkateFormer
 from models.skeleton.stgcn import STGCN
 from models.skeleton.stgcnpp import STGCNPP
 
@@ -54,6 +55,7 @@ MODELS = {
     "dgstgcn": DGSTGCN,
     "protogcn": ProtoGCN,
     "hdgcn": HDGCN,
+    "skateformer": SkateFormer,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

@@ -8,8 +8,15 @@ from reader.heatmaps import Heatmaps
 from reader.loader import Loader
 from reader.rgbpose import RGBPose
 from reader.skeletons import Skeletons
+from reader.timed_skeletons import TimedSkeletons
 
-READERS = {"clips": Clips, "skeletons": Skeletons, "heatmaps": Heatmaps, "rgbpose": RGBPose}
+READERS = {
+    "clips": Clips,
+    "skeletons": Skeletons,
+    "timed_skeletons": TimedSkeletons,
+    "heatmaps": Heatmaps,
+    "rgbpose": RGBPose,
+}
 
 
 def build_loader(

@@ -85,6 +85,10 @@ class Recordings(FaultTolerantDataset):
         self.filelist, self.entries = filelist, recordings
         self._check_entries()
 
+    def spread_joints(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the joints that the network takes (..., V) as those of the layout; mostly, these are all."""
+        return values
+
     def _log_empty(self, recordings: list[Recording]) -> None:
         """Log how many recordings hold nobody; those that are mapped from the disk are not read for that."""
         in_memory = (each for each in recordings if not isinstance(each.keypoint, np.memmap))

@@ -85,6 +85,7 @@ class Skeletons(Recordings):
     """
 
     NAME = "skeletons"
+    SAMPLINGS = SAMPLINGS
 
     def __init__(
         self,
@@ -300,12 +301,12 @@ class Skeletons(Recordings):
         """Return [least, greatest] share of the recording, the defaults filled in."""
         if crop_ratio is None:
             crop_ratio = 1.0
-            if self.sampling == "resize":
+            if self.sampling in ("resize", "crop_uniform"):
                 crop_ratio = [0.5, 1.0] if self.mode == "train" and self.augment else 0.95
         return crop_ratio if isinstance(crop_ratio, list) else [crop_ratio] * 2
 
     def _check_arguments(self) -> None:
-        self._check_choices(sampling=SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
+        self._check_choices(sampling=self.SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
         self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"), test_clips=tuple(UNIFORM_CROPS))
         self._check_choices(noise_base=(None, "frame", "video"))
         self._check_ranges()

@@ -14,7 +14,13 @@ from engine.losses import build_criterion
 from engine.run_settings import RunSettings
 from models import MODELS
 
-INPUTS = {"clips": ["rgb"], "skeletons": ["skeleton"], "heatmaps": ["pose"], "rgbpose": ["rgb", "pose"]}
+INPUTS = {
+    "clips": ["rgb"],
+    "skeletons": ["skeleton"],
+    "timed_skeletons": ["skeleton", "time_index"],
+    "heatmaps": ["pose"],
+    "rgbpose": ["rgb", "pose"],
+}
 
 
 class Batches:

@@ -50,11 +50,13 @@ BATCHES = (1, 3)  # clips
 EXAMPLES = {
     "clips": "video.avi",
     "skeletons": "skeletons.pkl",
+    "timed_skeletons": "skeletons.pkl",
     "heatmaps": "poses.pkl",
     "rgbpose": "video.avi --poses poses.pkl",
 }
 # Keys of READER and TEST that concern training and loading, not the input of the network.
 EXCLUDED_KEYS = ("filelist", "augment", "crop", "flip_ratio", "color_jitter", "erasing_ratio")
+EXCLUDED_KEYS += ("intra_ratio", "augmentations", "dropped_joints", "inter_ratio")
 EXCLUDED_KEYS += ("batch_size", "num_workers", "drop_last", "use_shared_memory")
 
 

@@ -72,6 +72,13 @@ SMALL = {  # arguments of each network for a CPU
     "dgstgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "protogcn": {"base_channels": 16, "num_blocks": [1, 1, 1], "num_prototypes": 20},
     "hdgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
+    "skateformer": {
+        "channels": [16, 32],
+        "num_blocks": [1, 1],
+        "num_frames": 16,
+        "num_heads": 16,
+        "partition_sizes": [[8, 8], [8, 12]] * 2,
+    },
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,
@@ -201,8 +208,8 @@ def measure_golden(name: str) -> dict:
     reference = vectors.load(name)
     rule = reference["weights_rule"]
     model = vectors.build(reference, rule["gain"] if isinstance(rule, dict) else vectors.GAIN)  # of skeletons: a text
-    inputs = paddle.to_tensor(vectors.draw_input(reference), stop_gradient=False)
-    logits, labels = model(inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
+    inputs = [paddle.to_tensor(values, stop_gradient=False) for values in vectors.draw_inputs(reference)]
+    logits, labels = model(*inputs), paddle.to_tensor(reference["labels"]).unsqueeze(1)
     # Paddle's cross-entropy clips log-probabilities at -64 on a CPU, and some are lower here.
     loss = (paddle.logsumexp(logits, axis=1) - paddle.take_along_axis(logits, labels, 1).squeeze(1)).mean()
     expected = np.asarray(reference["logits"])
@@ -322,6 +329,8 @@ def make_config(name: str, level: str, args: argparse.Namespace) -> dict:
     config["MODEL"] = {"name": name, "num_classes": size["num_classes"], **(SMALL[name] if args.small else {})}
     if "layout" in inspect.signature(MODELS[name]).parameters:
         config["READER"] = {"name": "skeletons", "clip_len": size["clip_len"], "num_persons": 2}
+        if name == "skateformer":  # its clips have one length
+            config["READER"] = {"name": "timed_skeletons", "clip_len": config["MODEL"].get("num_frames", 64)}
     elif name in POSE_READERS:
         reader = {"name": POSE_READERS[name], "clip_len": size["clip_len"]}
         config["READER"] = {**reader, "crop_size": size["crop_size"], "short_size": size["crop_size"]}

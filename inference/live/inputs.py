@@ -93,4 +93,9 @@ class WindowSource:
         return Windows([(0, self.num_frames, self.views)])
 
 
-INPUTS = {"clips": ClipInput, "skeletons": SkeletonInput, "heatmaps": SkeletonInput}  # by the network's reader
+INPUTS = {  # by the network's reader
+    "clips": ClipInput,
+    "skeletons": SkeletonInput,
+    "timed_skeletons": SkeletonInput,
+    "heatmaps": SkeletonInput,
+}

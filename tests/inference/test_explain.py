@@ -243,6 +243,18 @@ def test_the_joint_and_the_frames_that_count_are_found_whatever_the_sampling(opt
     assert (joints[0, LATE + 3 :, 11] > 0.9).all() and (joints[0, : LATE - 3, 11] < 0.1).all()
 
 
+def test_joints_are_found_that_a_network_takes_in_another_order():
+    annotation = draw_annotation(0, 0, num_frames=NUM_FRAMES)
+    annotation["keypoint"] = np.repeat(annotation["keypoint"][:, :1], NUM_FRAMES, axis=1)
+    annotation["keypoint"][:, LATE:, 11, 0] += 1.0
+    reader = READERS["timed_skeletons"](None, mode="test", clip_len=16, num_persons=1, time_index=False)
+    source = sources.SkeletonSource("x", "one", annotation, reader, 25)
+    found, _ = explain_source(source, JointNetwork(reader.order.index(11)), reader)
+    joints = found[0].joints
+    assert joints.shape == (1, NUM_FRAMES, 25)
+    assert joints.max() == pytest.approx(1) and joints[0, :, 11].sum() == pytest.approx(joints.sum())
+
+
 # What is drawn and written.
 
 

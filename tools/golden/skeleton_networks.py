@@ -108,6 +108,29 @@ def read_hd_gcn(golden: dict) -> tuple:
     return "hdgcn", {**_read_input(entry, {25: "ntu25", 20: "ucla20"}), "com": entry["graph_args"]["CoM"]}
 
 
+def read_skateformer(golden: dict) -> tuple:
+    """Read a file of Do and Kim's repository."""
+    entry = golden["reference"]["entry"]
+    fixed = entry["fixed_in_code"]
+    return "skateformer", {
+        "num_classes": entry["num_classes"],
+        "layout": {24: "ntu25_skateformer", 20: "ucla20"}[entry["num_points"]],
+        "in_channels": fixed["in_channels"],
+        "num_persons": entry["num_people"],
+        "num_frames": fixed["num_frames"],
+        "channels": fixed["channels"],
+        "num_blocks": fixed["depths"],
+        "num_heads": entry["num_heads"],
+        "kernel_size": entry["kernel_size"],
+        "partition_sizes": [entry[f"type_{kind}_size"] for kind in range(1, 5)],
+        "mlp_ratio": entry["mlp_ratio"],
+        "time_index": entry["index_t"],
+        "relative_bias": entry["rel"],
+        "attention_dropout": entry["attn_drop"],
+        "drop_path": entry["drop_path"],
+    }
+
+
 def read_pb_gcn(golden: dict) -> tuple:
     """Read a file of Thakkar's repository."""
     entry = golden["reference"]["entry"]
@@ -145,6 +168,7 @@ READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a f
     "pyskl": read_pyskl,
     "protogcn": read_protogcn,
     "hd-gcn": read_hd_gcn,
+    "skateformer": read_skateformer,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
 }

@@ -95,6 +95,12 @@ def draw_input(golden: dict) -> np.ndarray | dict:
     return values
 
 
+def draw_inputs(golden: dict) -> list:
+    """Draw the inputs of a batch in the order in which the network takes them; see `draw_input`."""
+    drawn = draw_input(golden)
+    return list(drawn.values()) if isinstance(drawn, dict) else [drawn]
+
+
 def _draw_part_signals(entry: dict) -> np.ndarray:
     """Draw joints (N, C, T, V, M); return their steps to the next frame, and their places relative to four joints."""
     raw = _generator(entry["seed"]).standard_normal(entry["raw_shape"])

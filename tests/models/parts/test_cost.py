@@ -69,6 +69,7 @@ NUM_MACS = {
     "dgstgcn": 9_428_416,
     "protogcn": 9_428_416,
     "hdgcn": 14_797_408,
+    "skateformer": 2_867_840,
     "agcn": 49_579_808,
     "ctrgcn": 13_625_056,
     "msg3d": 30_513_792,
