@@ -31,7 +31,6 @@ from common.processes import run_jobs, write_failures
 from common.text_files import read_json
 from dataset import flow_files, optical_flow
 from dataset.media import VIDEO_SUFFIXES
-from dataset.pictures import write_jpeg
 from dataset.records import list_frames, natural_order
 from dataset.splits import VIDEO_HINT
 from dataset.video_file import UnreadableVideoError, VideoFile
@@ -126,7 +125,7 @@ def extract_flow(args, names: list[str]) -> dict[str, str]:
 def write_flow(job: tuple[str, list[str]], method: str, quality: int) -> int:
     """Write the flow of the frame folder `job[0]`, whose frames are `job[1]`; return the number of fields."""
     keep_memory()
-    return flow_files.write_flow(*job, method, quality)
+    return flow_files.write_flow(*job, method, functools.partial(write_jpeg, quality=quality))
 
 
 def find_videos(source: str | None, root: str) -> tuple[str, dict[str, Video], dict[str, str]]:
@@ -305,6 +304,16 @@ def scale_frame(frame: np.ndarray, short_size: int) -> np.ndarray:
     if not 0 < ratio < 1:
         return frame
     return cv2.resize(frame, (round(width * ratio), round(height * ratio)), interpolation=cv2.INTER_AREA)
+
+
+def write_jpeg(frame: np.ndarray, path: str, quality: int) -> None:
+    """Write a frame; cv2.imwrite would not say why it fails, nor take every path on every system."""
+    data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise explain_os_error(error, path) from error
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of TSN and MMAction2; see `dataset/optical_flow.py`.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -73,13 +73,13 @@ def prepare_settings(frames: str, method: str, quality: int) -> None:
         json.dump(settings, file)
 
 
-def write_flow(folder: str, names: list[str], method: str, quality: int) -> int:
+def write_flow(folder: str, names: list[str], method: str, write: Callable) -> int:
     """Compute the flow of a frame folder and write it there; each file appears whole.
 
     Args:
         names: of the frames, in time order.
         method: a key of `optical_flow.METHODS`.
-        quality: of the JPEG files.
+        write: writes a gray picture to a path.
 
     Returns:
         the number of fields.
@@ -93,7 +93,7 @@ def write_flow(folder: str, names: list[str], method: str, quality: int) -> int:
         fields = compute_fields(_read_gray(folder, names), make_estimator(method))
         for number, field in enumerate(fields, 1):
             for axis, values in zip(AXES, cv2.split(field), strict=True):
-                pictures.write_jpeg(values, os.path.join(temporary, f"flow_{axis}_{number:05}.jpg"), quality)
+                write(values, os.path.join(temporary, f"flow_{axis}_{number:05}.jpg"))
         for name in sorted(os.listdir(temporary)):
             os.replace(os.path.join(temporary, name), os.path.join(folder, name))
     finally:

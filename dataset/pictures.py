@@ -5,8 +5,6 @@ import struct
 import cv2
 import numpy as np
 
-from common.messages import explain_os_error
-
 # OpenCV rotates pictures by their EXIF orientation by default; the header has the size before that.
 AS_STORED = cv2.IMREAD_IGNORE_ORIENTATION
 SMALLEST = cv2.IMREAD_REDUCED_GRAYSCALE_8 | AS_STORED  # reads every byte, makes as few pixels as it can
@@ -56,19 +54,6 @@ def decode(data: bytes, flags: int) -> np.ndarray | None:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags | AS_STORED) if is_whole else None
     except cv2.error:
         return None
-
-
-def write_jpeg(frame: np.ndarray, path: str, quality: int) -> None:
-    """Write a picture, uint8 (H, W, 3) or gray (H, W), as JPEG.
-
-    cv2.imwrite would not say why it fails, nor take every path on every system.
-    """
-    data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    try:
-        with open(path, "wb") as file:
-            file.write(data)
-    except OSError as error:
-        raise explain_os_error(error, path) from error
 
 
 def _find_scan(data: bytes) -> int:

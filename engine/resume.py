@@ -26,6 +26,7 @@ INPUT_KEYS = (
     "name", "layout", "stream", "score_channel", "scores", "normalization", "score_threshold", "sampling", "padding",
     "num_persons", "kind", "limbs", "sigma", "scaling", "stretch", "hw_ratio", "num_segments", "clip_len",
     "rgb_clip_len", "frame_interval", "short_size", "crop_size", "mean", "std",
+    "modality", "num_stacked", "flow_method", "flow_short_size",
 )  # fmt: skip
 # Those of a pathway that was trained by itself before tools/merge_rgbpose.py put it into a network of two.
 PATHWAY_KEYS = {"rgb": ("mean", "std"), "pose": ("layout", "kind", "limbs", "sigma")}
