@@ -43,7 +43,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train_streams.py --help`. `rest` is what train.py gets besides the config."""
     parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons or videos.")
     parser.usage = "%(prog)s CONFIG [--streams STREAM ...] [--fuse ...] [--save_dir ...] [flags of train.py]"
-    parser.epilog = "CONFIG is a config text, whose READER.stream, or READER.modality of videos, is replaced by each stream in turn."
+    parser.epilog = "CONFIG is a config text, whose READER.stream (of videos READER.modality) is each stream in turn."
     parser.add_argument("--config", help="the same as CONFIG")
     parser.add_argument("--streams", nargs="+", help="values of READER.stream, or of READER.modality")
     sets = ", ".join(ensemble.WEIGHT_SETS)

@@ -1,8 +1,8 @@
 """What the data scripts write and the readers read: clip records, lists of them, frame folders.
 
 A clip record is a pickle of `{"video": str, "label": int, "frames": [relative jpg path] or [jpeg bytes]}`; with bytes
-it also holds "checksums", the CRC-32 of each frame, and may hold flow (`packed_flow.py`). Where the class is not known, "label" is absent. The 3-tuple
-`(video, label, frames)` of older reproductions is read too. Frame paths are relative to
+it also holds "checksums", the CRC-32 of each frame, and may hold flow (`packed_flow.py`). Where the class is not known,
+"label" is absent. The 3-tuple `(video, label, frames)` of older reproductions is read too. Frame paths are relative to
 the folder of the record, list lines to the folder of the list, always with "/".
 """
 

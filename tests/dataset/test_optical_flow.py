@@ -132,9 +132,10 @@ def test_packed_flow_is_checked_too(root):
     jpg2pkl.main([*words, "--pack"])
     with pytest.raises(ValueError, match="no good record is left"):
         data_list_gener.main(["--root", str(root), "--workers", "1", "--flow"])
-    assert "the record holds no optical flow; run avi2jpg.py --flow, then jpg2pkl.py --pack --flow" in (
-        root / "failed.csv"
-    ).read_text()
+    assert (
+        "the record holds no optical flow; run avi2jpg.py --flow, then jpg2pkl.py --pack --flow"
+        in (root / "failed.csv").read_text()
+    )
     jpg2pkl.main([*words, "--pack", "--flow"])
     assert data_list_gener.main(["--root", str(root), "--workers", "1", "--flow"]) == 0
     path = next((root / "train").rglob("*.pkl"))
