@@ -93,9 +93,10 @@ class Flow(RGB):
 
     def prepare(self, pictures: paddle.Tensor) -> paddle.Tensor:
         """Convert uint8 (B, T * n, H, W, 3) to float32 (B, 2n, T, H, W): x 1, y 1, x 2, ..."""
-        num_clips, _, *size, _ = pictures.shape
+        _, num_pictures, *size, _ = pictures.shape
         axes = [paddle.scale(pictures[..., axis].astype("float32"), 1 / 127.5, -1.0) for axis in range(2)]
-        fields = paddle.stack(axes, axis=2).reshape([num_clips, -1, self.num_channels, *size])  # (B, T, 2n, H, W)
+        shape = [-1, num_pictures // self.num_pictures, self.num_channels, *size]
+        fields = paddle.stack(axes, axis=2).reshape(shape)  # (B, T * n, 2, H, W) -> (B, T, 2n, H, W)
         return fields.transpose([0, 2, 1, 3, 4])
 
 

@@ -82,10 +82,11 @@ class RGBDifferences(RGB):
     def prepare(self, pictures: paddle.Tensor) -> paddle.Tensor:
         """Convert uint8 (B, T * (n + 1), H, W, 3) to float32 (B, 3n, T, H, W): R, G, B 1, R, G, B 2, ..."""
         frames = normalize(pictures, self.mean, self.std)
-        num_clips, _, _, *size = frames.shape
-        frames = frames.reshape([num_clips, 3, -1, self.num_pictures, *size])
+        _, _, num_pictures, *size = frames.shape
+        num_frames = num_pictures // self.num_pictures
+        frames = frames.reshape([-1, 3, num_frames, self.num_pictures, *size])
         differences = frames[:, :, :, 1:] - frames[:, :, :, :-1]  # (B, 3, T, n, H, W)
-        return differences.transpose([0, 3, 1, 2, 4, 5]).reshape([num_clips, self.num_channels, -1, *size])
+        return differences.transpose([0, 3, 1, 2, 4, 5]).reshape([-1, self.num_channels, num_frames, *size])
 
 
 def stack_places(places: np.ndarray, length: int, num_pictures: int) -> np.ndarray:
