@@ -50,13 +50,14 @@ def make_estimator(method: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray
     if method not in METHODS:
         raise ValueError(f"optical flow: method '{method}' is unknown, expected one of {', '.join(METHODS)}")
     cv2.setNumThreads(1)
-    estimator = METHODS[method]()
+    make = METHODS[method]
+    make()  # says what is missing
 
     def estimate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         height, width = first.shape
         if min(height, width) < MIN_SIDE:
             raise ValueError(f"optical flow: frames of {width} x {height} pixels, expected {MIN_SIDE} or more a side")
-        return encode(estimator.calc(first, second, None))
+        return encode(make().calc(first, second, None))  # a used one of DIS gives other flow for small frames
 
     return estimate
 

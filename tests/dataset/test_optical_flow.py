@@ -27,6 +27,15 @@ def test_a_pattern_that_moves_two_pixels_to_the_right_has_that_flow():
     np.testing.assert_allclose(middle, [2, 0], atol=0.25)
 
 
+@pytest.mark.parametrize("size", [(32, 43), (48, 64)])
+def test_flow_does_not_depend_on_what_was_computed_before(size):
+    frames = [gray(frame) for frame in make_frames(6, *size, seed=1)]
+    estimate = optical_flow.make_estimator("dis")
+    fields = list(optical_flow.compute_fields(frames, estimate))
+    for index in range(4, -1, -1):
+        np.testing.assert_array_equal(estimate(frames[index], frames[index + 1]), fields[index])
+
+
 def test_displacements_are_rounded_to_256_steps_of_the_bound_as_tsn_does():
     flow = np.array([[[0, -20], [20, 5], [-30, 30], [10, -10]]], np.float32)
     # round(255 * (v + 20) / 40), the zero of which is 127.5, rounded to the even 128
