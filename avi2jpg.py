@@ -3,6 +3,7 @@
     python avi2jpg.py                                    data/UCF-101 or data/data*/UCF-101.zip -> data/UCF-101_jpg
     python avi2jpg.py --root data/samples                the sample data of tools/make_samples.py
     python avi2jpg.py --videos my.zip --frames my_jpg --short_size 128
+    python avi2jpg.py --flow                             optical flow too: flow_x_00001.jpg, flow_y_00001.jpg ...
 
 A zip file is read as it is: each worker unpacks one video at a time to a temporary file. Frames go to a temporary
 folder that is renamed when the video is complete, so a second run does only what is missing. Videos that could not be
@@ -15,6 +16,7 @@ import glob
 import json
 import os
 import shutil
+import time
 import zipfile
 from dataclasses import dataclass
 
@@ -27,8 +29,9 @@ from common.messages import explain_os_error
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
 from common.text_files import read_json
+from dataset import flow_files, optical_flow
 from dataset.media import VIDEO_SUFFIXES
-from dataset.records import natural_order
+from dataset.records import list_frames, natural_order
 from dataset.splits import VIDEO_HINT
 from dataset.video_file import UnreadableVideoError, VideoFile
 
@@ -52,6 +55,13 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("--short_size", type=int, default=0, help="scale larger frames to this short side, 0: do not")
     parser.add_argument("--fps", type=float, default=0, help="frames per second to keep at most, 0: all")
     parser.add_argument("--quality", type=int, default=90, help="JPEG quality, 1 to 100")
+    parser.add_argument(
+        "--flow",
+        nargs="?",
+        const="dis",
+        choices=list(optical_flow.METHODS),
+        help="write the optical flow of the frames too, by dis (also without a value) or tvl1 (needs opencv-contrib)",
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
     if args.short_size < 0 or args.fps < 0 or args.workers < 0 or not 1 <= args.quality <= 100:
@@ -72,12 +82,17 @@ def extract_videos(args, source: str, videos: dict[str, Video], failed: dict[str
     """Extract what is missing of what `find_videos` found; return the exit status."""
     settings = {"short_size": args.short_size, "fps": args.fps, "quality": args.quality}
     prepare_frames_folder(args.frames, settings)
+    if args.flow:
+        optical_flow.make_estimator(args.flow)
+        flow_files.prepare_settings(args.frames, args.flow, args.quality)
     missing = {name: video for name, video in videos.items() if not os.path.isdir(os.path.join(args.frames, name))}
     targets = {name: (video, os.path.join(args.frames, name)) for name, video in missing.items()}
     print(f"avi2jpg: {len(videos)} videos in {source}, {len(missing)} to extract to {args.frames}", flush=True)
     cv2.setNumThreads(1)  # a worker forked from a process in which OpenCV has threads would wait for them for ever
     outcomes = run_jobs(functools.partial(extract_video, **settings), targets, args.workers, "avi2jpg")
     failed.update(outcomes.failed)
+    if args.flow:
+        failed.update(extract_flow(args, [name for name in videos if name not in failed]))
     csv_path = os.path.join(args.frames, "failed.csv")
     write_failures(failed, csv_path)
     num_present = len(videos) - len(missing)
@@ -87,6 +102,30 @@ def extract_videos(args, source: str, videos: dict[str, Video], failed: dict[str
     for name in sorted(failed, key=natural_order)[:5]:
         print(f"  {name}: {failed[name]}")
     return 0 if outcomes.done or num_present else 1
+
+
+def extract_flow(args, names: list[str]) -> dict[str, str]:
+    """Write the flow that is missing of the frame folders `names`, and print what was done; return what failed."""
+    folders = {name: os.path.join(args.frames, name) for name in names}
+    frames = {name: list_frames(folder) for name, folder in folders.items()}
+    missing = {name: path for name, path in folders.items() if not flow_files.is_complete(path, len(frames[name]))}
+    jobs = {name: (path, frames[name]) for name, path in missing.items()}
+    start_s = time.monotonic()
+    write = functools.partial(write_flow, method=args.flow, quality=args.quality)
+    outcomes = run_jobs(write, jobs, args.workers, "avi2jpg: flow")
+    num_fields, seconds = sum(outcomes.done.values()), time.monotonic() - start_s
+    rate = f", {num_fields / seconds:.0f} fields a second" if num_fields else ""
+    print(
+        f"avi2jpg: flow ({args.flow}) of {len(outcomes.done)} videos written ({num_fields} fields{rate}), "
+        f"{len(names) - len(missing)} were there"
+    )
+    return outcomes.failed
+
+
+def write_flow(job: tuple[str, list[str]], method: str, quality: int) -> int:
+    """Write the flow of the frame folder `job[0]`, whose frames are `job[1]`; return the number of fields."""
+    keep_memory()
+    return flow_files.write_flow(*job, method, functools.partial(write_jpeg, quality=quality))
 
 
 def find_videos(source: str | None, root: str) -> tuple[str, dict[str, Video], dict[str, str]]:

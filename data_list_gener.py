@@ -73,6 +73,7 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument(
         "--format", choices=list(LIST_FORMATS), help="what a line holds; default records, or with --videos videos"
     )
+    parser.add_argument("--flow", action="store_true", help="check the optical flow too, and leave out what has none")
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
     if not 0 <= args.val_ratio < 1 or args.workers < 0 or args.seed < 0:
@@ -267,7 +268,8 @@ def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | 
     if num_repeated:
         print(f"data_list_gener: WARNING: {num_repeated} lines repeat another line of their list, they are left out")
     tested = {entry.path for entry in entries["test"]}  # may have no labels, as those of competitions
-    check = functools.partial(check_entry, class_names=class_names, line_format=args.format, unlabelled=tested)
+    flags = {"line_format": args.format, "unlabelled": tested, "needs_flow": args.flow}
+    check = functools.partial(check_entry, class_names=class_names, **flags)
     outcomes = run_jobs(check, items, args.workers, "data_list_gener", unit="record")
     csv_path = os.path.join(os.path.dirname(args.train_list), "failed.csv")
     write_failures(outcomes.failed, csv_path)

@@ -2,6 +2,7 @@
 
     python jpg2pkl.py                                data/UCF-101_jpg -> data/train, data/test by official split 1
     python jpg2pkl.py --pack                         records that hold the JPEG bytes, each with a checksum
+    python jpg2pkl.py --pack --flow                  also the optical flow that avi2jpg.py --flow has written
     python jpg2pkl.py --split_by_group               no lists: whole groups (gNN in the names) are held out for testing
 
 Split files: `<root>/ucfTrainTestlist`, else `<root>` itself, else those of UCF-101. Labels come from classInd.txt or
@@ -22,7 +23,7 @@ from common.files import write_atomically
 from common.output_lock import only_writer
 from common.processes import Outcomes, run_jobs, write_failures
 from common.text_files import read_json
-from dataset import pictures
+from dataset import flow_files, packed_flow, pictures
 from dataset.records import list_frames, natural_order, relative_path, write_record
 from dataset.splits import (
     VIDEO_HINT,
@@ -45,6 +46,7 @@ class Job:
     video: str
     label: int
     pack: bool
+    has_flow: bool = False
 
 
 def parse_flags(argv: list[str] | None):
@@ -62,10 +64,13 @@ def parse_flags(argv: list[str] | None):
     parser.add_argument("--train", help="folder of the training records; default <root>/train")
     parser.add_argument("--test", help="folder of the test records; default <root>/test")
     parser.add_argument("--pack", action="store_true", help="store the JPEG bytes instead of their paths")
+    parser.add_argument("--flow", action="store_true", help="with --pack: store the optical flow too")
     parser.add_argument("--workers", type=int, default=0, help="processes, 0: one per core")
     args = parser.parse_args(argv)
     if not 0 < args.test_ratio < 1 or args.workers < 0 or args.seed < 0:
         parser.error("--test_ratio takes a share between 0 and 1, --workers and --seed take 0 or more")
+    if args.flow and not args.pack:
+        parser.error("--flow goes with --pack; records of paths find the flow beside the frames")
     args.frames = args.frames or os.path.join(args.root, "UCF-101_jpg")
     args.train = args.train or os.path.join(args.root, "train")
     args.test = args.test or os.path.join(args.root, "test")
@@ -92,10 +97,10 @@ def write_records(args, plan: SplitPlan, record_folders: dict[str, str]) -> int:
     """Write the records of a plan that are missing or changed; return the exit status."""
     jobs = {}
     for subset, folder in record_folders.items():
-        prepare_records_folder(folder, args.frames, args.pack, plan, subset)
+        prepare_records_folder(folder, args, plan, subset)
         for name in sorted(plan.labels[subset].keys() & plan.folders.keys(), key=natural_order):
             frames, record = os.path.join(args.frames, plan.folders[name]), os.path.join(folder, name + ".pkl")
-            jobs[f"{subset}/{name}"] = Job(frames, record, name, plan.labels[subset][name], args.pack)
+            jobs[f"{subset}/{name}"] = Job(frames, record, name, plan.labels[subset][name], args.pack, args.flow)
     outcomes = run_jobs(make_record, jobs, args.workers, "jpg2pkl", unit="record")
     report(plan, record_folders, outcomes)
     return 0 if outcomes.done else 1
@@ -126,13 +131,14 @@ def list_frame_folders(frames: str) -> dict[tuple[str, str], str]:
     return folders
 
 
-def prepare_records_folder(folder: str, frames: str, pack: bool, plan: SplitPlan, subset: str) -> None:
+def prepare_records_folder(folder: str, args, plan: SplitPlan, subset: str) -> None:
     """Remove records that this run would not write as they are, then note in settings.json what it will write.
 
     Raises:
         ValueError: the folder holds records of unknown origin, or packed ones whose frames are gone.
     """
-    settings = {"class_names": plan.class_names, "frames": relative_path(frames, folder), "pack": pack}
+    settings = {"class_names": plan.class_names, "frames": relative_path(args.frames, folder), "pack": args.pack}
+    settings |= {"flow": True} if args.flow else {}
     path = os.path.join(folder, "settings.json")
     records = glob.glob(os.path.join(glob.escape(folder), "**", "*.pkl"), recursive=True)
     if os.path.isfile(path):
@@ -183,6 +189,8 @@ def make_record(job: Job) -> bool:
     if job.pack:
         record["frames"] = [read_picture(os.path.join(job.frames, name)) for name in names]
         record["checksums"] = [zlib.crc32(frame) for frame in record["frames"]]
+        if job.has_flow:
+            record |= packed_flow.pack([read_picture(path) for path in flow_files.list_paths(job.frames, len(names))])
     else:
         folder = relative_path(job.frames, os.path.dirname(job.record))
         record["frames"] = [f"{folder}/{name}" for name in names]

@@ -27,7 +27,7 @@ from engine.run_settings import RunSettings
 from engine.train_step import TrainStep
 from models import MODELS, build_model
 from models.parts.action_model import ActionModel
-from reader import READERS, build_loader
+from reader import READERS, build_loader, modalities
 
 # Parameters that the code passes, so that a text cannot set them.
 READER_BY_CODE = ("mode", "seed", "overfit", "num_classes", "rank", "num_ranks")
@@ -73,6 +73,8 @@ def override(config: dict, settings: dict, overrides: list, root: str | None = N
             config[mode].pop(key, None)
         if key in SHARED_KEYS and config["MODEL"].get(key) == config["READER"].get(key):
             config["MODEL"].pop(key, None)  # `resolve` copies it again
+        if key in modalities.KEYS:
+            config["MODEL"].pop("in_channels", None)  # likewise
     for section, values in given.items():
         config[section].update(values)
     return config
@@ -134,6 +136,7 @@ def resolve(config: dict, source: str) -> dict:
     model_class = MODELS[model_name]
     shared = {key: config["READER"][key] for key in SHARED_KEYS if key in config["READER"]}
     taken = {key: value for key, value in shared.items() if key in inspect.signature(model_class).parameters}
+    taken |= modalities.list_network_arguments(config["READER"])
     resolved = {
         "MODEL": fill_section(
             f"{source} [MODEL] {model_class.__name__}", {"name": model_name, **taken, **config["MODEL"]}, [model_class]

@@ -157,6 +157,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         "samples": name_samples(config, "TEST"),
         "protocol": {
             **{key: section[key] for key in protocol if key in section},
+            **{key: section[key] for key in ("modality", "num_stacked") if section.get("modality", "rgb") != "rgb"},
             "average_clips": config["RUN"]["average_clips"],
             **trained_on,
         },

@@ -1,16 +1,18 @@
-"""Train a network on several streams of the same skeletons, or on several folds, score each, and fuse the scores.
+"""Train a network on several streams, or on several folds, score each, and fuse the scores.
 
     python train_streams.py configs/ctrgcn_nw_ucla.yaml --save_dir output/ctrgcn_nw_ucla
     python train_streams.py configs/msg3d_ntu60_xsub.yaml --streams joint bone --validate --test_best --gpus 4
     python train_streams.py configs/ctrgcn_fsd.yaml --folds 5 --save_dir output/ctrgcn_fsd
+    python train_streams.py configs/resnet18_ucf101_scratch.txt --streams rgb flow --save_dir output/rgb_flow
     python train_streams.py configs/resnet18_ucf101_scratch.txt --folds 5 --root data --save_dir output/folds
 
+The streams of skeletons are values of READER.stream, those of videos of READER.modality (rgb, flow, rgb_diff).
 Each stream is a run of `train.py` in its own folder, resumed if it was stopped, and scored by `test.py`;
 `ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
 
 With --folds, which `skeleton2pkl.py --folds` or `data_list_gener.py --folds` has made, each fold is left out of the
 training once: its samples are scored (`held_out/`), and those of the TEST section (`test/`), whose scores are fused
-over the folds. Only readers of skeletons have streams; of others one network is trained for each fold.
+over the folds. Without --streams, one network of videos is trained for each fold.
 """
 
 import argparse
@@ -33,17 +35,18 @@ from inference import fold_scores
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
 HAVE_STREAMS = ("skeletons", "timed_skeletons")  # readers
+MODALITIES = ("rgb", "flow")  # the streams of videos
 USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
 ROOT = pathlib.Path(__file__).resolve().parent
 
 
 def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     """Parse the command line; see `python train_streams.py --help`. `rest` is what train.py gets besides the config."""
-    parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons.")
+    parser = command_line.CommandLine("Train, score and fuse several streams of the same skeletons or videos.")
     parser.usage = "%(prog)s CONFIG [--streams STREAM ...] [--fuse ...] [--save_dir ...] [flags of train.py]"
-    parser.epilog = "CONFIG is a config text, whose READER.stream is replaced by each stream in turn."
+    parser.epilog = "CONFIG is a config text, whose READER.stream (of videos READER.modality) is each stream in turn."
     parser.add_argument("--config", help="the same as CONFIG")
-    parser.add_argument("--streams", nargs="+", default=list(STREAMS), help="values of READER.stream")
+    parser.add_argument("--streams", nargs="+", help="values of READER.stream, or of READER.modality")
     sets = ", ".join(ensemble.WEIGHT_SETS)
     parser.add_argument("--fuse", nargs="+", help=f"one weight a stream (2:2:1:1), or one of {sets}")
     parser.add_argument("--save_dir", "--work_dir", default="output/streams", help="folder of the streams' folders")
@@ -56,6 +59,8 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     check_rest(parser, args)
     if args.folds is not None and args.folds < 2:
         parser.error("--folds takes 2 or more")
+    args.has_streams = args.streams is not None or not is_of_clips(args)
+    args.streams = args.streams or list(MODALITIES if is_of_clips(args) else STREAMS)
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
@@ -72,9 +77,10 @@ def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> No
         args.config = train_args.config_text
         args.rest.remove(args.config)
     given = {word.partition("=")[0].strip().upper() for word in train_args.overrides}
+    key = name_stream_key(args)
     mistakes = {
-        "-o READER.stream: the streams are those of --streams; leave one of the two out": (
-            not given.isdisjoint(f"{section}.STREAM" for section in SECTIONS)
+        f"-o READER.{key}: the streams are those of --streams; leave one of the two out": (
+            not given.isdisjoint(f"{section}.{key.upper()}" for section in SECTIONS)
         ),
         "-o RUN.save_dir: each stream has a folder of its own in --save_dir; leave it out": "RUN.SAVE_DIR" in given,
         "-o RUN.resume: each stream goes on from its own checkpoint; leave it out": "RUN.RESUME" in given,
@@ -125,10 +131,20 @@ def list_tests(args: argparse.Namespace) -> list:
 
 def make_argv(args: argparse.Namespace, stream: str | None, fold: int | None = None) -> list:
     """Return the command line of train.py for a stream, or None where the reader has no streams, and a fold."""
-    overrides = [] if stream is None else [f"READER.stream={stream}"]
+    overrides = [] if stream is None else [f"READER.{name_stream_key(args)}={stream}"]
     overrides += [] if fold is None else choose_fold(args, fold)
     run_flags = ["--save_dir", name_folder(args, stream, fold), "--resume", "auto"]
     return [args.config, *args.rest, *run_flags, *(word for override in overrides for word in ("-o", override))]
+
+
+def is_of_clips(args: argparse.Namespace) -> bool:
+    """Return whether the config reads videos; what is wrong with one that cannot be read is said later."""
+    return os.path.isfile(args.config) and load_config(args.config)["READER"].get("name", "clips") == "clips"
+
+
+def name_stream_key(args: argparse.Namespace) -> str:
+    """Return the key of READER whose values are the streams."""
+    return "modality" if is_of_clips(args) else "stream"
 
 
 def name_folder(args: argparse.Namespace, stream: str | None, fold: int | None = None) -> str:
@@ -149,8 +165,9 @@ def read_sections(args: argparse.Namespace) -> dict:
 
 
 def list_streams(args: argparse.Namespace) -> list:
-    """Return the streams of each fold; [None] where the reader has none."""
-    return args.streams if read_sections(args)["READER"].get("name") in HAVE_STREAMS else [None]
+    """Return the streams of each fold; [None] where the reader has none, or no --streams asks for those of videos."""
+    has_streams = is_of_clips(args) or read_sections(args)["READER"].get("name") in HAVE_STREAMS
+    return args.streams if has_streams and args.has_streams else [None]
 
 
 def choose_fold(args: argparse.Namespace, fold: int) -> list[str]:
@@ -263,6 +280,8 @@ def check_streams(args: argparse.Namespace) -> None:
         config, _ = train.read_recipe(parsed)
         train.check_tests(parsed, config)
         shapes[stream] = recipe.open_reader(config).input_shape
+        if stream in MODALITIES:
+            next(iter(recipe.open_loader(config, "TRAIN").first_sample()))  # whose flow may be missing
         if fold == args.folds and stream == streams[0] and args.folds:  # the last one is there if all are
             for mode in ("TRAIN", "VALID", "TEST"):
                 recipe.open_loader({**config, "RUN": {**config["RUN"], "overfit": 0}}, mode)
@@ -275,7 +294,7 @@ def check_streams(args: argparse.Namespace) -> None:
             state["config"] = recipe.resolve(state["config"], folder.last)
             if change := resume.find_other_data(state, config, data):
                 raise ValueError(f"'{folder.last}': {change}; choose another --save_dir, or remove that folder")
-    if len({str(shape) for shape in shapes.values()}) > 1:
+    if name_stream_key(args) == "stream" and len({str(shape) for shape in shapes.values()}) > 1:
         listed = ", ".join(f"{stream} {shape}" for stream, shape in shapes.items())
         raise ValueError(f"--streams: one network cannot take inputs of several shapes ({listed}); train them apart")
 

@@ -100,6 +100,34 @@ def describe_classes(shapes: dict, linear: set) -> str:
     )
 
 
+def average_channels(weights: dict, shapes: dict, old: int, new: int) -> dict:
+    """Return the weights of first layers for inputs of another number of channels, as TSN starts flow from RGB.
+
+    Each kernel is averaged over the channels of the input, and the mean is repeated ("Temporal Segment Networks",
+    L. Wang et al., ECCV 2016, arXiv:1608.00859, section 3.2, cross modality pre-training).
+
+    Args:
+        weights: name -> array; a kernel is (O, old, ...), or (O, old * t, H, W) where frames are channels too.
+        shapes: name -> shape in the network.
+        old: channels of the input that the weights are for.
+        new: channels of the network's input.
+
+    Returns:
+        Name -> array of those kernels whose shape differs in this alone.
+    """
+    averaged = {}
+    for name, value in weights.items():
+        shape = list(shapes.get(name, value.shape))
+        if value.ndim < 4 or list(value.shape) == shape or value.shape[1] % old or value.ndim != len(shape):
+            continue
+        kernel = value.reshape(value.shape[0], old, value.shape[1] // old, *value.shape[2:])
+        kernel = np.repeat(kernel.mean(axis=1, keepdims=True, dtype=kernel.dtype), new, axis=1)
+        kernel = kernel.reshape(value.shape[0], -1, *value.shape[2:])
+        if list(kernel.shape) == shape:
+            averaged[name] = kernel
+    return averaged
+
+
 def _list_state_dicts(content: dict, seen: set, path: tuple = ()) -> dict:
     """Return {key: dict that has arrays, without names that are no text}, wrapped ones before those around them.
 

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from dataset import pictures
+from dataset import flow_files, packed_flow, pictures
 from dataset.records import (
     ListEntry,
     describe_missing,
@@ -45,12 +45,17 @@ class Clip:
 
 
 def check_entry(
-    entry: ListEntry, class_names: list[str] | None, line_format: str, unlabelled: Container[str] = ()
+    entry: ListEntry,
+    class_names: list[str] | None,
+    line_format: str,
+    unlabelled: Container[str] = (),
+    needs_flow: bool = False,
 ) -> Clip:
     """Check one record, frame folder or video: what the readers refuse is refused here, by the same rules.
 
     Args:
         unlabelled: paths of entries that may have no label.
+        needs_flow: check the optical flow too.
 
     Raises:
         FileNotFoundError, ValueError: what is wrong with it.
@@ -64,6 +69,8 @@ def check_entry(
         raise FileNotFoundError(entry.problem or describe_missing(entry.path))
     else:
         clip = check_video(entry)
+    if needs_flow:
+        check_flow(clip)
     if clip.label is None and entry.path not in unlabelled:
         raise ValueError(f"a {clip.kind} without a label; name it in a list, with its label")
     if clip.label is not None:
@@ -106,6 +113,7 @@ def check_record(path: str) -> Clip:
             raise ValueError(
                 f"frame {number} of {len(frames)} is damaged (checksum); delete it and run jpg2pkl.py again"
             )
+    packed_flow.check(record, check_pictures)
     if folder is None:
         check_pictures((f"frame {number} of {len(frames)}", frame) for number, frame in enumerate(frames, 1))
     return Clip(path, record["video"], record["label"], len(frames), folder)
@@ -131,6 +139,18 @@ def check_video(entry: ListEntry) -> Clip:
     video.check()
     name = os.path.splitext(os.path.basename(entry.path))[0]
     return Clip(entry.path, name, entry.label, len(video), None)
+
+
+def check_flow(clip: Clip) -> None:
+    """Check that a clip has whole optical flow for all of its frames; of a video it is computed when it is read.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if clip.folder:
+        check_picture_files(flow_files.list_paths(clip.folder, clip.num_frames))
+    elif is_record(clip.path) and packed_flow.KEY not in read_record(clip.path):
+        raise ValueError(f"the record holds no optical flow; {packed_flow.ADVICE}")
 
 
 def check_picture_files(paths: list[str]) -> None:

@@ -1,8 +1,8 @@
 """What the data scripts write and the readers read: clip records, lists of them, frame folders.
 
 A clip record is a pickle of `{"video": str, "label": int, "frames": [relative jpg path] or [jpeg bytes]}`; with bytes
-it also holds "checksums", the CRC-32 of each frame. Where the class is not known, "label" is absent. The 3-tuple
-`(video, label, frames)` of older reproductions is read too. Frame paths are relative to
+it also holds "checksums", the CRC-32 of each frame, and may hold flow (`packed_flow.py`). Where the class is not known,
+"label" is absent. The 3-tuple `(video, label, frames)` of older reproductions is read too. Frame paths are relative to
 the folder of the record, list lines to the folder of the list, always with "/".
 """
 
@@ -19,6 +19,7 @@ from common.files import dump_pickle, load_pickle, write_atomically
 from common.text_files import read_lines, refuses_damage, show_value
 from dataset.media import PICTURE_SIGNATURES, is_frame
 from dataset.names import name_samples
+from dataset.packed_flow import read_fields
 
 CLASSES_HEADER = "# classes:"
 OFFICIAL_HEADER = "# official_size:"
@@ -52,7 +53,7 @@ def read_record(path: str | os.PathLike) -> dict[str, Any]:
 
     Returns:
         dict of "video" (str), "label" (int from 0, or None where it is absent), "frames" (paths as stored, or bytes),
-        and "checksums" where frames are bytes and the record has them.
+        "checksums" where frames are bytes and the record has them, and flow (`packed_flow.py`) where it has that.
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a whole pickle, not plain data, or a field of a wrong type; names the file and the field.
@@ -96,7 +97,7 @@ def _check_record(record: dict, path: str) -> dict[str, Any]:
         if not _is_list_of(checksums, int) or len(checksums) != len(frames) or isinstance(frames[0], str):
             raise ValueError(_describe_field(path, "checksums", checksums, "one whole number per packed frame"))
         checked["checksums"] = list(checksums)
-    return checked
+    return {**checked, **read_fields(record, len(frames), path)}
 
 
 def _describe_field(path: str, field: str, value: Any, expected: str) -> str:

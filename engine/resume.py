@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Callable
 
+from common import state_dicts
 from config import differences, name_samples
 from engine import agreement, checkpoint, distributed
 from engine.run_folder import Progress, find_stop_reason
@@ -26,6 +27,7 @@ INPUT_KEYS = (
     "name", "layout", "stream", "score_channel", "scores", "normalization", "score_threshold", "sampling", "padding",
     "num_persons", "kind", "limbs", "sigma", "scaling", "stretch", "hw_ratio", "num_segments", "clip_len",
     "rgb_clip_len", "frame_interval", "short_size", "crop_size", "mean", "std",
+    "modality", "num_stacked", "flow_method", "flow_short_size",
 )  # fmt: skip
 # Those of a pathway that was trained by itself before tools/merge_rgbpose.py put it into a network of two.
 PATHWAY_KEYS = {"rgb": ("mean", "std"), "pose": ("layout", "kind", "limbs", "sigma")}
@@ -92,12 +94,15 @@ def load_pretrained(settings: RunSettings, model, config: dict) -> None:
     state = checkpoint.load_checkpoint(settings.pretrain)
     weights = checkpoint.scoring_weights(state)
     checkpoint.check_finite(settings.pretrain, weights)
+    averaged = average_first_layers(weights, model, state, config)
+    weights = {**weights, **averaged}
     ignore, allow_missing = settings.ignore_weights or [], settings.allow_missing or []
     initialized = checkpoint.restore_model(model, weights, ignore, allow_missing)
     names = model.state_dict()
     skipped = [name for name in weights if name not in names or name in initialized]
     logging.info(f"start from {settings.pretrain}: {len(names) - len(initialized)} tensors loaded")
-    for what, which in (("left out of the file", skipped), ("left as initialised", initialized)):
+    listed = (("left out of the file", skipped), ("left as initialised", initialized))
+    for what, which in (*listed, ("averaged over the channels of the input", averaged)):
         if which:
             logging.info(f"  {what}: {', '.join(which)}")
     if "TRAIN" in state.get("data", {}):
@@ -107,6 +112,19 @@ def load_pretrained(settings: RunSettings, model, config: dict) -> None:
     trained = trained or [(state.get("config", {}), INPUT_KEYS)]
     for change in [change for old, keys in trained for change in find_other_inputs(old, config, keys)]:
         logging.warning(f"--pretrain: {change}; the weights were trained on other inputs")
+
+
+def average_first_layers(weights: dict, model, state: dict, config: dict) -> dict:
+    """Return first layers for flow or differences made of those for RGB, {} where the input is as it was.
+
+    Args:
+        state: checkpoint of the weights; without a config they are for RGB.
+    """
+    if config["READER"].get("modality", "rgb") == "rgb":
+        return {}
+    old, new = (each.get("MODEL", {}).get("in_channels", 3) for each in (state.get("config", {}), config))
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    return state_dicts.average_channels(weights, shapes, old, new)
 
 
 def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: Callable, data: dict) -> tuple:

@@ -116,7 +116,7 @@ class VideoSource:
             window = max(window, min_window)
         max_whole = round(WHOLE_S * places_a_second) if self.window_s is None else window
         spans = plan_windows(places, max_whole, window, min_window)
-        windows = cut_windows(video_io.read_frames(self.path, reader.short_size), spans)
+        windows = cut_windows(video_io.read_pictures(self.path, reader.modality, reader.short_size), spans)
         views = ((start, start + len(frames), reader.make_views(np.stack(frames))) for start, frames in windows)
         return Windows(views, len(spans))
 

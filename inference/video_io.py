@@ -18,6 +18,7 @@ from dataset.records import ListEntry, list_frames
 from dataset.video_file import VideoFile
 from inference.input_paths import find_inputs
 from reader import boxes, frames, transforms
+from reader.modalities import RGB
 
 ENCODER = "libvpx"
 # At -4 the encoder's speed does not follow the load of the machine, as it does from 0 on, at the cost of the pictures.
@@ -73,11 +74,29 @@ def read_frames(path: str, short_size: int | None = None) -> Iterator[np.ndarray
     return _read_folder(path, short_size) if os.path.isdir(path) else _read_video(path, short_size)
 
 
-def _read_folder(path: str, short_size: int | None) -> Iterator[np.ndarray]:
+def read_pictures(path: str, modality: RGB, short_size: int) -> Iterator[np.ndarray]:
+    """Yield what a network sees of a video or frame folder, such as its flow, one picture a frame; see `read_frames`.
+
+    Args:
+        modality: of the network's reader. The flow beside the frames of a folder is read, other flow is computed.
+        short_size: of the pictures.
+    """
+    if not (os.path.isdir(path) and modality.has_files(path)):
+        yield from modality.follow(read_frames(path, modality.limit_size(short_size)), short_size)
+        return
+    num_frames, picture = len(list_frames(path)), None
+    pictures = _read_folder(path, short_size, modality.open)
+    for _ in range(num_frames):
+        picture = next(pictures, picture)  # no flow begins at the last frame
+        yield picture
+
+
+def _read_folder(path: str, short_size: int | None, choose: Callable | None = None) -> Iterator[np.ndarray]:
+    """Yield the frames of a folder, or what `choose` makes of its `frames.Video`."""
     video = frames.open_video(ListEntry(path, label=None, num_frames=None, line=0))
-    size = None
-    for index in range(len(video.frames)):
-        clip = frames.EncodedClip(video.frames, np.array([index]))
+    pictures, size = video.frames if choose is None else choose(video), None
+    for index in range(len(pictures)):
+        clip = frames.EncodedClip(pictures, np.array([index]))
         size = size or clip.frame_size
         if clip.frame_size != size:
             height, width = clip.frame_size

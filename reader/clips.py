@@ -8,7 +8,6 @@ crops) the same crops mirrored; the crops in the order of `boxes.place_boxes`. T
 scores are averaged.
 """
 
-import functools
 import os
 
 import numpy as np
@@ -20,7 +19,8 @@ from dataset.splits import find_class_in_name, find_contradicting_class
 from reader import boxes, sampling, transforms
 from reader.fault_tolerant import UNLABELLED_ADVICE, FaultTolerantDataset
 from reader.frames import EncodedClip, Video, open_video
-from reader.preprocessor import Preprocessor, normalize
+from reader.modalities import build_modality
+from reader.preprocessor import Preprocessor
 
 # Of Kinetics, from the 3D-ResNet code; RGB order, 0 to 1.
 KINETICS_MEAN = [0.4345, 0.4051, 0.3775]
@@ -69,10 +69,14 @@ class Clips(FaultTolerantDataset):
         flip: score each evaluation view mirrored as well.
         mean: of the data in RGB order, 0 to 1.
         std: of the data in RGB order, 0 to 1.
+        modality: "rgb", "flow" or "rgb_diff"; see `reader/modalities/`. Flow has no `mean`, `std` and `color_jitter`.
+        num_stacked: fields of flow, or differences, that are the channels of one frame.
+        flow_method: of flow that is computed from video files, "dis" or "tvl1".
+        flow_short_size: of the frames that it is computed of, as avi2jpg.py --short_size; None: their own.
 
     Attributes:
         prepare: converts a batch's inputs to the model's on the current device: `rgb` uint8 (B, T, H, W, C) to float32
-            (B, C, T, H, W), (pixel / 255 - mean) / std.
+            (B, C, T, H, W), of RGB (pixel / 255 - mean) / std.
 
     Raises:
         ValueError: an argument that is out of range or does not go with another; on reading, also a label outside the
@@ -109,6 +113,10 @@ class Clips(FaultTolerantDataset):
         flip: bool = False,
         mean: list[Share] = KINETICS_MEAN,
         std: list[PositiveShare] = KINETICS_STD,
+        modality: str = "rgb",
+        num_stacked: Count = 1,
+        flow_method: str = "dis",
+        flow_short_size: Count | None = None,
     ):
         super().__init__(filelist, mode, seed, augment)
         self.num_segments, self.clip_len, self.frame_interval = num_segments, clip_len, frame_interval
@@ -118,23 +126,19 @@ class Clips(FaultTolerantDataset):
         self.flip_label_map = {int(label): int(other) for label, other in (flip_label_map or {}).items()}
         self.protocol, self.test_clips = protocol, test_clips
         self.num_clips, self.crops, self.flip = num_clips, crops, flip
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.num_stacked, self.flow_short_size = mean, std, num_stacked, flow_short_size
         self._check_arguments()
+        self.modality = build_modality(modality, num_stacked, mean, std, flow_method, flow_short_size)
         if mode == "train":  # without augmentation, the centre
-            self.protocol, self.test_clips, self.num_clips, self.crops, self.flip = (
-                "clips",
-                "middle",
-                1,
-                "center",
-                False,
-            )
+            self.protocol, self.test_clips = "clips", "middle"
+            self.num_clips, self.crops, self.flip = 1, "center", False
         self.entries, self.class_names = ([], None) if filelist is None else read_list(filelist)
         self._labels = {name.casefold(): label for label, name in enumerate(self.class_names or [])}
         self.num_classes = len(self.class_names) if num_classes is None and self.class_names else num_classes
         self._check_label_map()
         if mode == "train" and flip_label_map != {}:  # {}: labels stay as they are
             self._pair_mirrored_classes()
-        self.prepare = Preprocessor(rgb=functools.partial(normalize, mean=mean, std=std))
+        self.prepare = Preprocessor(rgb=self.modality.prepare)
 
     def lacks_label(self, index: int) -> bool:
         """Return whether the list says that the label of a sample is not known; records have theirs in them."""
@@ -163,8 +167,9 @@ class Clips(FaultTolerantDataset):
 
     @property
     def input_shape(self) -> dict[str, list[int]]:
-        """Shape of one view for the model: `rgb` [3, T, H, W]."""
-        return {"rgb": [3, self.num_segments * self.clip_len, self.crop_size, self.crop_size]}
+        """Shape of one view for the model: `rgb` [C, T, H, W]; C is 3 but for flow and differences."""
+        num_frames = self.num_segments * self.clip_len
+        return {"rgb": [self.modality.num_channels, num_frames, self.crop_size, self.crop_size]}
 
     @property
     def num_views(self) -> int:
@@ -175,12 +180,14 @@ class Clips(FaultTolerantDataset):
 
     def sample_bytes(self) -> int:
         """Return how much memory one sample takes, in bytes."""
-        return self.num_views * self.num_segments * self.clip_len * self.crop_size**2 * 3
+        num_pictures = self.num_segments * self.clip_len * self.modality.num_pictures
+        return self.num_views * num_pictures * self.crop_size**2 * 3
 
     def draw_noise(self, num_views: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return views of noise in the form of a sample's `inputs`, to measure what comes after the reader."""
-        channels, *size = self.input_shape["rgb"]
-        return {"rgb": rng.integers(0, 256, (num_views, *size, channels), np.uint8)}
+        _, num_frames, *size = self.input_shape["rgb"]
+        shape = (num_views, num_frames * self.modality.num_pictures, *size, 3)
+        return {"rgb": rng.integers(0, 256, shape, np.uint8)}
 
     def _read_sample(self, index: int, rng: np.random.Generator | None) -> dict:
         video = self._open(index)
@@ -189,16 +196,17 @@ class Clips(FaultTolerantDataset):
 
     def _draw_clip(self, video: Video, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         """Return a random clip (1, T, H, W, 3), and the label, which mirroring may change."""
-        indices = sampling.sample_clip(len(video.frames), self.clip_len, rng, self.num_segments, self.frame_interval)
-        clip = EncodedClip(video.frames, indices)
+        num_frames, num_places = len(video.frames), self.modality.count_places(len(video.frames))
+        places = sampling.sample_clip(num_places, self.clip_len, rng, self.num_segments, self.frame_interval)
+        clip = EncodedClip(self.modality.open(video), self.modality.list_pictures(places, num_frames))
         frames = clip.decode(self._draw_box(*clip.frame_size, rng), (self.crop_size, self.crop_size))
         label = video.label
         if rng.random() < self.flip_ratio:
-            frames, label = transforms.mirror(frames), self.flip_label_map.get(label, label)
-        if self.color_jitter:
+            frames, label = self.modality.mirror(frames), self.flip_label_map.get(label, label)
+        if self.color_jitter and self.modality.has_color:
             frames = transforms.jitter_color(frames, self.color_jitter, rng)
         if rng.random() < self.erasing_ratio:
-            frames = transforms.erase(frames, 255 * np.array(self.mean), rng)
+            frames = transforms.erase(frames, self.modality.fill, rng)
         return frames[None], label
 
     def _draw_box(self, height: int, width: int, rng: np.random.Generator) -> tuple:
@@ -210,12 +218,15 @@ class Clips(FaultTolerantDataset):
 
     def _read_views(self, video: Video) -> np.ndarray:
         """Return the evaluation views (views, T, H, W, 3) of a video; only the frames in them are decoded."""
-        clips = self._place_clips(len(video.frames))
+        clips = self._list_pictures(len(video.frames))
         distinct, positions = np.unique(clips, return_inverse=True)
-        encoded = EncodedClip(video.frames, distinct)
+        encoded = EncodedClip(self.modality.open(video), distinct)
         height, width = encoded.frame_size
         frames = encoded.decode((0, 0, height, width), boxes.scaled_size(height, width, self.short_size))
-        return transforms.cut_views(frames, positions.reshape(clips.shape), self.crop_size, self.crops, self.flip)
+        return self._cut_views(frames, positions.reshape(clips.shape))
+
+    def _cut_views(self, frames: np.ndarray, clips: np.ndarray) -> np.ndarray:
+        return transforms.cut_views(frames, clips, self.crop_size, self.crops, self.flip, self.modality.mirror)
 
     def make_views(self, frames: np.ndarray) -> dict[str, np.ndarray]:
         """Cut the evaluation views out of all frames of a video that is in no list.
@@ -226,8 +237,7 @@ class Clips(FaultTolerantDataset):
         Returns:
             `inputs` of a sample: `rgb` uint8 (views, T, crop_size, crop_size, 3).
         """
-        clips = self._place_clips(len(frames))
-        return {"rgb": transforms.cut_views(frames, clips, self.crop_size, self.crops, self.flip)}
+        return {"rgb": self._cut_views(frames, self._list_pictures(len(frames)))}
 
     def locate_views(self, num_frames: int, frame_size: tuple) -> dict[str, list[boxes.ViewPlace]]:
         """Return where the evaluation views of a video stand in it, in their order.
@@ -247,10 +257,15 @@ class Clips(FaultTolerantDataset):
 
     def _place_clips(self, num_frames: int) -> np.ndarray:
         """Return the frame indices of each evaluation clip of a video: (clips, T)."""
+        num_frames = self.modality.count_places(num_frames)
         if self.protocol == "windows":
             return sampling.slide_windows(num_frames, self.clip_len, self.frame_interval)
         counts = (self.num_clips, self.num_segments, self.frame_interval)
         return sampling.place_clips(num_frames, self.clip_len, *counts, self.test_clips)
+
+    def _list_pictures(self, num_frames: int) -> np.ndarray:
+        """Return the indices of the pictures of each evaluation clip of a video: (clips, pictures)."""
+        return self.modality.list_pictures(self._place_clips(num_frames), num_frames)
 
     def _open(self, index: int) -> Video:
         """Open a video and check its label against the classes; only in a test it may have none."""

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from common.pickles import RefusedPickleError
-from dataset import pictures
+from dataset import packed_flow, pictures
 from dataset.records import ListEntry, is_record, list_frames, name_record, read_record, resolve_path
 from dataset.video_file import UnreadableVideoError, VideoFile
 from reader.boxes import rescale_box
@@ -109,12 +109,13 @@ class PackedPictures:
         pictures: whole JPEG or PNG files, in time order.
         checksums: CRC-32 of each; None: they are not checked.
         record_path: of the record, for messages.
+        flow: of the frames, see `dataset/packed_flow.py`; {}: the record has none.
     """
 
     path = None
 
-    def __init__(self, pictures: list[bytes], checksums: list[int] | None, record_path: str):
-        self.pictures, self.checksums, self.record_path = pictures, checksums, record_path
+    def __init__(self, pictures: list[bytes], checksums: list[int] | None, record_path: str, flow: dict | None = None):
+        self.pictures, self.checksums, self.record_path, self.flow = pictures, checksums, record_path, flow or {}
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -215,7 +216,8 @@ def _open_record(entry: ListEntry) -> Video:
             "run jpg2pkl.py and data_list_gener.py again"
         )
     if isinstance(record["frames"][0], bytes):  # a record holds pictures or their paths
-        frames = PackedPictures(record["frames"], record.get("checksums"), entry.path)
+        flow = {key: record[key] for key in (packed_flow.KEY, packed_flow.CHECKSUMS) if key in record}
+        frames = PackedPictures(record["frames"], record.get("checksums"), entry.path, flow)
     else:
         frames = PictureFiles(record["frames"], os.path.dirname(entry.path))
     name = name_record(entry.path, record["video"], entry.name)

@@ -1,5 +1,7 @@
 """Spatial and colour transforms of clips: uint8 arrays (T, H, W, C), RGB, the same change for all frames of a clip."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -101,7 +103,9 @@ def erase(frames: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.
     return erased
 
 
-def cut_views(frames: np.ndarray, clips: np.ndarray, crop_size: int, crops: str, flip: bool) -> np.ndarray:
+def cut_views(
+    frames: np.ndarray, clips: np.ndarray, crop_size: int, crops: str, flip: bool, mirror: Callable = mirror
+) -> np.ndarray:
     """Cut the evaluation views out of scaled frames, in the order that `reader.clips` describes.
 
     Args:
@@ -110,6 +114,7 @@ def cut_views(frames: np.ndarray, clips: np.ndarray, crop_size: int, crops: str,
         crop_size: side of the crops in pixels.
         crops: see `boxes.place_boxes`.
         flip: mirror each crop as well; ten crops are always mirrored.
+        mirror: how; flow is not mirrored as frames are.
 
     Returns:
         uint8 (num_clips * num_flips * num_crops, T, crop_size, crop_size, 3), C-contiguous.

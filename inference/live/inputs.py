@@ -21,8 +21,9 @@ class ClipInput:
         self.min_frames = reader.num_segments * ((reader.clip_len - 1) * reader.frame_interval + 1)
 
     def scale(self, picture: np.ndarray) -> np.ndarray:
-        """Scale a picture as the reader does."""
-        return transforms.scale_short_side(picture[None], self.reader.short_size)[0]
+        """Scale a picture as the reader does; flow is computed of pictures of another size, or of their own."""
+        short_size = self.reader.modality.limit_size(self.reader.short_size)
+        return picture if short_size is None else transforms.scale_short_side(picture[None], short_size)[0]
 
     def observe(self, frame: LiveFrame) -> np.ndarray:
         """Return the picture to draw on."""
@@ -30,7 +31,8 @@ class ClipInput:
 
     def make_views(self, frames: list[LiveFrame]) -> dict:
         """Return the `inputs` of a window."""
-        return self.reader.make_views(np.stack([frame.pixels for frame in frames]))
+        pixels = (frame.pixels for frame in frames)
+        return self.reader.make_views(np.stack(list(self.reader.modality.follow(pixels, self.reader.short_size))))
 
     def close(self) -> None:
         """Do nothing."""
