@@ -20,6 +20,7 @@ from models.rgb.tsm import TSM
 from models.rgb.wideresnet3d import WideResNet3D
 from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
+from models.skeleton.ddnet import DDNet
 from models.skeleton.dgstgcn import DGSTGCN
 from models.skeleton.infogcn import InfoGCN
 from models.skeleton.msg3d import MSG3D
@@ -51,6 +52,7 @@ MODELS = {
     "stgcnpp": STGCNPP,
     "dgstgcn": DGSTGCN,
     "protogcn": ProtoGCN,
+    "ddnet": DDNet,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,
