@@ -71,6 +71,7 @@ SMALL = {  # arguments of each network for a CPU
     "stgcnpp": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "dgstgcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "protogcn": {"base_channels": 16, "num_blocks": [1, 1, 1], "num_prototypes": 20},
+    "ddnet": {"base_channels": 16},
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,
