@@ -50,7 +50,7 @@ def place_ordered(num_frames: int, clip_len: int, rng: np.random.Generator | Non
 
 
 def place_windows(num_frames: int, clip_len: int, num_windows: int, rng: np.random.Generator | None) -> list[int]:
-    """Draw the start of a window, below 0 where it is longer than the recording; without `rng` of evenly placed ones."""
+    """Draw where a window starts, below 0 if it is longer than the recording; without `rng` place some evenly."""
     spare = num_frames - clip_len
     if rng is None:
         return [(2 * window + 1) * max(spare, 0) // (2 * num_windows) for window in range(num_windows)]

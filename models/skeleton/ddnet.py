@@ -14,12 +14,12 @@ import itertools
 
 import numpy as np
 import paddle
-import paddle.nn.functional as F
 from paddle import nn
 
 from common.ranges import Count, PartialShare
 from layouts import get_layout
 from models.parts.action_model import ActionModel
+from models.parts.layers import leaky_relu
 from models.parts.skeleton_layers import check_skeletons, temporal_conv
 
 NUM_FEATURES = 128  # of the two linear layers
@@ -70,7 +70,7 @@ class ConvUnit(nn.Layer):
 
     def forward(self, x):
         """Map (B, in_channels, T, 1) to (B, out_channels, T, 1)."""
-        return F.leaky_relu(self.norm(self.conv(x)), SLOPE)
+        return leaky_relu(self.norm(self.conv(x)), SLOPE)
 
 
 class LinearUnit(nn.Layer):
@@ -83,7 +83,7 @@ class LinearUnit(nn.Layer):
 
     def forward(self, x):
         """Map (B, in_features) to (B, out_features)."""
-        return F.leaky_relu(self.norm(self.linear(x)), SLOPE)
+        return leaky_relu(self.norm(self.linear(x)), SLOPE)
 
 
 class Embedding(nn.Sequential):
@@ -137,8 +137,8 @@ class DDNet(ActionModel):
         num_joints = get_layout(layout).num_joints
         if num_joints < 2 or num_coordinates > in_channels:
             raise ValueError(
-                f"DDNet: got {num_joints} joints with {num_coordinates} coordinates in {in_channels} channels, expected "
-                "2 joints or more, and no more coordinates than channels; set MODEL.num_coordinates"
+                f"DDNet: got {num_joints} joints with {num_coordinates} coordinates in {in_channels} channels, "
+                "expected 2 joints or more, and no more coordinates than channels; set MODEL.num_coordinates"
             )
         self.input_size, self.num_coordinates = (in_channels, num_joints, num_persons), num_coordinates
         pairs = pair_joints(num_joints)
@@ -148,15 +148,17 @@ class DDNet(ActionModel):
         self.slow_motion = Embedding(num_values, *options)
         self.fast_motion = Embedding(num_values, base_channels, False, channel_dropout_ratio)
         self.coordinates = Embedding(num_values, *options) if use_coordinates else None
-        layers, width = [], (4 if use_coordinates else 3) * base_channels
-        for stage in (2, 4, 8):
-            units = [ConvUnit(width, stage * base_channels, 3), ConvUnit(stage * base_channels, stage * base_channels, 3)]
-            layers += [*units, *([make_pool()] if stage < 8 else []), nn.Dropout2D(channel_dropout_ratio)]
-            width = stage * base_channels
+        widths, layers = [base_channels * times for times in (4 if use_coordinates else 3, 2, 4, 8)], []
+        for index, (width, out_channels) in enumerate(itertools.pairwise(widths)):
+            layers += [ConvUnit(width, out_channels, 3), ConvUnit(out_channels, out_channels, 3)]
+            layers += [*([make_pool()] if index < 2 else []), nn.Dropout2D(channel_dropout_ratio)]
         self.blocks = nn.Sequential(*layers)
-        linear = [LinearUnit(width, NUM_FEATURES), nn.Dropout(dropout_ratio)]
-        linear += [LinearUnit(NUM_FEATURES, NUM_FEATURES), nn.Dropout(dropout_ratio)]
-        self.linear = nn.Sequential(*linear)
+        self.linear = nn.Sequential(
+            LinearUnit(widths[-1], NUM_FEATURES),
+            nn.Dropout(dropout_ratio),
+            LinearUnit(NUM_FEATURES, NUM_FEATURES),
+            nn.Dropout(dropout_ratio),
+        )
         self.fc = nn.Linear(NUM_FEATURES, num_classes)
 
     def forward(self, x):

@@ -267,7 +267,7 @@ def test_a_short_recording_is_cropped_where_min_crop_len_allows_it(tmp_path):
     """Of 40 frames, 64 or more are all of them, and half or less are at most 20."""
     ramp = np.arange(1, 41, dtype=np.float32)[None, :, None, None] * np.ones((1, 1, 25, 3), np.float32)
     path = write(tmp_path, [ramp])
-    arguments = {"sampling": "resize", "clip_len": 40, "num_persons": 1, "normalization": None, "crop_ratio": [0.3, 0.5]}
+    arguments = {"sampling": "resize", "clip_len": 40, "normalization": None, "crop_ratio": [0.3, 0.5]}
     for more, low, high in (({}, 39, 39), ({"min_crop_len": 30}, 29, 29), ({"min_crop_len": 1}, 10, 20)):
         reader = Skeletons(path, "train", **arguments, **more)
         extents = [np.ptp(reader[epoch, 0]["inputs"]["skeleton"]) for epoch in range(8)]

@@ -33,7 +33,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, required=True, help="samples of each small set")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument(
-        "--seen_by_camera", action="store_true", help="key points (x, y) in pixels in place of metres in a Kinect's view"
+        "--seen_by_camera", action="store_true", help="key points in pixels, as a Kinect sees those in metres"
     )
     parser.add_argument("--out", required=True, help="the pkl to write")
     return parser.parse_args(argv)

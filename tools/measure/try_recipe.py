@@ -45,10 +45,10 @@ def main(argv: list | None = None) -> int:
         return 0
     files.make_folder(str(folder.parent))
     words = ["train.py", *args.rest]
-    row = {"command": f"python {shlex.join(words)}", "seed": args.train.seed}
+    row = {"command": f"python {shlex.join(words)}", "seed": args.train.seed or 0}
     start_s = time.monotonic()
     try:
-        run_script(*words, "-o", f"RUN.eval_interval={NEVER}", log_file=f"{folder}.log")
+        run_script(*words, "-o", f"RUN.val_begin={NEVER}", log_file=f"{folder}.log")
         row.update(read_last_epoch(folder))
     except OSError as error:
         row["error"] = str(error)

@@ -44,7 +44,8 @@ def test_distances_are_between_all_pairs_of_joints():
     keypoint = draw(2, 3, 4, 5)  # (B, C, T, V)
     found = find_distances(paddle.to_tensor(keypoint), paddle.to_tensor(pair_joints(5))).numpy()
     apart = np.linalg.norm(keypoint[..., :, None] - keypoint[..., None, :], axis=1)  # -> (B, T, V, V)
-    expected = apart[:, :, *np.triu_indices(5, 1)]
+    first, second = np.triu_indices(5, 1)
+    expected = apart[:, :, first, second]
     np.testing.assert_allclose(found, expected.transpose(0, 2, 1), rtol=1e-5)
 
 
@@ -106,7 +107,7 @@ def test_two_coordinates_leave_the_score_out():
 
 
 def test_arguments_that_do_not_go_together_are_refused():
-    with pytest.raises(ValueError, match="DDNet: got 17 joints with 3 coordinates in 2 channels, expected .*; set MODEL"):
+    with pytest.raises(ValueError, match="got 17 joints with 3 coordinates in 2 channels, expected .*; set MODEL"):
         build(in_channels=2)
 
 
