@@ -3,7 +3,7 @@
     python tools/measure/try_recipe.py configs/small_skeletons.yaml --save_dir output/trials/a -o RUN.mixup_alpha=0.2
 
 All flags but `--results` are those of train.py; only the last epoch is validated. The file has one JSON object a line,
-also for a training that failed. A run whose folder is there already is not trained again.
+also for a training that failed, with the text as it was then. A run whose folder is there already is not trained again.
 """
 
 import argparse
@@ -17,6 +17,7 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
 
 from common import command_line, files
+from config import load_config
 from engine import flags
 from tools.measure.scripts import run_script
 
@@ -45,7 +46,9 @@ def main(argv: list | None = None) -> int:
         return 0
     files.make_folder(str(folder.parent))
     words = ["train.py", *args.rest]
-    row = {"command": f"python {shlex.join(words)}", "seed": args.train.seed or 0}
+    text = load_config(args.train.config_text)
+    seed = text["RUN"].get("seed", 0) if args.train.seed is None else args.train.seed
+    row = {"command": f"python {shlex.join(words)}", "seed": seed, "text": text}
     start_s = time.monotonic()
     try:
         run_script(*words, "-o", f"RUN.val_begin={NEVER}", log_file=f"{folder}.log")

@@ -16,7 +16,7 @@ def make_train(folder, rows):
     """Return a stand-in for `run_script` that writes the log of a run."""
 
     def run_script(script, *words, log_file):
-        assert script == "train.py" and f"RUN.eval_interval={try_recipe.NEVER}" in words
+        assert script == "train.py" and f"RUN.val_begin={try_recipe.NEVER}" in words
         folder.mkdir()
         (folder / "ddnet_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
@@ -36,7 +36,7 @@ def test_the_last_epoch_is_written_down_once(tmp_path, monkeypatch, capsys):
         assert try_recipe.main([*words, "--results", str(results)]) == 0
     (row,) = read(results)
     assert row["command"] == f"python train.py {' '.join(words)}"
-    assert row.pop("seconds") >= 0 and row.pop("command")
+    assert row.pop("seconds") >= 0 and row.pop("command") and row.pop("text")["MODEL"]["name"] == "ddnet"
     assert row == {"seed": 3, "epoch": 7, "top1": 0.5124, "loss": 1.5, "train_top1": 0.75}
     assert "nothing to do" in capsys.readouterr().out
 
