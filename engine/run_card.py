@@ -15,6 +15,8 @@ from config import name_samples
 from engine import distributed, memory, onednn, optimizer
 
 UNBALANCED_RATIO = 3  # samples of the largest class for one of the smallest, from which the card proposes a remedy
+MIN_SAMPLES = 1000  # of skeletons, below which the card proposes the text for small sets
+SMALL_SKELETONS = ("configs/small_skeletons.yaml", "ddnet")  # that text, and its network
 AMP_KINDS = {"float16": "float16 with a loss scale", "bfloat16": "bfloat16"}
 
 
@@ -52,6 +54,7 @@ def describe_run(
         + f"a clip of {format_shapes(train_loader.input_shape)}",
         "data": f"{train_loader.num_samples} samples to train on ({name_samples(config, 'TRAIN')}), {valid}",
         **_describe_skeletons(config),
+        **propose_small_text(config, train_loader.num_samples),
         **_describe_heatmaps(config),
         "classes": f"{num_classes}, chance {100 / num_classes:.2f}%{describe_balance(config, train_loader)}",
         "batch": f"{schedule.batch_size} samples an update{_describe_parts(run)}, {steps} updates an epoch, "
@@ -143,6 +146,21 @@ def _describe_skeletons(config: dict) -> dict:
         return {}
     row = f"stream {reader['stream']}, layout {reader['layout']}, {reader['num_persons']} persons, "
     return {"skeletons": row + f"normalization {reader['normalization']}, sampling {reader['sampling']}"}
+
+
+def propose_small_text(config: dict, num_samples: int) -> dict:
+    """Return the row that proposes the text for small sets of skeletons; {} for other sets and for its network.
+
+    Args:
+        num_samples: that an epoch draws, each of them TRAIN.repeat times.
+    """
+    reader, (text, network) = {**config["READER"], **config["TRAIN"]}, SMALL_SKELETONS
+    if "stream" not in reader or config["RUN"]["overfit"] or config["MODEL"]["name"] == network:
+        return {}
+    num_samples //= reader["repeat"]
+    if num_samples >= MIN_SAMPLES:
+        return {}
+    return {"small set": f"{num_samples} samples are few for this network; try {text}, see docs/small_sets.md"}
 
 
 def _describe_heatmaps(config: dict) -> dict:

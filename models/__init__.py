@@ -21,6 +21,7 @@ from models.rgb.tsm import TSM
 from models.rgb.wideresnet3d import WideResNet3D
 from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
+from models.skeleton.ddnet import DDNet
 from models.skeleton.dgstgcn import DGSTGCN
 from models.skeleton.hdgcn import HDGCN
 from models.skeleton.infogcn import InfoGCN
@@ -56,6 +57,7 @@ MODELS = {
     "protogcn": ProtoGCN,
     "hdgcn": HDGCN,
     "skateformer": SkateFormer,
+    "ddnet": DDNet,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

@@ -26,10 +26,12 @@ def crop_and_resize(keypoint: np.ndarray, first: int, length: int, clip_len: int
     return start + weights * (keypoint.take(first + np.minimum(before + 1, length - 1), axis=1) - start)
 
 
-def draw_crop(num_frames: int, crop_ratio: list, rng: np.random.Generator | LegacyGenerator) -> tuple[int, int]:
-    """Draw CTR-GCN's temporal crop: (first frame, length), a share of the recording but at least `MIN_CROP`."""
+def draw_crop(
+    num_frames: int, crop_ratio: list, rng: np.random.Generator | LegacyGenerator, min_crop_len: int = MIN_CROP
+) -> tuple[int, int]:
+    """Draw CTR-GCN's temporal crop: (first frame, length), a share of the recording but at least `min_crop_len`."""
     low, high = crop_ratio
-    length = min(max(int((rng.random() * (high - low) + low) * num_frames), MIN_CROP), num_frames)
+    length = min(max(int((rng.random() * (high - low) + low) * num_frames), min_crop_len), num_frames)
     return int(rng.integers(num_frames - length + 1)), length
 
 
@@ -38,6 +40,21 @@ def place_crops(num_frames: int, crop_ratio: float, num_crops: int = 1) -> tuple
     margin = int((1 - crop_ratio) * num_frames / 2)
     starts = [(2 * crop + 1) * 2 * margin // (2 * num_crops) for crop in range(num_crops)]
     return starts, num_frames - 2 * margin
+
+
+def place_ordered(num_frames: int, clip_len: int, rng: np.random.Generator | None) -> np.ndarray:
+    """Draw frames in order, some of them several times; without `rng` evenly placed from the first to the last."""
+    if rng is None:
+        return np.linspace(0, num_frames - 1, clip_len).astype(np.int64)
+    return np.sort(rng.integers(num_frames, size=clip_len))
+
+
+def place_windows(num_frames: int, clip_len: int, num_windows: int, rng: np.random.Generator | None) -> list[int]:
+    """Draw where a window starts, below 0 if it is longer than the recording; without `rng` place some evenly."""
+    spare = num_frames - clip_len
+    if rng is None:
+        return [(2 * window + 1) * max(spare, 0) // (2 * num_windows) for window in range(num_windows)]
+    return [int(np.sign(spare)) * int(rng.integers(abs(spare) + 1))]
 
 
 def cut_window(keypoint: np.ndarray, start: int, clip_len: int, padding: str = "zero") -> np.ndarray:
@@ -186,6 +203,24 @@ def add_relative_noise(
     noisy = keypoint.copy()
     noisy[..., :num_coordinates] += directions * shares[..., None] * find_present(joints)[..., None]
     return noisy
+
+
+def drop_joints(keypoint: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """Make each joint missing with a probability, in all frames and persons alike; at least one joint stays."""
+    is_kept = _draw_kept(keypoint.shape[2], ratio, rng)
+    return keypoint * is_kept[:, None].astype(keypoint.dtype)
+
+
+def drop_frames(keypoint: np.ndarray, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """Leave out each frame with a probability; at least one stays."""
+    return keypoint[:, _draw_kept(keypoint.shape[1], ratio, rng)]
+
+
+def _draw_kept(count: int, ratio: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw which of `count` things are kept, bool, at least one of them."""
+    is_kept = rng.random(count) >= ratio
+    is_kept[rng.integers(count)] = True
+    return is_kept
 
 
 def stack_views(views: list, num_persons: int) -> np.ndarray:

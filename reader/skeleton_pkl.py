@@ -16,6 +16,7 @@ from common.text_files import SURPRISES, refuses_damage
 from dataset.skeleton_checks import check_annotation, check_numbers
 from dataset.splits import describe_leaks
 from layouts import LAYOUTS, Layout
+from reader.skeleton_transforms import find_present
 
 GIB = 2**30
 REQUIRED = ("frame_dir", "keypoint")  # fields of an annotation
@@ -57,6 +58,16 @@ class Recording:
         """Return the rows of the persons to look at: those with a body first, in their order."""
         is_there = self.keypoint.any(axis=(1, 2, 3))
         return np.argsort(~is_there, kind="stable")[:num_persons]
+
+    def join_scores(self) -> np.ndarray:
+        """Return float32 (M, T, V, 3), x, y, z or x, y, score; persons with a body come first."""
+        persons = self.choose_persons()
+        stored = self.keypoint[persons]
+        keypoint = np.empty((*stored.shape[:3], 3), np.float32)
+        keypoint[..., : stored.shape[3]] = stored
+        if stored.shape[3] == 2:
+            keypoint[..., 2] = find_present(stored) if self.score is None else self.score[persons]
+        return keypoint
 
 
 @refuses_damage

@@ -61,6 +61,7 @@ class Skeletons(Recordings):
         crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, or [least, greatest]
             of a random one; "resize" draws in training only and else takes the first. None: 1, but for "resize"
             [0.5, 1.0] in training and 0.95 in evaluation.
+        min_crop_len: frames that a random crop of "resize" has at least; a shorter recording is not cropped.
         rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
             two coordinates about z.
         scale: each coordinate is scaled by 1 - scale to 1 + scale; or one number for each coordinate.
@@ -70,6 +71,8 @@ class Skeletons(Recordings):
             body in the frame, or of all in the recording (PYSKL's RandomGaussianNoise).
         noise_shared: with `noise_base` "video", the noise of a joint is the same in all frames.
         flip_ratio: share of training clips that are mirrored at x = 0, left and right joints exchanged.
+        joint_drop_ratio: share of the joints that are missing in a training clip, drawn anew for each clip.
+        frame_drop_ratio: share of the frames that are left out of a recording before a training clip is cut.
         random_move: rotate, scale and shift x and y gradually over a "window" or "pad" clip (ST-GCN's random_move).
         random_shift: move the non-empty frames of a "window" or "pad" clip to a random start (ST-GCN's random_shift).
         repeat: times that each sample is drawn per epoch of training.
@@ -108,6 +111,7 @@ class Skeletons(Recordings):
         num_persons: Count = 2,
         padding: str = "zero",
         crop_ratio: list[PositiveShare] | PositiveShare | None = None,
+        min_crop_len: Count = clips.MIN_CROP,
         rotation: Angle | list[Angle] = 0.0,
         scale: PartialShare | list[PartialShare] = 0.0,
         shear: NonNegative = 0.0,
@@ -115,6 +119,8 @@ class Skeletons(Recordings):
         noise_base: str | None = None,
         noise_shared: bool = False,
         flip_ratio: Share = 0.0,
+        joint_drop_ratio: PartialShare = 0.0,
+        frame_drop_ratio: PartialShare = 0.0,
         random_move: bool = False,
         random_shift: bool = False,
         repeat: Count = 1,
@@ -126,10 +132,11 @@ class Skeletons(Recordings):
         self.normalization, self.sampling, self.padding = normalization, sampling, padding
         self.test_clips = test_clips
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
-        self.crop_ratio = self._resolve_crop_ratio(crop_ratio)
+        self.crop_ratio, self.min_crop_len = self._resolve_crop_ratio(crop_ratio), min_crop_len
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
         self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
         self.noise_base, self.noise_shared, self.score_threshold = noise_base, noise_shared, score_threshold
+        self.joint_drop_ratio, self.frame_drop_ratio = joint_drop_ratio, frame_drop_ratio
         self.random_move, self.random_shift = random_move, random_shift
         self._check_arguments()
         if mode == "train":
@@ -192,19 +199,13 @@ class Skeletons(Recordings):
         return keypoint[: self.num_persons]
 
     def _clean(self, recording: Recording) -> np.ndarray:
-        """Return the key points as float32 (M, T, V, 3), x, y, z or x, y, score; persons with a body come first."""
+        """Return the key points of a recording that is not empty, see `Recording.join_scores`."""
         if recording.keypoint.size == 0:
             num_persons, num_frames = recording.keypoint.shape[:2]
             raise DamagedSampleError(
                 f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
             )
-        persons = recording.choose_persons()
-        stored = recording.keypoint[persons]
-        keypoint = np.empty((*stored.shape[:3], 3), np.float32)
-        keypoint[..., : stored.shape[3]] = stored
-        if stored.shape[3] == 2:
-            keypoint[..., 2] = transforms.find_present(stored) if recording.score is None else recording.score[persons]
-        return keypoint
+        return recording.join_scores()
 
     def _normalize(self, keypoint: np.ndarray, img_shape: tuple | None) -> np.ndarray:
         if self.sampling == "pad":
@@ -223,7 +224,7 @@ class Skeletons(Recordings):
         return np.concatenate([change(keypoint[..., :2]), keypoint[..., 2:]], axis=3)
 
     def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Rotate, scale and shear a recording, mirror it, and add noise, each at random."""
+        """Rotate, scale and shear a recording, mirror it, add noise, and drop joints and frames, each at random."""
         if any(self.rotation) or np.any(self.scale) or self.shear:
             matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
             keypoint = transforms.rotate(keypoint, matrix)
@@ -234,6 +235,10 @@ class Skeletons(Recordings):
             keypoint = clips.add_relative_noise(keypoint, *options, self.num_coordinates, rng)
         elif self.noise:
             keypoint = clips.add_noise(keypoint, self.noise, self.num_coordinates, rng)
+        if self.joint_drop_ratio:
+            keypoint = clips.drop_joints(keypoint, self.joint_drop_ratio, rng)
+        if self.frame_drop_ratio:
+            keypoint = clips.drop_frames(keypoint, self.frame_drop_ratio, rng)
         return keypoint
 
     def _make_stream(self, joints: np.ndarray) -> np.ndarray:
@@ -278,23 +283,15 @@ class Skeletons(Recordings):
         if rng is None:
             starts, length = clips.place_crops(num_frames, self.crop_ratio[0], self.num_clips)
         else:
-            start, length = clips.draw_crop(num_frames, self.crop_ratio, rng)
+            start, length = clips.draw_crop(num_frames, self.crop_ratio, rng, self.min_crop_len)
             starts = [start]
         return [clips.crop_and_resize(keypoint, start, length, self.clip_len) for start in starts]
 
     def _sample_ordered(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
-        if rng is None:
-            indices = np.linspace(0, keypoint.shape[1] - 1, self.clip_len).astype(np.int64)
-        else:
-            indices = np.sort(rng.integers(keypoint.shape[1], size=self.clip_len))
-        return [keypoint.take(indices, axis=1)]
+        return [keypoint.take(clips.place_ordered(keypoint.shape[1], self.clip_len, rng), axis=1)]
 
     def _sample_windows(self, keypoint: np.ndarray, rng: np.random.Generator | None) -> list:
-        spare = keypoint.shape[1] - self.clip_len  # negative: frames that the recording is too short
-        if rng is not None:
-            starts = [int(np.sign(spare)) * int(rng.integers(abs(spare) + 1))]
-        else:
-            starts = [(2 * clip + 1) * max(spare, 0) // (2 * self.num_clips) for clip in range(self.num_clips)]
+        starts = clips.place_windows(keypoint.shape[1], self.clip_len, self.num_clips, rng)
         return [clips.cut_window(keypoint, start, self.clip_len, self.padding) for start in starts]
 
     def _resolve_crop_ratio(self, crop_ratio: list | float | None) -> list:
@@ -324,6 +321,8 @@ class Skeletons(Recordings):
             self._refuse("test_clips", "pyskl: mmaction2 has sampling uniform only, of the whole recording")
         if self.num_clips > 1 and self.sampling in ("ordered", "pad", *WHOLE_CLIPS):
             self._refuse("num_clips", f"1: sampling {self.sampling} takes the whole recording")
+        if self.frame_drop_ratio and self.sampling in ("pad", *WHOLE_CLIPS):
+            self._refuse("frame_drop_ratio", f"0: sampling {self.sampling} fixes the frames before")
         if (self.random_move or self.random_shift) and self.sampling not in ("window", "pad"):
             self._refuse("sampling", "window or pad, to which random_move and random_shift belong")
 

@@ -79,6 +79,7 @@ SMALL = {  # arguments of each network for a CPU
         "num_heads": 16,
         "partition_sizes": [[8, 8], [8, 12]] * 2,
     },
+    "ddnet": {"base_channels": 16},
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,

@@ -34,6 +34,11 @@ def conv2d(in_channels: int, out_channels: int, kernel_size: tuple, stride=1, di
     )
 
 
+def leaky_relu(x: paddle.Tensor, slope: float = 0.01) -> paddle.Tensor:
+    """Return x where it is positive, else slope * x; Paddle Inference dies of its own operator behind a convolution."""
+    return paddle.maximum(x, slope * x)
+
+
 def make_classifier(num_features: int, num_classes: int, std: float) -> nn.Linear:
     """Make a linear layer; weights are normal with standard deviation `std`, biases 0."""
     return nn.Linear(num_features, num_classes, weight_attr=nn.initializer.Normal(0.0, std))

@@ -9,19 +9,13 @@ Every activation is a leaky ReLU, also that after the sum of a block. Channels s
 `models/rgb/tsm.py`. Where we differ: the basic blocks of depths 18 and 34 are not built. Distilled weights fit too.
 """
 
-import paddle
 from paddle import nn
 
 from common.ranges import Count, PartialShare, Positive
-from models.parts.layers import conv2d
+from models.parts.layers import conv2d, leaky_relu
 from models.parts.resnet2d import PLANES, FrameResNet
 from models.parts.weights import rename_paddlevideo_weights
 from models.rgb.tsm import PADDLEVIDEO_BLOCK_RULES, FrameClassifier, LengthShiftBottleneck
-
-
-def leaky_relu(x):
-    """Return x where it is positive, else 0.01 x; Paddle Inference dies of its own operator behind a convolution."""
-    return paddle.maximum(x, 0.01 * x)
 
 
 class LeakyReLU(nn.Layer):

@@ -4,7 +4,9 @@ import types
 
 import paddle
 import pytest
+from paths import ROOT
 
+from config import load_config
 from engine import checkpoint, memory, run_card, run_folder
 from engine.optimizer import MovingAverage, build_optimizer
 from engine.train_step import TrainStep
@@ -113,6 +115,28 @@ def test_the_disk_is_that_of_the_folder_of_the_run(tmp_path, monkeypatch):
     (tmp_path / "not" / "yet").mkdir(parents=True)
     run_card._describe_disk(run, 2**29)
     assert measured == [tmp_path.resolve(), (tmp_path / "not" / "yet").resolve()]
+
+
+def make_small_config(name="ctrgcn", overfit=0, **reader):
+    """Return what of a resolved config the proposal looks at."""
+    return {"MODEL": {"name": name}, "READER": reader, "TRAIN": {"repeat": 5}, "RUN": {"overfit": overfit}}
+
+
+def test_a_small_set_of_skeletons_is_proposed_its_text():
+    """999 recordings, each drawn five times an epoch, are few; 1000 are not; heat maps and frames have no stream."""
+    row = run_card.propose_small_text(make_small_config(stream="joint"), 5 * 999)
+    expected = "999 samples are few for this network; try configs/small_skeletons.yaml, see docs/small_sets.md"
+    assert row == {"small set": expected}
+    assert (ROOT / run_card.SMALL_SKELETONS[0]).is_file() and (ROOT / "docs/small_sets.md").is_file()
+    for config in (make_small_config(), make_small_config("ddnet", stream="joint")):
+        assert run_card.propose_small_text(config, 10) == {}
+    assert run_card.propose_small_text(make_small_config(stream="joint"), 5 * 1000) == {}
+    assert run_card.propose_small_text(make_small_config(stream="joint", overfit=4), 4) == {}
+
+
+def test_the_text_for_small_sets_trains_the_network_that_it_is_not_proposed_to():
+    text, network = run_card.SMALL_SKELETONS
+    assert load_config(str(ROOT / text))["MODEL"]["name"] == network
 
 
 def test_versions_fix_the_environment():

@@ -32,6 +32,7 @@ from tools import (
     shrink_videos,
     torch2paddle,
 )
+from tools.measure import small_sets, try_recipe
 
 
 def parse_streams(words):
@@ -43,6 +44,11 @@ def parse_streams(words):
 def parse_measured(words):
     """Parse the command line of tools/measure_recipe.py, whose rest is train.py's."""
     return measure_recipe.parse_arguments(words).train
+
+
+def parse_trial(words):
+    """Parse the command line of tools/measure/try_recipe.py, whose rest is train.py's."""
+    return try_recipe.parse_arguments(words).train
 
 
 PARSERS = {
@@ -67,6 +73,8 @@ PARSERS = {
     "tools/benchmark.py": benchmark.parse_arguments,
     "tools/gpu_check.py": gpu_check.parse_arguments,
     "tools/measure_recipe.py": parse_measured,
+    "tools/measure/small_sets.py": small_sets.parse_arguments,
+    "tools/measure/try_recipe.py": parse_trial,
 }
 OTHER_COMMANDS = {"git", "mkdir", "for", "grep", "done", "visualdl", "poses/bin/python"}
 OTHER_FLAGS = {"--write_json", "--logdir"}  # of OpenPose, of VisualDL

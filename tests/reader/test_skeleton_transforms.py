@@ -366,6 +366,23 @@ def test_each_coordinate_has_its_own_scale():
     assert np.array_equal(flat[2], [0, 0, 1]) and (np.abs(np.diag(flat)[:2] - 1) <= [0.5, 0.1]).all()
 
 
+def test_each_joint_is_missing_in_its_share_of_the_clips_in_all_frames():
+    rng, keypoint = np.random.default_rng(0), np.ones((2, 3, 5, 3), np.float32)
+    dropped = np.stack([clips.drop_joints(keypoint, 0.3, rng) for _ in range(1000)])
+    assert dropped.dtype == np.float32 and ((dropped == 0) | (dropped == 1)).all()
+    assert (dropped == dropped[:, :1, :1, :, :1]).all()  # alike in persons, frames and channels
+    # One joint of five is drawn and stays; each other one is missing three times of ten.
+    assert np.allclose(1 - dropped[:, 0, 0, :, 0].mean(axis=0), 0.3 * 4 / 5, atol=0.05)
+    assert clips.drop_joints(keypoint, 0.999, rng).any() and keypoint.all()
+
+
+def test_frames_are_left_out_in_their_share_and_keep_their_order():
+    rng, keypoint = np.random.default_rng(0), np.arange(1000.0)[None, :, None, None]
+    kept = clips.drop_frames(keypoint, 0.3, rng)
+    assert 650 <= kept.shape[1] <= 750 and (np.diff(kept[0, :, 0, 0]) > 0).all()
+    assert clips.drop_frames(keypoint[:, :3], 0.999, rng).shape[1] == 1
+
+
 def test_mirrored_bodies_swap_left_and_right():
     keypoint = draw(1, 2, 25, 3)
     mirrored = clips.mirror(keypoint, NTU)

@@ -215,7 +215,9 @@ def test_pre_normalisation_of_msg3d_repeats_a_padded_recording(tmp_path):
 
 # Randomness.
 
-SHAKEN = {"rotation": 0.3, "scale": 0.1, "shear": 0.1, "noise": 0.01, "flip_ratio": 0.5}
+SHAKEN = {
+    "rotation": 0.3, "scale": 0.1, "shear": 0.1, "noise": 0.01, "flip_ratio": 0.5, "joint_drop_ratio": 0.3,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -245,6 +247,31 @@ def test_each_augmentation_changes_training_alone(tmp_path, name, value):
         assert np.array_equal(
             Skeletons(path, "train", **still, **{name: value}, **arguments)[1, 0]["inputs"]["skeleton"], plain
         )
+
+
+@pytest.mark.parametrize("sampling", ["uniform", "resize", "ordered", "window"])
+def test_frames_are_left_out_of_training_clips_alone(tmp_path, sampling):
+    """A recording whose coordinates are the numbers of its frames, of which half are left out."""
+    ramp = np.arange(1, 41, dtype=np.float32)[None, :, None, None] * np.ones((1, 1, 25, 3), np.float32)
+    path = write(tmp_path, [ramp])
+    arguments = {"sampling": sampling, "clip_len": 40, "num_persons": 1, "normalization": None, "crop_ratio": 1.0}
+    trained = Skeletons(path, "train", frame_drop_ratio=0.5, **arguments)[0, 0]["inputs"]["skeleton"]
+    if sampling == "window":  # the one that neither stretches nor repeats: half of the clip is empty
+        assert 10 <= np.count_nonzero(trained.any(axis=(0, 1, 3, 4))) <= 30
+    assert trained.shape == (1, 1, 40, 25, 3) and len(np.unique(np.diff(trained[0, 0, :, 0, 0]))) > 1
+    scored, plain = (read_view(path, "train", "test", frame_drop_ratio=ratio, **arguments) for ratio in (0.5, 0.0))
+    assert np.array_equal(scored, plain)
+
+
+def test_a_short_recording_is_cropped_where_min_crop_len_allows_it(tmp_path):
+    """Of 40 frames, 64 or more are all of them, and half or less are at most 20."""
+    ramp = np.arange(1, 41, dtype=np.float32)[None, :, None, None] * np.ones((1, 1, 25, 3), np.float32)
+    path = write(tmp_path, [ramp])
+    arguments = {"sampling": "resize", "clip_len": 40, "normalization": None, "crop_ratio": [0.3, 0.5]}
+    for more, low, high in (({}, 39, 39), ({"min_crop_len": 30}, 29, 29), ({"min_crop_len": 1}, 10, 20)):
+        reader = Skeletons(path, "train", **arguments, **more)
+        extents = [np.ptp(reader[epoch, 0]["inputs"]["skeleton"]) for epoch in range(8)]
+        assert low <= min(extents) <= max(extents) <= high, more
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -498,6 +525,9 @@ def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
         ("rotation", [0.3, 0.3], r"rotation is \[0.3, 0.3\], expected an angle in radians, or three"),
         ("crop_ratio", [1.0, 0.5], r"crop_ratio is \[1.0, 0.5\], expected a share above 0 and up to 1"),
         ("crop_ratio", 0.0, "expected list.float above 0 and up to 1"),
+        ("min_crop_len", 0, "min_crop_len is 0, expected int from 1 to 1000000"),
+        ("joint_drop_ratio", 1.0, "joint_drop_ratio is 1.0, expected float from 0 to below 1"),
+        ("frame_drop_ratio", -0.1, "frame_drop_ratio is -0.1, expected float from 0 to below 1"),
         (
             "random_move",
             True,
@@ -508,6 +538,11 @@ def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
 def test_arguments_out_of_range_are_refused(argument, value, words):
     with pytest.raises(ValueError, match=words):
         Skeletons(None, **{argument: value})
+
+
+def test_frames_are_not_left_out_of_a_clip_that_has_them_already():
+    with pytest.raises(ValueError, match="frame_drop_ratio is 0.1, expected 0: sampling pad fixes the frames before"):
+        Skeletons(None, sampling="pad", frame_drop_ratio=0.1)
 
 
 def test_one_clip_holds_what_ordered_and_pad_take(tmp_path):

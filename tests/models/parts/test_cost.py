@@ -70,6 +70,7 @@ NUM_MACS = {
     "protogcn": 9_428_416,
     "hdgcn": 14_797_408,
     "skateformer": 2_867_840,
+    "ddnet": 378_944,
     "agcn": 49_579_808,
     "ctrgcn": 13_625_056,
     "msg3d": 30_513_792,
