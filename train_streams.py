@@ -10,9 +10,8 @@ The streams of skeletons are values of READER.stream, those of videos of READER.
 Each stream is a run of `train.py` in its own folder, resumed if it was stopped, and scored by `test.py`;
 `ensemble.py` fuses them. Flags that are not listed here go to `train.py`.
 
-With --folds, which `skeleton2pkl.py --folds` or `data_list_gener.py --folds` has made, each fold is left out of the
-training once: its samples are scored (`held_out/`), and those of the TEST section (`test/`), whose scores are fused
-over the folds. Without --streams, one network of videos is trained for each fold.
+With --folds, made by `skeleton2pkl.py` or `data_list_gener.py`, each fold is left out of the training once: its samples
+are scored (`held_out/`), and those of the TEST section (`test/`), whose scores are fused over the folds.
 """
 
 import argparse
