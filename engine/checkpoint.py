@@ -128,24 +128,24 @@ def check_float16(weights: dict) -> None:
 
 
 def advise_missing(path: str) -> str:
-    """Return which checkpoints stand where one is missing, and what makes it.
-
-    That is a command of `TEXTS`, `train.py`, or the converter.
-    """
+    """Return the command of `TEXTS` that makes a missing checkpoint; else what stands there, and how to make one."""
+    if command := _find_command(path):
+        return command
     folder = pathlib.Path(path) if pathlib.Path(path).is_dir() else pathlib.Path(path).parent
     beside = sorted(str(file) for file in folder.glob("*" + SUFFIX))
-    return (f"that folder has {', '.join(beside)}; " if beside else "") + _name_maker(path)
+    found = f"that folder has {', '.join(beside)}; " if beside else ""
+    if re.search(rf"_(model|best|epoch_\d+)({re.escape(SUFFIX)})?$", str(path)):
+        return f"{found}run train.py first"
+    return f"{found}run train.py first, or convert published weights with tools/convert_weights.py (MODEL_ZOO.md)"
 
 
-def _name_maker(path: str) -> str:
+def _find_command(path: str) -> str | None:
     stem = str(path).removesuffix(SUFFIX).replace("\\", "/")
     for text in filter(pathlib.Path.is_file, (ROOT / name for name in TEXTS)):
         for command, out in re.findall(r"(python tools/\w+\.py [^`\n]*--out (\S+?))(?=[`\s])", read_text(text)):
             if stem == out or stem.endswith(f"/{out}"):
                 return f"make it ({text.name}): {command}"
-    if re.search(r"_(model|best|epoch_\d+)$", stem):
-        return "run train.py first"
-    return "run train.py first, or convert published weights with tools/convert_weights.py (MODEL_ZOO.md)"
+    return None
 
 
 def _decode_bfloat16(weights: dict) -> dict:

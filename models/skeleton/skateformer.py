@@ -149,6 +149,10 @@ class SkateFormer(ActionModel):
                 f"READER.name=timed_skeletons and READER.time_index={self.time_index}"
             )
 
+    def list_classifiers(self) -> list:
+        """Return the linear layer of the classes."""
+        return [self.head]
+
     def check_skeletons(self, x) -> None:
         """Check that `x` is a batch of skeletons (N, in_channels, num_frames, joints of the partition, num_persons).
 

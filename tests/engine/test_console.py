@@ -112,7 +112,7 @@ def test_an_evaluation_without_a_terminal_says_how_far_it_is(caplog, monkeypatch
     times = iter(range(0, 1000, 3))
     monkeypatch.setattr(evaluator.time, "monotonic", lambda: next(times))
     monkeypatch.setattr(evaluator, "_score_views", lambda model, loader, inputs: {"": inputs})
-    monkeypatch.setattr(evaluator, "_average_views", lambda logits, views, average: logits)
+    monkeypatch.setattr(evaluator, "_average_views", lambda logits, views, average, features: logits)
 
     class Batches(list):
         num_samples = 4

@@ -42,7 +42,7 @@ def read_lines(path: pathlib.Path):
 
 
 def test_rgb_and_pose_are_learnt_together_and_pcan_goes_on_from_there(run_script, sample_data, tmp_path):
-    start = ["--pretrain", tmp_path / "rgbposeconv3d" / "rgbposeconv3d_model"]
+    start = ["--pretrain", tmp_path / "rgbposeconv3d" / "rgbposeconv3d_model", "-o", "RUN.epochs=2"]
     for name, words in (("rgbposeconv3d", []), ("pcan", start)):
         folder = tmp_path / name
         top1, _ = learn(run_script, f"configs/{name}_samples.txt", sample_data, folder, *words)
