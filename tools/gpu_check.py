@@ -107,7 +107,7 @@ MIN_NORM = 1e-3  # of the largest gradient; a smaller one may be nothing but rou
 LEARNING_RATE = 0.003
 LEARNING_RATES = {  # of networks that learn slowly from noise
     "stgcn": 0.01, "stgcnpp": 0.03, "dgstgcn": 0.03, "protogcn": 0.03, "paddlevideo_agcn": 0.1, "posec3d": 0.03,
-    "c3d": 0.03,
+    "c3d": 0.03, "x3d": 0.03, "skateformer": 0.1,
 }  # fmt: skip
 STEPS = 20  # after which a network has learned its batch
 MAX_LOSS_RATIO = 0.5  # of the last three losses to the first one
