@@ -8,6 +8,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from golden_checks import assert_logits_match
+from static_programs import assert_program_matches
 
 from models.skeleton.hdgcn import HDGCN, EdgeConv, convert_hdgcn_weights
 from tools.golden import vectors
@@ -173,15 +174,8 @@ def test_any_centre_channels_persons_and_frames_give_logits(arguments, shape):
 
 
 def test_a_static_program_of_any_batch_and_length_gives_the_same_logits():
-    model = HDGCN(4, **SMALL)
-    model.eval()
     batches = [draw(2, 3, 8, 25, 2), draw(3, 3, 13, 25, 2)]
-    expected = [model(batch).numpy() for batch in batches]
-    program = paddle.jit.to_static(
-        model, input_spec=[paddle.static.InputSpec([None, 3, None, 25, 2])], backend=None, full_graph=True
-    )
-    for batch, logits in zip(batches, expected, strict=True):
-        np.testing.assert_allclose(program(batch).numpy(), logits, rtol=0, atol=1e-5 * np.abs(logits).max())
+    assert_program_matches(HDGCN(4, **SMALL), batches)
 
 
 @pytest.mark.parametrize(

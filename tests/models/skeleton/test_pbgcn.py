@@ -6,6 +6,7 @@ import golden_skeletons
 import numpy as np
 import paddle
 import pytest
+from static_programs import assert_program_matches
 
 from models.parts.weights import convert_torch_weights
 from models.skeleton.pbgcn import (
@@ -183,15 +184,9 @@ def test_persons_go_into_the_batch_and_out_again():
 
 @pytest.mark.parametrize("use_local_bn", [False, True])
 def test_a_static_program_of_any_batch_and_length_gives_the_same_logits(use_local_bn):
-    model = PBGCN(4, **SMALL, use_local_bn=use_local_bn)
-    model.eval()
     rng = np.random.default_rng(0)
     batches = [paddle.to_tensor(rng.standard_normal((n, 3, t, 25, 1)).astype(np.float32)) for n, t in ((2, 8), (3, 13))]
-    expected = [model(batch).numpy() for batch in batches]
-    spec = paddle.static.InputSpec([None, 3, None, 25, 1])
-    program = paddle.jit.to_static(model, input_spec=[spec], backend=None, full_graph=True)
-    for batch, logits in zip(batches, expected, strict=True):
-        np.testing.assert_allclose(program(batch).numpy(), logits, rtol=0, atol=1e-5 * np.abs(logits).max())
+    assert_program_matches(PBGCN(4, **SMALL, use_local_bn=use_local_bn), batches)
 
 
 def test_leftover_weights_are_refused_but_step_counters():
