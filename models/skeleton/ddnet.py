@@ -20,6 +20,7 @@ from common.ranges import Count, PartialShare
 from layouts import get_layout
 from models.parts.action_model import ActionModel
 from models.parts.layers import leaky_relu
+from models.parts.operators import max_over_frames
 from models.parts.skeleton_layers import check_skeletons, temporal_conv
 
 NUM_FEATURES = 128  # of the two linear layers
@@ -179,7 +180,8 @@ class DDNet(ActionModel):
         if self.coordinates is not None:
             features.append(self.coordinates(_join_joints(x)))
         y = self.blocks(paddle.concat(features, axis=1))  # -> (N*M, C', T', 1)
-        y = y.max(axis=[2, 3]).reshape([-1, num_persons, y.shape[1]]).max(axis=1)  # -> (N, C')
+        persons = max_over_frames(y).reshape([-1, num_persons, y.shape[1], 1]).transpose([0, 2, 1, 3])
+        y = max_over_frames(persons).flatten(1)  # (N, C', M, 1): persons stand where frames do -> (N, C')
         return self.fc(self.linear(y))
 
 
