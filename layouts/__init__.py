@@ -118,8 +118,7 @@ def _build(name: str, text) -> Layout:
             str(joint): _build_groups(groups, f"hierarchies, {joint}", find) for joint, groups in hierarchies.items()
         }
     if "partition" in text:
-        groups = [_expect(group, list, "partition") for group in _expect(text["partition"], list, "partition")]
-        found["partition"] = tuple(tuple(map(find, group)) for group in groups)
+        found["partition"] = _build_groups(text["partition"], "partition", find)
     return Layout(**{**found, "name": name})
 
 
