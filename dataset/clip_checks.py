@@ -35,6 +35,7 @@ class Clip:
     label: int | None
     num_frames: int
     folder: str | None  # of its frames; None where they are packed or in a video file
+    has_packed_flow: bool = False
 
     @property
     def kind(self) -> str:
@@ -116,7 +117,7 @@ def check_record(path: str) -> Clip:
     packed_flow.check(record, check_pictures)
     if folder is None:
         check_pictures((f"frame {number} of {len(frames)}", frame) for number, frame in enumerate(frames, 1))
-    return Clip(path, record["video"], record["label"], len(frames), folder)
+    return Clip(path, record["video"], record["label"], len(frames), folder, packed_flow.KEY in record)
 
 
 def check_frame_folder(entry: ListEntry) -> Clip:
@@ -149,7 +150,7 @@ def check_flow(clip: Clip) -> None:
     """
     if clip.folder:
         check_picture_files(flow_files.list_paths(clip.folder, clip.num_frames))
-    elif is_record(clip.path) and packed_flow.KEY not in read_record(clip.path):
+    elif is_record(clip.path) and not clip.has_packed_flow:
         raise ValueError(f"the record holds no optical flow; {packed_flow.ADVICE}")
 
 

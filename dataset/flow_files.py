@@ -106,7 +106,10 @@ def _read_gray(folder: str, names: list[str]) -> Iterator[np.ndarray]:
     for name in names:
         with open(os.path.join(folder, name), "rb") as file:
             data = file.read()
-        frame = None if pictures.find_size(data) is None else pictures.decode(data, cv2.IMREAD_COLOR)
+        claimed = pictures.find_size(data)
+        if claimed is not None:
+            pictures.check_claim(claimed, f"frame '{name}'")
+        frame = None if claimed is None else pictures.decode(data, cv2.IMREAD_COLOR)
         if frame is None:
             raise ValueError(f"frame '{name}' is cut short or no picture; delete its folder and run avi2jpg.py again")
         size = size or frame.shape
