@@ -33,8 +33,8 @@ from engine import flags
 from inference import fold_scores
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
-HAVE_STREAMS = ("skeletons", "timed_skeletons")  # readers
 MODALITIES = ("rgb", "flow")  # the streams of videos
+SKELETON_READERS = ("skeletons", "timed_skeletons")
 USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
 ROOT = pathlib.Path(__file__).resolve().parent
 
@@ -58,8 +58,8 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     check_rest(parser, args)
     if args.folds is not None and args.folds < 2:
         parser.error("--folds takes 2 or more")
-    args.has_streams = args.streams is not None or not is_of_clips(args)
-    args.streams = args.streams or list(MODALITIES if is_of_clips(args) else STREAMS)
+    args.has_streams = args.streams is not None or args.stream_key == "stream"
+    args.streams = args.streams or list(STREAMS if args.stream_key == "stream" else MODALITIES)
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
@@ -68,7 +68,10 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
 
 
 def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> None:
-    """Move the config from `rest` to `config`; end with status 2 if train.py refuses the rest, or streams set it."""
+    """Move the config from `rest` to `config`; end with status 2 if train.py refuses the rest, or streams set it.
+
+    `stream_key` becomes the key of READER whose values are the streams.
+    """
     train_args = flags.parse_train(args.rest)
     if (args.config is None) == (train_args.config_text is None):
         parser.error("name one config text, such as configs/ctrgcn_nw_ucla.yaml")
@@ -76,10 +79,10 @@ def check_rest(parser: command_line.CommandLine, args: argparse.Namespace) -> No
         args.config = train_args.config_text
         args.rest.remove(args.config)
     given = {word.partition("=")[0].strip().upper() for word in train_args.overrides}
-    key = name_stream_key(args)
+    args.stream_key = find_stream_key(args.config)
     mistakes = {
-        f"-o READER.{key}: the streams are those of --streams; leave one of the two out": (
-            not given.isdisjoint(f"{section}.{key.upper()}" for section in SECTIONS)
+        f"-o READER.{args.stream_key}: the streams are those of --streams; leave one of the two out": (
+            not given.isdisjoint(f"{section}.{args.stream_key.upper()}" for section in SECTIONS)
         ),
         "-o RUN.save_dir: each stream has a folder of its own in --save_dir; leave it out": "RUN.SAVE_DIR" in given,
         "-o RUN.resume: each stream goes on from its own checkpoint; leave it out": "RUN.RESUME" in given,
@@ -130,20 +133,16 @@ def list_tests(args: argparse.Namespace) -> list:
 
 def make_argv(args: argparse.Namespace, stream: str | None, fold: int | None = None) -> list:
     """Return the command line of train.py for a stream, or None where the reader has no streams, and a fold."""
-    overrides = [] if stream is None else [f"READER.{name_stream_key(args)}={stream}"]
+    overrides = [] if stream is None else [f"READER.{args.stream_key}={stream}"]
     overrides += [] if fold is None else choose_fold(args, fold)
     run_flags = ["--save_dir", name_folder(args, stream, fold), "--resume", "auto"]
     return [args.config, *args.rest, *run_flags, *(word for override in overrides for word in ("-o", override))]
 
 
-def is_of_clips(args: argparse.Namespace) -> bool:
-    """Return whether the config reads videos; what is wrong with one that cannot be read is said later."""
-    return os.path.isfile(args.config) and load_config(args.config)["READER"].get("name", "clips") == "clips"
-
-
-def name_stream_key(args: argparse.Namespace) -> str:
-    """Return the key of READER whose values are the streams."""
-    return "modality" if is_of_clips(args) else "stream"
+def find_stream_key(path: str) -> str:
+    """Return the key of READER whose values are a config's streams; what is wrong with the config is said later."""
+    is_of_clips = os.path.isfile(path) and load_config(path)["READER"].get("name", "clips") == "clips"
+    return "modality" if is_of_clips else "stream"
 
 
 def name_folder(args: argparse.Namespace, stream: str | None, fold: int | None = None) -> str:
@@ -165,8 +164,8 @@ def read_sections(args: argparse.Namespace) -> dict:
 
 def list_streams(args: argparse.Namespace) -> list:
     """Return the streams of each fold; [None] where the reader has none, or no --streams asks for those of videos."""
-    has_streams = is_of_clips(args) or read_sections(args)["READER"].get("name") in HAVE_STREAMS
-    return args.streams if has_streams and args.has_streams else [None]
+    can_have = args.stream_key == "modality" or read_sections(args)["READER"].get("name") in SKELETON_READERS
+    return args.streams if can_have and args.has_streams else [None]
 
 
 def choose_fold(args: argparse.Namespace, fold: int) -> list[str]:
@@ -293,7 +292,7 @@ def check_streams(args: argparse.Namespace) -> None:
             state["config"] = recipe.resolve(state["config"], folder.last)
             if change := resume.find_other_data(state, config, data):
                 raise ValueError(f"'{folder.last}': {change}; choose another --save_dir, or remove that folder")
-    if name_stream_key(args) == "stream" and len({str(shape) for shape in shapes.values()}) > 1:
+    if args.stream_key == "stream" and len({str(shape) for shape in shapes.values()}) > 1:
         listed = ", ".join(f"{stream} {shape}" for stream, shape in shapes.items())
         raise ValueError(f"--streams: one network cannot take inputs of several shapes ({listed}); train them apart")
 
