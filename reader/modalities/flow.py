@@ -80,15 +80,13 @@ class Flow(RGB):
     def follow(self, frames: Iterator[np.ndarray], short_size: int) -> Iterator[np.ndarray]:
         """Yield the field from each frame, RGB, to the next one, and the last one again."""
         grays = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames)
-        picture, is_single = None, True
+        num_fields = 0
         for field in compute_fields(grays, make_estimator(self.method)):
-            if picture is not None:
-                is_single = False
-                yield picture
             picture = cv2.cvtColor(make_picture(*cv2.split(field)), cv2.COLOR_BGR2RGB)
             picture = transforms.scale_short_side(picture[None], short_size)[0]
-        yield picture
-        if not is_single:
+            yield picture
+            num_fields += 1
+        if num_fields > 1:
             yield picture
 
     def prepare(self, pictures: paddle.Tensor) -> paddle.Tensor:
