@@ -34,6 +34,7 @@ from inference import labelled_clips, submission
 from inference.report import evaluation
 from models import build_model
 from models.parts.features import FEATURES, FeatureNetwork
+from reader import modalities
 
 
 def main(argv: list | None = None) -> int | None:
@@ -157,7 +158,7 @@ def summarize(args: argparse.Namespace, config: dict, state: dict, loader, resul
         "samples": name_samples(config, "TEST"),
         "protocol": {
             **{key: section[key] for key in protocol if key in section},
-            **{key: section[key] for key in ("modality", "num_stacked") if section.get("modality", "rgb") != "rgb"},
+            **{key: section[key] for key in modalities.KEYS if section.get("modality", "rgb") != "rgb"},
             "average_clips": config["RUN"]["average_clips"],
             **trained_on,
         },

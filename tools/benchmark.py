@@ -125,7 +125,7 @@ def measure_reader(args: argparse.Namespace, argv: list) -> None:
     rows = [["clips/s", "bare decoding", *titles, *(["seconds, of bare decoding"] if 0 in args.workers else [])]]
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        if config["READER"]["name"] in ("skeletons", "timed_skeletons"):
+        if "stream" in config["READER"]:
             sources = reader_speed.find_skeletons(config, pathlib.Path(args.root or folder))
         else:
             root = args.root and pathlib.Path(args.root)
