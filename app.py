@@ -22,8 +22,9 @@ import tempfile
 import predict
 import recipe
 from engine import checkpoint, logger
-from inference import drawing, explain, page
-from inference.page_answers import Answerer, OneThread, PageNetwork
+from inference import drawing, explain
+from inference.page import gradio_page
+from inference.page.answers import Answerer, OneThread, PageNetwork
 from inference.text_renderer import TextRenderer
 
 
@@ -33,7 +34,7 @@ def main(argv: list | None = None) -> None:
     logger.setup_logging(None)  # a log file would keep the names of what is uploaded
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="action_page_") as folder:
-        gradio = page.load_gradio(os.path.join(folder, "cache"))
+        gradio = gradio_page.load_gradio(os.path.join(folder, "cache"))
         device, poses_python = recipe.choose_device(args.use_gpu), find_poses_python()
         networks = {title: open_network(path, poses_python) for title, path in name_weights(args.weights).items()}
         for title, network in networks.items():
@@ -45,9 +46,9 @@ def main(argv: list | None = None) -> None:
         thread, answers = OneThread(), os.path.join(folder, "answers")
         os.mkdir(answers)
         answerer = Answerer(predict_source, answers, args.max_mb, args.max_seconds, args.keep)
-        text = page.make_translations(gradio, args.language)
-        blocks = page.build_page(gradio, networks, answerer, args, text)
-        page.launch(gradio, blocks, args, text)
+        text = gradio_page.make_translations(gradio, args.language)
+        blocks = gradio_page.build_page(gradio, networks, answerer, args, text)
+        gradio_page.launch(gradio, blocks, args, text)
         logging.info(f"open in a browser: {blocks.share_url or blocks.local_url} (Ctrl-C ends)")
         logging.getLogger().setLevel(logging.WARNING)  # not the temporary files that predict.py's functions write
         try:

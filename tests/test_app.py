@@ -1,4 +1,4 @@
-"""The page of app.py in a real browser; tests/inference/test_page_answers.py tests what it stands on without one.
+"""The page of app.py in a real browser; tests/inference/page/test_answers.py tests what it stands on without one.
 
 pip install -r requirements-app.txt playwright && apt-get install chromium
 """
@@ -21,7 +21,7 @@ from saved_models import CLASSES, save_model
 from small_videos import make_frames, write_avi
 
 from engine import flags
-from inference.page import INSTALL
+from inference.page.gradio_page import INSTALL
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HAS_GRADIO = importlib.util.find_spec("gradio") is not None

@@ -9,8 +9,8 @@ import importlib
 import os
 from types import ModuleType
 
-from inference.page_answers import Answerer, PageNetwork, find_examples
-from inference.page_texts import LANGUAGES, TEXTS, choose_language, translate
+from inference.page.answers import Answerer, PageNetwork, find_examples
+from inference.page.texts import LANGUAGES, TEXTS, choose_language, translate
 
 INSTALL = "pip install -r requirements-app.txt"
 CLEAN_EVERY_S, MAX_AGE_S = 600, 3600  # of files in Gradio's cache

@@ -12,8 +12,9 @@ import pytest
 from saved_models import make_prediction
 from small_videos import make_frames, write_avi
 
-from inference import page, page_answers, segments
-from inference.page_answers import Answerer, OneThread, PageNetwork, find_examples, find_poses
+from inference import segments
+from inference.page import answers, gradio_page
+from inference.page.answers import Answerer, OneThread, PageNetwork, find_examples, find_poses
 from layouts import get_layout
 
 CLIPS = types.SimpleNamespace(num_segments=1, clip_len=2, frame_interval=1, short_size=None)
@@ -79,9 +80,9 @@ def test_a_long_video_has_its_segments_in_the_table_and_in_the_csv(tmp_path):
 
 def test_the_table_has_headers_in_the_language_of_the_page_and_is_seen_with_segments_only():
     gradio, row = types.SimpleNamespace(update=lambda **values: values), ["0:00.0", "0:02.0", "A", "60.0%"]
-    table = page._show(gradio, page_answers.Answer("", segments=[row]), "zh")[4]
+    table = gradio_page._show(gradio, answers.Answer("", segments=[row]), "zh")[4]
     assert table == {"value": {"headers": ["开始", "结束", "类别", "概率"], "data": [row]}, "visible": True}
-    assert not page._show(gradio, page_answers.Answer(""), "en")[4]["visible"]
+    assert not gradio_page._show(gradio, answers.Answer(""), "en")[4]["visible"]
 
 
 def test_uploads_and_answers_are_kept_where_that_is_asked_for(tmp_path):
@@ -137,7 +138,7 @@ def test_key_points_given_as_a_file_are_those_of_the_video_whatever_its_name(tmp
     work = tmp_path / "work"
     work.mkdir()
     network = make_network("rgbpose", COCO)
-    (source,) = page_answers.open_sources(network, str(video), str(tmp_path / "other.json"), str(work)).values()
+    (source,) = answers.open_sources(network, str(video), str(tmp_path / "other.json"), str(work)).values()
     assert source.path == str(video) and source.index.find("a")[0][0] == "a"
 
 
@@ -156,8 +157,9 @@ open(words["--out"] + "/" + name[:-4] + ".json", "w").write("{}")
 
 
 def test_key_points_are_found_by_the_tool_in_its_own_environment(tmp_path, monkeypatch):
+    assert answers.FIND_POSES.is_file()
     (tmp_path / "tool.py").write_text(TOOL)
-    monkeypatch.setattr(page_answers, "FIND_POSES", tmp_path / "tool.py")
+    monkeypatch.setattr(answers, "FIND_POSES", tmp_path / "tool.py")
     for name, message in (("a", None), ("nobody", "no body in any of its 12 frames"), ("crash", "No module named")):
         video, folder = write_avi(tmp_path / f"{name}.avi", make_frames()), tmp_path / f"work_{name}"
         if message is None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from inference.page_texts import TEXTS, Refusal, choose_language, translate
+from inference.page.texts import TEXTS, Refusal, choose_language, translate
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
 from engine import flags
 from inference import drawing, pose_io, segments, sources, video_io
-from inference.page_texts import Refusal, translate
+from inference.page.texts import Refusal, translate
 
-FIND_POSES = pathlib.Path(__file__).resolve().parent.parent / "tools" / "find_poses.py"
+FIND_POSES = pathlib.Path(__file__).resolve().parents[2] / "tools" / "find_poses.py"
 POSES_LAYOUT = "coco17"  # of the key points that it writes
 POSES_TIMEOUT_S = 1800
 MAX_EXAMPLES = 12
