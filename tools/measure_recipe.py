@@ -19,21 +19,15 @@ if not __package__:  # run as a script, from any folder: the project's modules a
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from common import command_line, files
-from engine import flags
-from tools.measure.scripts import run_script
+from tools.measure.scripts import parse_training, run_script
 
 RESULTS = "docs/results/measured.jsonl"
 
 
 def parse_arguments(argv: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python tools/measure_recipe.py --help`. `rest` is what train.py gets."""
-    parser = command_line.CommandLine("Train and test as a config text says, and write down what came out.")
-    parser.usage = "%(prog)s CONFIG --save_dir FOLDER [--results FILE] [flags of train.py]"
-    parser.add_argument("--results", default=RESULTS, help="file of results, one JSON object a line")
-    args, args.rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    args.train = flags.parse_train(args.rest)
-    if not args.train.config_text or not args.train.save_dir:
-        parser.error("name a config text and --save_dir, such as configs/quickstart.txt --save_dir output/measured")
+    """Parse the command line; see `python tools/measure_recipe.py --help` and `parse_training`."""
+    words = "Train and test as a config text says, and write down what came out."
+    parser, args = parse_training(words, RESULTS, argv)
     if args.train.resume or args.train.overfit:
         parser.error("leave out --resume, a stopped run continues anyway, and --overfit, whose figure says nothing")
     return args

@@ -1,13 +1,35 @@
-"""Run the scripts of this checkout."""
+"""Run the scripts of this checkout, and the command line of the tools that train."""
 
 import os
 import pathlib
 import subprocess
 import sys
 
-from common import lifetime
+from common import command_line, lifetime
+from engine import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def parse_training(description: str, results: str, argv: list | None = None) -> tuple:
+    """Parse the command line of a tool that trains and writes a line to a file: `--results`, and train.py's flags.
+
+    Args:
+        description: of the tool.
+        results: the file where none is named.
+        argv: words of the command line; None: those of this process.
+
+    Returns:
+        The parser, and the arguments: `results`, `rest`, what train.py gets, and `train`, how it parses them.
+    """
+    parser = command_line.CommandLine(description)
+    parser.usage = "%(prog)s CONFIG --save_dir FOLDER [--results FILE] [flags of train.py]"
+    parser.add_argument("--results", default=results, help="file to write to, one JSON object a line")
+    args, args.rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    args.train = flags.parse_train(args.rest)
+    if not args.train.config_text or not args.train.save_dir:
+        parser.error("name a config text and --save_dir, such as configs/quickstart.txt --save_dir output/quickstart")
+    return parser, args
 
 
 def run_script(

@@ -18,23 +18,15 @@ if not __package__:  # run as a script, from any folder: the project's modules a
 
 from common import command_line, files
 from config import load_config
-from engine import flags
-from tools.measure.scripts import run_script
+from tools.measure.scripts import parse_training, run_script
 
 RESULTS = "docs/results/small_skeletons.jsonl"
 NEVER = 10**6  # epochs; the last one is validated anyway
 
 
 def parse_arguments(argv: list | None = None) -> argparse.Namespace:
-    """Parse the command line; see `python tools/measure/try_recipe.py --help`. `rest` is what train.py gets."""
-    parser = command_line.CommandLine("Train as a config text says, and write down what the last epoch reaches.")
-    parser.usage = "%(prog)s CONFIG --save_dir FOLDER [--results FILE] [flags of train.py]"
-    parser.add_argument("--results", default=RESULTS, help="file of trials, one JSON object a line")
-    args, args.rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    args.train = flags.parse_train(args.rest)
-    if not args.train.config_text or not args.train.save_dir:
-        parser.error("name a config text and --save_dir, such as configs/small_skeletons.yaml --save_dir output/trial")
-    return args
+    """Parse the command line; see `python tools/measure/try_recipe.py --help` and `parse_training`."""
+    return parse_training("Train as a config text says, and write down what the last epoch reaches.", RESULTS, argv)[1]
 
 
 def main(argv: list | None = None) -> int:
