@@ -6,9 +6,10 @@ import pytest
 from small_videos import make_frames, write_avi, write_folder
 
 from dataset import flow_files, packed_flow, records
+from dataset.optical_flow import compute_fields, make_estimator
 from reader import transforms
 from reader.clips import Clips
-from reader.modalities import list_network_arguments
+from reader.modalities import build_modality, list_network_arguments
 
 SMALL = {"clip_len": 3, "short_size": 36, "crop_size": 32}
 NUM_FRAMES = 6
@@ -122,6 +123,17 @@ def reader_frames(path):
 
     frames = open_video(records.ListEntry(str(path), 0, None, 1)).frames
     return frames.read(range(len(frames)))
+
+
+def test_a_stream_has_the_fields_of_its_frames_and_the_last_one_again():
+    frames = make_frames(4, seed=3)
+    modality = build_modality("flow", 1, [0.5] * 3, [0.25] * 3, "dis", None)
+    fields = list(compute_fields([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames], make_estimator("dis")))
+    pictures = list(modality.follow(iter(frames), min(frames[0].shape[:2])))
+    for picture, field in zip(pictures, [*fields, fields[-1]], strict=True):
+        np.testing.assert_array_equal(picture[..., :2], field)
+    (alone,) = modality.follow(iter(frames[:1]), min(frames[0].shape[:2]))
+    assert np.ptp(alone) <= 1  # no motion
 
 
 def test_flow_of_smaller_frames_has_smaller_displacements(tmp_path):
