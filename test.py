@@ -245,7 +245,8 @@ def write_results(
         if args.report:
             changes = config_changes.list_changes(config, recipe.resolve, args.weights)
             explained = model if args.explain else None
-            evaluation.write_report(base, config, changes, state, loader, summary, result, class_names, explained)
+            described = (config, changes, state, loader, summary, result, class_names, explained)
+            evaluation.write_report(base, evaluation.describe_test(*described))
 
 
 def write_files(

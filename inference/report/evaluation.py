@@ -14,42 +14,20 @@ COLORS_NOTE = (
 )
 
 
-def write_report(
-    base: str,
-    config: dict,
-    changes: list,
-    state: dict,
-    loader,
-    summary: dict,
-    result: dict,
-    class_names: list,
-    model: ActionModel | None = None,
-) -> str | None:
+def write_report(base: str, content: dict) -> None:
     """Write `<base>_report.html`; a report that cannot be written is one line of the log, and costs no scores.
 
     Args:
         base: path of the results of the test up to where their names differ.
-        config: resolved config of the test.
-        changes: of it, see `config_changes.list_changes`.
-        state: checkpoint.
-        loader: of the list that was scored.
-        summary: figures and protocol, as test.py sums them up.
-        result: of `evaluator.evaluate`; `labels` is None where there are none.
-        class_names: names by label, one for each output.
-        model: the network of the dynamic graph, to draw where it looks in the samples; None: that is not drawn.
-
-    Returns:
-        Its path, or None.
+        content: of `describe_test`.
     """
     path = f"{base}_report.html"
-    content = describe_test(config, changes, state, loader, summary, result, class_names, model)
     try:
         page.write_page(path, content)
     except OSError as error:
         logging.warning(f"no report: {error}")
-        return None
-    logging.info(f"written: {path} (opens in a browser, needs no network)")
-    return path
+    else:
+        logging.info(f"written: {path} (opens in a browser, needs no network)")
 
 
 def describe_test(
@@ -62,7 +40,18 @@ def describe_test(
     class_names: list,
     model: ActionModel | None = None,
 ) -> dict:
-    """Return the variables of the template, see `write_report`."""
+    """Return the variables of the template.
+
+    Args:
+        config: resolved config of the test.
+        changes: of it, see `config_changes.list_changes`.
+        state: checkpoint.
+        loader: of the list that was scored.
+        summary: figures and protocol, as test.py sums them up.
+        result: of `evaluator.evaluate`; `labels` is None where there are none.
+        class_names: names by label, one for each output.
+        model: the network of the dynamic graph, to draw where it looks in the samples; None: that is not drawn.
+    """
     weights, draw = summary["weights"], functools.partial(sample_pictures.draw_card, loader.dataset, model)
     chosen = state["epoch"] - 1 if state.get("history") else None
     history, source = run_facts.read_history(weights, state)
