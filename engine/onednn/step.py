@@ -27,7 +27,7 @@ def find_obstacle(name: str) -> str | None:
     if paddle.__version__.startswith("2."):
         return f"Paddle {paddle.__version__} computes these programs wrongly or not at all, Paddle 3 is needed"
     if name not in NETWORKS:
-        return f"it does not know '{name}', only {', '.join(NETWORKS)}"
+        return f"it has no program for '{name}', only for convolutional networks (docs/cpu.md)"
     return None
 
 

@@ -280,7 +280,7 @@ def test_frames_of_a_kernel_that_meet_a_clip(num_frames):
 @pytest.mark.parametrize(
     ("name", "change", "expected"),
     [
-        ("pcan", (), "it does not know 'pcan', only resnet, "),
+        ("pcan", (), "it has no program for 'pcan', only for "),
         ("resnet", (paddle.device, "get_device", lambda: "gpu:0"), "it is for CPUs, and this is gpu:0"),
         ("resnet", (distributed, "num_ranks", lambda: 2), "it takes one process, here are 2"),
         ("resnet", (paddle, "__version__", "2.6.2"), "Paddle 2.6.2 computes these programs wrongly"),
