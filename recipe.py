@@ -342,7 +342,7 @@ def build_step(config: dict, model: ActionModel, optimizer, loader, frozen: list
     return onednn.OneDNNStep(**parts)
 
 
-def use_onednn_where_possible(model: ActionModel, config: dict):
-    """Return what scores like a model, by oneDNN where RUN.cpu_backend asks for it and it can; else the model."""
+def use_onednn_where_possible(model: ActionModel, config: dict, network: type = onednn.OneDNNNetwork):
+    """Return what scores like a model, a `network` where RUN.cpu_backend asks for oneDNN and it can; else the model."""
     is_chosen = onednn.is_chosen(config["RUN"]["cpu_backend"], config["MODEL"]["name"])
-    return onednn.OneDNNNetwork(model) if is_chosen else model
+    return network(model) if is_chosen else model

@@ -26,7 +26,7 @@ from common.output_lock import only_maker
 from common.pictures import write_png
 from config import format_config, name_samples
 from dataset import records
-from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, report, resume
+from engine import agreement, checkpoint, distributed, evaluator, logger, metrics, onednn, report, resume
 from engine.console import config_changes
 from engine.console.text import format_percent
 from engine.run_settings import RunSettings
@@ -35,6 +35,8 @@ from inference.report import evaluation
 from models import build_model
 from models.parts.features import FEATURES, FeatureNetwork
 from reader import modalities
+
+MIN_PREDICTED_BATCHES = 30  # of a list; fewer are scored sooner than Paddle Inference starts
 
 
 def main(argv: list | None = None) -> int | None:
@@ -80,7 +82,9 @@ def main(argv: list | None = None) -> int | None:
         model.check_inputs(list(loader.input_shape))
         checkpoint.restore_model(model, checkpoint.scoring_weights(state))
         facts.update(agreement.describe_start(model, class_names, {"TEST": loader}))
-    network = recipe.use_onednn_where_possible(FeatureNetwork(model) if args.features else model, config)
+    scored = FeatureNetwork(model) if args.features else model
+    scorer = onednn.OneDNNPredictor if len(loader) >= MIN_PREDICTED_BATCHES else onednn.OneDNNNetwork
+    network = recipe.use_onednn_where_possible(scored, config, scorer)
     features = FEATURES if args.features else None
     intervals = settings.log_interval, evaluator.QUIET_S
     result = evaluator.evaluate(network, loader, settings.average_clips, *intervals, features)

@@ -18,14 +18,14 @@ CHANNELS_LAST = ("NHWC", "NDHWC", "NLC")
 class Programs:
     """The programs of a network, one for each shape of its inputs; the number of samples does not matter."""
 
-    def __init__(self, model: paddle.nn.Layer, trace: Callable):
-        self.model, self.trace, self.programs = model, trace, {}
+    def __init__(self, model: paddle.nn.Layer, build: Callable):
+        self.model, self.build, self.programs = model, build, {}
 
     def run(self, feed: dict) -> dict:
-        """Return what `StaticProgram.run` does; see there."""
+        """Return what `run` of the program does that `build` makes of the network and {name: array}."""
         key = tuple((name, array.shape[1:]) for name, array in feed.items())
         if key not in self.programs:
-            self.programs[key] = StaticProgram(self.model, feed, self.trace)
+            self.programs[key] = self.build(self.model, feed)
         return self.programs[key].run(feed)
 
 

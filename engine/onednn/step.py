@@ -1,5 +1,6 @@
 """The training step and the network of evaluation whose outputs a oneDNN program computes."""
 
+import functools
 import logging
 from collections.abc import Iterable
 
@@ -8,7 +9,7 @@ import paddle
 
 from engine import distributed
 from engine.losses import predict_classes, weighted_losses
-from engine.onednn.program import Programs, as_numpy_view
+from engine.onednn.program import Programs, StaticProgram, as_numpy_view
 from engine.train_step import TrainStep
 
 # The networks whose losses, weights and scores tests/engine/test_onednn.py holds against those of the dynamic graph.
@@ -63,7 +64,7 @@ class OneDNNNetwork:
     """
 
     def __init__(self, model: paddle.nn.Layer):
-        self.model, self.programs = model, Programs(model, self._trace)
+        self.model, self.programs = model, Programs(model, functools.partial(StaticProgram, trace=self._trace))
         self.modalities, self.groups, self.fuse, self.eval = model.modalities, model.groups, model.fuse, model.eval
 
     def __call__(self, *inputs: paddle.Tensor) -> dict:
@@ -84,7 +85,7 @@ class OneDNNStep(TrainStep):
 
     def __init__(self, model: paddle.nn.Layer, *others, **options):
         super().__init__(model, *others, **options)
-        self.programs = Programs(model, self._trace)
+        self.programs = Programs(model, functools.partial(StaticProgram, trace=self._trace))
 
     def _differentiate(self, inputs: dict, targets: list) -> dict:
         feed = {**name_arrays(inputs.values()), "weights": np.asarray([[weight for _, weight in targets]])}

@@ -18,7 +18,8 @@ import recipe
 import test
 import train
 from engine import checkpoint, distributed
-from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNStep
+from engine.onednn import NETWORKS, OneDNNNetwork, OneDNNPredictor, OneDNNStep
+from engine.onednn.predictor import Predictor
 from engine.onednn.program import StaticProgram
 from engine.onednn.step import name_arrays
 from engine.onednn.workarounds import find_used_frames
@@ -152,12 +153,18 @@ def test_onednn_is_what_a_run_and_its_tests_take_by_default(tmp_path, monkeypatc
     monkeypatch.setattr(OneDNNNetwork, "__call__", lambda network, *inputs: scored.append(1) or call(network, *inputs))
     train.main(["--config", "c.txt", "--root", "data", "--save_dir", "run", "--validate", "False"])
     assert "RUN.cpu_backend=auto: updates are computed by oneDNN" in caplog.text and scored == []
+    predicted = []
+    run = Predictor.run
+    monkeypatch.setattr(Predictor, "run", lambda predictor, feed: predicted.append(1) or run(predictor, feed))
     test.main(["--weights", "run/resnet_model"])
-    assert len(scored) == 3  # 12 videos by 4
+    assert len(scored) == 3 and predicted == []  # 12 videos by 4
+    monkeypatch.setattr(test, "MIN_PREDICTED_BATCHES", 3)
+    test.main(["--weights", "run/resnet_model"])
+    assert len(scored) == 6 and len(predicted) == 3
     network, _ = predict.open_weights("run/resnet_model")
     assert isinstance(network.model, OneDNNNetwork)
     test.main(["--weights", "run/resnet_model", "-o", "RUN.cpu_backend=dynamic"])
-    assert len(scored) == 3
+    assert len(scored) == 6
 
 
 def build(config):
@@ -220,10 +227,12 @@ def test_scores_are_those_of_the_dynamic_network_for_any_number_of_clips(name, m
     assert recipe.use_onednn_where_possible(step.model, config) is step.model  # RUN.cpu_backend is dynamic
     config["RUN"]["cpu_backend"] = "auto"
     network = recipe.use_onednn_where_possible(step.model, config)
-    assert isinstance(network, OneDNNNetwork)
-    for num_clips in (9, 3):
+    predictor = recipe.use_onednn_where_possible(step.model, config, OneDNNPredictor)
+    assert isinstance(network, OneDNNNetwork) and isinstance(predictor, OneDNNPredictor)
+    for num_clips, scorer in itertools.product((9, 3), (network, predictor)):
         some = [tensor[:num_clips] for tensor in clips.values()]
-        expected, found = step.model.name_outputs(step.model(*some)), network.name_outputs(network(*some))
+        expected, found = step.model.name_outputs(step.model(*some)), scorer.name_outputs(scorer(*some))
+        assert found.keys() == expected.keys()
         for key, one in expected.items():
             assert float((found[key] - one).abs().max()) <= 1e-5 * float(one.abs().max())
     for weight in step.model.parameters():  # the network reads the weights as they are
@@ -240,7 +249,8 @@ def test_default_scores_are_those_of_the_dynamic_graph_for_every_network_in_any_
             model = small_networks.build(name, seed=index)
             small_networks.move_statistics(model, name)
             config = {"RUN": {"cpu_backend": RunSettings().cpu_backend}, "MODEL": {"name": name}}
-            networks[name] = model, recipe.use_onednn_where_possible(model, config)
+            scorer = (OneDNNNetwork, OneDNNPredictor)[int(rng.integers(2))]
+            networks[name] = model, recipe.use_onednn_where_possible(model, config, scorer)
             assert isinstance(networks[name][1], OneDNNNetwork) == (name in NETWORKS)
         model, network = networks[name]
         inputs = small_networks.draw_batch(name, int(rng.integers(1, 4)), seed=index).values()

@@ -3,25 +3,11 @@
 import os
 
 import paddle
-from paddle import nn
 
 import predict
+from engine.onednn.predictor import ListedNetwork
 from inference import exported_model
 from models.parts.action_model import ActionModel
-
-
-class ListedNetwork(nn.Layer):
-    """A network with a list in place of several inputs and of named outputs, whose names `output_names` has then."""
-
-    def __init__(self, network: ActionModel):
-        super().__init__()
-        self.network, self.output_names = network, []
-
-    def forward(self, inputs: list) -> list:
-        """Return the logits of each head."""
-        outputs = self.network.name_outputs(self.network(*inputs))
-        self.output_names = list(outputs)
-        return list(outputs.values())
 
 
 def save_static(network: predict.FrameNetwork, reader, inputs: list, folder: str) -> list:
