@@ -7,7 +7,8 @@
 Each size is written, then measured in a process of its own, since the peak memory of a process never falls. A video is
 a packed record of a few small pictures; thousands of names share one file, and opening looks at every name. A sample of
 skeletons is one body of noise, 80 frames of 25 joints in float32, as long as the average one of NTU RGB+D. Sizes of
-records are in GiB; they are read once, from the disk. Tables are in Markdown; docs/scale.md shows them.
+records are in GiB; they are read once, from the disk. Opening, and reading by one core, are timed by the processor time
+of the process, which other work of the machine disturbs least. Tables are in Markdown; docs/scale.md shows them.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import pathlib
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 if not __package__:  # run as a script, from any folder: the project's modules are two folders up
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
@@ -45,7 +47,7 @@ NAMES_PER_FILE, NAMES_PER_FOLDER = 20_000, 1_000
 NUM_FRAMES, FRAME_SHAPE = 8, (64, 80, 3)
 BODY_SHAPE = (1, 80, 25, 3)  # persons, frames, joints, coordinates
 BATCH_SIZE, NUM_WARMUP = 32, 8  # samples; batches before the clock starts
-NUM_WORKERS = (1, 2)  # processes that read
+NUM_WORKERS = 2  # processes that read
 FRAME_BYTES, FRAMES_PER_RECORD, RECORDS_PER_GIB = 2**16, 256, 64
 
 
@@ -93,22 +95,28 @@ READERS = {
 
 
 def measure_opening(path: str, kind: str, num_batches: int) -> dict:
-    """Measure, in this process: seconds and peak memory of opening, and samples/s of 1 and 2 processes that read."""
-    before_gib, start_s = peak_memory_gib(), time.perf_counter()
+    """Measure opening, and reading by this process and by workers.
+
+    Returns:
+        seconds of processor time and peak memory of opening; samples/s of a second of processor time, and by the clock
+        of `NUM_WORKERS` processes.
+    """
+    before_gib, start_s = peak_memory_gib(), time.process_time()
     dataset = build_loader(filelist=path, num_workers=0, **READERS[kind]).dataset
-    result = {"seconds": time.perf_counter() - start_s, "memory_gib": peak_memory_gib() - before_gib}
-    return {**result, "speeds": [time_reading(dataset, num_workers, num_batches) for num_workers in NUM_WORKERS]}
+    result = {"seconds": time.process_time() - start_s, "memory_gib": peak_memory_gib() - before_gib}
+    by_workers = time_reading(dataset, NUM_WORKERS, num_batches, time.perf_counter)
+    return {**result, "speeds": [time_reading(dataset, 0, num_batches, time.process_time), by_workers]}
 
 
-def time_reading(dataset, num_workers: int, num_batches: int) -> float:
+def time_reading(dataset, num_workers: int, num_batches: int, clock: Callable) -> float:
     """Return the samples/s of `num_batches` batches after the warm-up, or of fewer where the list is shorter."""
     batches = iter(Loader(dataset, BATCH_SIZE, shuffle=True, num_workers=num_workers))
     for _ in range(NUM_WARMUP):
         next(batches)
-    start_s, num_samples = time.perf_counter(), 0
+    start_s, num_samples = clock(), 0
     for batch, _ in zip(batches, range(num_batches), strict=False):
         num_samples += len(batch["labels"])
-    return num_samples / (time.perf_counter() - start_s)
+    return num_samples / (clock() - start_s)
 
 
 def measure_all(folder: str) -> dict:
@@ -138,8 +146,7 @@ def measure_sizes(kind: str, sizes: list[int], num_batches: int, folder: str | N
         kind: a key of `WRITERS`.
         folder: that the files are written below, each size for as long as it is measured; None: the system's.
     """
-    titles = [f"samples/s, {number} process{'es' * (number > 1)}" for number in NUM_WORKERS]
-    opened = ["seconds to open", "peak memory, GiB", *titles]
+    opened = ["seconds to open", "peak memory, GiB", "samples/s of a core", f"samples/s, {NUM_WORKERS} processes"]
     rows = [[UNITS[kind], *(["seconds to read", "peak memory, GiB", "MiB/s"] if kind == "records" else opened)]]
     for size in sizes:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -157,7 +164,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     parser.add_argument("kind", choices=list(WRITERS), help="what grows")
     parser.add_argument("--sizes", type=int, nargs="+", help="samples, of records GiB; default: those of docs/scale.md")
     parser.add_argument("--folder", help="folder to write to, for a while; default: the system's for temporary files")
-    parser.add_argument("--batches", type=int, default=50, help="batches of 32 that are timed")
+    parser.add_argument("--batches", type=int, default=20, help="batches of 32 that are timed")
     parser.add_argument("--measured", help="measure this list, pkl or folder in this process and print json")
     args = parser.parse_args(argv)
     if min(args.batches, *(args.sizes or [1])) < 1:
