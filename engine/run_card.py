@@ -18,7 +18,7 @@ UNBALANCED_RATIO = 3  # samples of the largest class for one of the smallest, fr
 MIN_SAMPLES = 1000  # below which the card proposes the text for small sets
 SMALL_TEXTS = {  # key that only the readers of skeletons, or of videos, have: that text, and its network
     "stream": ("configs/small_skeletons.yaml", {"name": "ddnet"}),
-    "modality": ("configs/small_videos.txt", {"name": "resnet", "depth": 10, "widen_factor": 0.5}),
+    "modality": ("configs/small_videos.txt", {"name": "resnet", "depth": 10}),
 }
 AMP_KINDS = {"float16": "float16 with a loss scale", "bfloat16": "bfloat16"}
 

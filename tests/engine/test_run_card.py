@@ -126,7 +126,7 @@ def make_small_config(model, overfit=0, pretrain=None, **reader):
 
 
 SKELETONS, VIDEOS = {"stream": "joint", "repeat": 5}, {"modality": "rgb"}
-NETWORKS = {"stream": {"name": "ctrgcn"}, "modality": {"name": "resnet", "depth": 18, "widen_factor": 0.5}}
+NETWORKS = {"stream": {"name": "ctrgcn"}, "modality": {"name": "resnet", "depth": 18}}
 
 
 @pytest.mark.parametrize(("key", "reader", "repeat"), [("stream", SKELETONS, 5), ("modality", VIDEOS, 1)])
