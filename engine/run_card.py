@@ -15,8 +15,11 @@ from config import name_samples
 from engine import distributed, memory, onednn, optimizer
 
 UNBALANCED_RATIO = 3  # samples of the largest class for one of the smallest, from which the card proposes a remedy
-MIN_SAMPLES = 1000  # of skeletons, below which the card proposes the text for small sets
-SMALL_SKELETONS = ("configs/small_skeletons.yaml", "ddnet")  # that text, and its network
+MIN_SAMPLES = 1000  # below which the card proposes the text for small sets
+SMALL_TEXTS = {  # key that only the readers of skeletons, or of videos, have: that text, and its network
+    "stream": ("configs/small_skeletons.yaml", {"name": "ddnet"}),
+    "modality": ("configs/small_videos.txt", {"name": "resnet", "depth": 10}),
+}
 AMP_KINDS = {"float16": "float16 with a loss scale", "bfloat16": "bfloat16"}
 
 
@@ -149,16 +152,20 @@ def _describe_skeletons(config: dict) -> dict:
 
 
 def propose_small_text(config: dict, num_samples: int) -> dict:
-    """Return the row that proposes the text for small sets of skeletons; {} for other sets and for its network.
+    """Return the row that proposes the text for small sets of skeletons or videos; {} for others.
+
+    Nothing is proposed to the network of that text, nor to a run that starts from weights.
 
     Args:
         num_samples: that an epoch draws, each of them TRAIN.repeat times.
     """
-    reader, (text, network) = {**config["READER"], **config["TRAIN"]}, SMALL_SKELETONS
-    if "stream" not in reader or config["RUN"]["overfit"] or config["MODEL"]["name"] == network:
+    reader, run = {**config["READER"], **config["TRAIN"]}, config["RUN"]
+    num_samples //= reader.get("repeat", 1)
+    found = [SMALL_TEXTS[key] for key in SMALL_TEXTS if key in reader]
+    if not found or num_samples >= MIN_SAMPLES or run["overfit"] or run["pretrain"]:
         return {}
-    num_samples //= reader["repeat"]
-    if num_samples >= MIN_SAMPLES:
+    text, network = found[0]
+    if network.items() <= config["MODEL"].items():
         return {}
     return {"small set": f"{num_samples} samples are few for this network; try {text}, see docs/small_sets.md"}
 

@@ -4,8 +4,8 @@
 
 A drawn person performs actions that differ only in pose and motion; each group is another body. One animation gives all
 formats of a clip: an .avi file with split files as in UCF-101, an NTU RGB+D .skeleton file, and the joints in skeleton
-pkl files (`coco17.pkl` in pixels, `ntu25.pkl` in metres; frame_dir is the name of the video). The points are exact, so
-all scores are 1. The same flags give the same bytes, whatever the number of workers.
+pkl files (`coco17.pkl` in pixels, `ntu25.pkl` in metres; frame_dir is the name of the video). The points are exact, but
+for `--joint_noise`, so all scores are 1. The same flags give the same bytes, whatever the number of workers.
 """
 
 import argparse
@@ -44,6 +44,8 @@ LIMITS = {  # flag -> (minimum, maximum); names have two digits for the group an
     "height": (32, 4096),
     "fps": (1, 240),
     "workers": (0, 1024),
+    "joint_noise": (0, 1),
+    "picture_noise": (0, 255),
 }
 DEPTH_FOCAL, DEPTH_CENTRE = 365.5, (256, 212)  # Kinect v2's depth camera, pixels
 JOINT_FORMAT = "%.7f %.7f %.7f %.4f %.4f %.4f %.4f 1 0 0 0 2\n"  # last: orientation (none), tracking state (tracked)
@@ -62,6 +64,8 @@ class Clip:
     width: int
     height: int
     fps: int
+    joint_noise: float = 0.0
+    picture_noise: float = 0.0
 
     @property
     def name(self) -> str:
@@ -101,14 +105,23 @@ def film_clip(clip: Clip, root: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     scene = make_scene(clip.width, clip.height, body, rng)
     points = animate(clip.action, body, timing, is_left_handed)
 
-    frames = draw_frames(points, body, clothes, scene, rng)
+    noise_rng = np.random.default_rng([clip.seed, clip.group, clip.number, 1])  # the other draws stay as they are
+    frames = add_noise(draw_frames(points, body, clothes, scene, rng), clip.picture_noise, noise_rng)
     write_video(frames, root / "UCF-101" / clip.action / f"{clip.name}.avi", clip)
     seen = scene.camera.view(points)
+    seen = seen + clip.joint_noise * noise_rng.standard_normal(seen.shape) if clip.joint_noise else seen
     pixels = scene.camera.project(seen)
     text = format_skeleton(clip.group, seen[:, : NTU25.num_joints], pixels[:, : NTU25.num_joints])
     with write_atomically(root / "nturgb+d_skeletons" / f"{clip.skeleton_name}.skeleton", "w") as file:
         file.write(text)
     return pixels[:, COCO_POINTS].astype(np.float32), seen[:, : NTU25.num_joints].astype(np.float32)
+
+
+def add_noise(frames: Iterable[np.ndarray], levels: float, rng: np.random.Generator) -> Iterable[np.ndarray]:
+    """Add noise to frames, uint8, of a standard deviation of so many of the 255 levels; 0 changes and draws nothing."""
+    for frame in frames:
+        noise = levels * rng.standard_normal(frame.shape, np.float32) if levels else 0
+        yield np.clip(frame + noise, 0, 255).astype(np.uint8)
 
 
 def write_video(frames: Iterable[np.ndarray], path: pathlib.Path, clip: Clip) -> None:
@@ -243,6 +256,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=160, help="pixels")
     parser.add_argument("--height", type=int, default=120, help="pixels")
     parser.add_argument("--fps", type=int, default=25, help="frame rate in the header of the videos")
+    parser.add_argument("--joint_noise", type=float, default=0.0, help="of the joints written, metres; harder data")
+    parser.add_argument("--picture_noise", type=float, default=0.0, help="of the pictures, in 255 levels; harder data")
     parser.add_argument("--workers", type=int, default=0, help="processes; 0: one for each core")
     args = parser.parse_args(argv)
     for name, (minimum, maximum) in LIMITS.items():
@@ -259,6 +274,7 @@ def main() -> None:
     args = parse_arguments()
     start_s = time.monotonic()
     properties = {"seed": args.seed, "num_frames": args.frames, "fps": args.fps}
+    properties.update(joint_noise=args.joint_noise, picture_noise=args.picture_noise)
     clips = list_clips(args.classes, args.groups, args.clips, width=args.width, height=args.height, **properties)
     with only_writer(str(args.root), "--root", own=("UCF-101/*", "nturgb+d_skeletons")):
         make_samples(clips, args.root, args.workers)

@@ -1,5 +1,6 @@
 """The run card's counts against figures worked out by hand."""
 
+import inspect
 import types
 
 import paddle
@@ -13,6 +14,7 @@ from engine.train_step import TrainStep
 from models import build_model
 from models.parts.action_model import ActionModel
 from models.parts.cost import Cost
+from reader import READERS
 
 
 class Net(ActionModel):
@@ -117,26 +119,40 @@ def test_the_disk_is_that_of_the_folder_of_the_run(tmp_path, monkeypatch):
     assert measured == [tmp_path.resolve(), (tmp_path / "not" / "yet").resolve()]
 
 
-def make_small_config(name="ctrgcn", overfit=0, **reader):
+def make_small_config(model, overfit=0, pretrain=None, **reader):
     """Return what of a resolved config the proposal looks at."""
-    return {"MODEL": {"name": name}, "READER": reader, "TRAIN": {"repeat": 5}, "RUN": {"overfit": overfit}}
+    run = {"overfit": overfit, "pretrain": pretrain}
+    return {"MODEL": model, "READER": reader, "TRAIN": {}, "RUN": run}
 
 
-def test_a_small_set_of_skeletons_is_proposed_its_text():
-    """999 recordings, each drawn five times an epoch, are few; 1000 are not; heat maps and frames have no stream."""
-    row = run_card.propose_small_text(make_small_config(stream="joint"), 5 * 999)
-    expected = "999 samples are few for this network; try configs/small_skeletons.yaml, see docs/small_sets.md"
-    assert row == {"small set": expected}
-    assert (ROOT / run_card.SMALL_SKELETONS[0]).is_file() and (ROOT / "docs/small_sets.md").is_file()
-    for config in (make_small_config(), make_small_config("ddnet", stream="joint")):
-        assert run_card.propose_small_text(config, 10) == {}
-    assert run_card.propose_small_text(make_small_config(stream="joint"), 5 * 1000) == {}
-    assert run_card.propose_small_text(make_small_config(stream="joint", overfit=4), 4) == {}
+SKELETONS, VIDEOS = {"stream": "joint", "repeat": 5}, {"modality": "rgb"}
+NETWORKS = {"stream": {"name": "ctrgcn"}, "modality": {"name": "resnet", "depth": 18}}
 
 
-def test_the_text_for_small_sets_trains_the_network_that_it_is_not_proposed_to():
-    text, network = run_card.SMALL_SKELETONS
-    assert load_config(str(ROOT / text))["MODEL"]["name"] == network
+@pytest.mark.parametrize(("key", "reader", "repeat"), [("stream", SKELETONS, 5), ("modality", VIDEOS, 1)])
+def test_a_small_set_is_proposed_its_text(key, reader, repeat):
+    """999 samples, of skeletons each five times an epoch, are few; 1000 are not; a run from weights needs no text."""
+    text, network = run_card.SMALL_TEXTS[key]
+    config = make_small_config(NETWORKS[key], **reader)
+    expected = f"999 samples are few for this network; try {text}, see docs/small_sets.md"
+    assert run_card.propose_small_text(config, repeat * 999 + repeat - 1) == {"small set": expected}
+    assert run_card.propose_small_text(config, repeat * 1000) == {}
+    for other in (
+        make_small_config({**network, "num_classes": 3}, **reader),
+        make_small_config(NETWORKS[key], overfit=4, **reader),
+        make_small_config(NETWORKS[key], pretrain="weights/r3d18.pdparams", **reader),
+        make_small_config(NETWORKS[key]),  # heat maps
+    ):
+        assert run_card.propose_small_text(other, 10) == {}
+
+
+@pytest.mark.parametrize(("key", "reader"), [("stream", "skeletons"), ("modality", "clips")])
+def test_the_text_for_small_sets_trains_the_network_that_it_is_not_proposed_to(key, reader):
+    text, network = run_card.SMALL_TEXTS[key]
+    config = load_config(str(ROOT / text))
+    assert network.items() <= config["MODEL"].items() and config["READER"].get("name", "clips") == reader
+    assert (ROOT / "docs/small_sets.md").is_file()
+    assert [name for name, reader in READERS.items() if key in inspect.signature(reader).parameters][0] == reader
 
 
 def test_versions_fix_the_environment():

@@ -32,7 +32,7 @@ from tools import (
     shrink_videos,
     torch2paddle,
 )
-from tools.measure import small_sets, try_recipe
+from tools.measure import scale, small_sets, try_recipe
 
 
 def parse_streams(words):
@@ -73,6 +73,7 @@ PARSERS = {
     "tools/benchmark.py": benchmark.parse_arguments,
     "tools/gpu_check.py": gpu_check.parse_arguments,
     "tools/measure_recipe.py": parse_measured,
+    "tools/measure/scale.py": scale.parse_arguments,
     "tools/measure/small_sets.py": small_sets.parse_arguments,
     "tools/measure/try_recipe.py": parse_trial,
 }
