@@ -226,7 +226,7 @@ class DeformableTemporalUnit(nn.Layer):
     def forward(self, x):
         """Map (B, num_channels, T, V) to (B, num_channels, T/stride, V), T rounded up."""
         reduced = leaky_relu(self.reduce_norm(self.reduce(x)), NEGATIVE_SLOPE).split(NUM_BRANCHES - 1, axis=1)
-        outputs = [conv(part) for conv, part in zip(self.convs, reduced[:-1], strict=True)]
+        outputs = [conv(reduced[index]) for index, conv in enumerate(self.convs)]
         return self.norm(paddle.concat([*outputs, self.pool(reduced[-1]), self.point(x)], axis=1))
 
 
@@ -321,10 +321,13 @@ class DeGCN(ActionModel):
         """
         check_skeletons(x, *self.input_size, "DeGCN")
         x = self.data_norm(x)  # (N, C, T, V, M) -> (N*M, C, T, V)
-        pooled = [pool_persons(blocks(x), self.input_size[2]) for blocks in self.streams]
-        logits = [layer(features) for layer, features in zip(self.fc, pooled, strict=True)]
+        logits = [
+            self.fc[index](pool_persons(blocks(x), self.input_size[2])) for index, blocks in enumerate(self.streams)
+        ]
         total = sum(logits[1:], logits[0])
-        return {"logits": total, **dict(zip(self.loss_weights, logits, strict=True))} if self.training else total
+        if not self.training:
+            return total
+        return {"logits": total, **{name: logits[index] for index, name in enumerate(self.loss_weights)}}
 
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": ..}, in training also the logits of each stream."""
