@@ -385,7 +385,7 @@ def test_the_zoo_has_a_row_or_a_reason_for_every_file():
 def test_every_command_of_the_zoo_can_be_typed():
     lines = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
     scripts = [words for words in lines if words[0] == "python" and words[1] != "-c"]
-    assert len(scripts) == 24
+    assert len(scripts) == 25
     for words in scripts:
         args = PARSERS[words[1]](words[2:])
         if getattr(args, "config", None):
