@@ -9,6 +9,7 @@ report, and a mean of probabilities is a probability, so that what `--out` write
 """
 
 import argparse
+import dataclasses
 import os
 
 import numpy as np
@@ -45,6 +46,9 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the halves of --search")
     parser.add_argument("--softmax", action="store_true", help="turn logits into probabilities before they are fused")
+    parser.add_argument(
+        "--l2_norm", action="store_true", help="divide each sample's logits by their L2 norm first, as HD-GCN's authors"
+    )
     parser.add_argument("--out", help="fused score file (.pkl), or result file (.json or .csv)")
     return parser.parse_args(argv)
 
@@ -62,10 +66,29 @@ def main(argv: list | None = None) -> None:
     warn_of_repeats(streams)
     warn_of_other_training(streams)
     streams = unify_score_type(streams, args.softmax)
+    streams = divide_by_norms(streams) if args.l2_norm else streams
     note = "all samples of the files"
     if args.search:
         weights, streams, note = search_on_half(streams, args.seed)
     report_fused(streams, weights, note, args.out, is_searched=args.search)
+
+
+def divide_by_norms(streams: list) -> list:
+    """Return the files with the logits of each sample divided by their L2 norm.
+
+    Raises:
+        ValueError: a file holds probabilities.
+    """
+    for stream in streams:
+        if stream.protocol["average_clips"] != "score":
+            raise ValueError(
+                f"--l2_norm: '{stream.path}' is fused as probabilities, expected logits; score each network with "
+                "-o RUN.average_clips=score, and leave --softmax out"
+            )
+    norms = [np.linalg.norm(stream.scores, axis=1, keepdims=True).clip(min=1e-12) for stream in streams]
+    return [
+        dataclasses.replace(stream, scores=stream.scores / norm) for stream, norm in zip(streams, norms, strict=True)
+    ]
 
 
 def report_fused(streams: list, weights: np.ndarray, note: str, out: str | None, is_searched: bool = False) -> None:

@@ -22,6 +22,7 @@ from models.rgb.wideresnet3d import WideResNet3D
 from models.skeleton.agcn import AGCN
 from models.skeleton.ctrgcn import CTRGCN
 from models.skeleton.ddnet import DDNet
+from models.skeleton.degcn import DeGCN
 from models.skeleton.dgstgcn import DGSTGCN
 from models.skeleton.hdgcn import HDGCN
 from models.skeleton.infogcn import InfoGCN
@@ -58,6 +59,7 @@ MODELS = {
     "hdgcn": HDGCN,
     "skateformer": SkateFormer,
     "ddnet": DDNet,
+    "degcn": DeGCN,
     "agcn": AGCN,
     "paddlevideo_agcn": PaddleVideoAGCN,
     "posec3d": PoseC3D,

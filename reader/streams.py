@@ -1,4 +1,4 @@
-"""Streams of a skeleton: joints, bones, their motions, PB-GCN's signals; all from joints (M, T, V, 3).
+"""Streams of a skeleton: joints, bones, K-bones, their motions, PB-GCN's signals; all from joints (M, T, V, 3).
 
 A stream is one of `STREAMS`, or several of them joined with `+`, whose channels are concatenated: "joint+bone", or
 PB-GCN's "displacement+relative". All but the signals take any axes before T.
@@ -27,6 +27,19 @@ def make_bones(joints: np.ndarray, parents: tuple, average_scores: bool = False)
     if average_scores:
         bones[..., 2] = (joints[..., 2] + ends[..., 2]) / 2
     return bones
+
+
+def make_k_bones(joints: np.ndarray, parents: tuple, average_scores: bool = False) -> np.ndarray:
+    """Subtract from each joint the one two bones inward (ProtoGCN's K-bones); the root and its neighbours become zero.
+
+    Args:
+        joints: (..., V, C).
+        parents: the parent of each joint.
+        average_scores: the third channel is a score, and a K-bone has the mean of its joints'.
+    """
+    root = [parent == parents[parent] for parent in parents]  # where the way ends at the root
+    ends = tuple(joint if root[joint] else parents[parent] for joint, parent in enumerate(parents))
+    return make_bones(joints, ends, average_scores)
 
 
 def make_motion(joints: np.ndarray, average_scores: bool = False) -> np.ndarray:
@@ -116,6 +129,7 @@ def _make_vector_stream(steps: int) -> dict:
 STREAMS: dict[str, Callable] = {
     **_with_motion("joint", lambda joints, *_: joints),
     **_with_motion("bone", lambda joints, layout, average: make_bones(joints, layout.parents, average)),
+    **_with_motion("k_bone", lambda joints, layout, average: make_k_bones(joints, layout.parents, average)),
     **{name: make for steps in range(1, MAX_STEPS + 1) for name, make in _make_vector_stream(steps).items()},
     "displacement": lambda joints, *_: make_displacement(joints),
     "relative": lambda joints, layout, _: make_relative(joints, layout.reference_joints),

@@ -56,6 +56,17 @@ def test_the_table_joins_by_name(pair, capsys):
     assert f"best single file, {pair[0]}: +25.00 points of top-1" in " ".join(capsys.readouterr().out.split())
 
 
+def test_logits_are_divided_by_their_norms(tmp_path, capsys):
+    loud, quiet = [[30, 40, 0], [0, 50, 0], [0, 0, 9], [0, 3, 4]], [[1, 0, 0], [0.6, 0.8, 0], [0, 0, 1], [0, 0, 1]]
+    paths = [write_file(tmp_path / f"{name}.pkl", rows, kind="score") for name, rows in (("a", loud), ("b", quiet))]
+    ensemble.main([*paths, "--l2_norm", "--out", str(tmp_path / "fused.pkl")])
+    fused = files.load_pickle(str(tmp_path / "fused.pkl"))
+    assert fused["scores"]["v1"] == pytest.approx([0.8, 0.4, 0])  # (0.6, 0.8, 0) and (1, 0, 0): right, alone it is not
+    assert fused["scores"]["v4"] == pytest.approx([0, 0.3, 0.9])
+    with pytest.raises(ValueError, match="--l2_norm: '.*c.pkl' is fused as probabilities, expected logits; score"):
+        ensemble.main([write_file(tmp_path / "c.pkl", FIRST), "--l2_norm"])
+
+
 def test_weights_count(pair, capsys):
     ensemble.main([*pair, "--weights", "0.1", "2"])
     assert list_lines(capsys.readouterr().out, "fused, weighted mean of probabilities")[0][0] == "50.00%"

@@ -80,6 +80,7 @@ SMALL = {  # arguments of each network for a CPU
         "partition_sizes": [[8, 8], [8, 12]] * 2,
     },
     "ddnet": {"base_channels": 16},
+    "degcn": {"base_channels": 32, "num_blocks": [1, 1]},
     "agcn": {"base_channels": 16, "num_blocks": [1, 1, 1]},
     "paddlevideo_agcn": {
         "base_channels": 16,

@@ -137,7 +137,8 @@ def map_mixed_name(name: str) -> tuple:
     """
     found = re.fullmatch(r"backbone\.gcn\.(\d+)\.(gcn|tcn|residual)\.(.+)", name)
     if not found:
-        return name.replace("backbone.data_bn.", "data_norm.norm.").replace("cls_head.fc_cls.", "fc."), 0
+        name = re.sub(r"^cls_head\.fc(_cls)?\.", "fc.", name)  # "fc" in MMAction2
+        return name.replace("backbone.data_bn.", "data_norm.norm."), 0
     block, unit, rest = found.groups()
     if unit == "residual":
         rest = re.sub("^conv", "0", re.sub("^bn", "1", rest))

@@ -163,7 +163,7 @@ NAME_RULES = [
     (r"^backbone\.data_bn|^data_bn", "data_norm.norm"),
     (r"^backbone\.gcn", "blocks"),
     (r"^backbone\.A$", "A"),
-    (r"^cls_head\.fc_cls", "fc"),
+    (r"^cls_head\.fc(_cls)?\.", "fc."),  # "fc" in MMAction2
     (r"residual\.conv", "shortcut.0"),
     (r"residual\.bn", "shortcut.1"),
     (r"\.tcn1?\.conv", ".conv"),
@@ -185,7 +185,7 @@ SUBSET_AXES = {"relate.weight": 0, "relate.bias": 0, "conv.weight": 1, "bias": 0
 
 
 def convert_agcn_weights(weights: dict) -> dict:
-    """Convert the weights of the official repository or of PYSKL."""
+    """Convert the weights of the official repository, of PYSKL or of MMAction2."""
     weights, groups = mark_fixed_graphs(weights), {}
     for name in weights:
         groups.setdefault(apply_rules(name, NAME_RULES), []).append(name)
@@ -238,6 +238,7 @@ class AGCN(ActionModel):
     WEIGHT_SOURCES = {
         "2s-agcn": convert_agcn_weights,
         "pyskl": convert_agcn_weights,
+        "mmaction2": convert_agcn_weights,
         "paddlevideo": convert_paddlevideo_agcn_weights,
     }
 

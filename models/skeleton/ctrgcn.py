@@ -34,6 +34,30 @@ MIN_RELATIONS = 8  # channels of the relations of a narrow input, such as the ne
 NUM_BRANCHES = 4  # of the temporal units
 
 
+def refine_topology(relations, refine: nn.Conv2D, alpha, adjacency, convolve: Product):
+    """Return alpha * refine(relations) + adjacency, (B, K C, V, V), by one convolution.
+
+    The bias is the weight of one more relation, which is 1, and the adjacency one with weight 1: a separate addition
+    would cost as much as the convolution.
+
+    Args:
+        relations: (B, K, R, V, V), the relations of K subsets.
+        refine: from K R to K C channels, in K groups.
+        alpha: (1,).
+        adjacency: (K, V, V), the topology that the channels of a subset share.
+        convolve: `F.conv2d` in K groups.
+    """
+    num_subsets, num_relations, *sizes = relations.shape[1:]
+    # Shapes in numbers but for B: ONNX Runtime cannot follow expand_as and flatten.
+    adjacency = adjacency.unsqueeze(1).expand([relations.shape[0], num_subsets, 1, *sizes])
+    ones = paddle.ones_like(adjacency)
+    relations = paddle.concat([relations, ones, adjacency], axis=2)
+    relations = relations.reshape([-1, num_subsets * (num_relations + 2), *sizes])  # -> (B, K (R + 2), V, V)
+    bias = refine.bias.reshape([-1, 1, 1, 1])
+    weight = paddle.concat([refine.weight, bias], axis=1) * alpha
+    return convolve(relations, paddle.concat([weight, paddle.ones_like(bias)], axis=1))
+
+
 class TopologyConv(nn.Layer):
     """The graph convolution, with a topology for each subset and channel: a shared one plus relations of the joints.
 
@@ -81,28 +105,11 @@ class TopologyConv(nn.Layer):
         queries, keys = self.relate(average_over_frames(x)).split(2, axis=1)  # (B, K R, 1, V) each
         queries = queries.reshape([-1, num_subsets * num_relations, num_joints, 1])
         relations = F.tanh(queries - keys).reshape([-1, num_subsets, num_relations, num_joints, num_joints])
-        topology = self.refine_topology(relations).reshape([-1, num_subsets, out_channels, num_joints, num_joints])
+        topology = refine_topology(relations, self.refine, self.alpha, self.adjacency, self.convolve)
+        topology = topology.reshape([-1, num_subsets, out_channels, num_joints, num_joints])
         y = self.transform(x).reshape([0, num_subsets, out_channels, -1, num_joints])
         y = sum_over_subsets(self.aggregate(y, topology))
         return F.relu(self.norm(y) + (x if self.shortcut is None else self.shortcut(x)))
-
-    def refine_topology(self, relations):
-        """Map (B, K, R, V, V) to (B, K C, V, V): alpha * refine(relations) + adjacency, one convolution.
-
-        The bias is the weight of one more relation, which is 1, and the adjacency one with weight 1: a separate
-        addition would cost as much as the convolution.
-        """
-        num_subsets, num_relations, _ = self.sizes
-        sizes = [self.num_joints, self.num_joints]
-        # Shapes in numbers but for B: ONNX Runtime cannot follow expand_as and flatten.
-        adjacency = self.adjacency.unsqueeze(1).expand([relations.shape[0], num_subsets, 1, *sizes])
-        ones = paddle.ones_like(adjacency)
-        relations = paddle.concat([relations, ones, adjacency], axis=2)
-        relations = relations.reshape([-1, num_subsets * (num_relations + 2), *sizes])  # -> (B, K (R + 2), V, V)
-        bias = self.refine.bias.reshape([-1, 1, 1, 1])
-        refine = paddle.concat([self.refine.weight, bias], axis=1) * self.alpha
-        weight = paddle.concat([refine, paddle.ones_like(bias)], axis=1)
-        return self.convolve(relations, weight)
 
 
 SUBSET_LAYERS = {"conv1": "relate", "conv2": "relate", "conv3": "transform", "conv4": "refine"}

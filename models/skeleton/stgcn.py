@@ -160,7 +160,7 @@ PYSKL_RULES = [
     (r"^backbone\.data_bn", "data_norm.norm"),
     (r"^backbone\.A$", "A"),
     (r"^backbone\.gcn", "blocks"),
-    (r"^cls_head\.fc_cls", "fc"),
+    (r"^cls_head\.fc(_cls)?\.", "fc."),  # "fc" in MMAction2
     (r"residual\.conv", "shortcut.0"),
     (r"residual\.bn", "shortcut.1"),
     (r"tcn\.conv", "conv"),
@@ -179,7 +179,7 @@ def convert_stgcn_weights(weights: dict) -> dict:
 
 
 def convert_pyskl_stgcn_weights(weights: dict) -> dict:
-    """Convert the weights of PYSKL."""
+    """Convert the weights of PYSKL or MMAction2."""
     return reorder_subsets(rename_weights(mark_fixed_graphs(weights), PYSKL_RULES))
 
 
@@ -239,6 +239,7 @@ class STGCN(ActionModel):
     WEIGHT_SOURCES = {
         "st-gcn": convert_stgcn_weights,
         "pyskl": convert_pyskl_stgcn_weights,
+        "mmaction2": convert_pyskl_stgcn_weights,
         "paddlevideo": convert_paddlevideo_stgcn_weights,
     }
 

@@ -78,7 +78,7 @@ class STGCNPP(ActionModel):
         ValueError: an unknown layout, a width below 6, or a stage without blocks.
     """
 
-    WEIGHT_SOURCES = {"pyskl": convert_pyskl_stgcnpp_weights}
+    WEIGHT_SOURCES = {"pyskl": convert_pyskl_stgcnpp_weights, "mmaction2": convert_pyskl_stgcnpp_weights}
 
     def __init__(
         self,

@@ -11,7 +11,17 @@ from models import build_model
 from models.parts.weights import convert_torch_weights
 from tools.golden import vectors
 
-SKELETON_SOURCES = ("st-gcn", "ctr-gcn", "ms-g3d", "pyskl", "protogcn", "skateformer", "pb-gcn", "infogcn")
+SKELETON_SOURCES = (
+    "st-gcn",
+    "ctr-gcn",
+    "ms-g3d",
+    "pyskl",
+    "protogcn",
+    "degcn_pytorch",
+    "skateformer",
+    "pb-gcn",
+    "infogcn",
+)
 
 
 NAMES = [name for name in vectors.list_names() if vectors.find_source(vectors.load(name)) in SKELETON_SOURCES]

@@ -375,7 +375,7 @@ def test_a_row_of_paddlevideo_builds_a_network_of_its_classes(row):
 
 
 def test_the_zoo_has_a_row_or_a_reason_for_every_file():
-    names = [row[0] for row in FILES]
+    names = [row[0] for row in FILES if len(row) > 4]  # those with four columns: test_zoo_mmaction2.py
     assert len(names) == len(set(names)) == 29 + 68 + 22
     assert [len(rows) for rows in (HARA_ROWS, TPN_ROWS, PADDLEVIDEO_ROWS)] == [29, 68, 22]
     without = set(re.findall(r"`([\w-]+\.pth)`", ZOO)) - set(names)
@@ -385,7 +385,7 @@ def test_the_zoo_has_a_row_or_a_reason_for_every_file():
 def test_every_command_of_the_zoo_can_be_typed():
     lines = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
     scripts = [words for words in lines if words[0] == "python" and words[1] != "-c"]
-    assert len(scripts) == 22
+    assert len(scripts) == 25
     for words in scripts:
         args = PARSERS[words[1]](words[2:])
         if getattr(args, "config", None):

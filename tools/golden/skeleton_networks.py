@@ -108,6 +108,13 @@ def read_hd_gcn(golden: dict) -> tuple:
     return "hdgcn", {**_read_input(entry, {25: "ntu25", 20: "ucla20"}), "com": entry["graph_args"]["CoM"]}
 
 
+def read_degcn(golden: dict) -> tuple:
+    """Read a file of Myung et al.'s repository."""
+    entry = golden["reference"]["entry"]
+    arguments = {**_read_input(entry, {25: "ntu25", 20: "ucla20"}), "num_streams": entry["num_stream"]}
+    return "degcn", {**arguments, "num_samples": entry["eta"]}
+
+
 def read_skateformer(golden: dict) -> tuple:
     """Read a file of Do and Kim's repository."""
     entry = golden["reference"]["entry"]
@@ -168,6 +175,7 @@ READERS = {  # repository, as in a network's WEIGHT_SOURCES -> function from a f
     "pyskl": read_pyskl,
     "protogcn": read_protogcn,
     "hd-gcn": read_hd_gcn,
+    "degcn_pytorch": read_degcn,
     "skateformer": read_skateformer,
     "pb-gcn": read_pb_gcn,
     "infogcn": read_infogcn,
