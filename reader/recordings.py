@@ -119,6 +119,18 @@ class Recordings(FaultTolerantDataset):
             raise DamagedSampleError(str(error)) from None
         return {"inputs": self._read_inputs(recording, rng), "label": recording.label, "name": recording.name}
 
+    def _refuse_empty(self, recording: Recording) -> None:
+        """Refuse a recording without persons or frames.
+
+        Raises:
+            DamagedSampleError: naming it.
+        """
+        if recording.keypoint.size == 0:
+            num_persons, num_frames = recording.keypoint.shape[:2]
+            raise DamagedSampleError(
+                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
+            )
+
     def _check_label(self, recording: Recording) -> None:
         if recording.label is None:
             return

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
 from common.text_files import SURPRISES, refuses_damage
-from dataset.skeleton_checks import check_annotation, check_numbers
+from dataset.skeleton_checks import check_annotation, check_class_names, check_numbers
 from dataset.splits import describe_leaks
 from layouts import LAYOUTS, Layout
 from reader.skeleton_transforms import find_present
@@ -102,9 +102,10 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
     if missing or not splits[split]:
         what = f"names {len(missing)} samples that have no annotation, first '{missing[0]}'" if missing else "is empty"
         raise ValueError(f"{path}: split '{split}' {what}; {ADVICE}")
-    names = content.get("class_names")
+    names = check_class_names(path, content.get("class_names"))
     recordings = [make_recording(f"{path}: '{name}'", found[name], layout) for name in splits[split]]
-    return recordings, None if names is None else [str(name) for name in names]
+    check_dimensions(recordings)
+    return recordings, names
 
 
 def read_content(path: str, memory_limit_gib: float) -> dict:
@@ -172,6 +173,20 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
         raise ValueError(f"{where}: {keypoint.shape[2]} joints, layout {layout.name} has {layout.num_joints}; {advice}")
     name = str(annotation["frame_dir"])
     return Recording(name, annotation.get("label"), keypoint, score, annotation.get("img_shape"), where)
+
+
+def check_dimensions(recordings: list[Recording]) -> None:
+    """Refuse recordings of two and of three coordinates in one split.
+
+    Raises:
+        ValueError: naming the first one that differs from the first of all.
+    """
+    for recording in recordings:
+        if recording.keypoint.shape[3] != recordings[0].keypoint.shape[3]:
+            raise ValueError(
+                f"{recording.where}: {recording.keypoint.shape[3]} coordinates, '{recordings[0].name}' has "
+                f"{recordings[0].keypoint.shape[3]}; {ADVICE}"
+            )
 
 
 def _map(path: str) -> dict:

@@ -485,6 +485,23 @@ def test_labels_out_of_range_are_refused(tmp_path):
         Skeletons(write(tmp_path, [draw()], labels=[2], class_names=["A", "B"]), "train")
 
 
+def test_a_file_of_two_and_three_coordinates_or_of_no_class_names(tmp_path):
+    samples = [draw(joints=17, coordinates=2), draw(joints=17)]
+    with pytest.raises(ValueError, match="'s1': 3 coordinates, 's0' has 2; correct the file; `python skeleton2pkl.py"):
+        Skeletons(write(tmp_path, samples), "train", layout="coco17")
+    with pytest.raises(ValueError, match="class_names is {0: 'A', 1: 'B'}, expected a list of names in the order of"):
+        Skeletons(write(tmp_path, samples[1:], class_names={0: "A", 1: "B"}), "train", layout="coco17")
+
+
+def test_shares_of_the_picture_are_no_pixels(tmp_path):
+    """PYSKL's scaling leaves what spans less than ten pixels as it is."""
+    path = write(tmp_path, [np.random.default_rng(0).random((1, 9, 17, 2), np.float32)])
+    options = {"layout": "coco17", "clip_len": 4, "augment": False}
+    Skeletons(path, "train", normalization="center", **options)[0, 0]
+    with pytest.raises(ValueError, match="'s0': x and y lie within -1.5 and 1.5 and are no pixels, which pyskl_2d_aut"):
+        Skeletons(path, "train", normalization="pyskl_2d_auto", **options)._read_sample(0, None)
+
+
 def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
     path = write(tmp_path, [draw()])
     with pytest.raises(
