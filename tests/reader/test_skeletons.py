@@ -493,6 +493,17 @@ def test_a_file_of_two_and_three_coordinates_or_of_no_class_names(tmp_path):
         Skeletons(write(tmp_path, samples[1:], class_names={0: "A", 1: "B"}), "train", layout="coco17")
 
 
+def test_a_damaged_sample_is_named_before_an_evaluation_begins(tmp_path):
+    """A training may replace it; a validation would end the run after its first epoch."""
+    samples = [draw(seed=seed) for seed in range(30)]
+    samples[17][0, 2, 3] = np.nan
+    path = write(tmp_path, samples)
+    Skeletons(path, "train", mode="train")
+    for mode in ("valid", "test"):
+        with pytest.raises(ValueError, match=r"'s17' person 0, frame 2, joint 3: coordinates \[nan, nan, nan\]"):
+            Skeletons(path, "train", mode=mode)
+
+
 def test_shares_of_the_picture_are_no_pixels(tmp_path):
     """PYSKL's scaling leaves what spans less than ten pixels as it is."""
     path = write(tmp_path, [np.random.default_rng(0).random((1, 9, 17, 2), np.float32)])
