@@ -50,7 +50,7 @@ class Recordings(FaultTolerantDataset):
         self.entries = recordings * (repeat if mode == "train" else 1)
         check_first(recordings)
         if mode != "train":
-            check_scored(recordings)
+            self._check_scored(recordings)
         self._log_empty(recordings)
 
     def find_class(self, index: int) -> int | None:
@@ -121,6 +121,17 @@ class Recordings(FaultTolerantDataset):
             raise DamagedSampleError(str(error)) from None
         return {"inputs": self._read_inputs(recording, rng), "label": recording.label, "name": recording.name}
 
+    def _check_scored(self, recordings: list[Recording]) -> None:
+        """Check all recordings that are in memory: an evaluation ends with the first bad one, and may come late.
+
+        Raises:
+            ValueError: what is wrong with the first one.
+        """
+        for recording in recordings:
+            if not isinstance(recording.keypoint, np.memmap):  # else the disk would be read for it
+                self._refuse_empty(recording)
+                recording.check()
+
     def _refuse_empty(self, recording: Recording) -> None:
         """Refuse a recording without persons or frames.
 
@@ -142,17 +153,6 @@ class Recordings(FaultTolerantDataset):
                 f"{self.filelist}: '{recording.name}' has label {recording.label}, expected {expected}; correct "
                 "MODEL.num_classes"
             )
-
-
-def check_scored(recordings: list[Recording]) -> None:
-    """Check all recordings that are in memory: an evaluation ends with the first bad one, and may come late.
-
-    Raises:
-        ValueError: what is wrong with the first one.
-    """
-    for recording in recordings:
-        if not isinstance(recording.keypoint, np.memmap):  # else the disk would be read for it
-            recording.check()
 
 
 def check_first(recordings: list[Recording]) -> None:

@@ -104,7 +104,6 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
         raise ValueError(f"{path}: split '{split}' {what}; {ADVICE}")
     names = check_class_names(path, content.get("class_names"))
     recordings = [make_recording(f"{path}: '{name}'", found[name], layout) for name in splits[split]]
-    check_dimensions(recordings)
     return recordings, names
 
 
@@ -173,20 +172,6 @@ def make_recording(where: str, annotation: dict, layout: Layout) -> Recording:
         raise ValueError(f"{where}: {keypoint.shape[2]} joints, layout {layout.name} has {layout.num_joints}; {advice}")
     name = str(annotation["frame_dir"])
     return Recording(name, annotation.get("label"), keypoint, score, annotation.get("img_shape"), where)
-
-
-def check_dimensions(recordings: list[Recording]) -> None:
-    """Refuse recordings of two and of three coordinates in one split.
-
-    Raises:
-        ValueError: naming the first one that differs from the first of all.
-    """
-    for recording in recordings:
-        if recording.keypoint.shape[3] != recordings[0].keypoint.shape[3]:
-            raise ValueError(
-                f"{recording.where}: {recording.keypoint.shape[3]} coordinates, '{recordings[0].name}' has "
-                f"{recordings[0].keypoint.shape[3]}; {ADVICE}"
-            )
 
 
 def _map(path: str) -> dict:
