@@ -156,11 +156,21 @@ def warn_of_repeats(streams: list) -> None:
 
 def warn_of_other_training(streams: list) -> None:
     """Warn of networks that were trained on other samples than the first one: theirs may be among the scored ones."""
-    trained = {stream.path: stream.protocol.get("trained_on") for stream in streams}
-    known = {path: data for path, data in trained.items() if isinstance(data, dict)}
-    if len({data.get("digest") for data in known.values()}) > 1:
-        listed = ", ".join(f"'{path}' on {data.get('samples')} ({data.get('digest')})" for path, data in known.items())
+    known = {stream.path: data for stream in streams if (data := list_training(stream.protocol))}
+    if len({frozenset(each.get("digest") for each in data) for data in known.values()}) > 1:
+        shown = {
+            path: dict.fromkeys(f"{each.get('samples')} ({each.get('digest')})" for each in data)
+            for path, data in known.items()
+        }
+        listed = ", ".join(f"'{path}' on {' and '.join(data)}" for path, data in shown.items())
         print(f"ensemble: WARNING: trained on other samples, which may be among the scored ones: {listed}")
+
+
+def list_training(protocol: dict) -> list[dict]:
+    """Return what the networks behind a score file were trained on, also those of a file that was fused."""
+    members = [each["protocol"] for each in protocol.get("fused", [])]
+    own = protocol.get("trained_on")
+    return [*([own] if isinstance(own, dict) else []), *(data for each in members for data in list_training(each))]
 
 
 def fuse(streams: list, weights: np.ndarray) -> np.ndarray:

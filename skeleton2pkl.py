@@ -39,7 +39,7 @@ from dataset.raw_skeletons import FORMATS
 from dataset.raw_skeletons.bodies import BODIES
 from dataset.raw_skeletons.frames import FOUND, find_videos, parse_first_frame
 from dataset.raw_skeletons.persons import MAX_PERSONS, PERSONS
-from dataset.raw_skeletons.samples import NOTES, EmptyBodiesError, RawSample, RawSet
+from dataset.raw_skeletons.samples import NOTES, EmptyBodiesError, RawSample, RawSet, check_labels, leave_others_out
 from dataset.splits import describe_balance, describe_leaks
 from layouts import get_layout
 
@@ -54,7 +54,7 @@ FORMATS_OF = {  # flag -> the formats it is for
     "classes": (*NTU, *CUSTOM, "npy", "pkl"),
     "layout": (*CUSTOM, "npy", "pkl"),
     "persons": ("kinetics", "coco", "openpose"),
-    "first_frame": ("coco", "mediapipe"),
+    "first_frame": CUSTOM,
     "videos": ("coco", "mediapipe"),
     "image_size": ("coco", "openpose"),
     "val_ratio": CUSTOM,
@@ -88,10 +88,12 @@ def parse_flags(argv: list[str] | None):
         "--first_frame",
         type=parse_first_frame,
         help=f"number of a video's first frame, or {FOUND}: the first with somebody; default: 0, or 1 where that is "
-        "the least (COCO results, AlphaPose, PaddleDetection, MediaPipe)",
+        "the least (coco, openpose, mediapipe)",
     )
     parser.add_argument(
-        "--videos", help="folder of the videos, to count the frames after the last with somebody (as above)"
+        "--videos",
+        help="folder of the videos, to count the frames after the last with somebody (COCO results, AlphaPose, "
+        "PaddleDetection, MediaPipe)",
     )
     parser.add_argument("--layout", help="the joints, a name or yaml file, where the format does not say it")
     parser.add_argument("--image_size", type=parse_size, help="of the videos, such as 1920x1080, where no file says it")
@@ -113,6 +115,8 @@ def parse_flags(argv: list[str] | None):
     for flag, formats in FORMATS_OF.items():
         if getattr(args, flag) != parser.get_default(flag) and args.format not in formats:
             parser.error(f"--{flag} is for {', '.join(formats)}, not for {args.format}")
+    if os.path.realpath(args.out) == os.path.realpath(args.raw):
+        parser.error(f"--out {args.out} is what is read, and what is left out of it would be lost; choose another name")
     args.persons, args.num_persons = args.persons
     return args
 
@@ -152,6 +156,8 @@ def write_skeletons(raw_set: RawSet, args) -> int:
     annotations, failed, notes = raw_set.annotations, raw_set.failed, []
     if annotations is None:
         annotations, failed, notes = read_all(raw_set.samples, args)
+    annotations, others = leave_others_out(annotations, raw_set, num_joints)
+    failed = {**failed, **others}
     stem = os.path.splitext(args.out)[0]
     skipped = {**raw_set.skipped, **{name: reason for name, (_, reason) in failed.items()}}
     write_failures(skipped, f"{stem}_skipped.csv")
@@ -160,7 +166,7 @@ def write_skeletons(raw_set: RawSet, args) -> int:
         raise ValueError(
             f"no good sample in '{args.raw}'; '{stem}_skipped.csv' says what is wrong with each, the first: {reason}"
         )
-    check_joints_and_labels(annotations, raw_set, num_joints)
+    check_labels(annotations, raw_set)
     content = assemble(annotations, raw_set)
     notes_of_folds = add_folds(content, args.folds, args.fold_split, args.seed) if args.folds else []
     dump_pickle(content, args.out)
@@ -242,25 +248,6 @@ def read_batch(batch: Batch, args) -> None:
             failed[sample.name] = ("damaged", str(error))
     notes = [annotation.pop(NOTES) for annotation in annotations if NOTES in annotation]
     dump_pickle({"annotations": annotations, "failed": failed, NOTES: notes}, batch.part)
-
-
-def check_joints_and_labels(annotations: list[dict], raw_set: RawSet, num_joints: int | None) -> None:
-    """Refuse a set whose samples do not have the joints of its layout, or have labels without a name.
-
-    Raises:
-        ValueError: naming the first such sample.
-    """
-    num_classes = len(raw_set.class_names or [])
-    for annotation in annotations:
-        name, count, label = annotation["frame_dir"], annotation["keypoint"].shape[2], annotation.get("label")
-        if num_joints and count != num_joints:
-            raise ValueError(
-                f"{name} has {count} joints, but the layout {raw_set.layout} has {num_joints}; give the right --layout"
-            )
-        if num_classes and label is not None and label >= num_classes:
-            raise ValueError(
-                f"{name} has the label {label}, but there are names for {num_classes} classes; give the right --classes"
-            )
 
 
 def assemble(annotations: list[dict], raw_set: RawSet) -> dict:

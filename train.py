@@ -192,7 +192,7 @@ def start(config, settings, folder, class_names, data, model, optimizer, schedul
         recipe.compare_classes(state["class_names"], class_names, config["TRAIN"]["filelist"])
         return progress, state
     if settings.pretrain:
-        resume.load_pretrained(settings, model, config)
+        resume.load_pretrained(settings, model, config, class_names)
     return Progress(), {}
 
 

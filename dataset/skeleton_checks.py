@@ -16,6 +16,8 @@ MIN_SCORE = -0.5  # and 0
 MAX_FRACTION = 1.5  # of coordinates that are shares of the picture; points may lie outside of it
 MIN_SIDE = 16  # pixels of a picture whose key points do not all lie in its first two
 MAX_OUTSIDE = 4.0  # picture sizes from the corner, of the median of all points
+MAX_BEYOND = 1.05  # picture sizes to which points lie in a picture
+MIN_OUTSIDE = 0.5  # of the points, more of which beyond the picture speak for one whose sides were exchanged
 MIN_SCORE_RATIO = 20.0  # x and y in pixels over a score that stands as the third coordinate
 
 
@@ -165,7 +167,7 @@ def check_units(where: str, keypoint: np.ndarray, score: np.ndarray | None, img_
             )
     elif img_shape is not None:
         height, width = img_shape
-        if extent.max() <= MAX_FRACTION and min(img_shape) >= MIN_SIDE:
+        if are_shares(points) and min(img_shape) >= MIN_SIDE:
             raise ValueError(
                 f"{where}: key points have {shown}, but img_shape is ({height}, {width}): they are shares of the "
                 "picture where pixels are expected; multiply x by the width and y by the height"
@@ -175,7 +177,28 @@ def check_units(where: str, keypoint: np.ndarray, score: np.ndarray | None, img_
                 f"{where}: key points have {shown}, far beyond img_shape, ({height}, {width}); give (height, width) of "
                 "the picture in which they were found"
             )
+        if (extent > MAX_BEYOND * np.array([width, height])).any() and is_exchanged(keypoint, score, img_shape):
+            raise ValueError(
+                f"{where}: key points have {shown}, beyond the img_shape ({height}, {width}), height and width, but "
+                f"within ({width}, {height}); write img_shape as (height, width) of the picture"
+            )
     _check_scores(where, keypoint, score)
+
+
+def are_shares(points: np.ndarray) -> bool:
+    """Return whether key points (..., C), some of which are not 0, can only be shares of the picture."""
+    return bool(np.abs(points[..., :2]).max(initial=0) <= MAX_FRACTION)
+
+
+def is_exchanged(keypoint: np.ndarray, score: np.ndarray | None, img_shape: tuple) -> bool:
+    """Return whether key points (M, T, V, 2) leave the picture (height, width) but lie in one of (width, height).
+
+    Points of less than half of the best score, which may be anywhere, do not count.
+    """
+    found = keypoint.any(axis=3) if score is None else keypoint.any(axis=3) & (score >= score.max() / 2)
+    points, sides = keypoint[found].astype(np.float32), np.array(img_shape, np.float32) * MAX_BEYOND
+    outside = (points > sides[::-1]).any(axis=1)
+    return outside.mean() > MIN_OUTSIDE and not (points > sides).any() if len(points) else False
 
 
 def _check_scores(where: str, keypoint: np.ndarray, score: np.ndarray | None) -> None:
@@ -193,6 +216,23 @@ def _check_scores(where: str, keypoint: np.ndarray, score: np.ndarray | None) ->
         raise ValueError(
             f"{where}: keypoint_score is 0 for every point, so that none would count; leave it out or write the scores"
         )
+
+
+def check_class_names(path: str, names) -> list[str] | None:
+    """Return the class names of a file, or None where it has none.
+
+    Raises:
+        ValueError: no list of names in label order, or one name for two classes.
+    """
+    if names is None:
+        return None
+    if not isinstance(names, (list, tuple, np.ndarray)):
+        raise ValueError(f"{path}: class_names is {show_value(names)}, expected a list of names in the order of labels")
+    names = [str(name) for name in names]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path}: class_names has '{twice[0]}' {names.count(twice[0])} times; name each class once")
+    return names
 
 
 def describe(value) -> str:

@@ -5,6 +5,8 @@ says what the numbers of an input mean (`INPUT_KEYS`).
 """
 
 import dataclasses
+import fnmatch
+import itertools
 import logging
 import os
 from collections.abc import Callable
@@ -89,7 +91,7 @@ def find_other_inputs(trained: dict, config: dict, keys: tuple = INPUT_KEYS) -> 
     return [f"READER.{key} was {was!r} and is {now!r} now" for key, (was, now) in pairs.items() if was != now]
 
 
-def load_pretrained(settings: RunSettings, model, config: dict) -> None:
+def load_pretrained(settings: RunSettings, model, config: dict, class_names: list = ()) -> None:
     """Load the weights of RUN.pretrain; log what was loaded, what was not, and on what else it was trained."""
     state = checkpoint.load_checkpoint(settings.pretrain)
     weights = checkpoint.scoring_weights(state)
@@ -110,8 +112,28 @@ def load_pretrained(settings: RunSettings, model, config: dict) -> None:
     parts = state.get("parts", {})
     trained = [(part["config"], PATHWAY_KEYS[name]) for name, part in parts.items()]
     trained = trained or [(state.get("config", {}), INPUT_KEYS)]
+    warn_of_other_classes(model, set(names) - set(initialized), list(state.get("class_names") or []), list(class_names))
     for change in [change for old, keys in trained for change in find_other_inputs(old, config, keys)]:
         logging.warning(f"--pretrain: {change}; the weights were trained on other inputs")
+
+
+def warn_of_other_classes(model, loaded: set, trained: list, class_names: list) -> None:
+    """Log that the last layer was trained on other classes, if it was loaded and both have names.
+
+    Args:
+        loaded: names of the tensors that were loaded.
+        trained: class names of the weights.
+    """
+    layers = {id(layer): name for name, layer in model.named_sublayers()}
+    patterns = [f"{layers[id(layer)]}.*" for layer in model.list_classifiers()]
+    pairs = list(itertools.zip_longest(trained, class_names))
+    if not (trained and class_names) or trained == class_names or not any(fnmatch.filter(loaded, p) for p in patterns):
+        return
+    label, (was, now) = next((label, pair) for label, pair in enumerate(pairs) if pair[0] != pair[1])
+    logging.warning(
+        f"--pretrain: class {label} was {was!r} and is {now!r} now, and the last layer was loaded; to begin with a new "
+        f'one: -o "RUN.ignore_weights={patterns}"'
+    )
 
 
 def average_first_layers(weights: dict, model, state: dict, config: dict) -> dict:

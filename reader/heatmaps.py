@@ -18,7 +18,6 @@ from common.ranges import Count, NonNegative, Positive, PositiveShare, Seed, Sha
 from layouts import Layout
 from reader import boxes, device_heatmaps, draw_heatmaps, sampling
 from reader import pose_transforms as transforms
-from reader.fault_tolerant import DamagedSampleError
 from reader.preprocessor import Preprocessor
 from reader.recordings import Recordings
 from reader.skeleton_pkl import Recording
@@ -219,11 +218,7 @@ class Heatmaps(Recordings):
         """Return key points and scores as float32 (M, T, V, 2) and (M, T, V); missing ones are 0."""
         persons = recording.choose_persons(self.num_persons)
         keypoint = recording.keypoint[persons].astype(np.float32)
-        if keypoint.size == 0:
-            num_persons, num_frames = recording.keypoint.shape[:2]
-            raise DamagedSampleError(
-                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
-            )
+        self._refuse_empty(recording)
         is_there = (np.abs(keypoint) < draw_heatmaps.MAX_DISTANCE).all(axis=3) & keypoint.any(axis=3)
         score = is_there if recording.score is None else recording.score[persons]
         score = score.astype(np.float32) * is_there

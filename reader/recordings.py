@@ -49,6 +49,8 @@ class Recordings(FaultTolerantDataset):
             self._check_label(recording)
         self.entries = recordings * (repeat if mode == "train" else 1)
         check_first(recordings)
+        if mode != "train":
+            self._check_scored(recordings)
         self._log_empty(recordings)
 
     def find_class(self, index: int) -> int | None:
@@ -118,6 +120,29 @@ class Recordings(FaultTolerantDataset):
         except ValueError as error:
             raise DamagedSampleError(str(error)) from None
         return {"inputs": self._read_inputs(recording, rng), "label": recording.label, "name": recording.name}
+
+    def _check_scored(self, recordings: list[Recording]) -> None:
+        """Check all recordings that are in memory: an evaluation ends with the first bad one, and may come late.
+
+        Raises:
+            ValueError: what is wrong with the first one.
+        """
+        for recording in recordings:
+            if not isinstance(recording.keypoint, np.memmap):  # else the disk would be read for it
+                self._refuse_empty(recording)
+                recording.check()
+
+    def _refuse_empty(self, recording: Recording) -> None:
+        """Refuse a recording without persons or frames.
+
+        Raises:
+            DamagedSampleError: naming it.
+        """
+        if recording.keypoint.size == 0:
+            num_persons, num_frames = recording.keypoint.shape[:2]
+            raise DamagedSampleError(
+                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
+            )
 
     def _check_label(self, recording: Recording) -> None:
         if recording.label is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.files import dump_pickle, load_pickle, write_atomically
 from common.text_files import SURPRISES, refuses_damage
-from dataset.skeleton_checks import check_annotation, check_numbers
+from dataset.skeleton_checks import check_annotation, check_class_names, check_numbers
 from dataset.splits import describe_leaks
 from layouts import LAYOUTS, Layout
 from reader.skeleton_transforms import find_present
@@ -102,9 +102,9 @@ def read_split(path: str, split: str | None, layout: Layout, memory_limit_gib: f
     if missing or not splits[split]:
         what = f"names {len(missing)} samples that have no annotation, first '{missing[0]}'" if missing else "is empty"
         raise ValueError(f"{path}: split '{split}' {what}; {ADVICE}")
-    names = content.get("class_names")
+    names = check_class_names(path, content.get("class_names"))
     recordings = [make_recording(f"{path}: '{name}'", found[name], layout) for name in splits[split]]
-    return recordings, None if names is None else [str(name) for name in names]
+    return recordings, names
 
 
 def read_content(path: str, memory_limit_gib: float) -> dict:

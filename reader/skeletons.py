@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from common.ranges import Angle, Count, NonNegative, PartialShare, PositiveShare, Seed, Share
+from dataset.skeleton_checks import are_shares
 from reader import sampling, streams
 from reader import skeleton_clips as clips
 from reader import skeleton_transforms as transforms
@@ -200,10 +201,11 @@ class Skeletons(Recordings):
 
     def _clean(self, recording: Recording) -> np.ndarray:
         """Return the key points of a recording that is not empty, see `Recording.join_scores`."""
-        if recording.keypoint.size == 0:
-            num_persons, num_frames = recording.keypoint.shape[:2]
+        self._refuse_empty(recording)
+        if self.normalization == "pyskl_2d_auto" and recording.keypoint.any() and are_shares(recording.keypoint):
             raise DamagedSampleError(
-                f"{self.filelist}: '{recording.name}' has {num_persons} persons in {num_frames} frames, expected some"
+                f"{recording.where}: x and y lie within -1.5 and 1.5 and are no pixels, which pyskl_2d_auto takes; "
+                "multiply them by the picture's width and height, or set READER.normalization=center"
             )
         return recording.join_scores()
 

@@ -255,6 +255,15 @@ def test_networks_of_other_training_samples_are_told(pair, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "ensemble: WARNING: trained on other samples, which may be among the scored ones: " in out
     assert "a.pkl' on x.pkl split a1 (a1), " in out and "b.pkl' on x.pkl split b2 (b2)" in out
+    fused = [str(tmp_path / f"{name}.pkl") for name in "xy"]  # what is fused keeps what it is made of
+    for path, out in zip(pair, fused, strict=True):
+        ensemble.main([path, "--out", out])
+    capsys.readouterr()
+    ensemble.main([fused[0], fused[0]])
+    assert "trained on other samples" not in capsys.readouterr().out
+    ensemble.main([fused[0], fused[1]])
+    out = capsys.readouterr().out
+    assert "x.pkl' on x.pkl split a1 (a1), " in out and "y.pkl' on x.pkl split b2 (b2)" in out
 
 
 def test_a_search_finds_the_useless_file_and_tells_the_honest_figure(tmp_path, capsys):

@@ -107,6 +107,24 @@ def test_a_start_from_rgb_averages_the_first_layer_over_the_channels(name, kerne
         resume.load_pretrained(settings, flow, {**config, "READER": {}})
 
 
+def test_a_start_from_weights_of_other_classes_is_told(tmp_path, caplog):
+    arguments = {"name": "resnet", "num_classes": 2, "depth": 10, "widen_factor": 0.125}
+    model = build_model(**arguments)
+    content = {"model": checkpoint.model_state(model), "class_names": ["Kick", "Wave"]}
+    checkpoint.save_checkpoint(str(tmp_path / "w"), content)
+    config = {"MODEL": arguments, "READER": {}, "TRAIN": {}}
+    settings = RunSettings(pretrain=str(tmp_path / "w"))
+    resume.load_pretrained(settings, model, config, ["Kick", "Wave"])
+    assert "class" not in caplog.text
+    resume.load_pretrained(settings, model, config, ["Kick", "Bow"])
+    assert "--pretrain: class 1 was 'Wave' and is 'Bow' now, and the last layer was loaded; to begin" in caplog.text
+    assert "-o \"RUN.ignore_weights=['fc.*']\"" in caplog.text
+    caplog.clear()
+    settings = RunSettings(pretrain=str(tmp_path / "w"), ignore_weights=["fc.*"])
+    resume.load_pretrained(settings, model, config, ["Wave", "Kick"])
+    assert "class" not in caplog.text
+
+
 def test_the_streams_of_a_config_of_videos_are_its_modalities(tmp_path, capsys):
     config = str(write_config(tmp_path / "c.txt"))
     args = train_streams.parse_arguments([config])

@@ -8,10 +8,11 @@ import pickle
 
 import numpy as np
 import pytest
+import small_poses
 from raw_skeleton_files import draw_person, write_ntu
 
 import skeleton2pkl
-from common.files import load_pickle
+from common.files import dump_pickle, load_pickle
 from dataset.raw_skeletons import ucla
 
 NAMES = [f"S00{setup}C00{camera}P00{person}R001A00{action}" for setup, camera, person, action in
@@ -107,7 +108,7 @@ def test_a_stopped_run_goes_on_where_it_was(ntu, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr(skeleton2pkl, "check_joints_and_labels", fail)
+    monkeypatch.setattr(skeleton2pkl, "check_labels", fail)
     with pytest.raises(OSError, match="no space"):
         run(ntu)
     assert not (ntu / "x.pkl").exists() and len(os.listdir(ntu / "x.pkl.parts")) > 1
@@ -179,6 +180,30 @@ def test_joints_and_labels_must_fit_the_set(ntu):
     (ntu / "classes.txt").write_text("1 only\n")
     with pytest.raises(ValueError, match="A002 has the label 1, but there are names for 1 classes; give the right"):
         skeleton2pkl.main([*flags, "--classes", str(ntu / "classes.txt")])
+
+
+def test_a_sample_of_other_joints_or_coordinates_is_left_out_and_named(tmp_path, capsys):
+    make = small_poses.make_annotation
+    samples = [make(name, label) for label, name in enumerate("abc")]
+    samples.append(make("joints", keypoint=np.ones((1, 5, 18, 2), np.float32) * 9, keypoint_score=None, total_frames=5))
+    samples.append(make("depth", keypoint=np.ones((1, 5, 17, 3), np.float32) * 9, keypoint_score=None, total_frames=5))
+    names = [sample["frame_dir"] for sample in samples]
+    content = {"split": {"train": names}, "annotations": samples, "class_names": ["A", "B", "C"]}
+    dump_pickle(content, str(tmp_path / "raw.pkl"))
+    flags = ["pkl", str(tmp_path / "raw.pkl"), "--out"]
+    assert skeleton2pkl.main([*flags, str(tmp_path / "x.pkl")]) == 0
+    assert load_pickle(str(tmp_path / "x.pkl"))["split"] == {"train": ["a", "b", "c"]}
+    printed = capsys.readouterr().out
+    assert "3 samples of 5; 2 damaged" in printed
+    assert "joints has 18 joints, but the layout coco17 has 17; give the right --layout" in printed
+    assert "depth has 3 coordinates, but 4 of the samples have 2; make a pkl of each" in printed
+    with pytest.raises(SystemExit):
+        skeleton2pkl.main([*flags, str(tmp_path / "raw.pkl")])
+    assert "is what is read, and what is left out of it would be lost" in capsys.readouterr().err
+    for wrong, message in (({0: "A"}, "class_names is {0: 'A'}, expected a list"), (["A", "A"], "has 'A' 2 times")):
+        dump_pickle({**content, "class_names": wrong}, str(tmp_path / "raw.pkl"))
+        with pytest.raises(ValueError, match=message):
+            skeleton2pkl.main([*flags, str(tmp_path / "x.pkl")])
 
 
 def test_empty_frames_persons_and_lengths_are_counted(tmp_path, capsys):

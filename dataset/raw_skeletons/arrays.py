@@ -87,7 +87,10 @@ def open_array(path: str) -> np.ndarray:
     """
     array = load_array(path)
     if array.ndim != 5 or array.dtype.kind != "f" or array.shape[1] not in (2, 3):
-        raise ValueError(f"'{path}' has the shape {array.shape}, expected numbers (N, C, T, V, M) with C 2 or 3")
+        raise ValueError(
+            f"'{path}' has the shape {array.shape} of {array.dtype}, expected floating point numbers (N, C, T, V, M), "
+            "C being 2 or 3"
+        )
     return array
 
 

@@ -9,7 +9,8 @@
 - PaddleDetection: `[[image id, boxes, [[[[x, y, score], ...], ...], [score, ...]]]]`, which
   det_keypoint_unite_infer.py --save_res writes.
 
-MMPose writes every frame, the others leave out frames without anybody, see `frames`. Classes and splits come from the
+MMPose writes every frame, the others leave out frames without anybody, see `frames`. A point with null or NaN was not
+found. Classes and splits come from the
 folders above, see `class_folders`.
 """
 
@@ -26,7 +27,7 @@ from dataset.skeleton_checks import MAX_SCORE
 
 NUM_JOINTS = 17
 MAX_PIXELS = 20_000
-POINT, TRIPLES = 3, 3 * NUM_JOINTS
+POINT = 3
 FORMS = "COCO results, AlphaPose's or PaddleDetection's results, or MMPose's predictions"
 
 
@@ -48,16 +49,20 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     frames = read_frames(file, args, sample.video)
     for people in frames:  # the best ones first, as ST-GCN looks only at so many
         people.sort(key=lambda person: -person.points[:, 2].sum())
-    return make_pose_annotation(sample, frames, MAX_PIXELS, read_size(file) or args.image_size, NUM_JOINTS, args)
+    size = read_size(file) or args.image_size
+    return make_pose_annotation(sample, frames, MAX_PIXELS, size, NUM_JOINTS, args, file.num_missing)
 
 
 def read_frames(file: JsonFile, args: argparse.Namespace, video: str | None) -> list[list[Person]]:
     """Read the people of each frame, whichever form the file has; `video` see `arrange_frames`."""
     base = ("instance_info",) if isinstance(file.content, dict) else ()
+    if base and base[0] not in file.content:
+        keys = ", ".join(map(repr, list(file.content)[:3]))
+        raise file.make_error((), f"is an object of {keys or 'nothing'}, expected {FORMS}; give files of such a form")
     frames = file.get(base, list)
     first = next((frame for frame in frames if frame != []), [])
     if isinstance(first, dict) and "instances" in first:
-        return arrange_all_frames(file.path, read_mmpose(file, base))
+        return arrange_all_frames(file.path, read_mmpose(file, base), args.first_frame)
     if isinstance(first, dict) and "image_id" in first and not base:
         return arrange_frames(file.path, read_results(file), args, video)
     if isinstance(first, list) and (not first or isinstance(first[0], dict)):
@@ -89,6 +94,8 @@ def read_results(file: JsonFile) -> dict[int | str, list[Person]]:
 
 def read_id(file: JsonFile, keys: tuple, image) -> int | str:
     """Read the number or the name of a frame; "31" is 31."""
+    if isinstance(image, float) and image.is_integer():
+        return int(image)
     if isinstance(image, bool) or not isinstance(image, (int, str)):
         raise file.make_error(keys, f"is {repr(image)[:40]}, expected a number or a name")
     return int(image) if isinstance(image, str) and image.isascii() and image.isdecimal() else image
@@ -109,9 +116,10 @@ def read_mmpose(file: JsonFile, base: tuple) -> dict[int, list[Person]]:
     """Read the predictions of MMPose 1: the people by frame_id."""
     frames = {}
     for number in range(len(file.get(base, list))):
-        frame_id = file.get((*base, number, "frame_id"), int)
+        keys = (*base, number, "frame_id")
+        frame_id = read_id(file, keys, file.get(keys, object))
         if frame_id in frames:
-            raise file.make_error((*base, number, "frame_id"), f"is {frame_id} again, expected each frame once")
+            raise file.make_error(keys, f"is {frame_id} again, expected each frame once")
         frames[frame_id] = read_people(file, (*base, number, "instances"))
     return frames
 
@@ -126,10 +134,10 @@ def read_people(file: JsonFile, base: tuple) -> list[Person]:
             raise file.make_error((*keys, "keypoints"), f"has {count} points, expected {NUM_JOINTS}; use a COCO model")
         has_scores = "keypoint_scores" in person or len(file.get((*keys, "keypoints", 0), list)) != POINT
         width = 2 if has_scores else POINT
-        rows = [file.get_numbers((*keys, "keypoints", joint), width, MAX_PIXELS) for joint in range(NUM_JOINTS)]
-        points = np.array(rows, np.float64)
+        points = read_rows(file, (*keys, "keypoints"), width)
         if has_scores:
-            points = np.column_stack([points, file.get_numbers((*keys, "keypoint_scores"), NUM_JOINTS, MAX_SCORE)])
+            scores = file.get_points((*keys, "keypoint_scores"), NUM_JOINTS, 1, MAX_SCORE)
+            points = np.column_stack([points, scores]) * (points.any(axis=1, keepdims=True) & (scores != 0))
         people.append(Person(check_scores(file, (*keys, "keypoints"), points), read_track(person, "track_id")))
     return people
 
@@ -150,13 +158,22 @@ def read_paddle_person(file: JsonFile, keys: tuple) -> np.ndarray:
     """Read the points (17, 3) of a person."""
     if len(file.get(keys, list)) != NUM_JOINTS:
         return read_triples(file, keys)
-    points = [file.get_numbers((*keys, joint), POINT, MAX_PIXELS) for joint in range(NUM_JOINTS)]
-    return check_scores(file, keys, np.array(points, np.float64))
+    return check_scores(file, keys, read_rows(file, keys, POINT))
+
+
+def read_rows(file: JsonFile, keys: tuple, width: int) -> np.ndarray:
+    """Read a list of points, each a list of `width` numbers: (17, width)."""
+    return np.concatenate([file.get_points((*keys, joint), 1, width, MAX_PIXELS) for joint in range(NUM_JOINTS)])
 
 
 def read_triples(file: JsonFile, keys: tuple) -> np.ndarray:
     """Read [x, y, score, x, ...] of a person, (17, 3)."""
-    return check_scores(file, keys, np.array(file.get_numbers(keys, TRIPLES, MAX_PIXELS)).reshape(NUM_JOINTS, POINT))
+    count = len(file.get(keys, list))
+    if count != POINT * NUM_JOINTS:
+        raise file.make_error(
+            keys, f"has {count} values, expected {NUM_JOINTS} points of x, y and score; use a COCO model"
+        )
+    return check_scores(file, keys, file.get_points(keys, NUM_JOINTS, POINT, MAX_PIXELS))
 
 
 def check_scores(file: JsonFile, keys: tuple, points: np.ndarray) -> np.ndarray:

@@ -88,13 +88,22 @@ def find_videos(samples: list[RawSample], folder: str) -> list[RawSample]:
     return found
 
 
-def arrange_all_frames(path: str, found: dict[Hashable, list]) -> list[list]:
+def arrange_all_frames(path: str, found: dict[Hashable, list], first_frame: int | str | None = None) -> list[list]:
     """Order the frames of a tool that writes all of them.
 
+    Args:
+        first_frame: the number of the first frame of a video, `FOUND`, or None: 0 or 1.
     Raises:
         ValueError: as `arrange_frames`; a frame that is missing.
     """
     people = number_frames(path, found)
+    least, known = min(people, default=0), (0, 1) if first_frame is None else (first_frame, FOUND)
+    if people and first_frame != FOUND and least not in known:
+        raise ValueError(
+            f"'{path}': its first frame has the number {least}, expected {known[0]}{' or 1' * (first_frame is None)}: "
+            f"the frames before it are missing; get them again, or give skeleton2pkl.py --first_frame {FOUND} if the "
+            "video begins there"
+        )
     for number in range(min(people, default=0), max(people, default=-1) + 1):
         if number not in people:
             raise ValueError(f"'{path}': frame {number} is missing, expected every frame; get it again")

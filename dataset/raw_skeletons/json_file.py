@@ -3,6 +3,8 @@
 import json
 import os
 
+import numpy as np
+
 from common.text_files import decode_text, parse_json
 from dataset.raw_skeletons.samples import read_bytes
 
@@ -15,6 +17,7 @@ class JsonFile:
     Attributes:
         path: of the file.
         content: what the json says.
+        num_missing: points that `get_points` has read and that lack a number.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -26,6 +29,7 @@ class JsonFile:
         self.path = os.fspath(path)
         self.text = decode_text(read_bytes(path), path)
         self.content = parse_json(self.text, path)
+        self.num_missing = 0
 
     def make_error(self, keys: tuple, what: str) -> ValueError:
         """Return an error that names the line of a value."""
@@ -72,12 +76,25 @@ class JsonFile:
             raise self.make_error(keys, f"is {repr(value)[:40]}, expected a {kind.__name__}; get the file again")
         return value
 
-    def get_numbers(self, keys: tuple, count: int, limit: float) -> list:
-        """Return a list, which must have `count` numbers from -limit to limit."""
+    def get_points(self, keys: tuple, count: int, width: int, limit: float) -> np.ndarray:
+        """Return `count` points (count, width), which stand one after the other in one list.
+
+        A point with null or NaN, as several programs write one that was not found, is zero.
+        """
+        points = np.array(self.get_numbers(keys, count * width, limit, has_gaps=True), np.float64).reshape(-1, width)
+        missing = np.isnan(points).any(axis=1)
+        points[missing] = 0
+        self.num_missing += int(missing.sum())
+        return points
+
+    def get_numbers(self, keys: tuple, count: int, limit: float, has_gaps: bool = False) -> list:
+        """Return a list, which must have `count` numbers from -limit to limit; with `has_gaps` also null and NaN."""
         values = self.get(keys, list)
         if len(values) != count:
             raise self.make_error(keys, f"has {len(values)} values, expected {count}; get the file again")
         for number, value in enumerate(values):
+            if has_gaps and (value is None or value != value):
+                continue
             if type(value) not in (int, float) or not abs(value) <= limit:  # nan compares false
                 expected = f"a number from {-limit:g} to {limit:g}"
                 raise self.make_error(

@@ -1,10 +1,11 @@
 """MediaPipe Pose landmarks as csv: a file per video, x, y, z and perhaps visibility of 33 landmarks.
 
-Two forms are read. Wide: a row per frame, columns `x0 y0 z0 v0 x1 ...` in any order (counted from 0 or 1, `_` or
-`visibility` allowed, other columns ignored), or no header and 99 or 132 numbers; frames are in order, or numbered by a
-column `frame`. Long: a row per landmark, columns `frame, landmark, x, y, z` and perhaps `visibility`. Numbers of frames
-that are left out are frames without a body, see `frames`; so are rows of empty cells, `nan` or `None`. Classes and
-splits come from the folders above, see `class_folders`.
+Cells are separated by commas, semicolons or tabs. Two forms are read. Wide: a row per frame, columns `x0 y0 z0 v0 x1
+...` in any order (counted from 0 or 1, `_` or `visibility` allowed, other columns ignored), or no header and 99 or 132
+numbers; frames are in order, or numbered by a column `frame`. Long: a row per landmark, in any order, columns `frame,
+landmark, x, y, z` and perhaps `visibility`. Numbers of frames that are left out are frames without a body, see
+`frames`; so are rows of empty cells, `nan` or `None`. Classes and splits come from the folders above, see
+`class_folders`.
 """
 
 import argparse
@@ -17,13 +18,22 @@ import numpy as np
 from common.text_files import decode_text, refuses_damage
 from dataset.raw_skeletons.class_folders import label_by_folder
 from dataset.raw_skeletons.frames import arrange_frames
-from dataset.raw_skeletons.samples import NOTES, RawSample, RawSet, list_files, make_annotation, read_bytes
+from dataset.raw_skeletons.samples import (
+    MISSING_POINTS,
+    NOTES,
+    RawSample,
+    RawSet,
+    list_files,
+    make_annotation,
+    read_bytes,
+)
 from dataset.records import is_number
 
 NUM_JOINTS = 33
 MAX_VALUE = 20_000  # coordinates are fractions of the picture, metres or pixels
 WIDE = re.compile(r"(x|y|z|v|vis|visibility)_?(\d{1,6})", re.IGNORECASE)
 AXES = {"x": 0, "y": 1, "z": 2, "v": 3, "vis": 3, "visibility": 3}
+DELIMITERS = ",;\t"  # of cells, the first line says which
 MISSING = ("", "nan", "none", "null", "na", "n/a")  # cells of landmarks that were not found
 LONG = {"frame": 0, "frame_id": 0, "frame_index": 0, "landmark": 1, "landmark_id": 1, "landmark_index": 1}
 
@@ -55,7 +65,7 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     more = {"keypoint_score": landmarks[None, ..., 3]} if landmarks.shape[-1] == 4 else {}
     annotation = make_annotation(sample, sample.label, landmarks[None, ..., :3], MAX_VALUE, **more)
     if num_incomplete:
-        annotation[NOTES] = {"landmarks without numbers (nan, None, empty), which count as missing": num_incomplete}
+        annotation[NOTES] = {MISSING_POINTS: num_incomplete}
     return annotation
 
 
@@ -63,7 +73,8 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
 def read_rows(path: str) -> list[list[str]]:
     """Read the cells of a csv file, without blank lines at its end."""
     text = decode_text(read_bytes(path), path)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text))]
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     while rows and not any(rows[-1]) and len(rows[-1]) < 2:
         rows.pop()
     return rows
@@ -108,7 +119,7 @@ def read_long(
     axes = {AXES[name]: column for column, name in enumerate(names) if name in AXES}
     if set(keys) != {0, 1} or set(axes) not in ({0, 1, 2}, {0, 1, 2, 3}):
         raise _make_error(sample, 1, f"got the columns {', '.join(names)}, expected frame, landmark, x, y, z")
-    frames = {}
+    frames, ends = {}, {}
     for line, row in enumerate(rows, first + 1):
         frame, joint = (_read_count(sample, line, row[keys[key]]) for key in (0, 1))
         known = frames.setdefault(frame, {})
@@ -116,11 +127,11 @@ def read_long(
             what = "comes twice" if joint in known else "does not exist, they are 0 to 32"
             raise _make_error(sample, line, f"landmark {joint} of frame {frame} {what}")
         known[joint] = [_read_number(sample, line, names[axes[axis]], row[axes[axis]]) for axis in sorted(axes)]
-        if line - first == len(rows) or row[keys[0]] != rows[line - first][keys[0]]:  # the frame's last row
-            if len(known) != NUM_JOINTS:
-                raise _make_error(
-                    sample, line, f"frame {frame} ends with {len(known)} landmarks, expected {NUM_JOINTS}"
-                )
+        ends[frame] = line
+    for frame, line in ends.items():
+        if len(frames[frame]) != NUM_JOINTS:
+            count = len(frames[frame])
+            raise _make_error(sample, line, f"frame {frame} ends with {count} landmarks, expected {NUM_JOINTS}")
     filled = {frame: _fill([known[joint] for joint in range(NUM_JOINTS)]) for frame, known in frames.items()}
     people = arrange_frames(
         sample.path, {frame: landmarks for frame, (landmarks, _) in filled.items()}, args, sample.video
@@ -148,7 +159,7 @@ def _stack(frames: list[list], num_axes: int) -> np.ndarray:
 
 def _read_count(sample: RawSample, line: int, cell: str) -> int:
     """Read the number of a frame or a landmark."""
-    number = cell.removesuffix(".0")
+    number = re.sub(r"\.0+$", "", cell)
     if not is_number(number) or int(number) > 10**6:
         raise _make_error(sample, line, f"got '{cell[:40]}' as the number of a frame or landmark, expected one from 0")
     return int(number)

@@ -10,8 +10,6 @@ import dataclasses
 import os
 import re
 
-import numpy as np
-
 from dataset.raw_skeletons.class_folders import SPLITS, label_by_folder
 from dataset.raw_skeletons.coco import read_track
 from dataset.raw_skeletons.frames import arrange_all_frames
@@ -102,11 +100,14 @@ def read_sample(sample: RawSample, args: argparse.Namespace) -> dict:
     if len(stems) != 1:
         what = " and ".join(f"'{stem}'" for stem in sorted(stems)[:2]) or "none with the number of a frame"
         raise ValueError(f"'{sample.path}' holds files of several videos or of none ({what}); give each a folder")
-    frames = arrange_all_frames(sample.path, {number: read_people(JsonFile(paths[number])) for number in sorted(paths)})
+    files = {number: JsonFile(paths[number]) for number in sorted(paths)}
+    people = {number: read_people(file) for number, file in files.items()}
+    frames = arrange_all_frames(sample.path, people, args.first_frame)
     sizes = {len(person.points) for people in frames for person in people}
     if len(sizes) > 1:
         raise ValueError(f"'{sample.path}': persons have {sorted(sizes)} joints, expected one number; get it again")
-    return make_pose_annotation(sample, frames, MAX_PIXELS, args.image_size, max(sizes, default=1), args)
+    num_missing = sum(file.num_missing for file in files.values())
+    return make_pose_annotation(sample, frames, MAX_PIXELS, args.image_size, max(sizes, default=1), args, num_missing)
 
 
 def read_people(file: JsonFile) -> list[Person]:
@@ -117,7 +118,7 @@ def read_people(file: JsonFile) -> list[Person]:
         size = len(file.get(keys, list))
         if size % 3 or size // 3 not in LAYOUTS:
             raise file.make_error(keys, f"has {size} values, expected 75 or 54; run OpenPose with BODY_25 or COCO")
-        values = np.array(file.get_numbers(keys, size, MAX_PIXELS)).reshape(-1, 3)
+        values = file.get_points(keys, size // 3, 3, MAX_PIXELS)
         if values[:, 2].max() > MAX_SCORE:
             raise file.make_error(keys, f"has a score of {values[:, 2].max():g}, expected 0 to 1; get the file again")
         people.append(Person(values, read_track(person, "person_id")))

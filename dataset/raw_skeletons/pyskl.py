@@ -11,7 +11,7 @@ from common.files import load_pickle
 from common.text_files import show_value
 from dataset.raw_skeletons.class_folders import find_class_names
 from dataset.raw_skeletons.samples import EmptyBodiesError, RawSample, RawSet, make_annotation
-from dataset.skeleton_checks import MAX_VALUE, check_annotation
+from dataset.skeleton_checks import MAX_VALUE, check_annotation, check_class_names
 
 LAYOUTS = {(17, 2): "coco17", (25, 3): "ntu25", (20, 3): "ucla20"}
 
@@ -48,7 +48,9 @@ def find_samples(args: argparse.Namespace) -> RawSet:
         counts = Counter(names)
         skipped.update({f"{split}: {name}": "the split names it again" for name in counts if counts[name] > 1})
     splits = {split: list(dict.fromkeys(names)) for split, names in splits.items()}
-    class_names = (find_class_names(args) if args.classes else None) or content.get("class_names")
+    class_names = (find_class_names(args) if args.classes else None) or check_class_names(
+        f"'{args.raw}'", content.get("class_names")
+    )
     layout = args.layout or content.get("layout") or (find_layout(annotations[0]) if annotations else None)
     return RawSet(samples, splits, class_names, layout, skipped, annotations=annotations, failed=failed)
 

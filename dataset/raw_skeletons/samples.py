@@ -3,15 +3,21 @@
 import argparse
 import codecs
 import os
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dataset.raw_skeletons.persons import PERSONS
 from dataset.raw_skeletons.tracks import Person
-from dataset.skeleton_checks import check_numbers
+from dataset.skeleton_checks import are_shares, check_numbers
 
 NOTES = "notes"  # key of an annotation until it is stored: {what the report says of its sample: how often}
+MISSING_POINTS = "landmarks without numbers (nan, None, empty), which count as missing"
+SHARES = (
+    "recordings whose x and y lie within -1.5 and 1.5, as shares of the picture do and pixels do not (multiply them by "
+    "its width and height)"
+)
 
 
 class EmptyBodiesError(ValueError):
@@ -127,6 +133,7 @@ def make_pose_annotation(
     size: tuple | None,
     num_joints: int,
     args: argparse.Namespace,
+    num_missing: int = 0,
 ) -> dict:
     """Make the annotation of the first persons of 2-D poses.
 
@@ -135,14 +142,61 @@ def make_pose_annotation(
         limit: largest absolute value that x and y can have.
         size: (height, width) of the picture in the unit of x and y, where it is known.
         args: `persons`, who is who, a key of `PERSONS` or None: "matched"; `num_persons`, how many are kept.
+        num_missing: points without a number, for the report.
     """
     sizes = {"img_shape": size, "original_shape": size} if size else {}
     poses = PERSONS[args.persons or "matched"](frames, num_joints, args.num_persons)
     points, score = poses[: args.num_persons, ..., :2], poses[: args.num_persons, ..., 2]
     annotation = make_annotation(sample, sample.label, points, limit, keypoint_score=score, **sizes)
     num_left_out = int(poses[args.num_persons :].any(axis=(1, 2, 3)).sum())
-    if num_left_out:
-        annotation[NOTES] = {
-            f"persons beyond the first {args.num_persons} left out (--persons keeps more)": num_left_out
-        }
+    notes = {
+        f"persons beyond the first {args.num_persons} left out (--persons keeps more)": num_left_out,
+        MISSING_POINTS: num_missing,
+        SHARES: int(size is None and are_shares(points)),
+    }
+    if any(notes.values()):
+        annotation[NOTES] = {what: count for what, count in notes.items() if count}
     return annotation
+
+
+def leave_others_out(
+    annotations: list[dict], raw_set: RawSet, num_joints: int | None
+) -> tuple[list[dict], dict[str, tuple[str, str]]]:
+    """Return the annotations without those of other joints than the layout's, or of other coordinates than most.
+
+    Returns:
+        The annotations, and (kind, reason) of each that is left out, by name.
+
+    Raises:
+        ValueError: all have other joints.
+    """
+    dimensions = Counter(annotation["keypoint"].shape[3] for annotation in annotations)
+    usual, good, others = max(dimensions, key=dimensions.get, default=0), [], {}
+    for annotation in annotations:
+        name, (count, dimension) = annotation["frame_dir"], annotation["keypoint"].shape[2:]
+        if num_joints and count != num_joints:
+            fault = f"{count} joints, but the layout {raw_set.layout} has {num_joints}; give the right --layout"
+        elif dimension != usual:
+            fault = f"{dimension} coordinates, but {dimensions[usual]} of the samples have {usual}; make a pkl of each"
+        else:
+            good.append(annotation)
+            continue
+        others[name] = ("damaged", f"{name} has {fault}")
+    if others and not good:
+        raise ValueError(next(iter(others.values()))[1])
+    return good, others
+
+
+def check_labels(annotations: list[dict], raw_set: RawSet) -> None:
+    """Refuse a set whose samples have labels without a name.
+
+    Raises:
+        ValueError: naming the first such sample.
+    """
+    num_classes = len(raw_set.class_names or [])
+    for annotation in annotations:
+        name, label = annotation["frame_dir"], annotation.get("label")
+        if num_classes and label is not None and label >= num_classes:
+            raise ValueError(
+                f"{name} has the label {label}, but there are names for {num_classes} classes; give the right --classes"
+            )

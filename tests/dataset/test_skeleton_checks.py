@@ -99,6 +99,25 @@ def test_units():
         check_units("here", keypoint, score, (1, 1))
 
 
+def test_exchanged_sides_of_the_picture():
+    """A person at the right of a wide picture lies beyond one that is as wide as that is high."""
+    keypoint, score = make()["keypoint"] + np.float32([80, 0]), make()["keypoint_score"].copy()
+    check_units("here", keypoint, score, (90, 160))
+    message = (
+        r"^here: .* beyond the img_shape \(160, 90\), height and width, but within \(90, 160\); write img_shape as"
+    )
+    for scores in (score, None):
+        with pytest.raises(ValueError, match=message):
+            check_units("here", keypoint, scores, (160, 90))
+    check_units("here", make()["keypoint"], score, (160, 90))  # nobody can tell
+    keypoint[0, 0, 0] = 80, 150  # beyond the exchanged one too
+    check_units("here", keypoint, score, (160, 90))
+    keypoint, score = make()["keypoint"], make()["keypoint_score"].copy()
+    keypoint[:, :, 5:] += np.float32([0, 90])  # all but the head below the picture, where an estimator only guesses
+    score[:, :, 5:] = 0.1
+    check_units("here", keypoint, score, (90, 160))
+
+
 def test_a_score_is_no_third_coordinate():
     keypoint, score = make()["keypoint"], make()["keypoint_score"]
     with pytest.raises(ValueError, match="the third coordinate is 0 to 1 as a score is; put x and y into keypoint and"):

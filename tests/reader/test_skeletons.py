@@ -393,13 +393,14 @@ def test_damaged_unpacked_files_are_written_again(tmp_path, name, places):
 def test_damaged_samples_are_replaced_in_training_and_refused_in_evaluation(tmp_path):
     broken = draw()
     broken[0, 3, 4, 1] = np.nan
-    path = write(tmp_path, [broken, draw(frames=20), np.zeros((1, 0, 25, 3), np.float32)])
+    splits = {"train": ["s0", "s1", "s2"], "0": ["s1", "s0"], "2": ["s1", "s2"]}
+    path = write(tmp_path, [broken, draw(frames=20), np.zeros((1, 0, 25, 3), np.float32)], splits=splits)
     reader = Skeletons(path, "train", clip_len=8)
     for index, words in ((0, "person 0, frame 3, joint 4: coordinates"), (2, "has 1 persons in 0 frames")):
         sample = reader[0, index]
         assert sample["name"] == "s1" and f"set.pkl: 's{index}' {words}" in sample["faults"][0]
         with pytest.raises(ValueError, match=f"set.pkl: 's{index}' {words}"):
-            Skeletons(path, "train", "valid", clip_len=8)[0, index]
+            Skeletons(path, str(index), "valid", clip_len=8)
     assert reader[0, 1]["faults"] == []
     with pytest.raises(ValueError, match="set.pkl: 's0' person 0, frame 3, joint 4: coordinates .*nan.*; correct"):
         Skeletons(write(tmp_path, [broken]), "train", clip_len=8)
@@ -483,6 +484,31 @@ def test_labels_out_of_range_are_refused(tmp_path):
         Skeletons(write(tmp_path, [draw()], labels=[[1, 2]]), "train")
     with pytest.raises(ValueError, match="'s0' has label 2, expected 0 to 1"):
         Skeletons(write(tmp_path, [draw()], labels=[2], class_names=["A", "B"]), "train")
+
+
+def test_class_names_are_a_list(tmp_path):
+    with pytest.raises(ValueError, match="class_names is {0: 'A', 1: 'B'}, expected a list of names in the order of"):
+        Skeletons(write(tmp_path, [draw(joints=17)], class_names={0: "A", 1: "B"}), "train", layout="coco17")
+
+
+def test_a_damaged_sample_is_named_before_an_evaluation_begins(tmp_path):
+    """A training may replace it; a validation would end the run after its first epoch."""
+    samples = [draw(seed=seed) for seed in range(30)]
+    samples[17][0, 2, 3] = np.nan  # the readers look at 16 of all, evenly spread
+    path = write(tmp_path, samples)
+    Skeletons(path, "train", mode="train")
+    for mode in ("valid", "test"):
+        with pytest.raises(ValueError, match=r"'s17' person 0, frame 2, joint 3: coordinates \[nan, nan, nan\]"):
+            Skeletons(path, "train", mode=mode)
+
+
+def test_shares_of_the_picture_are_no_pixels(tmp_path):
+    """PYSKL's scaling leaves what spans less than ten pixels as it is."""
+    path = write(tmp_path, [np.random.default_rng(0).random((1, 9, 17, 2), np.float32)])
+    options = {"layout": "coco17", "clip_len": 4, "augment": False}
+    Skeletons(path, "train", normalization="center", **options)[0, 0]
+    with pytest.raises(ValueError, match="'s0': x and y lie within -1.5 and 1.5 and are no pixels, which pyskl_2d_aut"):
+        Skeletons(path, "train", normalization="pyskl_2d_auto", **options)._read_sample(0, None)
 
 
 def test_normalisations_are_of_two_or_three_coordinates(tmp_path):

@@ -1,5 +1,7 @@
 """The merged network begins exactly as the two that it was made of."""
 
+import pathlib
+
 import numpy as np
 import paddle
 import pytest
@@ -199,6 +201,16 @@ def test_a_start_from_merged_weights_compares_what_each_pathway_saw(parts, caplo
         "--pretrain: READER.kind was 'limbs' and is 'joints' now",
         "--pretrain: READER.sigma was 0.7 and is 0.5 now",
     ]
+
+
+def test_an_input_is_not_written_over(parts):
+    make_trained("rgb", RGB)
+    make_trained("pose", POSE)
+    before = pathlib.Path("pose.pdparams").read_bytes()
+    for out in ("pose", "./pose.pdparams"):
+        with pytest.raises(ValueError, match="is one of the networks that are merged; choose another name"):
+            merge_rgbpose.main(["rgb", "pose", *WORDS, "--model", "rgbposeconv3d", "--out", out])
+    assert pathlib.Path("pose.pdparams").read_bytes() == before
 
 
 def test_networks_of_another_kind_or_with_other_classes_are_refused(parts):

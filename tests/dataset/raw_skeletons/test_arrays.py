@@ -82,7 +82,8 @@ def test_damage_is_named(tmp_path):
         read_all(tmp_path)
     np.save(tmp_path / "train_data_joint.npy", data[0])
     with pytest.raises(
-        ValueError, match=r"joint.npy' has the shape \(3, 10, 18, 2\), expected numbers \(N, C, T, V, M"
+        ValueError,
+        match=r"joint.npy' has the shape \(3, 10, 18, 2\) of float32, expected floating point numbers \(N, C, T, V, M",
     ):
         read_all(tmp_path)
     path = tmp_path / "train_data_joint.npy"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dataset.raw_skeletons import coco
-from dataset.raw_skeletons.samples import RawSample
+from dataset.raw_skeletons.samples import MISSING_POINTS, NOTES, SHARES, RawSample
 
 RNG = np.random.default_rng(0)
 PEOPLE = np.round(np.concatenate([RNG.uniform(10, 600, (3, 2, 17, 2)), RNG.uniform(0.1, 1, (3, 2, 17, 1))], axis=3), 3)
@@ -142,6 +142,42 @@ def test_track_ids_of_a_file_say_who_is_who(tmp_path, form):
     assert read(tmp_path, content, "stgcn")["keypoint"][:, :, 0, 0].tolist() == [[100, 100], [300, 300]]
 
 
+@pytest.mark.parametrize("form", ["results", "mmpose", "paddle", "mmpose 0"])
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_a_point_without_numbers_is_missing(tmp_path, form, nothing):
+    """It costs neither the video nor the other joints, and the report counts it."""
+    content = json.loads(json.dumps(FORMS[form]()))
+    if form == "results":
+        content[0]["keypoints"][3:6] = [nothing, nothing, 0.9]
+    elif form == "paddle":
+        content[0][2][0][0][1][1] = nothing
+    elif form == "mmpose 0":
+        content[0][0]["keypoints"][1][0] = nothing
+    else:
+        content[0]["instances"][0]["keypoints"][1] = [nothing, nothing]
+    annotation = read(tmp_path, content)
+    expected = np.zeros((2, 3, 17, 3))
+    expected[:, [0, 2]] = PEOPLE[[0, 2]].transpose(1, 0, 2, 3)
+    expected[0, 0, 1] = 0
+    np.testing.assert_allclose(annotation["keypoint"], expected[..., :2], rtol=1e-6)
+    np.testing.assert_allclose(annotation["keypoint_score"], expected[..., 2], rtol=1e-6)
+    assert annotation[NOTES] == {MISSING_POINTS: 1}
+
+
+def test_shares_of_the_picture_are_told_where_its_size_is_not_known(tmp_path):
+    content = as_results()
+    for result in content:
+        result["keypoints"] = (np.reshape(result["keypoints"], (17, 3)) / [1920, 1080, 1]).ravel().tolist()
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    options = {"persons": None, "num_persons": 2, "first_frame": None}
+    sample = RawSample("a", str(tmp_path / "a.json"))
+    annotation = coco.read_sample(sample, argparse.Namespace(**options, image_size=None))
+    assert annotation[NOTES] == {SHARES: 1}
+    with pytest.raises(ValueError, match="they are shares of the picture where pixels are expected"):
+        coco.read_sample(sample, argparse.Namespace(**options, image_size=(1080, 1920)))
+    assert NOTES not in read(tmp_path, as_results())
+
+
 def edit(content, change):
     content = json.loads(json.dumps(content))
     change(content)
@@ -151,7 +187,10 @@ def edit(content, change):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (edit(as_results(), lambda c: c[1]["keypoints"].pop()), "line 63: [1].keypoints has 50 values, expected 51"),
+        (
+            edit(as_results(), lambda c: c[1]["keypoints"].pop()),
+            "line 63: [1].keypoints has 50 values, expected 17 points of",
+        ),
         (
             edit(as_results(), lambda c: c[0].update(image_id=1.5)),
             "line 3: [0].image_id is 1.5, expected a number or a",
@@ -175,13 +214,15 @@ def edit(content, change):
             "keypoints[3] has 1 values, expected 2",
         ),
         (edit(as_mmpose(), lambda c: c[0]["instances"][0].pop("keypoint_scores")), "keypoint_scores is missing"),
-        (edit(as_paddle(), lambda c: c[0][2][0][1].pop()), "[0][2][0][1] has 16 values, expected 51"),
+        (edit(as_paddle(), lambda c: c[0][2][0][1].pop()), "[0][2][0][1] has 16 values, expected 17 points of x, y"),
         (edit(as_paddle(), lambda c: c[2].pop()), "[2][2] is missing"),
         (
             '[{"x": 1}]',
             "line 1: [0] is {'x': 1}, expected COCO results, AlphaPose's or PaddleDetection's results, or MMPose's",
         ),
-        ('{"images": []}', "line 1: instance_info is missing"),
+        ('{"images": []}', "line 1: is an object of 'images', expected COCO results, AlphaPose's or PaddleDetection's"),
+        ("{}", "line 1: is an object of nothing, expected COCO results"),
+        (edit(as_mmpose(), lambda c: c[0].update(frame_id=1.5)), "[0].frame_id is 1.5, expected a number or a name"),
         ("[]", "a_g01 has no body in any of its 0 frames"),
     ],
 )

@@ -78,6 +78,23 @@ def test_numbers_that_are_missing_cost_no_more_than_their_landmark(tmp_path, wor
     assert annotation[NOTES] == {"landmarks without numbers (nan, None, empty), which count as missing": 1}
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_cells_may_be_separated_otherwise(tmp_path, separator):
+    for text in (as_wide(), as_long()):
+        expected = read(tmp_path, text)["keypoint"]
+        assert (read(tmp_path, text.replace(",", separator))["keypoint"] == expected).all()
+
+
+def test_landmarks_in_any_order(tmp_path):
+    """As a table that was sorted by landmark, with frames as pandas writes them."""
+    expected = read(tmp_path, as_long())["keypoint"]
+    rows = sorted(LONG_LINES[1:], key=lambda line: int(line.split(",")[2]))
+    rows = [f"{line.partition(',')[0]}.000,{line.partition(',')[2]}" for line in rows]
+    assert (read(tmp_path, "".join([LONG_LINES[0], *rows]))["keypoint"] == expected).all()
+    with pytest.raises(ValueError, match="line 99: frame 3 ends with 32 landmarks, expected 33"):
+        read(tmp_path, "".join([LONG_LINES[0], *rows[:2], *rows[3:]]))
+
+
 def test_a_column_of_frames_numbers_the_rows(tmp_path):
     lines = as_wide().replace("class", "frame").splitlines()
     rows = [line.replace("wave", number) for line, number in zip(lines[1:], ("5", "2", "0"), strict=True)]

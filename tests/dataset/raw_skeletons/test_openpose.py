@@ -8,7 +8,7 @@ import pytest
 from raw_skeleton_files import draw_person
 
 from dataset.raw_skeletons import openpose
-from dataset.raw_skeletons.samples import RawSample
+from dataset.raw_skeletons.samples import MISSING_POINTS, RawSample
 
 
 def write(root, name, frames, first=0):
@@ -26,8 +26,9 @@ def find(root, **flags):
     return openpose.find_samples(argparse.Namespace(**flags))
 
 
-def read(sample):
-    return openpose.read_sample(sample, argparse.Namespace(persons=None, num_persons=2, image_size=None))
+def read(sample, first_frame=None):
+    options = {"persons": None, "num_persons": 2, "image_size": None, "first_frame": first_frame}
+    return openpose.read_sample(sample, argparse.Namespace(**options))
 
 
 def draw(num_frames, num_joints=25, seed=0):
@@ -44,7 +45,14 @@ def test_folders_become_samples(tmp_path):
     assert [(sample.name, sample.label) for sample in found.samples] == [("a_g01", 1), ("b_g02", 0)]
     assert found.class_names == ["Bow", "Wave"] and found.layout == "openpose25"
     assert sorted(map(len, found.splits.values())) == [1, 1] and set(found.splits) == {"train", "val"}
-    annotation = read(found.samples[0])
+    with pytest.raises(
+        ValueError, match="a_g01': its first frame has the number 95, expected 0 or 1: the frames before"
+    ):
+        read(found.samples[0])
+    with pytest.raises(ValueError, match="its first frame has the number 95, expected 94: the frames before it are"):
+        read(found.samples[0], 94)
+    annotation = read(found.samples[0], 95)
+    assert (annotation["keypoint"] == read(found.samples[0], "found")["keypoint"]).all()
     assert annotation["keypoint"].shape == (1, 13, 25, 2) and not annotation["keypoint"][0, 0].any()
     np.testing.assert_allclose(annotation["keypoint"][0, 1:], person[..., :2], rtol=1e-6)
     assert (annotation["keypoint_score"][0, 1:] == 0.5).all() and "img_shape" not in annotation
@@ -69,7 +77,7 @@ def test_damage_is_named(tmp_path):
         (whole.replace("0.5]", "0.5, 1]"), r"line 1: people\[0\].pose_keypoints_2d has 76 values, expected 75 or 54"),
         (whole.replace("0.5]", "50.5]"), "has a score of 50.5, expected 0 to 1"),
         (whole.replace("0.5]", "1e9]"), r"pose_keypoints_2d\[74\] is 1000000000.0, expected a number from -20000"),
-        (whole.replace("0.5]", "null]"), r"pose_keypoints_2d\[74\] is None, expected a number"),
+        (whole.replace("0.5]", "true]"), r"pose_keypoints_2d\[74\] is True, expected a number"),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=f"a_g01_000000000001_keypoints.json' .*{expected}"):
@@ -80,6 +88,16 @@ def test_damage_is_named(tmp_path):
     write(tmp_path, "Wave/a_g01", [[draw(1, 18)[0]]], first=1)
     with pytest.raises(ValueError, match=r"a_g01': persons have \[18, 25\] joints, expected one number"):
         read(sample)
+
+
+def test_a_point_without_numbers_is_missing(tmp_path):
+    folder, person = write(tmp_path, "Wave/a_g01", [[points] for points in draw(3)]), draw(3)[..., :2]
+    path = folder / "a_g01_000000000001_keypoints.json"
+    path.write_text(path.read_text().replace("0.5]", "null]"))
+    annotation = read(RawSample("a_g01", str(folder)))
+    person[1, 24] = 0
+    np.testing.assert_allclose(annotation["keypoint"][0], person, rtol=1e-6)
+    assert annotation["keypoint_score"][0, 1, 24] == 0 and annotation["notes"] == {MISSING_POINTS: 1}
 
 
 def test_files_of_two_videos_in_one_folder_are_two_samples(tmp_path):

@@ -71,7 +71,7 @@ def test_openpose(tmp_path, width):
     for frame in range(NUM_FRAMES):
         people = [{"person_id": [-1], "pose_keypoints_2d": mark(frame) * 25}] * (frame in SEEN)
         (tmp_path / f"a_{frame:0{width}}_keypoints.json").write_text(json.dumps({"people": people}))
-    args = argparse.Namespace(persons=None, num_persons=2, image_size=None)
+    args = argparse.Namespace(persons=None, num_persons=2, image_size=None, first_frame=None)
     check(openpose.read_sample(RawSample("a", str(tmp_path), 0), args), NUM_FRAMES)
 
 
