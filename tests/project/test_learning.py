@@ -67,6 +67,7 @@ NETWORKS = {  # the sample config, and what differs from it
     ],
     "ddnet": ["skeleton_samples", SKELETONS],
     "agcn": ["skeleton_samples", SKELETONS],
+    "degcn": ["skeleton_samples", SKELETONS],
     "paddlevideo_agcn": ["skeleton_samples", SKELETONS],
     "posec3d": ["posec3d_samples", HEATMAPS],
     "c3d": ["posec3d_samples", HEATMAPS],
