@@ -198,7 +198,7 @@ class VideoFile:
         wanted = {self._shown[number]: number for number in numbers}
         order = collections.deque(wanted)
         for first, last in self._plan_runs(numbers):
-            # From a key frame that only says where pictures become whole again, a few frames later, decoding gives less.
+            # A key frame may only say where pictures become whole again, a few frames later; those are missing then.
             previous = self._keys[max(0, bisect.bisect_left(self._keys, first) - 1)]
             for start in dict.fromkeys((first, previous, 0)):
                 if (yield from self._decode_wanted(start, last, wanted, order)):

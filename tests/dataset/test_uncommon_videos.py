@@ -59,7 +59,7 @@ def test_frames_of_another_size_are_scaled_to_the_first(tmp_path, name, codec, o
     frames = dict(VideoFile(path).decode(range(24)))
     with av.open(path) as film:
         last = list(film.decode(video=0))[-1].to_ndarray(format="bgr24")
-    assert np.abs(frames[23] - cv2.resize(last, (WIDTH, HEIGHT)).astype(int)).mean() < 5  # of another frame it is more than 20
+    assert np.abs(frames[23] - cv2.resize(last, (WIDTH, HEIGHT)).astype(int)).mean() < 5
 
 
 def test_a_rate_that_the_time_stamps_contradict_is_not_believed(tmp_path):
