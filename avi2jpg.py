@@ -1,4 +1,4 @@
-"""Videos to frames: `<Class>/<video>.avi` (any type OpenCV reads) becomes `<Class>/<video>/00001.jpg ...`.
+"""Videos to frames: `<Class>/<video>.avi` (any type FFmpeg reads) becomes `<Class>/<video>/00001.jpg ...`.
 
     python avi2jpg.py                                    data/UCF-101 or data/data*/UCF-101.zip -> data/UCF-101_jpg
     python avi2jpg.py --root data/samples                the sample data of tools/make_samples.py
@@ -11,6 +11,7 @@ read whole are left out and named with the reason in failed.csv in the frames fo
 to go on with.
 """
 
+import contextlib
 import functools
 import glob
 import json
@@ -28,22 +29,25 @@ from common.files import make_folder, name_unfinished, write_atomically
 from common.messages import explain_os_error
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
-from common.text_files import read_json
+from common.text_files import read_settings
 from dataset import flow_files, optical_flow
-from dataset.media import VIDEO_SUFFIXES
+from dataset.media import VIDEO_SUFFIXES, is_video
 from dataset.records import list_frames, natural_order
 from dataset.splits import VIDEO_HINT
 from dataset.video_file import UnreadableVideoError, VideoFile
 
+SETTINGS = {"short_size": int, "fps": (int, float), "quality": int}
+UTF8_NAME = 0x800  # flag of a member of a zip file
 MAX_EXPANSION = 20  # of a video in a zip file; they are compressed already
 
 
 @dataclass
 class Video:
-    """A video file, or a member of the zip file `archive`."""
+    """A video file, or a member of the zip file `archive`; `name` is its path with "/" and in its own encoding."""
 
     archive: str | None
     path: str
+    name: str = ""
 
 
 def parse_flags(argv: list[str] | None):
@@ -137,11 +141,15 @@ def find_videos(source: str | None, root: str) -> tuple[str, dict[str, Video], d
         FileNotFoundError: no videos anywhere.
         ValueError: `source` is a file but not a whole zip file.
     """
+    refused = {}
     for candidate in [source] if source else list_default_sources(root):
         files = list_archive(candidate) if os.path.isfile(candidate) else list_folder(candidate)
         videos, failed = index_videos(files)
         if videos:
             return candidate, videos, failed
+        refused = refused or failed
+    if refused:
+        raise ValueError(f"no <Class>/<video> files: '{min(refused)}' {refused[min(refused)]}")
     default = os.path.join(root, "UCF-101")
     searched = f"'{source}'" if source else f"'{default}' or '{default}.zip'"
     raise FileNotFoundError(f"no <Class>/<video> files ({', '.join(VIDEO_SUFFIXES)}) in {searched}: {VIDEO_HINT}")
@@ -157,43 +165,65 @@ def list_default_sources(root: str) -> list[str]:
 
 
 def list_folder(folder: str) -> list[Video]:
-    """List the files two levels below a folder."""
-    return [Video(None, path) for path in glob.glob(os.path.join(glob.escape(folder), "*", "*"))]
+    """List the files two levels below a folder, and the videos one and three levels below it."""
+    levels = [glob.glob(os.path.join(glob.escape(folder), *"*" * depth)) for depth in (1, 2, 3)]
+    paths = [path for path in levels[0] + levels[2] if is_video(os.path.basename(path)) and os.path.isfile(path)]
+    return [Video(None, path, os.path.relpath(path, folder).replace(os.sep, "/")) for path in levels[1] + paths]
 
 
 def list_archive(path: str) -> list[Video]:
-    """List the files of a zip file that lie in a folder."""
+    """List the files of a zip file; of a deeper folder the last two levels count."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return [Video(path, name) for name in archive.namelist() if "/" in name.rstrip("/")]
+            names = {info.filename: decode_name(info) for info in archive.infolist() if not info.is_dir()}
     except zipfile.BadZipFile as error:
         raise ValueError(
             f"'{path}' is no whole zip file ({error}); download it again, or unpack it and name the folder"
         ) from error
+    return [Video(path, member, "/".join(name.split("/")[-2:])) for member, name in names.items()]
+
+
+def decode_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member of a zip file: UTF-8 or GBK, as a Mac or a Chinese Windows writes it unmarked."""
+    name = info.filename
+    if not info.flag_bits & UTF8_NAME and not name.isascii():
+        data = name.encode("cp437")
+        for encoding, common in (("utf-8", "utf-8"), ("gbk", "gb2312")):
+            with contextlib.suppress(UnicodeDecodeError):
+                decoded = data.decode(encoding)
+                if any(letter.encode(common, "ignore") for letter in decoded if not letter.isascii()):
+                    return decoded.replace("\\", "/")
+    return name.replace("\\", "/")
 
 
 def index_videos(files: list[Video]) -> tuple[dict[str, Video], dict[str, str]]:
-    """Name each video `Class/name`, by the last two parts of its path; see `find_videos`."""
-    videos, failed = {}, {}
-    for video in sorted(files, key=lambda video: natural_order(video.path)):
-        class_name, file_name = video.path.replace(os.sep, "/").split("/")[-2:]
-        stem, suffix = os.path.splitext(file_name)
-        name = f"{class_name}/{stem}"
-        if suffix.lower() not in VIDEO_SUFFIXES or file_name.startswith(".") or class_name in ("", ".", ".."):
-            continue
+    """Name each video `Class/name`, and print which files are no videos by their names; see `find_videos`."""
+    videos, failed, others = {}, {}, []
+    for video in sorted(files, key=lambda video: natural_order(video.name)):
+        folder, _, file_name = video.name.rpartition("/")
+        name = f"{folder}/{os.path.splitext(file_name)[0]}"
         shown = video.path.encode("utf-8", "backslashreplace").decode()
-        if shown != video.path:
+        if file_name.startswith(".") or file_name in ("Thumbs.db", "desktop.ini") or folder in (".", ".."):
+            continue
+        if not is_video(file_name):
+            others += [video.name] if folder and (video.archive or os.path.isfile(video.path)) else []
+        elif shown != video.path:
             failed[shown] = "its path is not UTF-8 (unzipped with another encoding?); rename it"
+        elif not folder or "/" in folder:
+            failed[video.path] = "lies in no folder of a class; --videos names the folder whose folders are the classes"
         elif name in videos:
             failed[video.path] = f"another video has the same class and name, '{videos[name].path}'; rename one of them"
         else:
             videos[name] = video
+    if others and videos:
+        more = ", ..." if len(others) > 3 else ""
+        print(f"avi2jpg: passed over {len(others)} files, no videos by their names: {', '.join(others[:3])}{more}")
     return videos, failed
 
 
 def prepare_frames_folder(frames: str, settings: dict) -> None:
     """Refuse frames made with other settings, and note those of this run."""
-    for origin, made_with in read_settings(frames).items():
+    for origin, made_with in read_all_settings(frames).items():
         if made_with is None:
             raise ValueError(
                 f"'{origin}' holds frames that this script did not make; move them away or choose another --frames; "
@@ -208,7 +238,7 @@ def prepare_frames_folder(frames: str, settings: dict) -> None:
         json.dump(settings, file)
 
 
-def read_settings(frames: str) -> dict[str, dict | None]:
+def read_all_settings(frames: str) -> dict[str, dict | None]:
     """Return the settings of all frames in a folder, by the folder that they were made in; None where it has none.
 
     Class folders may be links to those of another frames folder.
@@ -219,7 +249,7 @@ def read_settings(frames: str) -> dict[str, dict | None]:
             origin = os.path.dirname(os.path.realpath(entry.path)) if entry.is_symlink() else frames
             if origin not in found:
                 path = os.path.join(origin, "settings.json")
-                found[origin] = read_json(path) if os.path.isfile(path) else None
+                found[origin] = read_settings(path, SETTINGS) if os.path.isfile(path) else None
     return found
 
 

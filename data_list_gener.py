@@ -29,7 +29,7 @@ from common.command_line import CommandLine, run_main
 from common.messages import wrap
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
-from common.text_files import read_json
+from common.text_files import read_settings
 from dataset import annotations
 from dataset.clip_checks import LIST_FORMATS, Clip, check_entry, format_line
 from dataset.folds import describe_scarce, make_folds
@@ -45,6 +45,7 @@ from dataset.records import (
     write_list,
 )
 from dataset.splits import (
+    RECORD_SETTINGS,
     SUBSETS,
     VIDEO_HINT,
     describe_balance,
@@ -116,7 +117,7 @@ def write_lists(args) -> int:
         set_aside(args.val_list, clips["train"])
     for subset, chosen in clips.items():
         is_whole = subset == "test" or not args.val_ratio  # val.list is taken out of the training list
-        size = len(read_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
+        size = len(read_record_settings(getattr(args, subset)).get("videos", [])) if is_whole else None
         write_clips(chosen, getattr(args, f"{subset}_list"), class_names, args.format, size, subset != "train")
     if args.folds:
         write_folds(clips["train"], class_names, args)
@@ -247,14 +248,14 @@ def list_records(folder: str) -> tuple[list[ListEntry], list[str] | None]:
         raise FileNotFoundError(
             f"no records (.pkl) in '{folder}'; run avi2jpg.py, then jpg2pkl.py; without videos for them, {VIDEO_HINT}"
         )
-    class_names = read_settings(folder).get("class_names")
+    class_names = read_record_settings(folder).get("class_names")
     return [ListEntry(path, None, None, 0) for path in sorted(paths, key=natural_order)], class_names
 
 
-def read_settings(folder: str) -> dict:
+def read_record_settings(folder: str) -> dict:
     """Return what jpg2pkl.py wrote beside its records: class names, videos of the split; {} for other records."""
     settings = os.path.join(folder, "settings.json")
-    return read_json(settings) if os.path.isfile(settings) else {}
+    return read_settings(settings, RECORD_SETTINGS, are_needed=False) if os.path.isfile(settings) else {}
 
 
 def check_entries(entries: dict[str, list[ListEntry]], class_names: list[str] | None, args) -> dict[str, list[Clip]]:

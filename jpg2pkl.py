@@ -22,10 +22,11 @@ from common.command_line import CommandLine, run_main
 from common.files import write_atomically
 from common.output_lock import only_writer
 from common.processes import Outcomes, run_jobs, write_failures
-from common.text_files import read_json
+from common.text_files import read_settings
 from dataset import flow_files, packed_flow, pictures
 from dataset.records import list_frames, natural_order, relative_path, write_record
 from dataset.splits import (
+    RECORD_SETTINGS,
     VIDEO_HINT,
     SplitPlan,
     find_group_or_name,
@@ -142,7 +143,7 @@ def prepare_records_folder(folder: str, args, plan: SplitPlan, subset: str) -> N
     path = os.path.join(folder, "settings.json")
     records = glob.glob(os.path.join(glob.escape(folder), "**", "*.pkl"), recursive=True)
     if os.path.isfile(path):
-        made_with = read_json(path)
+        made_with = read_settings(path, RECORD_SETTINGS)
         videos = made_with.pop("videos")
         names = {relative_path(record, folder).removesuffix(".pkl"): record for record in records}
         ours = names.keys() & videos.keys()

@@ -126,6 +126,36 @@ def parse_json(text: str, path: str | os.PathLike) -> Any:
     raise ValueError(f"'{os.fspath(path)}' {fault}; get the file again")
 
 
+def read_settings(path: str | os.PathLike, kinds: dict[str, Any], are_needed: bool = True) -> dict[str, Any]:
+    """Read the settings that a script has written beside what it made.
+
+    Args:
+        kinds: of values by key: a type, `[type]` for a list, `{str: type}` for a dict.
+        are_needed: refuse a file that lacks one of these keys.
+
+    Raises:
+        ValueError: no whole json, a key that is missing, or a value of another kind.
+    """
+    settings = read_json(path)
+    values = settings if isinstance(settings, dict) else {}
+    for key, kind in kinds.items():
+        may_lack = not are_needed and isinstance(settings, dict) and key not in settings
+        if not may_lack and not _is_of_kind(values.get(key), kind):
+            raise ValueError(
+                f"'{os.fspath(path)}' key '{key}': {show_value(values.get(key))}, which the script did not write; put "
+                "the file back as it was, or delete it with what lies beside it and make that again"
+            )
+    return values
+
+
+def _is_of_kind(value: Any, kind: Any) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(isinstance(item, kind[0]) for item in value)
+    if isinstance(kind, dict):
+        return isinstance(value, dict) and all(isinstance(item, kind[str]) for item in value.values())
+    return isinstance(value, kind)
+
+
 def read_lines(path: str | os.PathLike, origin: str) -> list[str]:
     """Read the lines of a UTF-8 text file, blanks stripped at both ends.
 

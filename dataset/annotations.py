@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from common.text_files import parse_json, read_json, read_lines, refuses_damage
 from dataset.records import is_number, parse_list_line
 
+SEMICOLON_TITLES = re.compile(r'"?(video_?)?id"?;"?(label|template)"?$', re.IGNORECASE)
+
 
 @dataclass
 class Sample:
@@ -49,12 +51,14 @@ def read_samples(
         ValueError: a line that is of no known form or names no class; names file and line.
     """
     lines = read_lines(path, "name an annotation file or a list")
+    titles = [title.strip(' "').lower() for title in lines[0].split(",")] if lines else []
     if path.lower().endswith(".json"):
         samples = _read_json(path, needs_labels)
-    elif lines and "youtube_id" in lines[0].replace('"', "").split(","):
-        samples = _read_kinetics(path, lines, needs_labels)
+    elif "youtube_id" in titles:
+        samples = _read_kinetics(path, lines, titles, needs_labels)
     elif path.lower().endswith(".csv") and lines and ";" in lines[0]:
-        samples = [_parse_semicolon(path, number, line, needs_labels) for number, line in enumerate(lines, 1) if line]
+        used = [(number, line) for number, line in enumerate(lines, 1) if line and not SEMICOLON_TITLES.match(line)]
+        samples = [_parse_semicolon(path, number, line, needs_labels) for number, line in used]
     else:
         used = [
             (number, line)
@@ -86,17 +90,21 @@ def strip_brackets(template: str) -> str:
     return template.replace("[", "").replace("]", "")
 
 
-def _read_kinetics(path: str, lines: list[str], needs_labels: bool) -> list[Sample]:
+def _read_kinetics(path: str, lines: list[str], titles: list[str], needs_labels: bool) -> list[Sample]:
     samples = []
-    for number, row in enumerate(csv.DictReader(lines), 2):
+    rows = csv.DictReader(lines[1:], titles, skipinitialspace=True)
+    for row in rows:
+        line = rows.line_num + 1  # with that of the titles; lines may be empty, and a row may have several
         try:
             name, start, end = row["youtube_id"], _parse_seconds(row["time_start"]), _parse_seconds(row["time_end"])
             names = [f"{name}_{start:06}_{end:06}", f"{name}_{start}_{end}", name]
-            label = row["label"] if needs_labels else row.get("label") or None
-            samples.append(Sample(names, label, None, number))
+            label = row.get("label") or None
+            if label is None and needs_labels:
+                raise ValueError("no class")
+            samples.append(Sample(names, label, None, line))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} line {number}: got '{lines[number - 1]}', expected label,youtube_id,time_start,time_end; "
+                f"{path} line {line}: got '{lines[line - 1]}', expected label,youtube_id,time_start,time_end; "
                 "Kinetics' test file names no classes"
             ) from error
     return samples
@@ -111,7 +119,7 @@ def _parse_seconds(text: str | None) -> int:
 
 
 def _parse_semicolon(path: str, number: int, line: str, needs_labels: bool) -> Sample:
-    name, _, label = line.partition(";")
+    name, label = (part.strip(' "') for part in line.partition(";")[::2])
     if not label and needs_labels:
         raise ValueError(f"{path} line {number}: got '{line}', expected id;label; the test file names no classes")
     return Sample([name], label or None, None, number)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from common.files import make_folder, name_unfinished, write_atomically
-from common.text_files import read_json
+from common.text_files import read_settings
 from dataset import pictures
 from dataset.optical_flow import BOUND, compute_fields, make_estimator
 
@@ -64,7 +64,8 @@ def prepare_settings(frames: str, method: str, quality: int) -> None:
         ValueError: naming both.
     """
     path, settings = os.path.join(frames, SETTINGS), {"method": method, "bound": BOUND, "quality": quality}
-    if os.path.isfile(path) and (made_with := read_json(path)) != settings:
+    kinds = {key: type(value) for key, value in settings.items()}
+    if os.path.isfile(path) and (made_with := read_settings(path, kinds)) != settings:
         raise ValueError(
             f"'{frames}' holds flow made with {json.dumps(made_with)}, not with {json.dumps(settings)}; use the same "
             f"flags, choose another --frames, or delete its flow_x_*, flow_y_* and {SETTINGS}"

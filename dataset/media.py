@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 
 VIDEO_SUFFIXES = tuple(
-    ".avi .divx .mp4 .m4v .mov .mkv .webm .mpg .mpeg .vob .ts .mts .m2ts .wmv .asf .flv .3gp .ogv".split()
+    ".avi .divx .mp4 .m4v .mov .mkv .webm .mpg .mpeg .vob .ts .mts .m2ts .wmv .asf .flv .3gp .ogv "
+    ".f4v .3g2 .mpe .m2v .ogm .mxf .dv .rm .rmvb".split()
 )
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PICTURE_SIGNATURES = (b"\xff\xd8", b"\x89PNG")  # the first bytes of JPEG and PNG files

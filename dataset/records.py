@@ -162,9 +162,8 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
     """Read a list: records, the frame folders of PaddleVideo and MMAction2, or videos with labels.
 
     A line is `record.pkl`, `frame_folder num_frames label` or `video_or_record label`; paths may contain blanks. The
-    label is left out where it is not known: `video`, or `frame_folder` alone. A
-    header `# classes: ["A", "B"]` names the classes; other lines that start with # are comments, unless they name a
-    file that exists.
+    label is left out where it is not known: `video`, or `frame_folder` alone. A header `# classes: ["A", "B"]` names
+    the classes; other lines that start with # are comments, unless they name a file that exists.
 
     Args:
         must_exist: refuse a list that names a file which does not exist.
@@ -178,7 +177,7 @@ def read_list(path: str | os.PathLike, must_exist: bool = True) -> tuple[list[Li
     entries, class_names = [], None
     for number, line in enumerate(read_lines(path, "data_list_gener.py makes it"), 1):
         if line.startswith(CLASSES_HEADER):
-            class_names = _parse_class_names(line[len(CLASSES_HEADER) :], f"{path} line {number}")
+            class_names = _parse_class_names(line[len(CLASSES_HEADER) :], f"{path} line {number}", class_names)
         elif line and not (line.startswith("#") and _is_comment(line, path)):
             entries.append(_parse_entry(line, number, path))
     if not entries:
@@ -278,14 +277,15 @@ def is_number(word: str) -> bool:
     return word.isdecimal() and len(word) < 10
 
 
-def _parse_class_names(text: str, where: str) -> list[str]:
+def _parse_class_names(text: str, where: str, earlier: list[str] | None) -> list[str]:
     try:
         names = json.loads(text)
     except json.JSONDecodeError:
         names = None
-    if not _is_list_of(names, str) or len(set(names)) != len(names):
+    if not _is_list_of(names, str) or len(set(names)) != len(names) or earlier not in (None, names):
         raise ValueError(
-            f"{where}: got '{text.strip()[:60]}', expected a JSON list of different class names; correct the header"
+            f"{where}: got '{text.strip()[:60]}', expected a JSON list of different class names, one for the list; "
+            "correct the header"
         )
     return names
 
@@ -295,9 +295,11 @@ def read_official_size(path: str | os.PathLike) -> int | None:
     """Return how many videos the official split file names, of which the list may hold fewer; None if not stated."""
     if str(path).endswith(".pkl"):  # skeletons, all splits in one file
         return None
-    for line in read_lines(path, "data_list_gener.py makes it"):
+    for number, line in enumerate(read_lines(path, "data_list_gener.py makes it"), 1):
         if line.startswith(OFFICIAL_HEADER):
-            return int(line[len(OFFICIAL_HEADER) :])
+            if not is_number(size := line[len(OFFICIAL_HEADER) :].strip()):
+                raise ValueError(f"{path} line {number}: got '{line}', expected a number of videos; correct the line")
+            return int(size)
     return None
 
 

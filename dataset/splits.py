@@ -19,6 +19,7 @@ from dataset.records import is_number
 SHIPPED_SPLITS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "splits", "ucf101")
 SUBSETS = ("train", "test")
 MAX_CLASSES_SHOWN = 12
+RECORD_SETTINGS = {"class_names": [str], "frames": str, "pack": bool, "videos": {str: int}}  # beside records
 VIDEO_HINT = (  # for a user without videos; every data script prints it
     "download UCF-101 (https://www.crcv.ucf.edu/data/UCF101.php) and unpack it there, or put or mount UCF-101.zip "
     "there; or run 'python tools/make_samples.py --root data/samples' and this script with '--root data/samples'"

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Iterator
 
+import av
+
 from dataset.video_times import number_parts
 
 # These may show frames in another order than they store them, and an .avi file does not say in which.
 REORDERING = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"}
+PARSED = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "png", "vp8", "vp9"}
 ORDERED = {"av1", "mjpeg", "vp8", "vp9"}  # these show frames in the order in which they store them
 VOP_TYPE = re.compile(rb"\x00\x00\x01\xb6(.)", re.DOTALL)  # MPEG-4 part 2: a picture begins, its type in two bits
 B_VOP = 2
@@ -16,6 +19,11 @@ VP8_SHOWN = 0x10  # of the first byte: the frame is shown, not only referred to
 VP9_REPEATS, VP9_REPEAT_SIZE, VP9_INDEX = 0x08, 8, 0b110
 # MPEG-1 and MPEG-2: a group of pictures or a picture begins; the picture's number in its group, in ten bits
 MPEG_START = re.compile(rb"\x00\x00\x01(?:(\xb8)|\x00(..))", re.DOTALL)
+
+
+def is_parsed(codec: av.codec.Codec) -> bool:
+    """Whether FFmpeg finds the key frames of a codec by itself, or each of its pictures is one."""
+    return codec.intra_only or codec.name in PARSED
 
 
 def find_hidden(codec_name: str, packets: list) -> set[int]:

@@ -30,6 +30,8 @@ UNKNOWN = 1 << 62  # bytes: the length of an element whose writer did not know i
 TS_SYNC, TS_SIZES, TS_BEGINS, TS_ADAPTATION = 0x47, (188, 192, 204), 0x40, 0x20
 PES_START, PES_TIMED = b"\x00\x00\x01", b"\x80"  # a part begins; it has a time stamp, as only a frame's start can
 ONE_PACKET_EACH = {"h264", "hevc"}  # of other codecs FFmpeg may join two fields, with a time stamp each, to a frame
+OGG_HEADER_SIZE = 27  # bytes of a page before the sizes of its parts, of which the last one says how many
+MIRRORED_BYTES = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 FLV_TAG, FLV_HEADER_SIZE = 11, 9  # bytes before the content of a tag; before the first tag
 
 
@@ -188,6 +190,27 @@ def _walk_ts(data: mmap.mmap, counts: collections.Counter) -> int | None:
     return None
 
 
+def _walk_ogg(data: mmap.mmap, counts: collections.Counter) -> int | None:
+    """Walk the pages of an Ogg file (RFC 3533); each has a checksum and a number in its stream."""
+    position, numbers = 0, {}
+    while position < len(data):
+        content = (
+            position + OGG_HEADER_SIZE + data[min(position + OGG_HEADER_SIZE, len(data)) - 1]
+        )  # sizes are before it
+        end = content + sum(data[position + OGG_HEADER_SIZE : content])
+        page, number = data[position:end], int.from_bytes(data[position + 18 : position + 22], "little")
+        stream = page[14:18]
+        if not page.startswith(b"OggS") or end > len(data) or number not in (0, numbers.get(stream, number)):
+            return position
+        # The polynomial is zlib's, from the other end of each byte, and the checksum itself counts as 0.
+        bits = (page[:22] + bytes(4) + page[26:]).translate(MIRRORED_BYTES)
+        checksum = (zlib.crc32(bits, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "big").translate(MIRRORED_BYTES)
+        if checksum != page[22:26]:
+            return position
+        numbers[stream], position = number + 1, end
+    return None
+
+
 def _walk_media(data: mmap.mmap, counts: collections.Counter) -> int | None:
     """Compare the tables of an mp4 or mov file with each other."""
     return find_wrong_table(data)
@@ -199,4 +222,5 @@ WALKS: dict[str, Callable] = {
     "matroska,webm": _walk_matroska,
     "mov,mp4,m4a,3gp,3g2,mj2": _walk_media,
     "mpegts": _walk_ts,
+    "ogg": _walk_ogg,
 }

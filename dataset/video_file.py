@@ -10,6 +10,7 @@ pictures.
 """
 
 import bisect
+import collections
 import os
 import struct
 from collections.abc import Collection, Iterator, Sequence
@@ -20,7 +21,7 @@ from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
 from dataset.pictures import check_claim
-from dataset.video_bitstreams import ORDERED, can_reorder, find_fault, find_hidden
+from dataset.video_bitstreams import ORDERED, can_reorder, find_fault, find_hidden, is_parsed
 from dataset.video_containers import find_damage
 from dataset.video_ends import find_end
 from dataset.video_times import are_even, find_times, has_corrupt_packet, number_parts
@@ -70,15 +71,16 @@ class VideoFile:
             raise UnreadableVideoError(f"{path}: cut off or damaged, {len(packets)} frames can be found; get it again")
         if damage:
             raise UnreadableVideoError(f"{path}: {damage}; get it again or take it out of the list")
-        self._converter, self._matrix = VideoReformatter(), None
+        self._converter, self._matrix, self._first_size = VideoReformatter(), None, None
         stamps = self._index_packets(packets)
         self.fps, self.times_s = find_times(stamps, time_base, rate)
         if not len(self):
             raise UnreadableVideoError(f"{path}: the video has no frames; take it out of the list")
 
     def _check_size(self) -> None:
+        self._stated_size = self._codec.width, self._codec.height
         try:
-            check_claim((self._codec.height, self._codec.width), self.path)
+            check_claim(self._stated_size[::-1], self.path)
         except ValueError as error:
             raise UnreadableVideoError(str(error)) from error
 
@@ -144,6 +146,8 @@ class VideoFile:
             (part, time stamp) of each frame, see `number_parts`; None where they are not known.
         """
         keys = [index for index, packet in enumerate(packets) if packet.is_keyframe] or [0]
+        if self._format == "avi" and len(keys) == len(packets) and not is_parsed(self._codec.codec):
+            keys = keys[:1]  # without an index FFmpeg calls every packet a key frame
         is_even = are_even(packets)
         fault = find_fault(self._codec.name, packets[keys[0] :])
         if self._format == "avi" and keys[0]:  # elsewhere a file may begin in the midst of a stream
@@ -192,16 +196,40 @@ class VideoFile:
     def _decode_frames(self, numbers: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode frames as `decode` does, but yield no pictures."""
         wanted = {self._shown[number]: number for number in numbers}
+        order = collections.deque(wanted)
         for first, last in self._plan_runs(numbers):
-            for index, frame in self._decode_run(first, last, wanted):
-                if index in wanted:
-                    yield wanted.pop(index), frame
-                if not wanted:
-                    return
+            # A key frame may only say where pictures become whole again, a few frames later; those are missing then.
+            previous = self._keys[max(0, bisect.bisect_left(self._keys, first) - 1)]
+            for start in dict.fromkeys((first, previous, 0)):
+                if (yield from self._decode_wanted(start, last, wanted, order)):
+                    break
         if wanted:
             raise UnreadableVideoError(
                 f"{self.path}: frame {min(wanted.values())} of {len(self)} cannot be decoded: damaged; get it again"
             )
+
+    def _decode_wanted(self, first: int, last: int, wanted: dict, order: collections.deque) -> Iterator[tuple]:
+        """Decode a run, yield (number, frame) of the wanted ones and take these out of `wanted` and `order`.
+
+        Returns:
+            whether none of the run is left; a later frame is not yielded before an earlier one, but from the start on.
+
+        Raises:
+            UnreadableVideoError: there is damage, and decoding began at the start.
+        """
+        try:
+            for index, frame in self._decode_run(first, last, wanted):
+                if index in wanted:
+                    if index != order[0] and first:
+                        return False
+                    order.remove(index)
+                    yield wanted.pop(index), frame
+                if not wanted:
+                    return True
+        except UnreadableVideoError:
+            if not first:
+                raise
+        return not order or order[0] > last
 
     def _plan_runs(self, numbers: Sequence[int]) -> list:
         """Return the first and the last index of each run of packets that must be decoded for some frames."""
@@ -249,8 +277,17 @@ class VideoFile:
         return self._is_counted or self._ranks[index] >= self._ranks[first]
 
     def _convert(self, frame: av.VideoFrame) -> np.ndarray:
-        picture = self._converter.reformat(frame, format="bgr24", threads=1).to_ndarray()
+        size = frame.width, frame.height
+        width, height = size if size == self._stated_size else self._find_first_size()
+        picture = self._converter.reformat(frame, width, height, "bgr24", threads=1).to_ndarray()
         return picture if self._matrix is None else turn(picture, self._matrix)
+
+    def _find_first_size(self) -> tuple[int, int]:
+        """Return (width, height) of the first frame, to which FFmpeg scales those that have another size."""
+        if self._first_size is None:
+            _, frame = next(VideoFile(self.path)._decode_frames([0]))  # this decoder is in the midst of a run
+            self._first_size = frame.width, frame.height
+        return self._first_size
 
 
 def read_matrix(frame: av.VideoFrame) -> tuple | None:

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
+MAX_DEVIATION = 0.2  # of the rate of a header from that of the time stamps, which are rounded
 MAX_DELAY = 32  # frames: a decoder keeps 16 at most
 
 
@@ -43,7 +44,8 @@ def find_times(stamps: list | None, time_base: Fraction | None, stated: float) -
     typical = np.median(steps[is_inside])
     steps = np.where(is_inside, steps, typical)
     if steps.max() < 1.5 * steps.min():  # nothing varies but by rounding
-        return stated or 1 / float(steps.mean() * time_base), None
+        measured = 1 / float(steps.mean() * time_base)
+        return (stated if abs(stated - measured) < MAX_DEVIATION * measured else measured), None
     times = np.cumsum([0, *steps, typical]) * float(time_base)
     return float((len(times) - 2) / times[-2]), times.tolist()
 

@@ -10,8 +10,8 @@ def find_inputs(paths: list, save_dir: str, is_folder_input: Callable, is_file_i
     """Return the inputs below `paths`; a path without any is returned itself, so that an error can name it.
 
     Args:
-        paths: of files and folders; what is below a folder comes in natural order, hidden files and links to folders
-            are left out.
+        paths: of files and folders; what is below a folder comes in natural order, hidden files are left out. Links
+            are followed, each folder once, as in `media.walk`.
         save_dir: not searched, because earlier outputs lie there.
         is_folder_input: whether the folder of a path is one input, such as a folder of frames.
         is_file_input: whether the file of a path is an input.
@@ -20,12 +20,14 @@ def find_inputs(paths: list, save_dir: str, is_folder_input: Callable, is_file_i
     for path in paths:
         inputs = []
         if os.path.isdir(path):
-            inputs = _search_folder(path, os.path.realpath(save_dir), is_folder_input, is_file_input)
+            inputs = _search_folder(path, {os.path.realpath(save_dir)}, is_folder_input, is_file_input)
         found += inputs or [path]
     return found
 
 
-def _search_folder(folder: str, save_dir: str, is_folder_input: Callable, is_file_input: Callable) -> list:
+def _search_folder(folder: str, seen: set, is_folder_input: Callable, is_file_input: Callable) -> list:
+    """Search a folder, unless its real path is in `seen`, to which it is added."""
+    seen.add(os.path.realpath(folder))
     if is_folder_input(folder):
         return [folder]
     found = []
@@ -35,8 +37,8 @@ def _search_folder(folder: str, save_dir: str, is_folder_input: Callable, is_fil
             continue
         if not os.path.isdir(path):
             found += [path] if is_file_input(path) else []
-        elif os.path.realpath(path) != save_dir and not os.path.islink(path):  # a link may lead in a circle
-            found += _search_folder(path, save_dir, is_folder_input, is_file_input)
+        elif os.path.realpath(path) not in seen:  # a link may lead in a circle
+            found += _search_folder(path, seen, is_folder_input, is_file_input)
     return found
 
 

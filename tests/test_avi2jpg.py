@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numbered_videos import HEIGHT, WIDTH, set_display_matrix, write_numbered_video
 from paths import ROOT
+from small_videos import make_frames, write_avi
 
 import avi2jpg
 from dataset.records import list_frames
@@ -481,3 +482,40 @@ def wait_until(condition, process, timeout_s=60):
     while not condition():
         assert process.poll() is None and time.monotonic() < end_s, "the run ended before it could be killed"
         time.sleep(0.001)
+
+
+def test_what_is_passed_over_is_named(tmp_path, capsys):
+    for name in ("walk/a.avi", "top.avi", "s2/walk/01.avi"):
+        write_avi(tmp_path / "videos" / name, make_frames(3))
+    for name in ("walk/b.bin", "walk/.c.avi", "walk/Thumbs.db", "walk/sub/notes.txt"):
+        (tmp_path / "videos" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes(b"x")
+    frames = tmp_path / "frames"
+    assert avi2jpg.main(["--videos", str(tmp_path / "videos"), "--frames", str(frames)]) == 0
+    assert sorted(path.name for path in frames.glob("*/*")) == ["a"]
+    assert "passed over 1 files, no videos by their names: walk/b.bin\n" in capsys.readouterr().out
+    assert (frames / "failed.csv").read_text().count("lies in no folder of a class") == 2
+    shutil.rmtree(tmp_path / "videos/walk")
+    with pytest.raises(ValueError, match="'.*s2/walk/01.avi' lies in no folder of a class; --videos names"):
+        avi2jpg.main(["--videos", str(tmp_path / "videos"), "--frames", str(frames)])
+
+
+@pytest.mark.parametrize(
+    "stored, name",
+    [
+        ("走路/视频.avi".encode("gbk"), "走路/视频"),  # a Chinese Windows
+        ("走路/视频.avi".encode(), "走路/视频"),  # an older Mac
+        ("V\\走路\\视频.avi".encode("gbk"), "走路/视频"),
+        (b"V\\walk\\a.avi", "walk/a"),
+        (b"caf\x82es/a.avi", "cafées/a"),  # DOS, as the format has it
+    ],
+)
+def test_names_in_a_zip_file_are_read_in_the_encoding_that_they_have(tmp_path, stored, name):
+    video = write_avi(tmp_path / "a.avi", make_frames(3)).read_bytes()
+    placeholder = "/".join("x" * len(part) for part in stored.decode("latin1").split("/"))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(placeholder, video)
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(placeholder.encode(), stored))
+    assert avi2jpg.main(["--videos", str(tmp_path / "a.zip"), "--frames", str(tmp_path / "frames")]) == 0
+    assert len(list((tmp_path / "frames" / name).iterdir())) == 3

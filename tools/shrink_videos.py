@@ -32,7 +32,7 @@ from common.command_line import CommandLine, run_main
 from common.files import is_up_to_date, write_atomically
 from common.output_lock import only_writer
 from common.processes import run_jobs, write_failures
-from common.text_files import read_json
+from common.text_files import read_settings
 from dataset.media import VIDEO_SUFFIXES, walk
 from dataset.records import natural_order
 from dataset.video_file import UnreadableVideoError, VideoFile
@@ -167,7 +167,7 @@ def prepare_folder(out: str, settings: dict) -> None:
                 f"'{out}' holds videos that this script did not make; choose another --out, or if it made them "
                 "elsewhere, copy the settings.json of that folder to this one"
             )
-        earlier = read_json(path)
+        earlier = read_settings(path, {"width": int, "height": int})
         if earlier != settings:
             flags = " ".join(f"--{key} {value}" for key, value in earlier.items())
             raise ValueError(f"'{out}' holds videos made with {flags}; use these flags, or choose another --out")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.text_files import read_json, read_lines, read_text
+from common.text_files import read_json, read_lines, read_settings, read_text
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
@@ -36,3 +36,18 @@ def test_json_that_is_not_whole_says_where(tmp_path, text, message):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    "text, key",
+    [("[]", "pack"), ("null", "pack"), ('{"pack": 1}', "pack"), ('{"pack": true, "videos": {"a": "b"}}', "videos")],
+)
+def test_settings_of_another_form_are_refused(tmp_path, text, key):
+    (tmp_path / "settings.json").write_text(text)
+    kinds = {"pack": bool, "videos": {str: int}}
+    with pytest.raises(ValueError, match=f"settings.json' key '{key}': .*; put the file back as it was"):
+        read_settings(tmp_path / "settings.json", kinds)
+    (tmp_path / "settings.json").write_text('{"pack": true, "videos": {"a": 1}, "more": 2}')
+    assert read_settings(tmp_path / "settings.json", kinds) == {"pack": True, "videos": {"a": 1}, "more": 2}
+    (tmp_path / "settings.json").write_text('{"pack": true}')
+    assert read_settings(tmp_path / "settings.json", kinds, are_needed=False) == {"pack": True}

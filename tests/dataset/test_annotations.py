@@ -118,3 +118,21 @@ def test_shipped_class_names_and_which_of_them_a_mirror_swaps(name, num_classes,
 def test_classes_that_a_mirror_swaps_differ_in_whole_words_alone():
     names = ["Turn_Left", "bright", "turn_right", "blight", "Kick left", "left", "Right"]
     assert annotations.pair_mirrored_classes(names) == {0: 2, 2: 0, 5: 6, 6: 5}
+
+
+def test_titles_and_quotes_as_spreadsheets_write_them(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text('Label, YouTube_ID, Time_Start, Time_End\n\n"yoga, slow", abc, 10, 20\n')
+    assert annotations.read_samples(str(path)) == [
+        annotations.Sample(["abc_000010_000020", "abc_10_20", "abc"], "yoga, slow", None, 3)
+    ]
+    path.write_text('"id";"label"\n"78687";"Holding something"\n')
+    assert annotations.read_samples(str(path)) == [annotations.Sample(["78687"], "Holding something", None, 2)]
+
+
+@pytest.mark.parametrize("row", [",abc,10,20", "yoga,abc,x,20"])
+def test_a_row_without_a_class_or_a_time_is_named_by_its_line(tmp_path, row):
+    path = tmp_path / "train.csv"
+    path.write_text(f"label,youtube_id,time_start,time_end\n\n{row}\n")
+    with pytest.raises(ValueError, match=f"train.csv line 3: got '{row}', expected label,"):
+        annotations.read_samples(str(path))

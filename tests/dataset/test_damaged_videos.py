@@ -123,6 +123,7 @@ CHANGES = [
     ("vp8.webm", -4, b"\x82", "damaged at byte|damaged, 4. frames can be found of 47"),  # the track of a block
     ("vp9.mkv", 100, b"\x00\x00", "damaged at byte"),  # the checksum of a cluster
     ("flv.flv", -9, b"\x00", "damaged at byte|damaged, 31 frames can be found"),  # the length of a tag
+    ("vp8.ogv", 20, b"\x00\x00\x00", "damaged at byte [0-9]+ of"),  # a page whose content is not its checksum's
     ("mpeg2.ts", 1, b"\x00\x00\x00", "damaged, .* is missing|can be found|is damaged"),
 ]
 

@@ -14,6 +14,7 @@ from dataset.records import (
     list_frames,
     quote_path,
     read_list,
+    read_official_size,
     read_record,
     relative_path,
     resolve_path,
@@ -297,3 +298,14 @@ def test_lines_of_no_frames_and_backslashes_are_explained(tmp_path):
         path.write_text(line)
         with pytest.raises(FileNotFoundError, match=r"write the path with / instead of \\"):
             read_list(path)
+
+
+def test_headers_that_contradict_or_hold_no_number_are_refused(tmp_path):
+    path = tmp_path / "train.list"
+    path.write_text('# classes: ["a", "b"]\n# classes: ["b", "a"]\nx.avi 0\n')
+    with pytest.raises(ValueError, match="train.list line 2: .* one for the list; correct the header"):
+        read_list(path, must_exist=False)
+    path.write_text('# classes: ["a", "b"]\n# classes: ["a", "b"]\n# official_size: many\nx.avi 0\n')
+    assert read_list(path, must_exist=False)[1] == ["a", "b"]
+    with pytest.raises(ValueError, match="train.list line 3: got '# official_size: many', expected a number"):
+        read_official_size(path)

@@ -25,3 +25,15 @@ def test_a_folder_that_is_an_input_is_not_searched(tmp_path):
     assert find(lambda path: path.endswith("b"), lambda path: True) == ["a9", "a10", "b"]
     assert find(lambda path: path.endswith("c"), lambda path: "a" in os.path.basename(path)) == ["a9", "a10", "b/c"]
     assert find(lambda path: False, lambda path: False) == ["."]  # stands for itself
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_searched_once(tmp_path):
+    for name in ("data/a/x", "elsewhere/y", "out/z"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"")
+    for target, link in (("elsewhere", "b"), ("elsewhere", "c"), ("data", "ring"), ("out", "earlier")):
+        os.symlink(tmp_path / target, tmp_path / "data" / link)
+    found = input_paths.find_inputs(
+        [str(tmp_path / "data")], str(tmp_path / "out"), lambda path: False, lambda path: True
+    )
+    assert [os.path.relpath(path, tmp_path / "data") for path in found] == ["a/x", "b/y"]

@@ -13,6 +13,7 @@ import numpy as np
 
 import config
 import layouts
+from common.text_files import read_settings
 from dataset import annotations, records, splits
 from dataset.raw_skeletons import arrays, coco, kinetics, mediapipe, ntu_file, openpose, pyskl, ucla
 from dataset.raw_skeletons.samples import RawSample
@@ -191,6 +192,12 @@ READERS = {
         write_json,
     ),
     "classInd": FileReader("classInd.txt", b"1 Bow\n2 Wave\n3 Sit down\n", splits.read_class_index),
+    "settings of records": FileReader(
+        "settings.json",
+        {"class_names": ["Bow", "Wave"], "frames": "../jpg", "pack": False, "videos": {"v_Bow_g01_c01": 0}},
+        lambda path: read_settings(path, splits.RECORD_SETTINGS),
+        write_json,
+    ),
     "trainlist": FileReader(
         "trainlist01.txt",
         b"Bow/v_Bow_g01_c01.avi 1\nWave/v_Wave_g01_c01.avi 2\n",
