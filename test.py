@@ -44,26 +44,8 @@ def main(argv: list | None = None) -> int | None:
         folder = args.save_dir or os.path.dirname(args.weights) or "."
         words = sys.argv[1:] if argv is None else argv
         return distributed.launch(__file__, words, args.gpus, f"{folder}/ranks", args.use_gpu)
-    if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
-        raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
-    if args.features and not args.features.endswith(".npz"):
-        raise ValueError(f"--features {args.features}: expected a name that ends in .npz")
-    if args.infer_topk < 1:
-        raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
-    state = checkpoint.load_checkpoint(args.weights)
-    trained = copy.deepcopy(state.get("config", {}))
-    config = read_config(args, state)
-    settings = RunSettings(**config["RUN"])
-    if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
-        raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
-    logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
-    logger.log_to_file(args)
-    logger.log_to_file(format_config(config))
-    shown = (args.config or args.weights, ("MODEL", "READER", "TEST"))
-    logger.log_to_screen(config_changes.describe_changes(config, recipe.resolve, *shown))
-    for change in resume.find_other_inputs(trained, config):
-        logging.warning(f"{args.weights}: {change}; the weights were trained on other inputs")
-    recipe.choose_device(settings.use_gpu, settings.deterministic)
+    with agreement.meeting():
+        state, config, settings = set_up(args)
     distributed.connect()
 
     with agreement.comparing_processes() as facts:
@@ -87,6 +69,38 @@ def main(argv: list | None = None) -> int | None:
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
     report_result(args, config, state, loader, model, result, class_names)
+
+
+def set_up(args: argparse.Namespace) -> tuple:
+    """Read the checkpoint and its config, begin the log, and choose the device.
+
+    Returns:
+        The checkpoint, the resolved config, and its settings.
+
+    Raises:
+        ValueError: names of outputs that cannot be, or that would replace what is scored.
+    """
+    if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
+        raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
+    if args.features and not args.features.endswith(".npz"):
+        raise ValueError(f"--features {args.features}: expected a name that ends in .npz")
+    if args.infer_topk < 1:
+        raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
+    state = checkpoint.load_checkpoint(args.weights)
+    trained = copy.deepcopy(state.get("config", {}))
+    config = read_config(args, state)
+    settings = RunSettings(**config["RUN"])
+    if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
+        raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
+    logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
+    logger.log_to_file(args)
+    logger.log_to_file(format_config(config))
+    shown = (args.config or args.weights, ("MODEL", "READER", "TEST"))
+    logger.log_to_screen(config_changes.describe_changes(config, recipe.resolve, *shown))
+    for change in resume.find_other_inputs(trained, config):
+        logging.warning(f"{args.weights}: {change}; the weights were trained on other inputs")
+    recipe.choose_device(settings.use_gpu, settings.deterministic)
+    return state, config, settings
 
 
 def report_result(args, config: dict, state: dict, loader, model, result: dict, class_names: list) -> None:
