@@ -92,6 +92,8 @@ def set_up(args: argparse.Namespace) -> tuple:
     settings = RunSettings(**config["RUN"])
     if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
         raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
+    if args.out and os.path.realpath(args.out) in map(os.path.realpath, list_own_files(args)):
+        raise ValueError(f"--out {args.out} is the name of another file that is written; choose another name")
     logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
     logger.log_to_file(args)
     logger.log_to_file(format_config(config))
@@ -242,8 +244,7 @@ def write_results(
     class_names: list,
 ) -> None:
     """Write scores and what is made of them, `--out`, and the report; of samples without labels no `confusion`."""
-    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+    save_dir, base = name_outputs(args)
     with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
         if confusion is None:
             submission.remove_figures(base)
@@ -261,6 +262,19 @@ def write_results(
             explained = model if args.explain else None
             described = (config, changes, state, loader, summary, result, class_names, explained)
             evaluation.write_report(base, evaluation.describe_test(*described))
+
+
+def name_outputs(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the folder of what is written, and the path of each file up to where their names differ."""
+    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
+    return save_dir, os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+
+
+def list_own_files(args: argparse.Namespace) -> list[str]:
+    """Return the files that are written without `--out` and could be meant by it."""
+    save_dir, base = name_outputs(args)
+    ends = ("_scores.pkl", "_classes.csv", "_wrong.csv")
+    return [*(base + end for end in ends), os.path.join(save_dir, submission.NAME)]
 
 
 def write_files(

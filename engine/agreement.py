@@ -93,8 +93,8 @@ def exchange(rank: int, num_ranks: int, master: tuple, message: str | None, wait
                 except TimeoutError:
                     missing = ", ".join(str(other) for other in range(num_ranks) if other not in messages)
                     logging.warning(f"rank 0 waits for rank {missing}, {max(left_s - NOTICE_S, 0):.0f} s more at most")
-                except (OSError, ValueError):  # a stranger
-                    continue
+                except (OSError, ValueError) as error:
+                    logging.warning(f"rank 0: what came to port {master[1]} is no process of this run ({error})")
                 else:
                     messages[other] = words
                     answers.append(line)
