@@ -81,6 +81,12 @@ KEYS_2020_ANY_MODE = {"target_size": "crop_size", "num_reader_threads": "num_wor
 
 
 @refuses_damage
+def find_config(path: str) -> pathlib.Path:
+    """Return the file of a config text, which may be missing; shipped texts are found from any folder."""
+    places = (pathlib.Path(path), pathlib.Path(__file__).parent / path)
+    return next((place for place in places if place.is_file()), places[0])
+
+
 def load_config(path: str) -> dict:
     """Read a config text.
 
@@ -94,8 +100,7 @@ def load_config(path: str) -> dict:
         FileNotFoundError: no such file; names the nearest one in its folder.
         ValueError: a text that is neither dialect, an unknown section, or a key given twice.
     """
-    places = (pathlib.Path(path), pathlib.Path(__file__).parent / path)  # shipped texts are found from anywhere
-    file = next((place for place in places if place.is_file()), places[0])
+    file = find_config(path)
     if not file.is_file():
         neighbours = [str(path) for path in sorted(file.parent.glob("*.*"))] if file.parent.is_dir() else []
         raise FileNotFoundError(f"config '{path}' does not exist{suggest(file, neighbours)}")

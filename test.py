@@ -46,26 +46,8 @@ def main(argv: list | None = None) -> int | None:
         folder = args.save_dir or os.path.dirname(args.weights) or "."
         words = sys.argv[1:] if argv is None else argv
         return distributed.launch(__file__, words, args.gpus, f"{folder}/ranks", args.use_gpu)
-    if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
-        raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
-    if args.features and not args.features.endswith(".npz"):
-        raise ValueError(f"--features {args.features}: expected a name that ends in .npz")
-    if args.infer_topk < 1:
-        raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
-    state = checkpoint.load_checkpoint(args.weights)
-    trained = copy.deepcopy(state.get("config", {}))
-    config = read_config(args, state)
-    settings = RunSettings(**config["RUN"])
-    if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
-        raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
-    logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
-    logger.log_to_file(args)
-    logger.log_to_file(format_config(config))
-    shown = (args.config or args.weights, ("MODEL", "READER", "TEST"))
-    logger.log_to_screen(config_changes.describe_changes(config, recipe.resolve, *shown))
-    for change in resume.find_other_inputs(trained, config):
-        logging.warning(f"{args.weights}: {change}; the weights were trained on other inputs")
-    recipe.choose_device(settings.use_gpu, settings.deterministic)
+    with agreement.meeting():
+        state, config, settings = set_up(args)
     distributed.connect()
 
     with agreement.comparing_processes() as facts:
@@ -91,6 +73,40 @@ def main(argv: list | None = None) -> int | None:
     if distributed.rank():  # rank 0 has the scores of all processes, and reports them
         return
     report_result(args, config, state, loader, model, result, class_names)
+
+
+def set_up(args: argparse.Namespace) -> tuple:
+    """Read the checkpoint and its config, begin the log, and choose the device.
+
+    Returns:
+        The checkpoint, the resolved config, and its settings.
+
+    Raises:
+        ValueError: names of outputs that cannot be, or that would replace what is scored.
+    """
+    if args.out and not args.out.endswith((".json", ".pkl", ".csv")):
+        raise ValueError(f"--out {args.out}: expected a name that ends in .json, .pkl or .csv")
+    if args.features and not args.features.endswith(".npz"):
+        raise ValueError(f"--features {args.features}: expected a name that ends in .npz")
+    if args.infer_topk < 1:
+        raise ValueError(f"--infer_topk {args.infer_topk}: expected 1 or more")
+    state = checkpoint.load_checkpoint(args.weights)
+    trained = copy.deepcopy(state.get("config", {}))
+    config = read_config(args, state)
+    settings = RunSettings(**config["RUN"])
+    if args.out and os.path.realpath(args.out) == os.path.realpath(config["TEST"]["filelist"]):
+        raise ValueError(f"--out {args.out} is what is scored, and would be lost; choose another name")
+    if args.out and os.path.realpath(args.out) in map(os.path.realpath, list_own_files(args)):
+        raise ValueError(f"--out {args.out} is the name of another file that is written; choose another name")
+    logger.setup_logging(settings.log_file if distributed.rank() == 0 else None)
+    logger.log_to_file(args)
+    logger.log_to_file(format_config(config))
+    shown = (args.config or args.weights, ("MODEL", "READER", "TEST"))
+    logger.log_to_screen(config_changes.describe_changes(config, recipe.resolve, *shown))
+    for change in resume.find_other_inputs(trained, config):
+        logging.warning(f"{args.weights}: {change}; the weights were trained on other inputs")
+    recipe.choose_device(settings.use_gpu, settings.deterministic)
+    return state, config, settings
 
 
 def report_result(args, config: dict, state: dict, loader, model, result: dict, class_names: list) -> None:
@@ -232,8 +248,7 @@ def write_results(
     class_names: list,
 ) -> None:
     """Write scores and what is made of them, `--out`, and the report; of samples without labels no `confusion`."""
-    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
-    base = os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+    save_dir, base = name_outputs(args)
     with only_maker(base, "--save_dir", wait=True):  # the files beside each other are of one run
         if confusion is None:
             submission.remove_figures(base)
@@ -251,6 +266,19 @@ def write_results(
             explained = model if args.explain else None
             described = (config, changes, state, loader, summary, result, class_names, explained)
             evaluation.write_report(base, evaluation.describe_test(*described))
+
+
+def name_outputs(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the folder of what is written, and the path of each file up to where their names differ."""
+    save_dir = args.save_dir or os.path.dirname(args.weights) or "."
+    return save_dir, os.path.join(save_dir, os.path.basename(args.weights).removesuffix(checkpoint.SUFFIX) + "_test")
+
+
+def list_own_files(args: argparse.Namespace) -> list[str]:
+    """Return the files that are written without `--out` and could be meant by it."""
+    save_dir, base = name_outputs(args)
+    ends = ("_scores.pkl", "_classes.csv", "_wrong.csv")
+    return [*(base + end for end in ends), os.path.join(save_dir, submission.NAME)]
 
 
 def write_files(

@@ -33,13 +33,30 @@ from inference import labelled_clips
 def main(argv: list | None = None) -> int | None:
     """Run the training that the command line asks for."""
     args = flags.parse_train(argv)
-    config, dropped = read_recipe(args)
-    check_tests(args, config)
-    if distributed.join_processes(args.gpus):
+    is_launcher = distributed.join_processes(args.gpus)
+    with agreement.meeting():
+        config, dropped = read_recipe(args)
+        check_tests(args, config)
+        settings = None if is_launcher else set_up(args, config, dropped)
+    if is_launcher:
         ranks_dir = RunFolder(config["RUN"]["save_dir"], config["MODEL"]["name"]).ranks_dir
         words = sys.argv[1:] if argv is None else argv
         status = distributed.launch(__file__, words, args.gpus, ranks_dir, args.use_gpu)
         return status or test_weights(args, config)
+    distributed.connect()
+    folder = RunFolder(settings.save_dir, config["MODEL"]["name"])
+    with folder.opened(settings.resume, args.overwrite):
+        train(config, settings, folder, is_tested=args.test_last or args.test_best)
+    # One process scores, the launcher waits for it; with --gpus the process that waits for this one does.
+    return None if distributed.rank() or distributed.has_waiting_parent() else test_weights(args, config)
+
+
+def set_up(args: argparse.Namespace, config: dict, dropped: list) -> RunSettings:
+    """Check the settings of a run, begin its log, and choose the device; return the settings.
+
+    Raises:
+        ValueError: settings that no run can use.
+    """
     settings = RunSettings(**config["RUN"])
     settings.check()
     if config["OPTIMIZER"]["schedule"] == "plateau" and not settings.validate:
@@ -50,12 +67,7 @@ def main(argv: list | None = None) -> int | None:
     if dropped:
         logging.info(f"{args.config}: keys with no meaning any more were left out: {', '.join(dropped)}")
     recipe.choose_device(settings.use_gpu, settings.deterministic)
-    distributed.connect()
-    folder = RunFolder(settings.save_dir, config["MODEL"]["name"])
-    with folder.opened(settings.resume, args.overwrite):
-        train(config, settings, folder, is_tested=args.test_last or args.test_best)
-    # One process scores, the launcher waits for it; with --gpus the process that waits for this one does.
-    return None if distributed.rank() or distributed.has_waiting_parent() else test_weights(args, config)
+    return settings
 
 
 def read_recipe(args: argparse.Namespace) -> tuple:

@@ -28,7 +28,7 @@ import numpy as np
 import ensemble
 from common import command_line, lifetime
 from common.output_lock import only_writer
-from config import SECTIONS, load_config, parse_overrides
+from config import SECTIONS, find_config, load_config, parse_overrides
 from engine import flags
 from inference import fold_scores
 
@@ -141,7 +141,7 @@ def make_argv(args: argparse.Namespace, stream: str | None, fold: int | None = N
 
 def find_stream_key(path: str) -> str:
     """Return the key of READER whose values are a config's streams; what is wrong with the config is said later."""
-    is_of_clips = os.path.isfile(path) and load_config(path)["READER"].get("name", "clips") == "clips"
+    is_of_clips = find_config(path).is_file() and load_config(path)["READER"].get("name", "clips") == "clips"
     return "modality" if is_of_clips else "stream"
 
 

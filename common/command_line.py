@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import io
 import logging
+import math
 import os
 import platform
 import re
@@ -91,6 +92,17 @@ def parse_bool(text: str) -> bool:
     if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"expected True or False, got '{text}'")
     return values[text.lower()]
+
+
+def parse_positive(text: str) -> float:
+    """Read a finite number above 0 from a command line."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got '{text}'")
+    return number
 
 
 def parse_size(text: str) -> tuple[int, int]:

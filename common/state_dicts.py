@@ -9,7 +9,8 @@ WRAPPERS = (  # keys of the weights, in this order
     *("weights", "params", "shadow"),
 )
 AVERAGES = {"ema", "swa", "averaged", "average"}  # words in the keys of averaged weights
-PREFIXES = ("module", "_orig_mod", "model")  # of names: DataParallel, torch.compile, Lightning
+WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # DataParallel, torch.compile
+PREFIXES = (*WRAPPED, "model")  # of names; the last one is Lightning's
 SHARED_PREFIXES = ("net", "network")  # of names, where all have it
 PADDLE_NAMES = "StructuredToParameterName@@"  # what paddle.save adds: the internal name of each parameter
 STATISTICS = ("running_mean", "running_var", "_mean", "_variance")  # ends of the names of batch norm's
@@ -196,7 +197,7 @@ def _remove_prefixes(name: str) -> str:
     *layers, entry = name.split(".")
     while layers and layers[0] in PREFIXES:
         del layers[0]
-    return ".".join([*(layer for layer in layers if layer not in PREFIXES[:2]), entry])
+    return ".".join([*(layer for layer in layers if layer not in WRAPPED), entry])
 
 
 def _describe(content) -> str:

@@ -6,7 +6,11 @@ disagree would train one network each on their own terms and average it.
 
 import contextlib
 import hashlib
+import json
+import logging
 import platform
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +27,102 @@ KEYS_OF_A_MACHINE = (
     "pretrain", "resume",
 )  # fmt: skip
 MAX_SHOWN = 5
+WAIT_S = 600  # for the other processes before the run is given up
+NOTICE_S = 30  # before it is said who is waited for; a process with an error of its own waits no longer
+POLL_S = 0.2  # between two tries to reach rank 0
+MAX_SHOWN_CHARACTERS, MAX_LINE = 4000, 2**16
+
+
+@contextlib.contextmanager
+def meeting() -> Iterator[None]:
+    """Do in this context what a process does before it connects to the others, then wait until all have done it.
+
+    Paddle waits for ever for a process that has ended on another machine, by a mistake in its command or its files.
+
+    Raises:
+        ValueError: in every process: an error of one of them, or one that has not come within `WAIT_S`.
+    """
+    error, found = None, {}
+    try:
+        yield
+    except Exception as caught:  # the others must not wait for this process
+        error = caught
+    if (num_ranks := distributed.num_ranks()) > 1:
+        message, wait_s = (None, WAIT_S) if error is None else (f"{type(error).__name__}: {error}", NOTICE_S)
+        try:
+            found = exchange(distributed.rank(), num_ranks, distributed.find_master(), message, wait_s)
+        except (OSError, ValueError) as failed:  # its own error matters more
+            found = {distributed.rank(): str(failed)}
+    if error is not None:
+        raise error
+    if found:
+        raise ValueError("; ".join(f"rank {rank} cannot begin: {message}" for rank, message in found.items()))
+
+
+def exchange(rank: int, num_ranks: int, master: tuple, message: str | None, wait_s: float) -> dict:
+    """Tell all processes what is wrong in this one; rank 0 listens, and answers when all have come or the time is over.
+
+    Args:
+        master: host and port of rank 0, where Paddle connects afterwards.
+        message: None: nothing is wrong.
+        wait_s: how long the others are waited for.
+
+    Returns:
+        What is wrong in each process where something is, by rank.
+
+    Raises:
+        OSError: rank 0 has not come, or has no such port.
+        ValueError: it is not rank 0 that answers there.
+    """
+    message = message and message[:MAX_SHOWN_CHARACTERS]
+    deadline_s = time.monotonic() + wait_s
+    if rank:
+        with _reach(master, deadline_s, wait_s) as line:
+            line.settimeout(WAIT_S + NOTICE_S)
+            line.sendall(f"{json.dumps([rank, message])}\n".encode())
+            return {int(other): words for other, words in json.loads(_read_line(line)).items()}
+    with contextlib.ExitStack() as lines:
+        messages, answers = {0: message}, []
+        with socket.create_server(("", master[1])) as server:  # closed before anybody goes on to Paddle's connection
+            while len(messages) < num_ranks and (left_s := deadline_s - time.monotonic()) > 0:
+                server.settimeout(min(left_s, NOTICE_S))
+                try:
+                    line = lines.enter_context(server.accept()[0])
+                    line.settimeout(NOTICE_S)
+                    other, words = json.loads(_read_line(line))
+                except TimeoutError:
+                    missing = ", ".join(str(other) for other in range(num_ranks) if other not in messages)
+                    logging.warning(f"rank 0 waits for rank {missing}, {max(left_s - NOTICE_S, 0):.0f} s more at most")
+                except (OSError, ValueError) as error:
+                    logging.warning(f"rank 0: what came to port {master[1]} is no process of this run ({error})")
+                else:
+                    messages[other] = words
+                    answers.append(line)
+        late = f"it has not come within {wait_s:g} s; look at what it printed"
+        found = {other: messages.get(other, late) for other in range(num_ranks)}
+        found = {other: words for other, words in found.items() if words is not None}
+        for line in answers:
+            with contextlib.suppress(OSError):
+                line.sendall(f"{json.dumps(found)}\n".encode())
+                line.recv(1)  # the other one closes first, so that the port is free at once
+    return found
+
+
+def _reach(master: tuple, deadline_s: float, wait_s: float) -> socket.socket:
+    """Connect to rank 0, which may come later."""
+    while True:
+        try:
+            return socket.create_connection(master, timeout=NOTICE_S)
+        except OSError as error:
+            if time.monotonic() > deadline_s:
+                where = ":".join(map(str, master))
+                raise OSError(f"rank 0 has not come to {where} within {wait_s:g} s ({error})") from None
+        time.sleep(POLL_S)
+
+
+def _read_line(line: socket.socket) -> str:
+    with line.makefile("r", encoding="utf-8") as file:
+        return file.readline(MAX_LINE)
 
 
 @contextlib.contextmanager

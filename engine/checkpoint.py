@@ -43,6 +43,26 @@ def save_checkpoint(path: str, state: dict) -> None:
     files.dump_pickle(state, _with_suffix(path))
 
 
+def refuse_run(path: str, flag: str) -> None:
+    """Refuse to write over a checkpoint that a run can go on from.
+
+    Args:
+        path: with or without the suffix.
+        flag: of the command line, names the file to write.
+
+    Raises:
+        ValueError: `path` is such a checkpoint; names another way.
+    """
+    if not checkpoint_exists(path):
+        return
+    try:
+        state = files.load_pickle(_with_suffix(path))
+    except ValueError:  # damaged: no run goes on from it
+        return
+    if isinstance(state, dict) and "optimizer" in state:
+        raise ValueError(f"{flag} {path} is the checkpoint of a run, which goes on from it; choose another name")
+
+
 def load_checkpoint(path: str) -> dict:
     """Read a checkpoint of ours, or weights of Paddle 1.8 to 3.x: a state dict, or one in the dicts of a trainer.
 

@@ -44,6 +44,21 @@ def connect() -> None:
         paddle.distributed.init_parallel_env()
 
 
+def find_master() -> tuple[str, int]:
+    """Return host and port of rank 0, at which Paddle connects the processes.
+
+    Raises:
+        ValueError: the environment has no such address.
+    """
+    host, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT")
+    if not (host and port):
+        address = os.environ.get("PADDLE_MASTER") or os.environ["PADDLE_TRAINER_ENDPOINTS"].split(",")[0]
+        host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        raise ValueError(f"the environment names rank 0 as '{host}:{port}', expected HOST:PORT")
+    return host, int(port)
+
+
 def is_launched() -> bool:
     """Whether the environment says which of several processes this is, as `launch` or Paddle's launcher sets it."""
     return "PADDLE_TRAINER_ID" in os.environ

@@ -58,17 +58,16 @@ def build_criterion(run: dict, num_classes: int, loader) -> CrossEntropy:
         loader: of the training samples, which are counted where the classes are to be balanced.
 
     Raises:
-        ValueError: RUN.class_weights are not one number from 0 for each class.
+        ValueError: RUN.class_weights are not one number for each class, or all 0.
     """
     weights = run["class_weights"]
     if weights == "auto":
         weights = balance_classes(loader.count_classes(num_classes))
     elif weights is not None:
-        is_number = [isinstance(weight, (int, float)) and weight >= 0 for weight in weights]
-        if len(weights) != num_classes or not all(is_number):
-            raise ValueError(
-                f"RUN.class_weights: expected {num_classes} numbers from 0, one for each class, got {weights}"
-            )
+        if len(weights) != num_classes:
+            raise ValueError(f"RUN.class_weights: expected {num_classes} numbers, one for each class, got {weights}")
+        if not any(weights):
+            raise ValueError(f"RUN.class_weights: {weights} train nothing; give one class at least more than 0")
     return CrossEntropy(run["label_smoothing"], weights, run["focal_gamma"])
 
 

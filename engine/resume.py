@@ -14,6 +14,7 @@ from collections.abc import Callable
 from common import state_dicts
 from config import differences, name_samples
 from engine import agreement, checkpoint, distributed
+from engine.optimizer import NUM_SLOTS
 from engine.run_folder import Progress, find_stop_reason
 from engine.run_settings import RunSettings, resolve_rule
 
@@ -165,7 +166,7 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
 
     Raises:
         ValueError: the file holds weights only and the run is not over, or RUN.resume is `auto` and they were trained
-            on other samples.
+            on other samples; see also `refuse_lost_state`.
     """
     state = checkpoint.load_checkpoint(path)
     is_slim = bool(state.get("slim"))
@@ -191,12 +192,36 @@ def load_resumed(path: str, config: dict, model, optimizer, schedule, resolve: C
         schedule.plateau.update(best=None, bad_epochs=0)
     log_learning_rates(state, schedule)
     progress = Progress(state["epoch"], state["step"], state["history"], best, awaits_validation, judged_from)
-    if is_slim and find_stop_reason(progress, RunSettings(**config["RUN"])) is None:
+    if find_stop_reason(progress, RunSettings(**config["RUN"])) is None:
+        refuse_lost_state(path, state, config, model)
+    return progress, state
+
+
+def refuse_lost_state(path: str, state: dict, config: dict, model) -> None:
+    """Refuse to train on without the state of the optimizer that the next update needs.
+
+    Raises:
+        ValueError: the file has none, that of another optimizer, or none of weights that were frozen.
+    """
+    advice = f"start a new run from these weights: --pretrain {path} and another --save_dir"
+    if state.get("slim"):
         raise ValueError(
             f"--resume {path}: --slim has left the weights alone, without the state of the optimizer, so that run goes "
-            f"no further; start a new one from them: --pretrain {path} and another --save_dir"
+            f"no further; {advice}"
         )
-    return progress, state
+    old, new = (each["OPTIMIZER"]["name"] for each in (state["config"], config))
+    if NUM_SLOTS[old] != NUM_SLOTS[new]:
+        raise ValueError(
+            f"--resume {path}: it has the state of OPTIMIZER.name={old}, which {new} cannot use; set {old}, or {advice}"
+        )
+    frozen = [(key, was) for key, was, _ in differences(state["config"], config, ("freeze_until", "train_from"))]
+    names = [name for name, weight in model.named_parameters() if not weight.stop_gradient]
+    lost = [name for name in names if name not in state["optimizer"]]
+    if lost and (keys := [f"{key}={was}" for key, was in frozen if key.startswith("RUN.")]):
+        raise ValueError(
+            f"--resume {path}: {len(lost)} weights that are to be trained now were frozen ({lost[0]}, ...), and it has "
+            f"no state of the optimizer for them; set {' and '.join(keys)} as before, or {advice}"
+        )
 
 
 def refuse_other_data(path: str, state: dict, config: dict, data: dict) -> None:

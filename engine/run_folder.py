@@ -172,7 +172,7 @@ class RunFolder:
 
     def make_last_slim(self) -> None:
         """Leave of the last checkpoint what it is used with, when the run is over; of several processes rank 0 does."""
-        if distributed.rank() == 0:
+        if distributed.rank() == 0 and checkpoint.checkpoint_exists(self.last):  # not if another run's end was resumed
             checkpoint.save_checkpoint(self.last, checkpoint.make_slim(checkpoint.load_checkpoint(self.last)))
 
     def save_scores(self, epochs_done: int, result: dict, class_names: list, protocol: dict) -> None:

@@ -86,7 +86,7 @@ class RunSettings:
     deterministic: bool = False
     overfit: Whole = 0
     label_smoothing: PartialShare = 0.0
-    class_weights: str | list | None = None
+    class_weights: str | list[NonNegative] | None = None
     focal_gamma: NonNegative = 0.0
     accumulate: Count = 1
     cpu_backend: str = "auto"
@@ -114,8 +114,8 @@ class RunSettings:
     slim: bool = False
     resume: str | None = None
     pretrain: str | None = None
-    ignore_weights: list | None = None
-    allow_missing: list | None = None
+    ignore_weights: list[str] | None = None
+    allow_missing: list[str] | None = None
     histogram_interval: Whole = 0
     max_faults: Whole = 100
     save_scores: bool = False

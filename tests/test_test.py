@@ -301,3 +301,9 @@ def test_scores_of_another_list_are_not_replaced_without_a_word(score, trained, 
 def test_what_is_scored_is_not_written_over(score, trained):
     with pytest.raises(ValueError, match="--out data/test.pkl is what is scored, and would be lost"):
         score("--filelist", "data/test.pkl", "--out", "data/test.pkl")
+
+
+@pytest.mark.parametrize("name", ["resnet_model_test_scores.pkl", "resnet_model_test_classes.csv", "submission.csv"])
+def test_one_result_is_not_written_over_another(score, trained, name):
+    with pytest.raises(ValueError, match="is the name of another file that is written; choose another name"):
+        score("--save_dir", "elsewhere", "--out", f"elsewhere/../elsewhere/{name}")

@@ -225,3 +225,9 @@ def test_several_processes_of_a_launcher_are_refused(monkeypatch):
         ValueError, match="starts the processes of each stream itself: leave the launcher, give --gpus N"
     ):
         train_streams.main(["c.txt"])
+
+
+def test_the_streams_of_a_shipped_config_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train_streams.find_stream_key("configs/quickstart.txt") == "modality"
+    assert train_streams.find_stream_key("configs/ctrgcn_nw_ucla.yaml") == "stream"

@@ -76,6 +76,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
 def main(argv: list | None = None) -> None:
     """Convert the file that the command line names; print a summary."""
     args = parse_arguments(argv)
+    checkpoint.refuse_run(args.out, "--out")
     config = read_config(args)
     section = config["MODEL"]
     set_source_arguments(section, args)

@@ -119,14 +119,13 @@ def write_slim(weights: str, out: str, is_float16: bool) -> None:
         is_float16: see `checkpoint.make_slim`.
 
     Raises:
-        ValueError: `out` is `weights`, which would lose what a run goes on from, or the file has no config.
+        ValueError: `out` is `weights` or what a run goes on from, which would be lost, or the file has no config.
     """
     paths = [name.removesuffix(checkpoint.SUFFIX) + checkpoint.SUFFIX for name in (weights, out)]
     if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
         raise ValueError(f"--out {out} is the checkpoint itself, which its run goes on from; choose another name")
     state = checkpoint.load_checkpoint(weights)
-    if os.path.exists(paths[1]) and "optimizer" in checkpoint.load_checkpoint(paths[1]):
-        raise ValueError(f"--out {out} is a checkpoint that its run goes on from; choose another name")
+    checkpoint.refuse_run(out, "--out")
     if "config" not in state:
         raise ValueError(f"'{weights}' holds weights only, so there is nothing to leave out")
     checkpoint.save_checkpoint(paths[1], checkpoint.make_slim(state, is_float16))

@@ -56,6 +56,7 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
 def main(argv: list | None = None) -> None:
     """Merge the checkpoints that the command line names; print a summary."""
     args = parse_arguments(argv)
+    checkpoint.refuse_run(args.out, "--out")
     config = read_config(args)
     section = config["MODEL"]
     if section["name"] not in NETWORKS:

@@ -1,6 +1,9 @@
 """What must be equal in all processes, compared from lists as they would be gathered."""
 
+import socket
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -201,3 +204,80 @@ def test_another_number_of_processes_is_told(monkeypatch):
     assert resume.describe_update_change(state, 16, 6) == expected.format(16)
     assert resume.describe_update_change(state, 32, 3) == expected.format(32)  # other dropout, other batch norm
     assert resume.describe_update_change({"epoch": 2, "step": 6}, 16, 3) is None
+
+
+def exchange_all(messages, num_ranks=None, wait_s=20.0, rank_0_after_s=0.0):
+    """Let processes exchange messages, each in a thread of its own; return what each finds, or its error."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        master = probe.getsockname()
+
+    def run(rank):
+        time.sleep(0 if rank else rank_0_after_s)
+        try:
+            return agreement.exchange(rank, num_ranks or len(messages), master, messages[rank], wait_s)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(messages, pool.map(run, messages), strict=True))
+
+
+def test_processes_that_are_ready_meet_whoever_comes_first():
+    assert exchange_all({1: None, 2: None, 0: None}, rank_0_after_s=0.4) == {0: {}, 1: {}, 2: {}}
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+def test_a_mistake_of_one_process_is_told_to_all(failed):
+    messages = {0: None, 1: None, 2: None, failed: "没有 c.txt"}
+    assert exchange_all(messages) == {rank: {failed: "没有 c.txt"} for rank in (0, 1, 2)}
+
+
+def test_a_process_that_does_not_come_is_waited_for_so_long_only():
+    late = {2: "it has not come within 0.5 s; look at what it printed"}
+    assert exchange_all({0: None, 1: None}, num_ranks=3, wait_s=0.5) == {0: late, 1: late}
+    (error,) = exchange_all({1: None}, num_ranks=2, wait_s=0.5).values()
+    assert "rank 0 has not come to 127.0.0.1:" in str(error) and "within 0.5 s" in str(error)
+
+
+def test_a_stranger_at_the_port_is_not_answered():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        master = probe.getsockname()
+    with ThreadPoolExecutor() as pool:
+        meeting = pool.submit(agreement.exchange, 0, 2, master, None, 20.0)
+        with agreement._reach(master, time.monotonic() + 20, 20) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n")
+            assert agreement.exchange(1, 2, master, "broken", 20.0) == {1: "broken"} == meeting.result()
+
+
+@pytest.mark.parametrize("own", [None, "no such config"])
+def test_a_meeting_ends_all_processes_by_the_mistake_of_one(own, monkeypatch):
+    given = []
+    monkeypatch.setattr(distributed, "num_ranks", lambda: 2)
+    monkeypatch.setattr(distributed, "find_master", lambda: ("localhost", 1))
+    monkeypatch.setattr(agreement, "exchange", lambda *arguments: given.append(arguments) or {1: "ValueError: x"})
+    with pytest.raises(ValueError, match=own or "^rank 1 cannot begin: ValueError: x$"):
+        with agreement.meeting():
+            if own:
+                raise ValueError(own)
+    assert given[0][3:] == (("ValueError: no such config", agreement.NOTICE_S) if own else (None, agreement.WAIT_S))
+
+
+def test_one_process_meets_nobody(monkeypatch):
+    monkeypatch.setattr(agreement, "exchange", None)
+    with agreement.meeting():
+        pass
+
+
+def test_the_address_of_rank_0_is_that_of_paddle(monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "PADDLE_MASTER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PADDLE_TRAINER_ENDPOINTS", "10.0.0.1:70,10.0.0.2:70")
+    assert distributed.find_master() == ("10.0.0.1", 70)
+    monkeypatch.setenv("PADDLE_MASTER", "host:8090")
+    assert distributed.find_master() == ("host", 8090)
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.9")
+    monkeypatch.setenv("MASTER_PORT", "x")
+    with pytest.raises(ValueError, match="the environment names rank 0 as '10.0.0.9:x', expected HOST:PORT"):
+        distributed.find_master()

@@ -199,6 +199,9 @@ def test_export_writes_a_slim_checkpoint_with_the_same_answers(folder, monkeypat
     assert (tmp_path / "half.pdparams").stat().st_size < 0.75 * sizes[1]
     with pytest.raises(ValueError, match="is the checkpoint itself"):
         export.main([whole, "--slim", "--out", f"{whole}.pdparams"])
+    with pytest.raises(ValueError, match="resnet_best is the checkpoint of a run, which goes on from it; choose"):
+        export.main([whole, "--slim", "--out", str(tmp_path / "whole" / "resnet_best")])
+    export.main([whole, "--slim", "--out", out])  # no run goes on from that one
     with pytest.raises(SystemExit):
         export.main([whole, "--float16", "--out", out])
     assert "--float16 is for --slim" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """What a run was trained on travels with it: going on, starting from weights and scoring compare it."""
 
+import pathlib
 import shutil
 import subprocess
 
@@ -138,3 +139,31 @@ def test_what_cannot_be_tested_is_said_before_the_training(run, words, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         run("--save_dir", "new", *words)
     assert not checkpoint.checkpoint_exists("new/stgcn_model")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "OPTIMIZER.name=adamw"], "state of OPTIMIZER.name=momentum, which adamw cannot use; set momentum, or"),
+        (["-o", "OPTIMIZER.name=adam"], "--pretrain out/stgcn_model and another --save_dir"),
+    ],
+)
+def test_a_run_does_not_go_on_with_the_state_of_another_optimizer(run, words, message):
+    before = checkpoint.load_checkpoint("out/stgcn_model")["optimizer"].keys()
+    with pytest.raises(ValueError, match=message):
+        run("--save_dir", "out", "--resume", "auto", "--epoch", "2", *words)
+    assert checkpoint.load_checkpoint("out/stgcn_model")["optimizer"].keys() == before
+    run("--save_dir", "out", "--resume", "auto", *words)  # it is over: nothing is trained
+
+
+def test_a_run_does_not_go_on_with_weights_that_were_frozen(run):
+    run("--save_dir", "frozen", "-o", "RUN.freeze_until=blocks.0")
+    go_on = ["--save_dir", "frozen", "--resume", "auto", "--epoch", "2"]
+    with pytest.raises(ValueError, match=r"were frozen \(.*; set RUN.freeze_until=blocks.0 as before, or start"):
+        run(*go_on)
+    assert "resume from" in run(*go_on, "-o", "RUN.freeze_until=blocks.0")
+
+
+def test_a_finished_run_of_another_folder_leaves_nothing_to_make_slim(run):
+    run("--save_dir", "other", "--slim", "--resume", "out/stgcn_model")
+    assert not list(pathlib.Path("other").glob("*.pdparams"))

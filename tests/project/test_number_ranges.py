@@ -93,6 +93,12 @@ def test_numbers_outside_are_refused_by_section_and_key(section, name):
         ("RUN.mix_ratio=-0.1", "mix_ratio: expected float from 0 to 1, got -0.1"),
         ("RUN.mixup_alpha=-1", "mixup_alpha: expected float from 0 to 1000000, got -1"),
         ("RUN.early_stop_patience=-1", "early_stop_patience: expected int from 0 to 1000000, got -1"),
+        ("RUN.class_weights=[1, -1]", "class_weights: expected str | list[float from 0 to 1000000] | None, got [1,"),
+        (
+            "RUN.class_weights=[1e999, 1]",
+            "class_weights: expected str | list[float from 0 to 1000000] | None, got [inf",
+        ),
+        ("RUN.ignore_weights=[1]", "ignore_weights: expected list[str] | None, got [1]"),
         ("TRAIN.batch_size=0", "[TRAIN]: batch_size: expected int from 1 to 1000000, got 0"),
         ("VALID.num_clips=-2", "[VALID]: num_clips: expected int from 1"),
         ("READER.mean=[123.675, 116.28, 103.53]", "mean: expected list[float from 0 to 1], got [123.675"),
