@@ -186,9 +186,9 @@ class DeformableTemporalConv(nn.Layer):
         """Map (B, num_channels, T, V) to (B, num_channels, T/stride, V), T rounded up."""
         num_frames, num_joints = x.shape[2:]
         y = self.conv(x).reshape([-1, self.num_channels, self.offsets.shape[0] * num_frames, num_joints])
-        shares = self.weigh_frames(num_frames)
-        y = self.sample(shares, y)  # for a static program its first axis is that of the shares, 1
-        return y.reshape([-1, self.num_channels, shares.shape[2], num_joints]) + self.bias.reshape([-1, 1, 1])
+        # With the batch's axis: a static program takes the product's from its first operand.
+        shares = self.weigh_frames(num_frames).expand([y.shape[0], -1, -1, -1])
+        return self.sample(shares, y) + self.bias.reshape([-1, 1, 1])
 
     def weigh_frames(self, num_frames: int):
         """Return the share of each frame in each sample of each frame of the output, (1, 1, T/stride, samples * T)."""
