@@ -35,6 +35,7 @@ HEATMAPS = {
     "OPTIMIZER.learning_rate": 3e-3, "RUN.epochs": 16,
 }  # fmt: skip
 RGB_AND_POSE = {"MODEL.num_classes": 6, "READER.short_size": 48, "READER.crop_size": 40, "RUN.epochs": 12}
+NO_DROPOUT = {"MODEL.dropout_ratio": 0.0}
 PCAN = {**RGB_AND_POSE, "MODEL.coarse_groups": [0, 1, 1, 2, 2, 0], "RUN.epochs": 3}  # Clap and Wave, and each pair
 
 NETWORKS = {  # what begins with the name of the network: the sample config, and what differs from it
@@ -44,12 +45,12 @@ NETWORKS = {  # what begins with the name of the network: the sample config, and
     "wideresnet": ["quickstart", CLIPS],
     "resnext": ["quickstart", CLIPS],
     "densenet": ["quickstart", {**CLIPS, "MODEL.no_max_pool": True}],
-    "slowonly": ["quickstart", CLIPS],
-    "slowfast": ["quickstart", CLIPS],
-    "i3d": ["quickstart", CLIPS],
-    "mmaction2_r2plus1d": ["quickstart", CLIPS],
+    "slowonly": ["quickstart", {**CLIPS, **NO_DROPOUT}],
+    "slowfast": ["quickstart", {**CLIPS, **NO_DROPOUT}],
+    "i3d": ["quickstart", {**CLIPS, **NO_DROPOUT}],
+    "mmaction2_r2plus1d": ["quickstart", {**CLIPS, **NO_DROPOUT}],
     "tsm": ["tsm_samples", SHIFTED],
-    "pptsm": ["tsm_samples", SHIFTED],
+    "pptsm": ["tsm_samples", {**SHIFTED, **NO_DROPOUT}],
     "tpn": ["tpn_samples", SHIFTED],
     "tpn over tsm": ["tpn_samples", {**SHIFTED, "MODEL.backbone": "tsm"}],
     "pbgcn": ["pbgcn_samples", SKELETONS],
@@ -74,8 +75,8 @@ NETWORKS = {  # what begins with the name of the network: the sample config, and
     "degcn": ["skeleton_samples", SKELETONS],
     "paddlevideo_agcn": ["skeleton_samples", SKELETONS],
     "posec3d": ["posec3d_samples", HEATMAPS],
-    "c3d": ["posec3d_samples", HEATMAPS],
-    "x3d": ["posec3d_samples", HEATMAPS],
+    "c3d": ["posec3d_samples", {**HEATMAPS, **NO_DROPOUT}],
+    "x3d": ["posec3d_samples", {**HEATMAPS, **NO_DROPOUT}],
 }  # fmt: skip
 
 
