@@ -80,13 +80,13 @@ GRAPHS_PBGCN = {"NTUGraph": "ntu25", "HDM05Graph": "hdm05"}
 KEYS_2020_ANY_MODE = {"target_size": "crop_size", "num_reader_threads": "num_workers", "buf_size": None}
 
 
-@refuses_damage
 def find_config(path: str) -> pathlib.Path:
     """Return the file of a config text, which may be missing; shipped texts are found from any folder."""
     places = (pathlib.Path(path), pathlib.Path(__file__).parent / path)
     return next((place for place in places if place.is_file()), places[0])
 
 
+@refuses_damage
 def load_config(path: str) -> dict:
     """Read a config text.
 
