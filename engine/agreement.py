@@ -38,6 +38,7 @@ def meeting() -> Iterator[None]:
     """Do in this context what a process does before it connects to the others, then wait until all have done it.
 
     Paddle waits for ever for a process that has ended on another machine, by a mistake in its command or its files.
+    Processes that are connected already, of a program that calls a script twice, do not wait.
 
     Raises:
         ValueError: in every process: an error of one of them, or one that has not come within `WAIT_S`.
@@ -47,7 +48,7 @@ def meeting() -> Iterator[None]:
         yield
     except Exception as caught:  # the others must not wait for this process
         error = caught
-    if (num_ranks := distributed.num_ranks()) > 1:
+    if (num_ranks := distributed.num_ranks()) > 1 and not distributed.is_connected():
         message, wait_s = (None, WAIT_S) if error is None else (f"{type(error).__name__}: {error}", NOTICE_S)
         try:
             found = exchange(distributed.rank(), num_ranks, distributed.find_master(), message, wait_s)

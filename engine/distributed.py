@@ -44,6 +44,11 @@ def connect() -> None:
         paddle.distributed.init_parallel_env()
 
 
+def is_connected() -> bool:
+    """Whether this process has met the others."""
+    return paddle.distributed.is_initialized()
+
+
 def find_master() -> tuple[str, int]:
     """Return host and port of rank 0, at which Paddle connects the processes.
 
