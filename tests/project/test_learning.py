@@ -78,7 +78,7 @@ NETWORKS = {  # what begins with the name of the network: the sample config, and
     "x3d": [
         "posec3d_samples",
         {
-            **HEATMAPS, **NO_DROPOUT, "MODEL.base_channels": 16, "OPTIMIZER.learning_rate": 6e-3, "RUN.epochs": 24,
+            **HEATMAPS, **NO_DROPOUT, "MODEL.base_channels": 16, "OPTIMIZER.learning_rate": 6e-3, "RUN.epochs": 32,
         },
     ],
 }  # fmt: skip
