@@ -32,7 +32,7 @@ SKELETONS = {"READER.clip_len": 16, "OPTIMIZER.learning_rate": 4e-3, "RUN.epochs
 KEY_POINTS = {"READER.filelist": "coco17.pkl", "READER.layout": "coco17", "READER.normalization": "pyskl_2d"}
 HEATMAPS = {
     "READER.clip_len": 8, "READER.short_size": 24, "READER.crop_size": 20, "READER.sigma": 1.0, "TRAIN.flip_ratio": 0.0,
-    "OPTIMIZER.learning_rate": 3e-3, "RUN.epochs": 16,
+    "OPTIMIZER.learning_rate": 3e-3, "RUN.epochs": 20,
 }  # fmt: skip
 RGB_AND_POSE = {"MODEL.num_classes": 6, "READER.short_size": 48, "READER.crop_size": 40, "RUN.epochs": 12}
 NO_DROPOUT = {"MODEL.dropout_ratio": 0.0}
@@ -76,7 +76,12 @@ NETWORKS = {  # what begins with the name of the network: the sample config, and
     "paddlevideo_agcn": ["skeleton_samples", SKELETONS],
     "posec3d": ["posec3d_samples", HEATMAPS],
     "c3d": ["posec3d_samples", {**HEATMAPS, **NO_DROPOUT}],
-    "x3d": ["posec3d_samples", {**HEATMAPS, **NO_DROPOUT}],
+    "x3d": [
+        "posec3d_samples",
+        {
+            **HEATMAPS, **NO_DROPOUT, "MODEL.base_channels": 16, "OPTIMIZER.learning_rate": 6e-3, "RUN.epochs": 32,
+        },
+    ],
 }  # fmt: skip
 
 
