@@ -200,9 +200,7 @@ class NormInputs:
         values = inputs[0].astype("float32")
         axes = [0, *range(2, values.ndim)]
         count = values.size // values.shape[1]
-        mean = values.mean(axis=axes)
-        square = values.var(axis=axes, unbiased=False) + mean**2
-        self.sums.append((count * mean, count * square))
+        self.sums.append((count * values.mean(axis=axes), count * values.square().mean(axis=axes)))
         self.count += count
 
     def moments(self) -> tuple[paddle.Tensor, paddle.Tensor]:
