@@ -186,8 +186,8 @@ class DeformableTemporalConv(nn.Layer):
         """Map (B, num_channels, T, V) to (B, num_channels, T/stride, V), T rounded up."""
         num_frames, num_joints = x.shape[2:]
         y = self.conv(x).reshape([-1, self.num_channels, self.offsets.shape[0] * num_frames, num_joints])
-        # With the batch's axis: a static program takes the product's from its first operand.
-        shares = self.weigh_frames(num_frames).expand([y.shape[0], -1, -1, -1])
+        # With the batch's axis, whose size a program does not know: it takes the product's from its first operand.
+        shares = self.weigh_frames(num_frames) + paddle.zeros_like(y[:, :1, :1, :1])
         return self.sample(shares, y) + self.bias.reshape([-1, 1, 1])
 
     def weigh_frames(self, num_frames: int):
