@@ -299,13 +299,3 @@ def test_the_script_as_a_user_runs_it(tmp_path, run_script):
     assert (tmp_path / "output" / "exported" / "inference.yaml").is_file()
     done = run_script("tools/export.py", "nowhere", cwd=tmp_path)
     assert done.returncode == 1 and done.stderr.startswith("FileNotFoundError: no checkpoint 'nowhere.pdparams'")
-
-
-def test_slim_does_not_replace_what_a_run_goes_on_from(tmp_path):
-    weights, best = str(tmp_path / "net_model"), str(tmp_path / "net_best")
-    for path in (weights, best):
-        content = {"model": {"fc.bias": np.zeros(2, np.float32)}, "config": {}, "optimizer": {}}
-        checkpoint.save_checkpoint(path, content)
-    with pytest.raises(ValueError, match="net_best is a checkpoint that its run goes on from; choose another name"):
-        export.write_slim(weights, best, False)
-    assert "optimizer" in checkpoint.load_checkpoint(best)
