@@ -6,7 +6,6 @@
 not drawn by operators of Paddle on a CPU, are an input of it, and how they are drawn stands in the description.
 """
 
-import contextlib
 import os
 import pathlib
 import zlib
@@ -16,8 +15,8 @@ import paddle
 import yaml
 from paddle import inference
 
-from common.command_line import hide_prints
 from common.text_files import load_yaml, read_text
+from engine.onednn.predictor import Session, use_cpu
 from models.parts.action_model import ActionModel
 
 STEM = "inference"  # every file of an export has this name before its suffix
@@ -62,7 +61,7 @@ class ExportedModel(ActionModel):
         described = self.description["input"]
         self.inputs = described if isinstance(described, list) else [described]
         self.modalities = tuple(self.description.get("modalities", ()))
-        self._predictor, self._has_run = _start_predictor(folder, self.description, device), False
+        self._session = _start_session(folder, self.description, device)
 
     def forward(self, *inputs: paddle.Tensor | np.ndarray) -> paddle.Tensor | dict:
         """Map inputs as they are described to logits (N, num_classes), or to {name: logits} of several heads.
@@ -73,15 +72,11 @@ class ExportedModel(ActionModel):
         Raises:
             ValueError: inputs of another type or clip shape, which Paddle Inference would take for something else.
         """
+        feed = {}
         for described, tensor in zip(self.inputs, inputs, strict=True):
-            array = np.asarray(tensor)
+            feed[described["name"]] = array = np.asarray(tensor)
             _check_input(array, **described)
-            self._predictor.get_input_handle(described["name"]).copy_from_cpu(array)
-        with contextlib.nullcontext() if self._has_run else hide_prints(descriptor=1):
-            self._predictor.run()
-        self._has_run = True
-        handles = map(self._predictor.get_output_handle, self._predictor.get_output_names())
-        outputs = [paddle.to_tensor(handle.copy_to_cpu()) for handle in handles]
+        outputs = self._session.run(feed)
         return dict(zip(self.description["outputs"], outputs, strict=True)) if self.modalities else outputs[0]
 
     def name_outputs(self, outputs) -> dict:
@@ -146,7 +141,7 @@ def read_description(folder: str) -> dict:
     return found
 
 
-def _start_predictor(folder: str, description: dict, device: str) -> inference.Predictor:
+def _start_session(folder: str, description: dict, device: str) -> Session:
     model_file, params_file = find_files(folder)
     origin = f"'{folder}' was exported by Paddle {description['paddle']}, Paddle {paddle.__version__} here"
     if model_file.endswith(".json") and paddle.__version__.startswith("2."):  # it would crash the process
@@ -155,17 +150,11 @@ def _start_predictor(folder: str, description: dict, device: str) -> inference.P
         if checksum != description["checksums"].get(name):
             raise ValueError(f"'{folder}/{name}' is damaged or of another export; copy the whole folder again")
     config = inference.Config(model_file, params_file)
-    config.disable_glog_info()
     if device.startswith("gpu"):
         config.enable_use_gpu(256, int(device.partition(":")[2] or 0))  # MiB to begin with
     else:
-        config.disable_gpu()
-        if description["onednn"]:
-            config.enable_mkldnn()
-        else:
-            config.disable_mkldnn()
-        config.set_cpu_math_library_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0]))
+        use_cpu(config, description["onednn"])
     try:
-        return inference.create_predictor(config)
+        return Session(config)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{origin} cannot load it; export the checkpoint again with this one") from error

@@ -2,10 +2,8 @@
 
 import os
 
-import paddle
-
 import predict
-from engine.onednn.predictor import ListedNetwork
+from engine.onednn.predictor import save_network
 from inference import exported_model
 from models.parts.action_model import ActionModel
 
@@ -18,15 +16,9 @@ def save_static(network: predict.FrameNetwork, reader, inputs: list, folder: str
         inputs: see `describe_inputs`.
     """
     inside = [name for name in reader.input_shape if name not in exported_model.DRAWN_INPUTS]
-    listed = ListedNetwork(predict.FrameNetwork(network.model, reader, inside))
-    listed.eval()
-    specs = [
-        paddle.static.InputSpec([None, *described["shape"][1:]], described["dtype"], described["name"])
-        for described in inputs
-    ]
-    static = paddle.jit.to_static(listed, input_spec=[specs], full_graph=True, backend=None)
-    paddle.jit.save(static, os.path.join(folder, exported_model.STEM))
-    return listed.output_names
+    framed = predict.FrameNetwork(network.model, reader, inside)
+    described = [(each["name"], each["shape"], each["dtype"]) for each in inputs]
+    return save_network(framed, described, os.path.join(folder, exported_model.STEM))
 
 
 def describe_inputs(reader, batch: list) -> list:
