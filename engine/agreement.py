@@ -81,32 +81,38 @@ def exchange(rank: int, num_ranks: int, master: tuple, message: str | None, wait
         with _reach(master, deadline_s, wait_s) as line:
             line.settimeout(WAIT_S + NOTICE_S)
             line.sendall(f"{json.dumps([rank, message])}\n".encode())
-            return {int(other): words for other, words in json.loads(_read_line(line)).items()}
-    with contextlib.ExitStack() as lines:
-        messages, answers = {0: message}, []
-        with socket.create_server(("", master[1])) as server:  # closed before anybody goes on to Paddle's connection
-            while len(messages) < num_ranks and (left_s := deadline_s - time.monotonic()) > 0:
-                server.settimeout(min(left_s, NOTICE_S))
-                try:
-                    line = lines.enter_context(server.accept()[0])
-                    line.settimeout(NOTICE_S)
-                    other, words = json.loads(_read_line(line))
-                except TimeoutError:
-                    missing = ", ".join(str(other) for other in range(num_ranks) if other not in messages)
-                    logging.warning(f"rank 0 waits for rank {missing}, {max(left_s - NOTICE_S, 0):.0f} s more at most")
-                except (OSError, ValueError) as error:
-                    logging.warning(f"rank 0: what came to port {master[1]} is no process of this run ({error})")
-                else:
-                    messages[other] = words
-                    answers.append(line)
+            return {int(other): words for other, words in _read_line(line, dict).items()}
+    with contextlib.ExitStack() as opened:
+        messages, lines = _listen(master[1], num_ranks, deadline_s, opened)
         late = f"it has not come within {wait_s:g} s; look at what it printed"
-        found = {other: messages.get(other, late) for other in range(num_ranks)}
-        found = {other: words for other, words in found.items() if words is not None}
-        for line in answers:
+        found = {other: messages.get(other, late) for other in range(1, num_ranks)}
+        found = {other: words for other, words in {0: message, **found}.items() if words is not None}
+        for line in lines:
             with contextlib.suppress(OSError):
                 line.sendall(f"{json.dumps(found)}\n".encode())
                 line.recv(1)  # the other one closes first, so that the port is free at once
     return found
+
+
+def _listen(port: int, num_ranks: int, deadline_s: float, opened: contextlib.ExitStack) -> tuple[dict, list]:
+    """Return the messages of the other processes by rank, and their lines, which `opened` closes."""
+    messages, lines = {}, []
+    with socket.create_server(("", port)) as server:  # closed before anybody goes on to Paddle's connection
+        while len(messages) < num_ranks - 1 and (left_s := deadline_s - time.monotonic()) > 0:
+            server.settimeout(min(left_s, NOTICE_S))
+            try:
+                line = opened.enter_context(server.accept()[0])
+                line.settimeout(NOTICE_S)
+                other, words = _read_line(line, list)
+            except TimeoutError:
+                missing = ", ".join(str(other) for other in range(1, num_ranks) if other not in messages)
+                logging.warning(f"rank 0 waits for rank {missing}, {max(left_s - NOTICE_S, 0):.0f} s more at most")
+            except (OSError, ValueError) as error:
+                logging.warning(f"rank 0: what came to port {port} is no process of this run ({error})")
+            else:
+                messages[other] = words
+                lines.append(line)
+    return messages, lines
 
 
 def _reach(master: tuple, deadline_s: float, wait_s: float) -> socket.socket:
@@ -121,9 +127,18 @@ def _reach(master: tuple, deadline_s: float, wait_s: float) -> socket.socket:
         time.sleep(POLL_S)
 
 
-def _read_line(line: socket.socket) -> str:
+def _read_line(line: socket.socket, kind: type) -> Any:
+    """Read a value of a kind that another process has sent.
+
+    Raises:
+        ValueError: it sent something else.
+    """
     with line.makefile("r", encoding="utf-8") as file:
-        return file.readline(MAX_LINE)
+        text = file.readline(MAX_LINE)
+    value = json.loads(text)
+    if not isinstance(value, kind):
+        raise ValueError(f"got '{text[:40].strip()}'")
+    return value
 
 
 @contextlib.contextmanager

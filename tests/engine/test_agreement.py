@@ -240,14 +240,15 @@ def test_a_process_that_does_not_come_is_waited_for_so_long_only():
     assert "rank 0 has not come to 127.0.0.1:" in str(error) and "within 0.5 s" in str(error)
 
 
-def test_a_stranger_at_the_port_is_not_answered():
+@pytest.mark.parametrize("words", [b"GET / HTTP/1.1\r\n", b"5\n", b'{"rank": 1}\n', b"[1, null, 2]\n"])
+def test_a_stranger_at_the_port_is_not_answered(words):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         master = probe.getsockname()
     with ThreadPoolExecutor() as pool:
         meeting = pool.submit(agreement.exchange, 0, 2, master, None, 20.0)
         with agreement._reach(master, time.monotonic() + 20, 20) as stranger:
-            stranger.sendall(b"GET / HTTP/1.1\r\n")
+            stranger.sendall(words)
             assert agreement.exchange(1, 2, master, "broken", 20.0) == {1: "broken"} == meeting.result()
 
 
@@ -264,10 +265,24 @@ def test_a_meeting_ends_all_processes_by_the_mistake_of_one(own, monkeypatch):
     assert given[0][3:] == (("ValueError: no such config", agreement.NOTICE_S) if own else (None, agreement.WAIT_S))
 
 
-def test_one_process_meets_nobody(monkeypatch):
-    monkeypatch.setattr(agreement, "exchange", None)
+@pytest.mark.parametrize(("num_ranks", "is_connected"), [(1, False), (2, True)])
+def test_one_process_and_those_that_are_connected_meet_nobody(num_ranks, is_connected, monkeypatch):
+    met = []
+    monkeypatch.setattr(distributed, "num_ranks", lambda: num_ranks)
+    monkeypatch.setattr(distributed, "is_connected", lambda: is_connected)
+    monkeypatch.setattr(agreement, "exchange", lambda *arguments: met.append(arguments))
     with agreement.meeting():
         pass
+    assert met == []
+
+
+def test_an_answer_that_is_not_rank_0s_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        asked = pool.submit(agreement.exchange, 1, 2, server.getsockname(), None, 20.0)
+        with server.accept()[0] as line:
+            line.sendall(b"[1, null]\n")  # what this process sent itself, of a connection with itself
+            with pytest.raises(ValueError, match=r"got '\[1, null\]'"):
+                asked.result()
 
 
 def test_the_address_of_rank_0_is_that_of_paddle(monkeypatch):
