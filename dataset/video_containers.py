@@ -194,10 +194,9 @@ def _walk_ogg(data: mmap.mmap, counts: collections.Counter) -> int | None:
     """Walk the pages of an Ogg file (RFC 3533); each has a checksum and a number in its stream."""
     position, numbers = 0, {}
     while position < len(data):
-        content = (
-            position + OGG_HEADER_SIZE + data[min(position + OGG_HEADER_SIZE, len(data)) - 1]
-        )  # sizes are before it
-        end = content + sum(data[position + OGG_HEADER_SIZE : content])
+        sizes = position + OGG_HEADER_SIZE  # one byte each, as many as the byte before them says
+        content = sizes + data[min(sizes, len(data)) - 1]
+        end = content + sum(data[sizes:content])
         page, number = data[position:end], int.from_bytes(data[position + 18 : position + 22], "little")
         stream = page[14:18]
         if not page.startswith(b"OggS") or end > len(data) or number not in (0, numbers.get(stream, number)):

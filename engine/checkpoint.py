@@ -43,6 +43,11 @@ def save_checkpoint(path: str, state: dict) -> None:
     files.dump_pickle(state, _with_suffix(path))
 
 
+def are_same(path: str, other: str) -> bool:
+    """Whether two paths, with or without the suffix, are those of one checkpoint."""
+    return pathlib.Path(_with_suffix(path)).resolve() == pathlib.Path(_with_suffix(other)).resolve()
+
+
 def refuse_run(path: str, flag: str) -> None:
     """Refuse to write over a checkpoint that a run can go on from.
 

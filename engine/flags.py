@@ -5,7 +5,6 @@ import os
 import sys
 
 from common import command_line
-from common.command_line import parse_positive
 from config import INI_SUFFIXES, YAML_SUFFIXES
 from engine.run_settings import WHOLE_S, WINDOW_S
 
@@ -166,19 +165,19 @@ def parse_predict(argv: list | None = None) -> argparse.Namespace:
         "longer videos are scored in windows of so many seconds that overlap by half; "
         f"None: in windows of {WINDOW_S} if they are longer than {WHOLE_S}"
     )
-    parser.add_argument("--window_s", type=parse_positive, help=window_help)
+    parser.add_argument("--window_s", type=command_line.parse_positive, help=window_help)
     parser.add_argument(
         "--every_s",
-        type=parse_positive,
+        type=command_line.parse_positive,
         help="of a stream: from one window to the next; default: half of one",
     )
     parser.add_argument("--follow", action="store_true", help="--input is a file that is still written")
     parser.add_argument(
-        "--timeout_s", type=parse_positive, default=10, help="a stream without a frame for so long is over"
+        "--timeout_s", type=command_line.parse_positive, default=10, help="a stream without a frame for so long is over"
     )
     parser.add_argument(
         "--fps",
-        type=parse_positive,
+        type=command_line.parse_positive,
         default=25,
         help="of frame folders, skeletons, and videos that state none",
     )
@@ -199,8 +198,10 @@ def parse_app(argv: list | None = None) -> argparse.Namespace:
     network.add_argument("--weights", nargs="+", default=["checkpoints_models/resnet_model"], help="several: a choice")
     parser.add_argument("--examples", default="data/samples", help="folder of videos and .skeleton files to try")
     parser.add_argument("--keep", help="folder that gets a copy of every upload and its answer; None: nothing is kept")
-    parser.add_argument("--max_mb", type=parse_positive, default=100, help="of an upload")
-    parser.add_argument("--max_seconds", type=parse_positive, default=120, help="of a video or skeleton recording")
+    parser.add_argument("--max_mb", type=command_line.parse_positive, default=100, help="of an upload")
+    parser.add_argument(
+        "--max_seconds", type=command_line.parse_positive, default=120, help="of a video or skeleton recording"
+    )
     parser.add_argument("--language", choices=("auto", "zh", "en"), default="auto", help="auto: that of the browser")
     parser.add_argument(
         "--use_gpu", nargs="?", const=True, type=command_line.parse_bool, help="None: where there is one"

@@ -122,7 +122,7 @@ def write_slim(weights: str, out: str, is_float16: bool) -> None:
         ValueError: `out` is `weights` or what a run goes on from, which would be lost, or the file has no config.
     """
     paths = [name.removesuffix(checkpoint.SUFFIX) + checkpoint.SUFFIX for name in (weights, out)]
-    if os.path.realpath(paths[0]) == os.path.realpath(paths[1]):
+    if checkpoint.are_same(weights, out):
         raise ValueError(f"--out {out} is the checkpoint itself, which its run goes on from; choose another name")
     state = checkpoint.load_checkpoint(weights)
     checkpoint.refuse_run(out, "--out")

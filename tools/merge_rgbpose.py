@@ -11,7 +11,6 @@ from --seed. In evaluation PCAN adds the cosines of prototypes to its logits, wh
 
 import argparse
 import dataclasses
-import os
 import pathlib
 import re
 import sys
@@ -63,7 +62,7 @@ def main(argv: list | None = None) -> None:
         raise ValueError(f"{args.config}: MODEL.name is '{section['name']}', expected one of {', '.join(NETWORKS)}")
     paths = {"rgb": args.rgb, "pose": args.pose}
     for path in paths.values():
-        if len({os.path.realpath(name.removesuffix(checkpoint.SUFFIX)) for name in (path, args.out)}) == 1:
+        if checkpoint.are_same(path, args.out):
             raise ValueError(f"--out {args.out} is one of the networks that are merged; choose another name")
     states = {name: checkpoint.load_checkpoint(path) for name, path in paths.items()}
     class_names = join_class_names(states, paths)

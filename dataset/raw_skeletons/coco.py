@@ -10,8 +10,7 @@
   det_keypoint_unite_infer.py --save_res writes.
 
 MMPose writes every frame, the others leave out frames without anybody, see `frames`. A point with null or NaN was not
-found. Classes and splits come from the
-folders above, see `class_folders`.
+found. Classes and splits come from the folders above, see `class_folders`.
 """
 
 import argparse

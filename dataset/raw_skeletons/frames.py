@@ -93,6 +93,7 @@ def arrange_all_frames(path: str, found: dict[Hashable, list], first_frame: int 
 
     Args:
         first_frame: the number of the first frame of a video, `FOUND`, or None: 0 or 1.
+
     Raises:
         ValueError: as `arrange_frames`; a frame that is missing.
     """

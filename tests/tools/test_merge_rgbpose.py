@@ -207,7 +207,8 @@ def test_an_input_is_not_written_over(parts):
     make_trained("rgb", RGB)
     make_trained("pose", POSE)
     before = pathlib.Path("pose.pdparams").read_bytes()
-    for out in ("pose", "./pose.pdparams"):
+    pathlib.Path("link.pdparams").symlink_to("pose.pdparams")
+    for out in ("pose", "./pose.pdparams", "link"):
         with pytest.raises(ValueError, match="is one of the networks that are merged; choose another name"):
             merge_rgbpose.main(["rgb", "pose", *WORDS, "--model", "rgbposeconv3d", "--out", out])
     assert pathlib.Path("pose.pdparams").read_bytes() == before
