@@ -66,13 +66,7 @@ def test_losses_of_training_are_the_authors(name, kind):
         expected["losses"]["total"], rel=1e-4
     )
     if kind == "batch_statistics":
-        state = model.state_dict()
-        for ending, key, tolerance in (("_mean", "running_mean", 1e-5), ("_variance", "running_var", 3e-4)):
-            squares = [
-                (value.numpy().astype(np.float64) ** 2).sum() for n, value in state.items() if n.endswith(ending)
-            ]
-            # PyTorch's running variance is the unbiased one.
-            assert np.sqrt(sum(squares)) == pytest.approx(expected["running_after"][key], rel=tolerance)
+        golden_skeletons.assert_running_statistics_match(model, expected["running_after"])
 
 
 @pytest.mark.parametrize("name", GOLDEN)

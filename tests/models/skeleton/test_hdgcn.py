@@ -57,11 +57,7 @@ def test_training_sees_the_authors_statistics(name):
     labels = paddle.to_tensor(expected["labels"])
     loss = model.compute_losses(model.name_outputs(logits), labels, F.cross_entropy)["loss_cls"]
     assert loss.item() == pytest.approx(expected["losses"]["loss_cls"], rel=1e-4)
-    state = model.state_dict()
-    for kind, theirs, tolerance in (("_mean", "running_mean", 1e-5), ("_variance", "running_var", 3e-4)):
-        squares = [(value.numpy().astype(np.float64) ** 2).sum() for key, value in state.items() if key.endswith(kind)]
-        # PyTorch's running variance is the unbiased one.
-        assert np.sqrt(sum(squares)) == pytest.approx(expected["running_after"][theirs], rel=tolerance)
+    golden_skeletons.assert_running_statistics_match(model, expected["running_after"])
 
 
 @pytest.mark.parametrize("name", GOLDEN)
