@@ -281,3 +281,10 @@ def test_yaml_that_never_ends_is_refused(text, message, tmp_path):
     with pytest.raises(ValueError, match="a.yaml: not a config text") as caught:
         texts.load_config(str(tmp_path / "a.yaml"))
     assert message in str(caught.value)
+
+
+def test_a_value_that_python_cannot_take_apart_is_refused_with_the_name_of_the_text(tmp_path):
+    path = tmp_path / "minus.txt"
+    path.write_text(f"[MODEL]\nname = {'-' * 20_000}1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="minus.txt"):
+        texts.load_config(str(path))

@@ -34,8 +34,12 @@ def test_prefixes_in_any_order_and_repeated(prefixes):
     assert_same(find_weights(content, "a"))
 
 
-def test_a_wrapped_part_of_a_network():
-    content = {"backbone._orig_mod.module.conv.weight": WEIGHTS["backbone.conv.weight"]}
+@pytest.mark.parametrize(
+    "wrapped",
+    ["_orig_mod.module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module._fsdp_wrapped_module._orig_mod."],
+)
+def test_a_wrapped_part_of_a_network(wrapped):
+    content = {f"backbone.{wrapped}conv.weight": WEIGHTS["backbone.conv.weight"]}
     assert list(find_weights(content, "a").weights) == ["backbone.conv.weight"]
 
 

@@ -239,3 +239,14 @@ def test_a_title_that_is_not_utf_8_is_no_damage(films, tmp_path, name):
 def test_whole_films_are_read(films):
     for name in FILMS:
         VideoFile(str(films(name))).check()
+
+
+def test_a_page_of_an_ogg_file_that_is_missing_is_found(films, tmp_path):
+    data = films("vp8.ogv").read_bytes()
+    pages = data.split(b"OggS")
+    path = tmp_path / "a.ogv"
+    path.write_bytes(data)
+    assert len(pages) > 6 and len(VideoFile(str(path)))
+    path.write_bytes(b"OggS".join(pages[: len(pages) // 2] + pages[len(pages) // 2 + 1 :]))
+    with pytest.raises(UnreadableVideoError, match="damaged at byte [0-9]+ of"):
+        VideoFile(str(path))

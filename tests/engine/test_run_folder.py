@@ -269,3 +269,9 @@ def test_a_working_folder_that_cannot_be_written_ends_neither_training_nor_test(
     test.main([f"{out}/resnet_model"])
     assert capsys.readouterr().out.count("RUN.log_file: 'logger.log' cannot be written (") == 2
     assert train.read_recipe(train.flags.parse_train(words))[0]["MODEL"]["depth"] == 10
+
+
+def test_a_folder_without_a_checkpoint_has_nothing_to_make_slim(tmp_path):
+    folder = RunFolder(str(tmp_path), "resnet")
+    folder.make_last_slim()
+    assert list(tmp_path.iterdir()) == []

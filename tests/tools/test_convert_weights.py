@@ -101,6 +101,14 @@ def test_the_authors_logits_come_out(tmp_path, format, name):
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+def test_a_checkpoint_that_a_run_goes_on_from_is_not_written_over(write):
+    path = write()
+    checkpoint.save_checkpoint("run_model", {"model": {"fc.bias": np.zeros(2, np.float32)}, "optimizer": {}})
+    with pytest.raises(ValueError, match="--out run_model is the checkpoint of a run, which goes on from it; choose"):
+        convert_weights.main([path, *SOURCE, *SMALL, "--out", "run_model"])
+    assert "optimizer" in checkpoint.load_checkpoint("run_model")
+
+
 @pytest.mark.parametrize("format", WRITERS)
 def test_what_is_written_and_told(write, weights, format, capsys):
     path = write(format)

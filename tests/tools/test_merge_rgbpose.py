@@ -212,6 +212,9 @@ def test_an_input_is_not_written_over(parts):
         with pytest.raises(ValueError, match="is one of the networks that are merged; choose another name"):
             merge_rgbpose.main(["rgb", "pose", *WORDS, "--model", "rgbposeconv3d", "--out", out])
     assert pathlib.Path("pose.pdparams").read_bytes() == before
+    checkpoint.save_checkpoint("run_model", {"model": {}, "optimizer": {}})
+    with pytest.raises(ValueError, match="--out run_model is the checkpoint of a run, which goes on from it; choose"):
+        merge_rgbpose.main(["rgb", "pose", *WORDS, "--model", "rgbposeconv3d", "--out", "run_model"])
 
 
 def test_networks_of_another_kind_or_with_other_classes_are_refused(parts):
