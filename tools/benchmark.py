@@ -6,15 +6,16 @@
     python tools/benchmark.py step --models resnet tsm
     python tools/benchmark.py model --config configs/resnet.txt --batch_size 8 -o READER.clip_len=16
     python tools/benchmark.py checkouts --other ../before --models stgcn ctrgcn
+    python tools/benchmark.py checkouts --other ../authors --pytorch ../pytorch/bin/python --models ctrgcn
 
 `reader` makes sample videos with the data scripts (`--root` takes a tree of yours) and reads random clips of their
 frames, records and video files by the loader of the training, compared with bare decoding; for skeletons it reads the
 pkl of the config. `extraction` compares avi2jpg.py with a bare loop of OpenCV and, where it is installed, ffmpeg.
 `model` times training and inference on a batch of noise, each in a separate process, since the peak memory of a process
-never falls. `step` compares the two backends of a CPU; `checkouts` the skeleton networks of two commits, with
-OMP_NUM_THREADS=1 by processor time, which other work of the machine disturbs least. `heatmaps` draws the heat maps of
-two moving bodies. A figure is the median of several repeats after a warm-up, with the lowest and the highest one.
-Tables are in Markdown.
+never falls. `step` compares the two backends of a CPU; `checkouts` the skeleton networks of two commits or, with
+`--pytorch`, with their authors' code, whose repositories stand in `--other` then. With OMP_NUM_THREADS=1 it goes by
+processor time, which other work of the machine disturbs least. `heatmaps` draws the heat maps of two moving bodies. A
+figure is the median of several repeats after a warm-up, with the lowest and the highest one. Tables are in Markdown.
 """
 
 import argparse
@@ -77,6 +78,7 @@ def parse_arguments(argv: list) -> argparse.Namespace:
         "--model": {"help": "network, a key of models.MODELS"},
         "--models": {"nargs": "+", "choices": known, "help": "networks; default: all"},
         "--other": {"required": True, "help": "folder of another checkout, as git worktree makes it"},
+        "--pytorch": {"help": "a Python that has PyTorch; --other is the folder of the authors' repositories then"},
         "--measure": {"choices": list(CALLS), "help": "time one call in this process and print json"},
         "--use_gpu": {"type": command_line.parse_bool, "help": "default: True if there is a GPU"},
         "--batches": {"type": int, "default": num_batches, "help": "batches a repeat"},
@@ -266,9 +268,9 @@ def measure_step(args: argparse.Namespace, argv: list) -> None:
 
 
 def measure_checkouts(args: argparse.Namespace, argv: list) -> None:
-    """Print the time of updates and scores of skeleton networks on a CPU, here and in another checkout."""
+    """Print the time of updates and scores of skeleton networks on a CPU, here and in other code."""
     recipe.choose_device(False)
-    checkout_speed.measure(args.other, args.repeats, args.models)
+    checkout_speed.measure(args.other, args.repeats, args.models, args.pytorch)
 
 
 MEASUREMENTS = {  # first word of the command line -> function, flags
@@ -276,7 +278,7 @@ MEASUREMENTS = {  # first word of the command line -> function, flags
     "extraction": (measure_extraction, ("--root", "--processes")),
     "model": (measure_model, ("--batch_size", "--config", "--model", "--measure", "--use_gpu", "--batches")),
     "step": (measure_step, ("--batch_size", "--models", "--batches")),
-    "checkouts": (measure_checkouts, ("--other", "--models")),
+    "checkouts": (measure_checkouts, ("--other", "--pytorch", "--models")),
     "heatmaps": (measure_heatmaps, ("--batch_size", "--use_gpu", "--batches")),
 }
 

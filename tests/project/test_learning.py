@@ -5,13 +5,18 @@ the order gets 4 of 6 right. A network is that of the sample config, else the sm
 """
 
 import copy
+import json
+import pickle
 
+import numpy as np
 import pytest
 import yaml
 from learning import PAIRS, learn, make_samples
 from paths import ROOT
 
+import predict
 from config import load_config
+from layouts import get_layout
 from models import MODELS
 from tools.gpu_check import SMALL
 
@@ -98,6 +103,31 @@ def test_a_network_learns_and_tells_order(sample_data, tmp_path, monkeypatch, na
     assert figures["test/top1"] >= 0.9
     for one, other in PAIRS:
         assert right[one] + right[other] >= 1.5
+
+
+def find_moving_arm(keypoints):
+    """Return the arm whose hand moves more in (M, T, V, C)."""
+    joints = get_layout("ntu25").joints
+    hands = {side: keypoints[0, :, joints.index(f"{side}_hand")] for side in ("left", "right")}
+    return max(hands, key=lambda side: np.ptp(hands[side].astype(np.float32), axis=0).sum())
+
+
+def test_joints_that_count_are_those_of_the_arm_that_waves(sample_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path / "config.yaml", "ctrgcn", *NETWORKS["ctrgcn"])
+    learn(tmp_path / "config.yaml", sample_data, tmp_path / "run")
+    content = pickle.loads((sample_data / "ntu25.pkl").read_bytes())
+    names = [name for name in content["split"]["test1"] if "_Wave_" in name][:4]
+    waves = [row for row in content["annotations"] if row["frame_dir"] in names]
+    chosen = {"split": {"test1": names}, "annotations": waves, "class_names": content["class_names"]}
+    (tmp_path / "waves.pkl").write_bytes(pickle.dumps(chosen))
+    words = ["--input", "waves.pkl", "--split", "test1", "--explain", "Wave", "--save_dir", "predictions"]
+    predict.main(["--weights", "run/ctrgcn_model", *words])
+    for row in waves:
+        text = (tmp_path / "predictions" / f"{row['frame_dir']}_predict.json").read_text(encoding="utf-8")
+        (shares,) = json.loads(text)["explain"]["joints"]
+        arm = [f"{find_moving_arm(row['keypoint'])}_{part}" for part in ("elbow", "wrist", "hand", "hand_tip", "thumb")]
+        assert sum(shares[joint] for joint in arm) > 0.5  # of the share of all joints; 5 of 25 are on this arm
 
 
 def test_every_network_is_learnt_here_or_by_its_sample_config_or_named_as_slower():

@@ -313,3 +313,15 @@ def test_networks_of_two_checkouts_are_timed_in_turn(tmp_path, monkeypatch, caps
 def test_another_checkout_that_is_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no models/; make it by: git worktree add"):
         benchmark.main(["checkouts", "--other", str(tmp_path)])
+
+
+def test_the_authors_repositories_are_asked_for_before_anything_is_timed(tmp_path):
+    with pytest.raises(ValueError, match=r"has no CTR-GCN; clone the repository that models/skeleton/ctrgcn\.py names"):
+        benchmark.main(["checkouts", "--other", str(tmp_path), "--pytorch", "no-python", "--models", "ctrgcn"])
+
+
+def test_authors_code_that_does_not_run_is_told_with_its_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkout_speed, "SIZES", {"stgcn": (1, 8, {"num_persons": 1, "num_blocks": [1]})})
+    (tmp_path / "st-gcn").mkdir()
+    with pytest.raises(OSError, match=r"net\.st_gcn:Model of '.*st-gcn' could not be measured by pytorch; .*no-python"):
+        benchmark.main(["checkouts", "--other", str(tmp_path), "--pytorch", "no-python", "--models", "stgcn"])
