@@ -228,7 +228,8 @@ def stack_frames(clips, length: int):
     if length == 1:
         return clips
     num_samples, channels, num_frames, height, width = clips.shape
-    padded = F.pad(clips, [0, 0, 0, 0, length // 2, length // 2], data_format="NCDHW")
+    zeros = [paddle.zeros_like(clips[:, :, :1])] * (length // 2)
+    padded = paddle.concat([*zeros, clips, *zeros], axis=2)  # Paddle2ONNX 2.1 leaves the value of a pad to chance
     shifted = [padded[:, :, start : start + num_frames] for start in range(length)]
     return paddle.stack(shifted, axis=2).reshape([-1, channels * length, num_frames, height, width])
 

@@ -337,4 +337,5 @@ def _build_adjacency(layout, strategy, max_hop, dilation):
 def subtract_neighbour_frames(x: paddle.Tensor) -> paddle.Tensor:
     """Subtract the mean of the frames before and after from each frame of (N, C, T, V, M); both ends become 0."""
     inner = x[:, :, 1:-1] - (x[:, :, :-2] + x[:, :, 2:]) / 2
-    return F.pad(inner, [0, 0, 0, 0, 1, 1], data_format="NCDHW")  # begin and end of M, V, T
+    zeros = paddle.zeros_like(x[:, :, :1])
+    return paddle.concat([zeros, inner, zeros], axis=2)  # Paddle2ONNX 2.1 leaves the value of a pad to chance

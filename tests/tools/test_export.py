@@ -16,6 +16,7 @@ from engine import checkpoint
 from inference import exported_model
 from models.parts.action_model import ActionModel
 from tools import export
+from tools.exports import onnx_network
 
 pytestmark = pytest.mark.filterwarnings("ignore:When training, we now always track")
 
@@ -253,7 +254,7 @@ class Converter:
     def __init__(self, error=None, factor=1.0):
         self.error, self.factor = error, factor
 
-    def export(self, *paths, **options):
+    def __call__(self, model, parameters):
         if self.error:
             raise self.error
         return b"onnx"
@@ -268,6 +269,14 @@ class Converter:
 
     def run(self, _, inputs):
         return [np.zeros((len(inputs["frames"]), NUM_CLASSES), np.float32) * self.factor]
+
+
+def test_a_converter_that_aborts_its_process_is_told_by_its_first_error(tmp_path, monkeypatch):
+    source = "import os\ndef export(*_, **__):\n    print('[ERROR] no such operator', flush=True)\n    os.abort()\n"
+    (tmp_path / "paddle2onnx.py").write_text(source, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(OSError, match=r"^\[ERROR\] no such operator$"):
+        onnx_network.convert("model", "parameters")
 
 
 @pytest.mark.parametrize(
