@@ -4,15 +4,20 @@ import hashlib
 import json
 import re
 
+import numpy as np
 import pytest
-from paths import ROOT
+from paths import REAL_DATA, ROOT
 
+import predict
+import skeleton2pkl
 import test as test_script
+from dataset.raw_skeletons.ucla import ACTIONS
 from engine import checkpoint
 
 MAX_BYTES = 2 * 2**20
 PAGE = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
 FILES = re.findall(r"^\| `(\w+\.pdparams)` \| (\d+) \| `(\w{64})` \|$", PAGE, re.MULTILINE)
+NW_UCLA = REAL_DATA / "nw_ucla" / "all_sqe"
 every_file = pytest.mark.parametrize("name, num_bytes, sha256", FILES, ids=[name for name, *_ in FILES])
 
 
@@ -57,3 +62,25 @@ def sample_clips(tmp_path, run_script):
         done = run_script(script, "--root", tmp_path / "data", *words)
         assert done.returncode == 0, done.stderr
     return tmp_path
+
+
+def test_the_skeleton_network_answers_about_a_skeleton_of_a_kinect(tmp_path):
+    standing = np.random.default_rng(0).normal(0, 0.3, (1, 20, 3)) + np.linspace(0, 0.1, 30)[:, None, None]
+    recording = {"file_name": "someone", "skeletons": standing.tolist(), "label": 1}
+    (tmp_path / "someone.json").write_text(json.dumps(recording), encoding="utf-8")
+    words = ["--input", str(tmp_path / "someone.json"), "--save_dir", str(tmp_path), "--use_gpu", "False"]
+    predict.main([str(ROOT / "weights" / "ctrgcn_nw_ucla"), *words])
+    answer = json.loads((tmp_path / "someone_predict.json").read_text(encoding="utf-8"))
+    assert len({each["class"] for each in answer["top_k"]} & set(ACTIONS.values())) == 5
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not NW_UCLA.is_dir(), reason=f"no N-UCLA: '{NW_UCLA}' does not exist; REAL_DATA_DIR may name it")
+def test_the_skeleton_network_has_its_figure_on_the_view_it_has_not_seen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    skeleton2pkl.main(["ucla", str(NW_UCLA), "--out", "data/nw_ucla.pkl"])
+    words = ["--save_dir", "box", "--out", "result.json", "--report", "False", "--use_gpu", "False"]
+    test_script.main([str(ROOT / "weights" / "ctrgcn_nw_ucla"), *words])
+    summary = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["summary"]
+    (figure,) = re.findall(r"(\d+\.\d+) top-1 of this file on the 464 sequences", PAGE)
+    assert summary["num_samples"] == 464 and round(100 * summary["top1"], 2) == float(figure)
