@@ -1,4 +1,4 @@
-"""Networks learn the sample data within a minute: people they have not seen, and the order of the frames.
+"""Networks learn the sample data within a minute or two: people they have not seen, and the order of the frames.
 
 The data are six actions, two of their own and two pairs of which one is the other, played backward: who does not see
 the order gets 4 of 6 right. A network is that of the sample config, else the small one of `tools/gpu_check.py`.
@@ -33,10 +33,21 @@ HEATMAPS = {
     "OPTIMIZER.learning_rate": 3e-3, "RUN.epochs": 20,
 }  # fmt: skip
 NO_DROPOUT = {"MODEL.dropout_ratio": 0.0}
+SLOWLY = {**CLIPS, **NO_DROPOUT}
 
 NETWORKS = {  # what begins with the name of the network: the sample config, and what differs from it
     "resnet": ["quickstart", CLIPS],
     "preresnet": ["quickstart", CLIPS],
+    "r2plus1d": ["quickstart", {**CLIPS, "RUN.epochs": 24}],
+    "densenet": ["quickstart", {**CLIPS, "RUN.epochs": 20}],
+    "i3d": ["quickstart", {**SLOWLY, "RUN.epochs": 36}],
+    "mmaction2_r2plus1d": ["quickstart", {**SLOWLY, "RUN.epochs": 36}],
+    "slowfast": [
+        "quickstart",
+        {**SLOWLY, "MODEL.zero_init_residual": False, "TRAIN.batch_size": 4, "RUN.epochs": 26},
+    ],
+    "slowonly": ["quickstart", {**SLOWLY, "MODEL.zero_init_residual": False, "RUN.epochs": 40}],
+    "pptsm": ["quickstart", {**SLOWLY, "RUN.epochs": 48}],
     "pbgcn": ["pbgcn_samples", SKELETONS],
     "infogcn": ["skeleton_samples", {**SKELETONS, "RUN.epochs": 8}],  # its noise makes it slower
     "ctrgcn": ["skeleton_samples", SKELETONS],
@@ -67,11 +78,10 @@ NETWORKS = {  # what begins with the name of the network: the sample config, and
         },
     ],
 }  # fmt: skip
-OF_SAMPLE_CONFIGS = {"tsm", "tpn", "rgbposeconv3d", "pcan"}  # tests/project/test_sample_configs.py
-# With the row of `resnet` these get 0.43 (resnext) to 0.87 (densenet) of the clips right; longer runs are not held.
-SLOWER = {
-    "r2plus1d", "wideresnet", "resnext", "densenet", "slowonly", "slowfast", "i3d", "mmaction2_r2plus1d", "pptsm",
-}  # fmt: skip
+OF_SAMPLE_CONFIGS = {"tsm", "tpn"}  # tests/project/test_sample_configs.py
+# With the row of `resnet`, three times as many epochs and wider these still get 0.6 to 0.7 of the clips right.
+SLOWER = {"wideresnet", "resnext"}
+COARSE_GROUPS = [0, 1, 1, 2, 2, 0]  # of PCAN: arms, standing up and sitting down, walking
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +95,7 @@ def sample_data(run_script, tmp_path_factory):
 def write_config(path, name, sample_config, changes):
     """Write the sample config for a network; one that it does not name is a small one of its kind."""
     config = load_config(ROOT / "configs" / f"{sample_config}.txt")
+    config["MODEL"].pop("num_classes", None)
     if config["MODEL"].get("name") != name:
         config["MODEL"] = {"name": name, **copy.deepcopy(SMALL[name])}
         config["MODEL"].pop("num_persons", None)  # READER has it
@@ -130,5 +141,21 @@ def test_joints_that_count_are_those_of_the_arm_that_waves(sample_data, tmp_path
         assert sum(shares[joint] for joint in arm) > 0.5  # of the share of all joints; 5 of 25 are on this arm
 
 
+def test_rgb_and_pose_are_learnt_together_and_pcan_goes_on_from_there(sample_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = {"READER.short_size": CLIPS["READER.short_size"], "READER.crop_size": CLIPS["READER.crop_size"]}
+    changes = {
+        "rgbposeconv3d": {**sizes, "RUN.epochs": 12},
+        "pcan": {**sizes, "MODEL.coarse_groups": COARSE_GROUPS, "RUN.epochs": 2},
+    }
+    start = {"rgbposeconv3d": [], "pcan": ["--pretrain", tmp_path / "rgbposeconv3d" / "rgbposeconv3d_model"]}
+    for name, words in start.items():
+        write_config(tmp_path / f"{name}.yaml", name, f"{name}_samples", changes[name])
+        figures, _ = learn(tmp_path / f"{name}.yaml", sample_data, tmp_path / name, *words)
+        alone = [figures[f"test/acc/{one}_top1"] for one in ("rgb", "pose")]
+        assert figures["test/top1"] == figures["test/acc/RGBPose_1:1_top1"] >= max(0.9, *alone)
+
+
 def test_every_network_is_learnt_here_or_by_its_sample_config_or_named_as_slower():
-    assert sorted({name.split()[0] for name in NETWORKS} | OF_SAMPLE_CONFIGS | SLOWER) == sorted(MODELS)
+    learnt = {name.split()[0] for name in NETWORKS} | {"rgbposeconv3d", "pcan"}
+    assert sorted(learnt | OF_SAMPLE_CONFIGS | SLOWER) == sorted(MODELS)
