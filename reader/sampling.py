@@ -146,7 +146,9 @@ def _place_paddlevideo_pptsm(num_frames: int, clip_len: int, num_clips: int, num
 
 
 def _place_paddlevideo_dense(num_frames: int, clip_len: int, num_clips: int, num_segments: int, frame_interval: int):
-    """PaddleVideo's dense PP-TSM: even steps through DENSE_WINDOW frames, from starts spread over the video.
+    """PaddleVideo's dense PP-TSM and, of 10 clips, MMAction2's dense TSM (DenseSampleFrames).
+
+    Even steps through DENSE_WINDOW frames, from starts spread over the video.
 
     Of video files PaddleVideo takes the frame after each of these, and fails where there is none.
     """

@@ -70,3 +70,11 @@ def test_training_draws_a_frame_of_each_segment_as_they_do(case):
     ours = sample_clip(case["frames"], 1, np.random.default_rng(0), num_segments=8)
     edges = np.arange(9) * case["frames"] // 8
     assert np.all((edges[:-1] <= ours) & (ours < np.maximum(edges[1:], edges[:-1] + 1)))
+
+
+@pytest.mark.parametrize("num_frames", [5, 64, 65, 300])
+def test_ten_dense_clips_are_those_of_mmaction2(num_frames):
+    """DenseSampleFrames of one frame each, test mode: ten windows of 64 frames, their eight frames, looped."""
+    starts = [int(index * max(num_frames - 64, 0) / 9) for index in range(10)]
+    theirs = [(start + step) % num_frames for start in starts for step in range(0, 64, 8)]
+    assert place({"frames": num_frames}, 8, "paddlevideo_dense", 10).tolist() == theirs
