@@ -81,6 +81,8 @@ class ListedNetwork(nn.Layer):
 def use_cpu(config: inference.Config, with_onednn: bool) -> None:
     """Let Paddle Inference compute on the CPU, by as many threads as the process has."""
     config.disable_gpu()
+    if paddle.__version__.startswith("2."):
+        config.switch_ir_optim(False)  # Paddle 2.6 dies while it fuses some networks of skeletons
     if with_onednn:
         config.enable_mkldnn()
     else:

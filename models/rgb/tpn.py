@@ -302,7 +302,7 @@ class TPN(ActionModel):
 
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": .., "aux": ..}, or without "aux" where `forward` returns logits alone."""
-        return outputs if self.has_auxiliary_output else super().name_outputs(outputs)
+        return outputs if self.has_auxiliary_output else ActionModel.name_outputs(self, outputs)
 
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Return `loss_cls`, and `loss_aux`, weighted, where the auxiliary head has an output."""

@@ -333,7 +333,7 @@ class DeGCN(ActionModel):
 
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": ..}, in training also the logits of each stream."""
-        return outputs if self.training else super().name_outputs(outputs)
+        return outputs if self.training else ActionModel.name_outputs(self, outputs)
 
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Return the loss of each stream in training, else `loss_cls` of their sum."""

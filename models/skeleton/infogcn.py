@@ -302,7 +302,7 @@ class InfoGCN(ActionModel):
 
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": ..}, in training {"logits": .., "latent": ..}."""
-        return outputs if self.training else super().name_outputs(outputs)
+        return outputs if self.training else ActionModel.name_outputs(self, outputs)
 
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Return `loss_cls`, and for outputs of training `loss_mmd` and `loss_mean`, weighted.

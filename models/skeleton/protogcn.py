@@ -153,7 +153,7 @@ class ProtoGCN(ActionModel):
 
     def name_outputs(self, outputs) -> dict:
         """Return {"logits": ..}, in training {"logits": .., "embedded": ..}."""
-        return outputs if self.training else super().name_outputs(outputs)
+        return outputs if self.training else ActionModel.name_outputs(self, outputs)
 
     def compute_losses(self, outputs: dict, labels, criterion, is_mixed: bool = False) -> dict:
         """Return `loss_cls`, and for outputs of training `loss_contrastive`, weighted.
