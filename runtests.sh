@@ -23,7 +23,7 @@ status=0
 if [ -n "$left_out" ]; then
     cat <<'TEXT'
 
-Left out: the long tests. They train a small one of every network on the sample data until it can tell the actions apart,
+Left out: the long tests. They train small ones of most networks on the sample data until they can tell the actions apart,
 run the notebooks, run the 2020 config as it is, compare the larger networks with their authors', kill runs at random
 moments, and watch memory, several machines and thousands of damaged files. To run them too, about half an hour more on
 2 cores:

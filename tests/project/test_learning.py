@@ -6,6 +6,7 @@ the order gets 4 of 6 right. A network is that of the sample config, else the sm
 
 import copy
 import json
+import os
 import pickle
 
 import numpy as np
@@ -69,11 +70,15 @@ NETWORKS = {  # what begins with the name of the network: the sample config, and
     ],
 }  # fmt: skip
 OF_SAMPLE_CONFIGS = {"tsm", "tpn"}  # tests/project/test_sample_configs.py
-# Without dropout and two or three times as long these pass by a clip or two of 54, which is too close for a test:
-# slowonly 1.0 in 50 epochs (0.91 in 40, failing at the order), pptsm 0.93 in 35, slowfast 0.91 in 20 and in 26,
-# i3d 0.91 in 30 and in 36, mmaction2_r2plus1d 0.91 in 30 (0.85 in 36). The last three did not: wideresnet 0.72,
-# resnext 0.63, densenet was stopped.
-SLOWER = {"slowonly", "pptsm", "slowfast", "i3d", "mmaction2_r2plus1d", "wideresnet", "resnext", "densenet"}
+SLOWLY = {**CLIPS, **NO_DROPOUT}
+CLOSE = {  # what passes by a clip or two of 54, too close for every machine; behind it what was seen
+    "slowonly": {**SLOWLY, "MODEL.zero_init_residual": False, "RUN.epochs": 50},  # 1.0
+    "slowfast": {**SLOWLY, "MODEL.zero_init_residual": False, "TRAIN.batch_size": 4, "RUN.epochs": 26},  # 0.907
+    "i3d": {**SLOWLY, "RUN.epochs": 36},  # 0.907
+    "mmaction2_r2plus1d": {**SLOWLY, "RUN.epochs": 30},  # 0.907, in 36 epochs 0.852
+    "pptsm": {**SLOWLY, "RUN.epochs": 48},  # 0.926 in 35
+}
+SLOWER = {"wideresnet", "resnext", "densenet"}  # 0.72 in 30 epochs, twice as wide; 0.63 in 30; not run to its end
 COARSE_GROUPS = [0, 1, 1, 2, 2, 0]  # of PCAN: arms, standing up and sitting down, walking
 
 
@@ -107,6 +112,15 @@ def test_a_network_learns_and_tells_order(sample_data, tmp_path, monkeypatch, na
     assert figures["test/top1"] >= 0.9
     for one, other in PAIRS:
         assert right[one] + right[other] >= 1.5
+
+
+@pytest.mark.skipif("CLOSE_NETWORKS" not in os.environ, reason="a clip of 54 decides; CLOSE_NETWORKS=1 runs these")
+@pytest.mark.parametrize("name", list(CLOSE))
+def test_a_network_that_is_close_learns(sample_data, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_config(tmp_path / "config.yaml", name, "quickstart", CLOSE[name])
+    figures, _ = learn(tmp_path / "config.yaml", sample_data, tmp_path / "run")
+    assert figures["test/top1"] >= 0.9
 
 
 def find_moving_arm(keypoints):
@@ -150,5 +164,5 @@ def test_rgb_and_pose_are_learnt_together_and_pcan_goes_on_from_there(sample_dat
 
 
 def test_every_network_is_learnt_here_or_by_its_sample_config_or_named_as_slower():
-    learnt = {name.split()[0] for name in NETWORKS} | {"rgbposeconv3d", "pcan"}
+    learnt = {name.split()[0] for name in NETWORKS} | {"rgbposeconv3d", "pcan"} | CLOSE.keys()
     assert sorted(learnt | OF_SAMPLE_CONFIGS | SLOWER) == sorted(MODELS)
