@@ -68,7 +68,11 @@ class ActionModel(nn.Layer):
         )
 
     def name_outputs(self, outputs) -> dict:
-        """Return the outputs of `forward` as {name: tensor}; the logits of a single head are named `logits`."""
+        """Return the outputs of `forward` as {name: tensor}; the logits of a single head are named `logits`.
+
+        What overrides this calls it as `ActionModel.name_outputs(self, outputs)`: exports trace it, and Paddle 2 cannot
+        trace a `super()` without arguments.
+        """
         return {"logits": outputs}
 
     def fuse(self, scores: dict):
