@@ -31,7 +31,7 @@ def build(section):
 
 
 def test_there_is_a_row_for_each_file():
-    assert len(RGB_AND_POSE) == len({row[0] for row in RGB_AND_POSE}) == 64
+    assert len(RGB_AND_POSE) == len({row[0] for row in RGB_AND_POSE}) == 65
     assert all(row[2] and row[3] == "not run" for row in RGB_AND_POSE)
     hashes = [found for row in SKELETONS for found in re.findall(r"\(20221\d{3}-([0-9a-f]{8})\)", " ".join(row))]
     assert len(SKELETONS) == 8 and len(hashes) == len(set(hashes)) == 32
@@ -47,7 +47,11 @@ def test_words_of_rgb_and_heat_map_files_make_their_networks(monkeypatch):
         section, reader = config["MODEL"], config["READER"]
         assert section["name"] == KINDS[kind]
         assert section.get("depth", 50) == (101 if "r101" in name else 50)
-        assert (reader["test_clips"] == "mmaction2") == (path.startswith("v1.0/") or kind == "posec3d")
+        is_dense = "-dense-" in name
+        assert (reader["test_clips"] == "paddlevideo_dense") == is_dense
+        assert (reader["test_clips"] == "mmaction2") == (
+            not is_dense and (path.startswith("v1.0/") or kind == "posec3d")
+        )
         if kind == "tsm":
             assert reader["num_segments"] == (16 if "1x1x16" in name else 8) and section["shift"] == "residual"
         elif kind != "posec3d":
