@@ -64,7 +64,8 @@ def sample_clips(tmp_path, run_script):
     return tmp_path
 
 
-def test_the_skeleton_network_answers_about_a_skeleton_of_a_kinect(tmp_path):
+def test_the_skeleton_network_answers_about_a_skeleton_of_a_kinect(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     standing = np.random.default_rng(0).normal(0, 0.3, (1, 20, 3)) + np.linspace(0, 0.1, 30)[:, None, None]
     recording = {"file_name": "someone", "skeletons": standing.tolist(), "label": 1}
     (tmp_path / "someone.json").write_text(json.dumps(recording), encoding="utf-8")
