@@ -72,8 +72,10 @@ def test_of_a_skeleton_the_arm_that_moves_counts():
         shares = np.maximum(shares["skeleton"][0, 0], 0).sum(axis=0)
         on_arms[ACTIONS[label]].append(shares[arms].sum() / shares.sum())
     means = {action: np.mean(found) for action, found in on_arms.items()}
-    # 10 of 25 joints are on the arms. That Wave's arm counts takes a better network: tests/project/test_learning.py.
-    assert means["Punch"] > 0.6 and means["Kick"] < 0.2
+    # 10 of 25 joints are on the arms. So small a network tells Wave by the raised arm, not by its movement: its logit
+    # is the same, to 0.1, for the mean pose held still, and little is left for the shares of movements to explain. A
+    # better one looks at the arm that waves: tests/project/test_learning.py.
+    assert means["Punch"] > 0.6 and means["Kick"] < 0.2 < 0.3 < means["Wave"]
 
 
 def test_heat_lies_on_the_figure():

@@ -271,8 +271,18 @@ class Converter:
         return [np.zeros((len(inputs["frames"]), NUM_CLASSES), np.float32) * self.factor]
 
 
+def test_a_converter_runs_in_a_process_of_its_own(tmp_path, monkeypatch):
+    source = "def export(*paths, **options):\n    return repr((paths, options)).encode()\n"
+    (tmp_path / "paddle2onnx.py").write_text(source, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options = {"opset_version": onnx_network.OPSET, "verbose": False}
+    assert onnx_network.convert("model", "parameters") == repr((("model", "parameters"), options)).encode()
+    assert "paddle2onnx" not in sys.modules
+
+
 def test_a_converter_that_aborts_its_process_is_told_by_its_first_error(tmp_path, monkeypatch):
-    source = "import os\ndef export(*_, **__):\n    print('[ERROR] no such operator', flush=True)\n    os.abort()\n"
+    said = "Start\\n[ERROR] no such operator\\n[ERROR] unsupported features\\nAborted"
+    source = f"import os\ndef export(*_, **__):\n    print('{said}', flush=True)\n    os.abort()\n"
     (tmp_path / "paddle2onnx.py").write_text(source, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(OSError, match=r"^\[ERROR\] no such operator$"):

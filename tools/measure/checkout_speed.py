@@ -75,8 +75,7 @@ def measure(other: str, repeats: int, names: list | None = None, pytorch: str | 
         OSError: a network could not be measured.
     """
     names = names or list(SIZES)
-    for name in names:
-        _check_other(other, name, pytorch)
+    _check_other(other, names, pytorch)
     rows = [["network", "samples", "update, s", "of the other's", "scores, s", "of the other's"]]
     for name in names:
         batch_size, num_frames, _ = SIZES[name]
@@ -146,12 +145,15 @@ def time_call(process: subprocess.Popen, call: str) -> float:
     return float(answer)
 
 
-def _check_other(other, name, pytorch):
+def _check_other(other, names, pytorch):
     folder = pathlib.Path(other)
-    if pytorch is None and not (folder / "models" / "__init__.py").is_file():
-        raise ValueError(f"--other: '{other}' has no models/; make it by: git worktree add FOLDER COMMIT")
-    if pytorch is not None and not (folder / AUTHORS[name][0]).is_dir():
-        raise ValueError(
-            f"--other: '{other}' has no {AUTHORS[name][0]}; clone the repository that models/skeleton/{name}.py names "
-            "into it, or choose other networks with --models"
-        )
+    if pytorch is None:
+        if not (folder / "models" / "__init__.py").is_file():
+            raise ValueError(f"--other: '{other}' has no models/; make it by: git worktree add FOLDER COMMIT")
+        return
+    for name in names:
+        if not (folder / AUTHORS[name][0]).is_dir():
+            raise ValueError(
+                f"--other: '{other}' has no {AUTHORS[name][0]}; clone the repository that models/skeleton/{name}.py "
+                "names into it, or choose other networks with --models"
+            )

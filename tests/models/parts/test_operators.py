@@ -2,6 +2,7 @@
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 import pytest
 
 from models.parts import operators
@@ -12,6 +13,7 @@ X = rng.standard_normal((3, 4, 6, 5)).astype(np.float32)  # (B, C, T, V)
 FORMS = {
     "frames": (operators.average_over_frames, lambda x: x.mean(axis=2, keepdim=True), [X]),
     "places": (operators.average_over_places, lambda x: x.mean(axis=[2, 3]), [X]),
+    "maxima": (operators.max_over_frames, lambda x: F.adaptive_max_pool2d(x, [1, 5]), [X.round()]),  # some are equal
     "subsets": (operators.sum_over_subsets, lambda x: x.sum(axis=1), [X[:, :, None].repeat(2, axis=2)]),
     "joints": (operators.add_to_frames, lambda x, one: x + one.reshape([1, 4, 1, 5]), [X, X[0, :, 0]]),
     "shared graph": (
