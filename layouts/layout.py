@@ -52,6 +52,13 @@ class Layout:
         """The bones as (joint, parent), in joint order; the root has none."""
         return tuple((joint, parent) for joint, parent in enumerate(self.parents) if joint != parent)
 
+    def sort_outward(self) -> list[int]:
+        """All joints, each after its parent, the root first."""
+        order = [joint for joint, parent in enumerate(self.parents) if joint == parent]
+        while len(order) < self.num_joints:
+            order += [joint for joint, parent in self.bones if parent in order and joint not in order]
+        return order
+
     def mirror_indices(self) -> list[int]:
         """The joint order of the mirrored body: `keypoint[..., mirror_indices, :]` swaps left and right."""
         order = list(range(self.num_joints))

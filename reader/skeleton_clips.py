@@ -5,6 +5,7 @@ import numpy as np
 from layouts import Layout
 from reader.sampling import LegacyGenerator
 from reader.skeleton_transforms import find_present
+from reader.streams import join_bones, make_bones
 
 MIN_CROP = 64  # frames of CTR-GCN's random crop, however long the clip is; all frames of a shorter recording
 # ST-GCN's random_move draws from these, for the first and for the last frame.
@@ -110,6 +111,12 @@ def shift(keypoint: np.ndarray, start: int) -> np.ndarray:
     return cut_window(keypoint[:, first:end], -start, keypoint.shape[1])
 
 
+def draw_shift(keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move the non-empty frames of a clip to a random start, as ST-GCN's random_shift."""
+    first, end = find_used_range(keypoint)
+    return shift(keypoint, int(rng.integers(keypoint.shape[1] - (end - first) + 1)))
+
+
 def move(keypoint: np.ndarray, angles_deg: list, scales: list, x_shifts: list, y_shifts: list) -> np.ndarray:
     """Rotate, scale and shift x and y by amounts that change linearly from the first to the last frame (random_move).
 
@@ -159,6 +166,28 @@ def make_rotation(x: float, y: float, z: float) -> np.ndarray:
     around_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     around_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
     return around_z @ around_y @ around_x
+
+
+def draw_bones(
+    keypoint: np.ndarray, ratio: float, num_coordinates: int, layout: Layout, rng: np.random.Generator
+) -> np.ndarray:
+    """Make each bone of a body longer or shorter by a factor that all frames share; what it carries moves with it.
+
+    Left and right bones have the same factor, and the root of the layout stays. A bone of which an end is missing is
+    neither longer nor shorter; missing joints stay missing.
+
+    Args:
+        ratio: factors are drawn between 1 - ratio and 1 + ratio, for each person anew.
+    """
+    one_side = np.minimum(np.arange(layout.num_joints), layout.mirror_indices())
+    growth = rng.uniform(-ratio, ratio, (len(keypoint), layout.num_joints))[:, one_side]
+    joints = keypoint[..., :num_coordinates]
+    present = find_present(joints)[..., None]
+    is_whole = present & present.take(layout.parents, axis=2)
+    longer = growth[:, None, :, None].astype(np.float32) * make_bones(joints, layout.parents) * is_whole
+    changed = keypoint.copy()
+    changed[..., :num_coordinates] += join_bones(longer, layout) * present
+    return changed
 
 
 def mirror(keypoint: np.ndarray, layout: Layout) -> np.ndarray:

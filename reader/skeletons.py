@@ -51,14 +51,12 @@ class Skeletons(Recordings):
             the clip (CTR-GCN). "ordered": frames drawn in order, evenly placed in evaluation (CTR-GCN's N-UCLA).
             "window": a random window in training, evenly placed ones in evaluation (ST-GCN's random_choose).
             "pad": from the first frame; normalisations see the padded recording (MS-G3D, PB-GCN). "auto_padding":
-            the whole recording, filled up with zeros or thinned out evenly; "auto_padding_paddlevideo": as PaddleVideo
-            does it, whose end of a recording is not always the last frame.
+            the whole, filled up with zeros or thinned out evenly; "auto_padding_paddlevideo": PaddleVideo's own.
         clip_len: frames of a clip.
         test_clips: whose clips evaluation has with sampling "uniform", those of "pyskl" or of "mmaction2".
         num_clips: clips per recording in evaluation.
         num_persons: persons of a clip, those with a body first; missing ones are zeros, further ones are left out.
-        padding: fills a "window" or "pad" clip that is longer than the recording: "zero" frames, or the recording again
-            ("loop").
+        padding: what a "window" or "pad" clip has beyond the recording: "zero" frames, or it again ("loop").
         crop_ratio: the share of the recording that a "uniform" or "resize" clip is made of, or [least, greatest]
             of a random one; "resize" draws in training only and else takes the first. None: 1, but for "resize"
             [0.5, 1.0] in training and 0.95 in evaluation.
@@ -66,6 +64,7 @@ class Skeletons(Recordings):
         rotation: greatest angle of a random rotation in radians, about every axis or [about x, about y, about z]; with
             two coordinates about z.
         scale: each coordinate is scaled by 1 - scale to 1 + scale; or one number for each coordinate.
+        bone_scale: each bone gets 1 - bone_scale to 1 + bone_scale of its length, left and right alike.
         shear: greatest share of one coordinate that is added to another.
         noise: standard deviation of what is added to each coordinate, or with `noise_base` to each joint.
         noise_base: None: `noise` is in units of the coordinates. "frame", "video": it is a share of the extent of a
@@ -115,6 +114,7 @@ class Skeletons(Recordings):
         min_crop_len: Count = clips.MIN_CROP,
         rotation: Angle | list[Angle] = 0.0,
         scale: PartialShare | list[PartialShare] = 0.0,
+        bone_scale: PartialShare = 0.0,
         shear: NonNegative = 0.0,
         noise: NonNegative = 0.0,
         noise_base: str | None = None,
@@ -130,14 +130,13 @@ class Skeletons(Recordings):
         super().__init__(filelist, split, mode, num_classes, seed, augment, layout, repeat, memory_limit_gib)
         self.stream, self.scores, self.score_channel = stream, scores, score_channel
         self.num_channels = streams.count_channels(stream, self.layout) * (3 if score_channel else 2) // 3
-        self.normalization, self.sampling, self.padding = normalization, sampling, padding
-        self.test_clips = test_clips
+        self.normalization, self.sampling, self.padding, self.test_clips = normalization, sampling, padding, test_clips
         self.clip_len, self.num_clips, self.num_persons = clip_len, num_clips, num_persons
         self.crop_ratio, self.min_crop_len = self._resolve_crop_ratio(crop_ratio), min_crop_len
         self.rotation = rotation if isinstance(rotation, list) else [rotation] * 3
-        self.scale, self.shear, self.noise, self.flip_ratio = scale, shear, noise, flip_ratio
+        self.scale, self.bone_scale, self.shear, self.noise = scale, bone_scale, shear, noise
         self.noise_base, self.noise_shared, self.score_threshold = noise_base, noise_shared, score_threshold
-        self.joint_drop_ratio, self.frame_drop_ratio = joint_drop_ratio, frame_drop_ratio
+        self.flip_ratio, self.joint_drop_ratio, self.frame_drop_ratio = flip_ratio, joint_drop_ratio, frame_drop_ratio
         self.random_move, self.random_shift = random_move, random_shift
         self._check_arguments()
         if mode == "train":
@@ -226,7 +225,9 @@ class Skeletons(Recordings):
         return np.concatenate([change(keypoint[..., :2]), keypoint[..., 2:]], axis=3)
 
     def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Rotate, scale and shear a recording, mirror it, add noise, and drop joints and frames, each at random."""
+        """Change bones, rotate, scale, shear and mirror, add noise, and drop joints and frames, each at random."""
+        if self.bone_scale:
+            keypoint = clips.draw_bones(keypoint, self.bone_scale, self.num_coordinates, self.layout, rng)
         if any(self.rotation) or np.any(self.scale) or self.shear:
             matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
             keypoint = transforms.rotate(keypoint, matrix)
@@ -254,8 +255,7 @@ class Skeletons(Recordings):
         """Make clips and then their stream, whose motion is between neighbouring frames of the clip."""
         views = self._cut(keypoint, rng)
         if rng is not None and self.random_shift:
-            first, end = clips.find_used_range(views[0])
-            views = [clips.shift(views[0], int(rng.integers(self.clip_len - (end - first) + 1)))]
+            views = [clips.draw_shift(views[0], rng)]
         if rng is not None and self.random_move:
             views = [clips.draw_move(views[0], rng)]
         return [self._make_stream(view) for view in views]

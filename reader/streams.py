@@ -29,6 +29,18 @@ def make_bones(joints: np.ndarray, parents: tuple, average_scores: bool = False)
     return bones
 
 
+def join_bones(bones: np.ndarray, layout: Layout) -> np.ndarray:
+    """Add to each bone those that lead to it: the inverse of `make_bones`, where the root has its coordinates.
+
+    Args:
+        bones: (..., V, C).
+    """
+    joints = bones.copy()
+    for joint in layout.sort_outward()[1:]:
+        joints[..., joint, :] += joints[..., layout.parents[joint], :]
+    return joints
+
+
 def make_k_bones(joints: np.ndarray, parents: tuple, average_scores: bool = False) -> np.ndarray:
     """Subtract from each joint the one two bones inward (ProtoGCN's K-bones); the root and its neighbours become zero.
 

@@ -20,7 +20,8 @@ MODES = ("TRAIN", "VALID", "TEST")
 NAMES = sorted(path.name for path in (ROOT / "configs").iterdir())
 TRAINING_KEYS = {
     "augment", "crop", "crop_area", "crop_aspect", "flip_ratio", "flip_label_map", "color_jitter", "erasing_ratio",
-    "erasing_area", "rotation", "scale", "shear", "noise", "noise_base", "noise_shared", "random_move", "random_shift",
+    "erasing_area", "rotation", "scale", "bone_scale", "shear", "noise", "noise_base", "noise_shared",
+    "random_move", "random_shift",
     "repeat", "min_crop_len", "joint_drop_ratio", "frame_drop_ratio", "intra_ratio", "inter_ratio", "augmentations",
     "dropped_joints",
 }  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from layouts import Layout
 from reader.skeleton_clips import make_rotation
 from reader.skeleton_transforms import rotate
+from reader.streams import join_bones, make_bones
 
 MAX_SHEAR = 0.5
 MAX_ANGLE = math.radians(30)
@@ -88,27 +89,16 @@ def change_randomly(
     return clip
 
 
-def exchange_bone_lengths(clip: np.ndarray, other: np.ndarray, parents: tuple) -> np.ndarray:
+def exchange_bone_lengths(clip: np.ndarray, other: np.ndarray, layout: Layout) -> np.ndarray:
     """Give each body, frame by frame, the bone lengths of another one and the place of its root.
 
     Args:
         clip: (M, T, V, 3), whose directions of bones stay.
         other: of the same shape.
-        parents: the parent of each joint; that of the root is the root.
     """
-    bones, lengths = clip - clip.take(parents, axis=2), other - other.take(parents, axis=2)
+    bones, lengths = (make_bones(body, layout.parents) for body in (clip, other))
     old, new = (np.linalg.norm(part, axis=3, keepdims=True) + MIN_LENGTH for part in (bones, lengths))
     bones = bones * new / old
-    changed = np.empty_like(clip)
-    for joint in _sort_outward(parents):
-        parent = parents[joint]
-        changed[:, :, joint] = other[:, :, joint] if parent == joint else changed[:, :, parent] + bones[:, :, joint]
-    return changed
-
-
-def _sort_outward(parents: tuple) -> list[int]:
-    """Return all joints, each after its parent."""
-    order = [joint for joint, parent in enumerate(parents) if joint == parent]
-    while len(order) < len(parents):
-        order += [joint for joint, parent in enumerate(parents) if parent in order and joint not in order]
-    return order
+    root = layout.sort_outward()[0]
+    bones[:, :, root] = other[:, :, root]
+    return join_bones(bones, layout)

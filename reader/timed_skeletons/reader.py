@@ -147,7 +147,7 @@ class TimedSkeletons(Skeletons):
         keypoint = self._prepare(same[rng.integers(len(same))], None)
         moments = np.floor(moments * clips.find_used_range(keypoint)[1] / num_frames)
         other = clips.stack_views([times.interpolate(keypoint, moments)], self.num_persons)[0]
-        return augmentation.exchange_bone_lengths(clip, other, self.layout.parents)
+        return augmentation.exchange_bone_lengths(clip, other, self.layout)
 
     def _check_arguments(self) -> None:
         super()._check_arguments()

@@ -391,6 +391,60 @@ def test_mirrored_bodies_swap_left_and_right():
     assert np.array_equal(clips.mirror(mirrored, NTU), keypoint)
 
 
+def find_lengths(keypoint, num_coordinates=3):
+    """The lengths of NTU's bones, (M, T, V)."""
+    return np.linalg.norm(streams.make_bones(keypoint[..., :num_coordinates], NTU.parents), axis=3)
+
+
+def test_bones_are_joined_again():
+    joints = draw(2, 3, 25, 3)
+    bones = streams.make_bones(joints, NTU.parents)
+    (root,) = (joint for joint, parent in enumerate(NTU.parents) if joint == parent)
+    bones[:, :, root] = joints[:, :, root]
+    agree(streams.join_bones(bones, NTU), joints)
+
+
+@pytest.mark.parametrize("num_coordinates", [2, 3])
+def test_bones_get_other_lengths_and_keep_their_directions(num_coordinates):
+    keypoint = draw(2, 4, 25, 3)
+    changed = clips.draw_bones(keypoint, 0.3, num_coordinates, NTU, np.random.default_rng(0))
+    assert changed.dtype == np.float32 and np.array_equal(
+        changed[..., num_coordinates:], keypoint[..., num_coordinates:]
+    )
+    before, after = find_lengths(keypoint, num_coordinates), find_lengths(changed, num_coordinates)
+    bones = [joint for joint, _ in NTU.bones]
+    factors = after[..., bones] / before[..., bones]  # (M, T, bones)
+    assert np.allclose(factors, factors[:, :1], rtol=1e-4)  # the same in all frames
+    assert not np.allclose(factors[0], factors[1], atol=0.01)  # persons differ
+    lengthened = streams.make_bones(keypoint, NTU.parents)[:, :, bones, :num_coordinates] * factors[..., None]
+    np.testing.assert_allclose(
+        streams.make_bones(changed, NTU.parents)[:, :, bones, :num_coordinates], lengthened, atol=1e-5
+    )
+    left, right = NTU.joints.index("left_knee"), NTU.joints.index("right_knee")
+    assert np.allclose(after[..., left] / before[..., left], after[..., right] / before[..., right], rtol=1e-4)
+    (root,) = (joint for joint, parent in enumerate(NTU.parents) if joint == parent)
+    assert np.array_equal(changed[:, :, root], keypoint[:, :, root])
+
+
+def test_factors_of_bones_keep_their_bounds():
+    keypoint, rng = draw(1, 1, 25, 3), np.random.default_rng(0)
+    bones, before = [joint for joint, _ in NTU.bones], find_lengths(keypoint)
+    drawn = np.stack([find_lengths(clips.draw_bones(keypoint, 0.2, 3, NTU, rng)) for _ in range(300)])
+    apart = np.abs(drawn[..., bones] / before[..., bones] - 1).max(axis=0)
+    assert (apart < 0.2 + 1e-4).all() and (apart > 0.19).all()
+
+
+def test_bones_with_a_missing_end_keep_their_lengths():
+    keypoint = draw(1, 3, 25, 3)
+    elbow, wrist, hand = (NTU.joints.index(f"left_{name}") for name in ("elbow", "wrist", "hand"))
+    keypoint[0, 1, wrist] = 0
+    changed = clips.draw_bones(keypoint, 0.3, 3, NTU, np.random.default_rng(0))
+    assert not changed[0, 1, wrist].any() and np.isfinite(changed).all()
+    shifts = changed - keypoint
+    agree(shifts[0, 1, hand], shifts[0, 1, elbow])  # the forearm's length is not known, the hand goes with the elbow
+    assert not np.allclose(shifts[0, 0, hand], shifts[0, 0, elbow], atol=1e-3)
+
+
 def test_noise_leaves_missing_joints_and_scores():
     keypoint = draw(1, 50, 25, 3)
     keypoint[0, :, 4] = 0

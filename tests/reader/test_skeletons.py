@@ -216,7 +216,8 @@ def test_pre_normalisation_of_msg3d_repeats_a_padded_recording(tmp_path):
 # Randomness.
 
 SHAKEN = {
-    "rotation": 0.3, "scale": 0.1, "shear": 0.1, "noise": 0.01, "flip_ratio": 0.5, "joint_drop_ratio": 0.3,
+    "rotation": 0.3, "scale": 0.1, "bone_scale": 0.2, "shear": 0.1, "noise": 0.01, "flip_ratio": 0.5,
+    "joint_drop_ratio": 0.3,
 }  # fmt: skip
 
 
@@ -552,6 +553,7 @@ def test_normalisations_are_of_two_or_three_coordinates(tmp_path):
         ("crop_ratio", [1.0, 0.5], r"crop_ratio is \[1.0, 0.5\], expected a share above 0 and up to 1"),
         ("crop_ratio", 0.0, "expected list.float above 0 and up to 1"),
         ("min_crop_len", 0, "min_crop_len is 0, expected int from 1 to 1000000"),
+        ("bone_scale", 1.0, "bone_scale is 1.0, expected float from 0 to below 1"),
         ("joint_drop_ratio", 1.0, "joint_drop_ratio is 1.0, expected float from 0 to below 1"),
         ("frame_drop_ratio", -0.1, "frame_drop_ratio is -0.1, expected float from 0 to below 1"),
         (

@@ -96,7 +96,7 @@ def test_joints_of_the_partition_leave_in_its_order(tmp_path):
 
 def test_lengths_of_bones_are_exchanged_as_by_the_authors():
     body, other = read_order(FEATURES["input"]), read_order(FEATURES["other"])
-    changed = augmentation.exchange_bone_lengths(body, other, NTU.parents)
+    changed = augmentation.exchange_bone_lengths(body, other, NTU)
     np.testing.assert_allclose(changed, read_order(FEATURES["bone_lengths_of_other"]), rtol=1e-4, atol=1e-5)
 
 
