@@ -1,10 +1,11 @@
-"""The lives of processes: whether one has ended, and an end together with the parent.
+"""The lives of processes: whether one has ended, what a forked one leaves alone, and an end together with the parent.
 
 As a script, which `tie` names, it becomes another command that ends with its parent.
 """
 
 import contextlib
 import ctypes
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 PR_SET_PDEATHSIG = 1  # name of Linux's sys/prctl.h
 IS_LINUX = sys.platform.startswith("linux")
@@ -35,6 +37,20 @@ def has_ended(process_id: int) -> bool:
     except PermissionError:
         return False
     return False
+
+
+@contextlib.contextmanager
+def keep_garbage() -> Iterator[None]:
+    """Let processes that are forked in this context collect nothing of what their parent has left.
+
+    Paddle's interpreter of a static program waits for its threads when it is freed; a forked process, which has none of
+    them, aborts.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def end_with_parent() -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from common.cores import count_cores
 from common.files import write_atomically
-from common.lifetime import end_with_parent
+from common.lifetime import end_with_parent, keep_garbage
 from common.messages import DISK_ERRORS, cut_middle
 
 PLAIN_INTERVAL_S = 10  # between two progress lines where there is no terminal
@@ -95,7 +95,8 @@ class _Worker:
     def start(self) -> None:
         self.pipe, far_end = multiprocessing.Pipe()
         self.process = multiprocessing.Process(target=_run_worker, args=(self.function, far_end), daemon=True)
-        self.process.start()
+        with keep_garbage():
+            self.process.start()
         far_end.close()  # the process has the only other copy, so that reading here ends when it dies
 
     def send(self, name: str, argument: Any) -> None:

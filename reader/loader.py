@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 
 from common.cores import count_cores
-from common.lifetime import end_with_parent, has_ended
+from common.lifetime import end_with_parent, has_ended, keep_garbage
 from reader.fault_tolerant import FaultTolerantDataset
 
 MAX_DEFAULT_WORKERS = 8
@@ -187,7 +187,9 @@ class Loader:
             use_shared_memory=self.use_shared_memory,
             worker_init_fn=_start_worker,
         )
-        for batch in workers:
+        with keep_garbage():
+            batches = iter(workers)
+        for batch in batches:
             if batch["error"]:
                 raise (RuntimeError if batch["is_bug"] else ValueError)(batch["error"])
             yield batch

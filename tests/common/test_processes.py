@@ -4,6 +4,7 @@ import csv
 import errno
 import faulthandler
 import functools
+import gc
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 
 import pytest
+from forked_garbage import DiesElsewhere
 from paths import ROOT
 
 from common import processes
@@ -46,6 +48,18 @@ def ignores_interrupts(_):
 def tell_process(_):
     time.sleep(0.05)
     return os.getpid()
+
+
+def collect_garbage(value):
+    gc.collect()
+    return value
+
+
+def test_workers_do_not_free_what_their_parent_has_left():
+    """Paddle's interpreters abort in a process that does not have their threads."""
+    DiesElsewhere()
+    assert run_jobs(collect_garbage, {"a": 1, "b": 2}, 2, "collecting").done == {"a": 1, "b": 2}
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import shlex
+import statistics
 
 import pytest
 from paths import ROOT
@@ -382,19 +383,25 @@ def read_measured():
 
 
 def find_measured_faults(row, measured):
-    """Yield where a row of the README's measured figures is not what the file of results has for its config."""
+    """Yield where a row of the README's measured figures is not what the file of results has for its config.
+
+    A row of several seeds, "0, 1, 2", shows the mean and the standard deviation, "50.0 ± 1.2".
+    """
     config, *flags = find_spans(row[0])
     words = [word for flag in flags for word in shlex.split(flag)]
     found = [result for command, result in measured.items() if command[0] == config and set(words) <= set(command)]
     if not found:
         yield f"{config}: no line in docs/results/measured.jsonl"
-    for result in found[:1]:
-        if f"{100 * result['top1']:.1f}" != row[-1].strip():
-            yield f"{config}: {row[-1].strip()} here, {100 * result['top1']:.1f} measured"
-        if str(result["num_samples"]) not in find_numbers(row[1]):
-            yield f"{config}: {result['num_samples']} samples were scored"
-        if str(result["seed"]) != row[3].strip():
-            yield f"{config}: the seed was {result['seed']}"
+        return
+    seeds = ", ".join(str(result["seed"]) for result in found)
+    if seeds != row[3].strip():
+        yield f"{config}: the seed was {seeds}"
+    figures = [100 * result["top1"] for result in found]
+    measured = f"{statistics.mean(figures):.1f}" + (f" ± {statistics.stdev(figures):.1f}" if len(found) > 1 else "")
+    if measured != row[-1].strip():
+        yield f"{config}: {row[-1].strip()} here, {measured} measured"
+    if {str(result["num_samples"]) for result in found} - set(find_numbers(row[1])):
+        yield f"{config}: {found[0]['num_samples']} samples were scored"
 
 
 @both_readmes
@@ -414,10 +421,16 @@ def test_the_figures_of_the_readme_are_those_that_were_written_down(text):
         ("| `configs/a.txt` | data, 8 videos | 1 clip | 0 | 50.0 |", "9 samples were scored"),
         ("| `configs/a.txt` | data, 9 videos | 1 clip | 1 | 50.0 |", "the seed was 0"),
         ("| `configs/a.txt` | data, 9 videos | 1 clip | 0 | 50.1 |", "50.1 here, 50.0 measured"),
+        ("| `configs/c.txt` | data, 9 videos | 1 clip | 0, 1, 2 | 50.0 ± 2.0 |", ""),
+        ("| `configs/c.txt` | data, 9 videos | 1 clip | 0, 1 | 50.0 ± 2.0 |", "the seed was 0, 1, 2"),
+        ("| `configs/c.txt` | data, 9 videos | 1 clip | 0, 1, 2 | 52.0 |", "52.0 here, 50.0 ± 2.0 measured"),
     ],
 )
 def test_a_figure_that_was_not_measured_is_seen(row, fault):
+    """c.txt was trained with three seeds."""
     measured = {("configs/a.txt", "--root", "data"): {"top1": 0.5, "num_samples": 9, "seed": 0}}
+    for seed, top1 in enumerate((0.48, 0.5, 0.52)):
+        measured["configs/c.txt", "--seed", str(seed)] = {"top1": top1, "num_samples": 9, "seed": seed}
     faults = list(find_measured_faults(row.strip("|").split("|"), measured))
     assert len(faults) == bool(fault) and fault in "".join(faults)
 

@@ -1,5 +1,6 @@
 """Batches: the same with any number of workers, in any epoch, and after damage; errors reach the caller in words."""
 
+import gc
 import logging
 import os
 import secrets
@@ -10,6 +11,7 @@ import sys
 import numpy as np
 import paddle
 import pytest
+from forked_garbage import DiesElsewhere
 from ramp_videos import frame_numbers, ramp_frame, write_ramps, write_video
 
 from dataset.records import write_list
@@ -106,6 +108,20 @@ def test_a_resumed_run_sees_the_same_batches(tmp_path, num_workers):
         loader.set_epoch(epoch)
         last = to_arrays(loader)
     assert_same(last, load(filelist, epoch=2, num_workers=num_workers))
+
+
+def test_workers_do_not_free_what_their_parent_has_left(tmp_path, monkeypatch):
+    """Paddle's interpreters abort in a process that does not have their threads."""
+    monkeypatch.setattr("reader.loader.end_with_parent", gc.collect)  # in each worker, first of all
+    filelist = write_ramps(tmp_path, num_videos=3)
+    here = load(filelist, num_workers=0)
+    gc.disable()
+    try:
+        DiesElsewhere()
+        assert_same(load(filelist, num_workers=2), here)
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
