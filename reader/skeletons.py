@@ -38,8 +38,7 @@ class Skeletons(Recordings):
         layout: name of the joint layout, or a yaml file.
         stream: one of `streams.STREAMS`, or several joined with `+`.
         score_channel: with two coordinates, False leaves the third channel, the score, out of the input.
-        scores: with two coordinates, the third channel of bones and motions: the "mean" of the scores (PYSKL), or their
-            "difference" (MS-G3D).
+        scores: third channel of bones and motions in 2-D: the "mean" of the scores (PYSKL) or "difference" (MS-G3D).
         normalization: None. "center": the centre joint of the first frame to the origin (CTR-GCN). "box": centred,
             turned, then each coordinate to -1 ... 1 over the recording (CTR-GCN's N-UCLA). With three coordinates
             "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
@@ -191,7 +190,10 @@ class Skeletons(Recordings):
 
     def _prepare(self, recording: Recording, rng: np.random.Generator | None) -> np.ndarray:
         """Return the key points of a recording that clips are cut from, (num_persons, T, V, 3)."""
-        keypoint = self._normalize(self._clean(recording), recording.img_shape)
+        keypoint = self._clean(recording)
+        if rng is not None and self.bone_scale:
+            keypoint = clips.draw_bones(keypoint, self.bone_scale, self.num_coordinates, self.layout, rng)
+        keypoint = self._normalize(keypoint, recording.img_shape)
         if rng is not None:
             keypoint = self._augment(keypoint, rng)
         if self.normalization == "box":
@@ -225,9 +227,7 @@ class Skeletons(Recordings):
         return np.concatenate([change(keypoint[..., :2]), keypoint[..., 2:]], axis=3)
 
     def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Change bones, rotate, scale, shear and mirror, add noise, and drop joints and frames, each at random."""
-        if self.bone_scale:
-            keypoint = clips.draw_bones(keypoint, self.bone_scale, self.num_coordinates, self.layout, rng)
+        """Rotate, scale and shear a recording, mirror it, add noise, and drop joints and frames, each at random."""
         if any(self.rotation) or np.any(self.scale) or self.shear:
             matrix = clips.draw_matrix(self.rotation, self.scale, self.shear, self.num_coordinates, rng)
             keypoint = transforms.rotate(keypoint, matrix)

@@ -250,6 +250,18 @@ def test_each_augmentation_changes_training_alone(tmp_path, name, value):
         )
 
 
+@pytest.mark.parametrize("normalization", ["center", "box"])
+def test_bones_are_lengthened_before_the_body_is_centred(tmp_path, normalization):
+    """The centre of the first frame is at the origin then, where a missing joint is: a body that drifts keeps its bones."""
+    path = write(tmp_path, [draw(frames=1) + np.arange(4, dtype=np.float32)[None, :, None, None]])
+    arguments = {"sampling": "pad", "clip_len": 4, "num_persons": 1, "normalization": normalization}
+    plain, changed = (
+        streams.make_bones(Skeletons(path, "train", **more, **arguments)[0, 0]["inputs"]["skeleton"][0, 0], NTU.parents)
+        for more in ({}, {"bone_scale": 0.3})
+    )
+    assert np.allclose(changed, changed[:1], atol=1e-5) and not np.allclose(changed, plain, atol=0.01)
+
+
 @pytest.mark.parametrize("sampling", ["uniform", "resize", "ordered", "window"])
 def test_frames_are_left_out_of_training_clips_alone(tmp_path, sampling):
     """A recording whose coordinates are the numbers of its frames, of which half are left out."""
