@@ -17,6 +17,7 @@ SHOULDERS = (("right_shoulder", "left_shoulder"), ("right_clavicle", "left_clavi
 HIPS = (("left_hip", "right_hip"),)
 X_AXIS, Z_AXIS = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 
+NEARLY_ZERO = 1e-12  # in units of the coordinates
 SCORE_THRESHOLD = 0.01  # PYSKL: a joint whose score is not above it is missing
 MIN_EXTENT = 10  # PYSKL: coordinates over a smaller range are not scaled
 
@@ -45,6 +46,14 @@ def center(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
     present = find_present(keypoint)
     used = present[0].any(axis=1)
     return move_origin(keypoint, keypoint[0, used.argmax(), find_centre(layout)], present)
+
+
+def center_for_box(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
+    """Centre as `center`; the centre joint itself, where it is present, is not quite zero, which is a missing joint."""
+    centred = center(keypoint, layout)
+    is_origin = find_present(keypoint) & ~find_present(centred)
+    centred[is_origin] = NEARLY_ZERO
+    return centred
 
 
 def normalize_pyskl_3d(keypoint: np.ndarray, layout: Layout, align: bool = True) -> np.ndarray:
@@ -202,7 +211,7 @@ def center_frames_paddlevideo(keypoint: np.ndarray, layout: Layout) -> np.ndarra
 ANY_NORMALIZATIONS: dict[str, Callable] = {
     None: lambda keypoint, *_: keypoint,
     "center": lambda keypoint, layout, *_: center(keypoint, layout),
-    "box": lambda keypoint, layout, *_: center(keypoint, layout),
+    "box": lambda keypoint, layout, *_: center_for_box(keypoint, layout),
 }
 NORMALIZATIONS_3D: dict[str, Callable] = {
     "pyskl_3d": lambda keypoint, layout, *_: normalize_pyskl_3d(keypoint, layout),

@@ -83,6 +83,17 @@ def test_center_takes_the_first_frame_that_is_not_empty():
     assert not centred[0, 0].any() and not centred[1, 2].any() and not centred[0, 3, 7].any()
 
 
+def test_the_centre_of_the_first_frame_is_scaled_to_the_box_too():
+    """As CTR-GCN does it: subtract the centre joint of the first frame, then scale all joints of all frames."""
+    ucla = get_layout("ucla20")
+    keypoint = 5 + draw(1, 4, 20, 3)
+    centred = keypoint - keypoint[0, 0, ucla.joints.index("spine")]
+    low, high = centred.min(axis=(0, 1, 2)), centred.max(axis=(0, 1, 2))
+    agree(transforms.normalize_box(transforms.center_for_box(keypoint, ucla)), (centred - low) / (high - low) * 2 - 1)
+    keypoint[0, 2, 3] = 0
+    assert not transforms.center_for_box(keypoint, ucla)[0, 2, 3].any()
+
+
 def test_box_spans_minus_one_to_one_without_the_missing():
     keypoint = 5 + draw(1, 4, 20, 3)
     keypoint[0, 2, 3] = 0

@@ -252,7 +252,7 @@ def test_each_augmentation_changes_training_alone(tmp_path, name, value):
 
 @pytest.mark.parametrize("normalization", ["center", "box"])
 def test_bones_are_lengthened_before_the_body_is_centred(tmp_path, normalization):
-    """The centre of the first frame is at the origin then, where a missing joint is: a body that drifts keeps its bones."""
+    """A body that drifts keeps its bones, also those at the centre of the first frame, which is the origin then."""
     path = write(tmp_path, [draw(frames=1) + np.arange(4, dtype=np.float32)[None, :, None, None]])
     arguments = {"sampling": "pad", "clip_len": 4, "num_persons": 1, "normalization": normalization}
     plain, changed = (
