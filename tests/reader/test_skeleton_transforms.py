@@ -331,6 +331,15 @@ def test_pbgcn_transforms():
     assert np.array_equal(padded[:, :, 0, 0].T, read(file["PadSequence 12 -> x joint0"]))
 
 
+def test_a_random_shift_starts_wherever_the_frames_fit():
+    keypoint, rng = np.zeros((1, 10, 25, 3), np.float32), np.random.default_rng(0)
+    keypoint[:, 2:5] = draw(1, 3, 25, 3)
+    shifted = [clips.draw_shift(keypoint, rng) for _ in range(200)]
+    starts = [clips.find_used_range(clip)[0] for clip in shifted]
+    assert set(starts) == set(range(8))
+    assert all(np.array_equal(clip[:, s : s + 3], keypoint[:, 2:5]) for clip, s in zip(shifted, starts, strict=True))
+
+
 def test_loops_repeat_the_recording():
     keypoint = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)
     assert clips.cut_window(keypoint, 0, 8, "loop").reshape(-1).tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
