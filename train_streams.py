@@ -33,9 +33,9 @@ from engine import flags
 from inference import fold_scores
 
 STREAMS = ("joint", "bone", "joint_motion", "bone_motion")
-MODALITIES = ("rgb", "flow")  # the streams of videos
+MODALITIES = {"rgb": "1", "flow": "1.5"}  # the streams of videos, and TSN's weights
 SKELETON_READERS = ("skeletons", "timed_skeletons")
-USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # by the number of streams
+USUAL_WEIGHTS = {2: "two_stream", 4: "four_stream"}  # of skeletons, by the number of streams
 ROOT = pathlib.Path(__file__).resolve().parent
 
 
@@ -62,6 +62,8 @@ def parse_arguments(argv: list | None = None) -> argparse.Namespace:
     args.streams = args.streams or list(STREAMS if args.stream_key == "stream" else MODALITIES)
     if len(set(args.streams)) < len(args.streams):
         parser.error(f"--streams: a stream is given twice: {' '.join(args.streams)}")
+    if args.stream_key == "modality":
+        args.fuse = args.fuse or [MODALITIES.get(stream, "1") for stream in args.streams]
     args.fuse = args.fuse or [USUAL_WEIGHTS.get(len(args.streams), "equal")]
     ensemble.read_weights(args.fuse, len(args.streams))  # a mistake ends the run before the training
     return args
@@ -118,8 +120,7 @@ def main(argv: list | None = None) -> int | None:
 def train_and_fuse(args: argparse.Namespace, folder: pathlib.Path) -> int | None:
     """Train and score each stream in its subfolder, and fuse the scores; return the status of a run that failed."""
     for stream in args.streams:
-        status = run("train.py", *make_argv(args, stream), *list_tests(args))
-        if status:
+        if status := run("train.py", *make_argv(args, stream), *list_tests(args)):
             print(f"stream {stream} {describe_end(status)}")
             return status
     for which in ("model", "best") if args.test_best else ("model",):

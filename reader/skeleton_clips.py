@@ -4,7 +4,7 @@ import numpy as np
 
 from layouts import Layout
 from reader.sampling import LegacyGenerator
-from reader.skeleton_transforms import find_present
+from reader.skeleton_transforms import find_present, find_seen
 from reader.streams import join_bones, make_bones
 
 MIN_CROP = 64  # frames of CTR-GCN's random crop, however long the clip is; all frames of a shorter recording
@@ -182,7 +182,7 @@ def draw_bones(
     one_side = np.minimum(np.arange(layout.num_joints), layout.mirror_indices())
     growth = rng.uniform(-ratio, ratio, (len(keypoint), layout.num_joints))[:, one_side]
     joints = keypoint[..., :num_coordinates]
-    present = find_present(joints)[..., None]
+    present = (find_present(joints) if num_coordinates == 3 else find_seen(keypoint))[..., None]
     is_whole = present & present.take(layout.parents, axis=2)
     longer = growth[:, None, :, None].astype(np.float32) * make_bones(joints, layout.parents) * is_whole
     changed = keypoint.copy()

@@ -31,6 +31,19 @@ def find_present(keypoint: np.ndarray) -> np.ndarray:
     return present
 
 
+def find_seen(keypoint: np.ndarray) -> np.ndarray:
+    """Return which joints (..., V, 3) of x, y, score are seen, bool (..., V): not at (0, 0), with a score above 0."""
+    return find_present(keypoint[..., :2]) & (keypoint[..., 2] > 0)
+
+
+def change_seen(change: Callable, keypoint: np.ndarray, num_coordinates: int) -> np.ndarray:
+    """Change the coordinates of (M, T, V, 3); with two of them, of the joints that are seen, and keep the score."""
+    if num_coordinates == 3:
+        return change(keypoint)
+    seen = keypoint[..., :2] * find_seen(keypoint)[..., None]
+    return np.concatenate([change(seen), keypoint[..., 2:]], axis=3)
+
+
 def move_origin(keypoint: np.ndarray, origin: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Subtract a point (C,) from the joints that are present; the others become zero."""
     num_joints = keypoint.shape[2]
@@ -180,7 +193,7 @@ def center_frames(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
     Args:
         keypoint: (M, T, V, 3): x, y, score; a joint of score 0, or at the origin, is not seen.
     """
-    seen = find_present(keypoint[..., :2]) & (keypoint[..., 2] > 0)
+    seen = find_seen(keypoint)
     centre, times = find_centre(layout), np.arange(keypoint.shape[1])
     normalized = keypoint.copy()
     for person, is_seen in zip(normalized, seen, strict=True):
@@ -206,10 +219,9 @@ def center_frames_paddlevideo(keypoint: np.ndarray, layout: Layout) -> np.ndarra
 
 
 # Each takes key points, the layout, the (height, width) of the picture or None, and PreNormalize2D's threshold. The
-# first ones take any number of coordinates, the next ones three, the last ones x, y and a score. "box" only centres; it
+# first ones take two coordinates or three, the next ones three, the last ones x, y and a score. "box" only centres; it
 # is scaled after the rotation.
 ANY_NORMALIZATIONS: dict[str, Callable] = {
-    None: lambda keypoint, *_: keypoint,
     "center": lambda keypoint, layout, *_: center(keypoint, layout),
     "box": lambda keypoint, layout, *_: center_for_box(keypoint, layout),
 }

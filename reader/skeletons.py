@@ -5,8 +5,6 @@ recording is normalised, augmented (training only), cut to clips and converted t
 With two coordinates the third channel is the score, 1 for every joint where the file has no scores.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from common.ranges import Angle, Count, NonNegative, PartialShare, PositiveShare, Seed, Share
@@ -44,7 +42,8 @@ class Skeletons(Recordings):
             "pyskl_3d" (PreNormalize3D), "pyskl_3d_center" (it without rotation), "msg3d", "infogcn". With two
             "pyskl_2d" and "pyskl_2d_auto" (PreNormalize2D), "stgcn_2d" and "msg3d_2d" (Kinetics-skeleton),
             "center_frames": the centre joint to the origin in every frame, for skaters who cross the picture;
-            "center_frames_paddlevideo": PaddleVideo's SkeletonNorm, which moves joints that are not seen too.
+            "center_frames_paddlevideo": PaddleVideo's SkeletonNorm, which moves joints that are not seen too. But for
+            it and None, a joint of score 0 is missing.
         score_threshold: of PreNormalize2D: joints whose score is not above it are missing.
         sampling: "uniform": frames spread over the recording (PYSKL). "resize": a crop of it stretched or shrunk to
             the clip (CTR-GCN). "ordered": frames drawn in order, evenly placed in evaluation (CTR-GCN's N-UCLA).
@@ -197,7 +196,7 @@ class Skeletons(Recordings):
         if rng is not None:
             keypoint = self._augment(keypoint, rng)
         if self.normalization == "box":
-            keypoint = self._on_coordinates(transforms.normalize_box, keypoint)
+            keypoint = transforms.change_seen(transforms.normalize_box, keypoint, self.num_coordinates)
         return keypoint[: self.num_persons]
 
     def _clean(self, recording: Recording) -> np.ndarray:
@@ -215,16 +214,12 @@ class Skeletons(Recordings):
             keypoint = clips.cut_window(keypoint, 0, self.clip_len, self.padding)
         elif self.sampling in WHOLE_CLIPS:
             keypoint = WHOLE_CLIPS[self.sampling](keypoint, self.clip_len)
+        if self.normalization is None:
+            return keypoint
         normalize = transforms.NORMALIZATIONS[self.normalization]
         if self.normalization in transforms.ANY_NORMALIZATIONS:
-            return self._on_coordinates(lambda part: normalize(part, self.layout, img_shape), keypoint)
+            return transforms.change_seen(lambda part: normalize(part, self.layout), keypoint, self.num_coordinates)
         return normalize(keypoint, self.layout, img_shape, self.score_threshold)
-
-    def _on_coordinates(self, change: Callable, keypoint: np.ndarray) -> np.ndarray:
-        """Change the coordinates, but not the score, which two coordinates have as third channel."""
-        if self.num_coordinates == 3:
-            return change(keypoint)
-        return np.concatenate([change(keypoint[..., :2]), keypoint[..., 2:]], axis=3)
 
     def _augment(self, keypoint: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Rotate, scale and shear a recording, mirror it, add noise, and drop joints and frames, each at random."""
@@ -305,7 +300,7 @@ class Skeletons(Recordings):
         return crop_ratio if isinstance(crop_ratio, list) else [crop_ratio] * 2
 
     def _check_arguments(self) -> None:
-        self._check_choices(sampling=self.SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
+        self._check_choices(sampling=self.SAMPLINGS, normalization=(None, *transforms.NORMALIZATIONS))
         self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"), test_clips=tuple(UNIFORM_CROPS))
         self._check_choices(noise_base=(None, "frame", "video"))
         self._check_ranges()
@@ -346,5 +341,5 @@ class Skeletons(Recordings):
             self._refuse("score_channel", "True: the third channel of these key points is z")
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
-            known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)
+            known = ", ".join(str(name) for name in (None, *transforms.NORMALIZATIONS) if name not in wrong)
             self._refuse("normalization", f"for {self.num_coordinates} coordinates one of {known}")

@@ -177,6 +177,13 @@ def test_the_usual_weights_follow_the_number_of_streams():
     assert parsed == [["two_stream"], ["four_stream"], ["equal"]]
 
 
+@pytest.mark.parametrize("streams", [[], ["rgb", "flow"], ["flow", "rgb_diff", "rgb"]])
+def test_flow_counts_half_as_much_again_as_frames(streams):
+    asked = ["--streams", *streams] if streams else []
+    weights = train_streams.parse_arguments(["configs/quickstart.txt", *asked]).fuse
+    assert weights == ["1.5" if stream == "flow" else "1" for stream in streams or ["rgb", "flow"]]
+
+
 @pytest.mark.parametrize(
     "words, config, rest",
     [

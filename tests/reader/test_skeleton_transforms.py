@@ -427,6 +427,8 @@ def test_bones_are_joined_again():
 @pytest.mark.parametrize("num_coordinates", [2, 3])
 def test_bones_get_other_lengths_and_keep_their_directions(num_coordinates):
     keypoint = draw(2, 4, 25, 3)
+    if num_coordinates == 2:
+        keypoint[..., 2] = np.abs(keypoint[..., 2])  # a score
     changed = clips.draw_bones(keypoint, 0.3, num_coordinates, NTU, np.random.default_rng(0))
     assert changed.dtype == np.float32 and np.array_equal(
         changed[..., num_coordinates:], keypoint[..., num_coordinates:]

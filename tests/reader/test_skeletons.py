@@ -262,6 +262,22 @@ def test_bones_are_lengthened_before_the_body_is_centred(tmp_path, normalization
     assert np.allclose(changed, changed[:1], atol=1e-5) and not np.allclose(changed, plain, atol=0.01)
 
 
+@pytest.mark.parametrize("normalization", ["center", "box", "pyskl_2d"])
+def test_where_a_joint_without_score_lies_is_not_looked_at(tmp_path, normalization):
+    """Joint 5 has score 0: other tools leave its guess in the file, or (0, 0)."""
+    keypoint, scores = 100 * draw(1, 6, 17, 2), np.ones((1, 6, 17), np.float32)
+    scores[:, :, 5] = 0
+    clips = []
+    for place in (0, 900):
+        keypoint[:, :, 5] = place
+        path = write(tmp_path, [keypoint], keypoint_score=scores, img_shape=(480, 640))
+        arguments = {"sampling": "pad", "clip_len": 6, "num_persons": 1, "layout": "coco17"}
+        reader = Skeletons(path, "train", normalization=normalization, bone_scale=0.3, **arguments)
+        clips.append(reader[0, 0]["inputs"]["skeleton"][0, 0])
+    assert np.array_equal(clips[0], clips[1]) and not clips[0][:, 5].any()
+    assert clips[0][:, 6].all()
+
+
 @pytest.mark.parametrize("sampling", ["uniform", "resize", "ordered", "window"])
 def test_frames_are_left_out_of_training_clips_alone(tmp_path, sampling):
     """A recording whose coordinates are the numbers of its frames, of which half are left out."""
