@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import importlib
 import io
+import itertools
 import logging
 import math
 import os
@@ -44,6 +45,7 @@ class CommandLine(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """Parse `args` (default: the process's own); an unknown flag ends with status 2 and the nearest name."""
+        self._refuse_unknown_flags(sys.argv[1:] if args is None else args)
         values, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error(self._describe_unknown(unknown[0]))
@@ -64,6 +66,13 @@ class CommandLine(argparse.ArgumentParser):
         for before, value, word in zip(argv, argv[1:], argv[2:], strict=False):
             if before == "-o" and OVERRIDE.match(word):
                 self.error(f"{word}: each key needs an -o of its own: -o {value} -o {word}")
+
+    def _refuse_unknown_flags(self, argv: list) -> None:
+        """Refuse a flag before its value is taken for a positional argument, which would get the blame."""
+        for argument in itertools.takewhile(lambda word: word != "--", argv):
+            flag = _replace_hyphens(argument).partition("=")[0]
+            if flag.startswith("--") and flag not in self._option_string_actions:
+                self.error(self._describe_unknown(flag))
 
     def _describe_unknown(self, argument: str) -> str:
         if not argument.startswith("-"):
