@@ -182,7 +182,7 @@ def draw_bones(
     one_side = np.minimum(np.arange(layout.num_joints), layout.mirror_indices())
     growth = rng.uniform(-ratio, ratio, (len(keypoint), layout.num_joints))[:, one_side]
     joints = keypoint[..., :num_coordinates]
-    present = (find_present(joints) if num_coordinates == 3 else find_seen(keypoint))[..., None]
+    present = find_seen(keypoint, num_coordinates)[..., None]
     is_whole = present & present.take(layout.parents, axis=2)
     longer = growth[:, None, :, None].astype(np.float32) * make_bones(joints, layout.parents) * is_whole
     changed = keypoint.copy()

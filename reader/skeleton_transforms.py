@@ -31,16 +31,17 @@ def find_present(keypoint: np.ndarray) -> np.ndarray:
     return present
 
 
-def find_seen(keypoint: np.ndarray) -> np.ndarray:
-    """Return which joints (..., V, 3) of x, y, score are seen, bool (..., V): not at (0, 0), with a score above 0."""
-    return find_present(keypoint[..., :2]) & (keypoint[..., 2] > 0)
+def find_seen(keypoint: np.ndarray, num_coordinates: int) -> np.ndarray:
+    """Return which joints (..., V, 3) are present, bool (..., V); those of x, y and score need a score above 0, too."""
+    present = find_present(keypoint[..., :num_coordinates])
+    return present if num_coordinates == 3 else present & (keypoint[..., 2] > 0)
 
 
 def change_seen(change: Callable, keypoint: np.ndarray, num_coordinates: int) -> np.ndarray:
     """Change the coordinates of (M, T, V, 3); with two of them, of the joints that are seen, and keep the score."""
     if num_coordinates == 3:
         return change(keypoint)
-    seen = keypoint[..., :2] * find_seen(keypoint)[..., None]
+    seen = keypoint[..., :2] * find_seen(keypoint, num_coordinates)[..., None]
     return np.concatenate([change(seen), keypoint[..., 2:]], axis=3)
 
 
@@ -193,7 +194,7 @@ def center_frames(keypoint: np.ndarray, layout: Layout) -> np.ndarray:
     Args:
         keypoint: (M, T, V, 3): x, y, score; a joint of score 0, or at the origin, is not seen.
     """
-    seen = find_seen(keypoint)
+    seen = find_seen(keypoint, 2)
     centre, times = find_centre(layout), np.arange(keypoint.shape[1])
     normalized = keypoint.copy()
     for person, is_seen in zip(normalized, seen, strict=True):
@@ -239,7 +240,12 @@ NORMALIZATIONS_2D: dict[str, Callable] = {
     "center_frames_paddlevideo": lambda keypoint, layout, *_: center_frames_paddlevideo(keypoint, layout),
     "msg3d_2d": lambda keypoint, _, size, *_rest: normalize_kinetics(keypoint, size, upwards=True),
 }
-NORMALIZATIONS = {**ANY_NORMALIZATIONS, **NORMALIZATIONS_3D, **NORMALIZATIONS_2D}
+NORMALIZATIONS = {
+    None: lambda keypoint, *_: keypoint,
+    **ANY_NORMALIZATIONS,
+    **NORMALIZATIONS_3D,
+    **NORMALIZATIONS_2D,
+}
 NEED_SIZE = ("pyskl_2d", "stgcn_2d", "msg3d_2d")
 
 

@@ -214,8 +214,6 @@ class Skeletons(Recordings):
             keypoint = clips.cut_window(keypoint, 0, self.clip_len, self.padding)
         elif self.sampling in WHOLE_CLIPS:
             keypoint = WHOLE_CLIPS[self.sampling](keypoint, self.clip_len)
-        if self.normalization is None:
-            return keypoint
         normalize = transforms.NORMALIZATIONS[self.normalization]
         if self.normalization in transforms.ANY_NORMALIZATIONS:
             return transforms.change_seen(lambda part: normalize(part, self.layout), keypoint, self.num_coordinates)
@@ -300,7 +298,7 @@ class Skeletons(Recordings):
         return crop_ratio if isinstance(crop_ratio, list) else [crop_ratio] * 2
 
     def _check_arguments(self) -> None:
-        self._check_choices(sampling=self.SAMPLINGS, normalization=(None, *transforms.NORMALIZATIONS))
+        self._check_choices(sampling=self.SAMPLINGS, normalization=tuple(transforms.NORMALIZATIONS))
         self._check_choices(padding=("zero", "loop"), scores=("mean", "difference"), test_clips=tuple(UNIFORM_CROPS))
         self._check_choices(noise_base=(None, "frame", "video"))
         self._check_ranges()
@@ -341,5 +339,5 @@ class Skeletons(Recordings):
             self._refuse("score_channel", "True: the third channel of these key points is z")
         wrong = transforms.NORMALIZATIONS_2D if self.num_coordinates == 3 else transforms.NORMALIZATIONS_3D
         if self.entries and self.normalization in wrong:
-            known = ", ".join(str(name) for name in (None, *transforms.NORMALIZATIONS) if name not in wrong)
+            known = ", ".join(str(name) for name in transforms.NORMALIZATIONS if name not in wrong)
             self._refuse("normalization", f"for {self.num_coordinates} coordinates one of {known}")
